@@ -1,0 +1,58 @@
+package contracts
+
+import (
+	"context"
+	"reflect"
+)
+
+// EventTyper is implemented by events that name their own type, for instance because the Go type was renamed after items of the old name
+// were stored.
+type EventTyper interface {
+	EventType() string
+}
+
+// EventType is the name under which an event travels and is stored, and by which handlers are found: the event's own
+// [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name of what it points to.
+func EventType(event any) string {
+	if named, ok := event.(EventTyper); ok {
+		return named.EventType()
+	}
+	t := reflect.TypeOf(event)
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return ""
+	}
+	return t.String()
+}
+
+// Attempt says which try of which item a handler is serving.
+type Attempt struct {
+	// Run is the id of the sync run.
+	Run string
+	// Item identifies the item within Tributary: run, attempt, batch and index.
+	Item string
+	// ExternalID is the id of the record at the upstream, if the provider gave one.
+	ExternalID string
+	// Try counts from 1; deferrals don't count.
+	Try int
+	// MaxTries is the number of tries after which the item is dead.
+	MaxTries int
+}
+
+// LastTry reports whether the item is dead if this try fails.
+func (a Attempt) LastTry() bool { return a.Try >= a.MaxTries }
+
+type attemptKey struct{}
+
+// WithAttempt returns a context that carries the attempt; the runtime calls it before every handler.
+func WithAttempt(ctx context.Context, a Attempt) context.Context {
+	return context.WithValue(ctx, attemptKey{}, a)
+}
+
+// AttemptFrom returns the attempt that the handler is serving, and false outside a handler.
+func AttemptFrom(ctx context.Context) (Attempt, bool) {
+	a, ok := ctx.Value(attemptKey{}).(Attempt)
+	return a, ok
+}
