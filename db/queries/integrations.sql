@@ -1,0 +1,77 @@
+-- name: IntegrationInsert :execrows
+insert into integrations (id, provider, name, owner, metadata, sync_interval, next_sync_at, created_at, updated_at)
+values (sqlc.arg(id), sqlc.arg(provider), sqlc.arg(name), sqlc.arg(owner), sqlc.arg(metadata), sqlc.narg(sync_interval),
+        sqlc.narg(next_sync_at), sqlc.arg(now), sqlc.arg(now))
+on conflict (name) do nothing;
+
+-- name: IntegrationGet :one
+select * from integrations where id = sqlc.arg(id);
+
+-- name: IntegrationGetByName :one
+select * from integrations where name = sqlc.arg(name);
+
+-- name: IntegrationLock :one
+select * from integrations where id = sqlc.arg(id) for no key update;
+
+-- name: IntegrationList :many
+select * from integrations where sqlc.arg(provider)::text = '' or provider = sqlc.arg(provider)::text order by name;
+
+-- name: IntegrationUpdate :one
+-- IntegrationUpdate changes what is given and raises the version, so that running services notice.
+update integrations set
+    owner = coalesce(sqlc.narg(owner), owner),
+    metadata = coalesce(sqlc.narg(metadata), metadata),
+    sync_interval = case when sqlc.arg(clear_interval)::boolean then null else coalesce(sqlc.narg(sync_interval), sync_interval) end,
+    version = version + 1,
+    updated_at = sqlc.arg(now)
+where id = sqlc.arg(id)
+returning *;
+
+-- name: IntegrationSetStatus :one
+update integrations set status = sqlc.arg(status), status_reason = sqlc.arg(reason), version = version + 1, updated_at = sqlc.arg(now)
+where id = sqlc.arg(id)
+returning *;
+
+-- name: IntegrationDelete :execrows
+delete from integrations where id = sqlc.arg(id);
+
+-- name: IntegrationSetNextSync :exec
+update integrations set next_sync_at = sqlc.narg(next_sync_at) where id = sqlc.arg(id);
+
+-- name: IntegrationClaimDue :many
+-- IntegrationClaimDue locks integrations that are due and have no open run. Another scheduler's claims are passed over.
+select i.* from integrations i
+where i.status = 'active' and i.next_sync_at <= sqlc.arg(now) and i.provider = any(sqlc.arg(providers)::text[])
+  and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
+order by i.next_sync_at
+limit sqlc.arg(most)
+for no key update of i skip locked;
+
+-- name: IntegrationSetNextSyncMany :exec
+update integrations i set next_sync_at = d.next_sync_at
+from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(next_sync_ats)::timestamptz[]) as next_sync_at) d
+where i.id = d.id;
+
+-- name: IntegrationMoveCursor :execrows
+-- IntegrationMoveCursor is a compare-and-set on the cursor's version.
+update integrations set sync_cursor = sqlc.narg(sync_cursor), cursor_version = cursor_version + 1, updated_at = sqlc.arg(now)
+where id = sqlc.arg(id) and cursor_version = sqlc.arg(cursor_version);
+
+-- name: IntegrationSynced :one
+-- IntegrationSynced records how a run ended: a clean one resets the failures, another one raises them.
+update integrations set
+    last_synced_at = case when sqlc.arg(clean)::boolean then sqlc.arg(now) else last_synced_at end,
+    consecutive_sync_failures = case when sqlc.arg(clean)::boolean then 0 else consecutive_sync_failures + 1 end
+where id = sqlc.arg(id)
+returning consecutive_sync_failures;
+
+-- name: IntegrationMarkStale :many
+-- IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
+update integrations i set stale_since = sqlc.arg(now)
+from (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(intervals)::interval[]) as default_interval) d
+where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
+  and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * sqlc.arg(intervals_allowed)::integer < sqlc.arg(now)
+returning i.*;
+
+-- name: IntegrationClearStale :execrows
+update integrations set stale_since = null where id = sqlc.arg(id) and stale_since is not null;

@@ -1,0 +1,143 @@
+-- name: RunInsertMany :many
+-- RunInsertMany opens runs; an integration that has an open run already keeps that one, and its row is not returned.
+insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, cursor_from, cursor_version, created_at)
+select r.id, i.id, i.provider, sqlc.arg(mode)::text, sqlc.arg(cause)::text, 'due', sqlc.arg(now), i.sync_cursor, i.cursor_version, sqlc.arg(now)
+from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(integration_ids)::uuid[]) as integration_id) r
+join integrations i on i.id = r.integration_id
+on conflict (integration_id) where closed_at is null do nothing
+returning *;
+
+-- name: RunGet :one
+select * from sync_runs where id = sqlc.arg(id);
+
+-- name: RunLock :one
+select * from sync_runs where id = sqlc.arg(id) for update;
+
+-- name: RunShare :one
+-- RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
+select * from sync_runs where id = sqlc.arg(id) for share;
+
+-- name: RunGetOpen :one
+select * from sync_runs where integration_id = sqlc.arg(integration_id) and closed_at is null;
+
+-- name: RunLockOpen :one
+select * from sync_runs where integration_id = sqlc.arg(integration_id) and closed_at is null for update;
+
+-- name: RunList :many
+select * from sync_runs
+where (sqlc.narg(integration_id)::uuid is null or integration_id = sqlc.narg(integration_id)::uuid)
+  and (not sqlc.arg(open_only)::boolean or closed_at is null)
+order by created_at desc
+limit sqlc.arg(most);
+
+-- name: RunStartAttempt :one
+-- RunStartAttempt raises the attempt by one, if it is the expected one, and counts a try before the provider is called.
+update sync_runs set attempt = attempt + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
+returning *;
+
+-- name: RunHeartbeat :one
+-- RunHeartbeat keeps the run from being driven again, and tells whether it still accepts the attempt.
+update sync_runs r set heartbeat_at = sqlc.arg(now)
+from integrations i
+where r.id = sqlc.arg(id) and r.attempt = sqlc.arg(attempt) and r.closed_at is null and i.id = r.integration_id
+returning i.status;
+
+-- name: RunAccepts :one
+-- RunAccepts tells what every delivery and publication of a run must know before it goes on.
+select r.attempt, (r.closed_at is not null)::boolean as closed, i.status, i.version
+from sync_runs r join integrations i on i.id = r.integration_id
+where r.id = sqlc.arg(id);
+
+-- name: RunWait :execrows
+-- RunWait puts a run aside until a time, or without one until it is resumed. give_back is 1 when the try is not to count.
+update sync_runs set state = 'waiting', waiting_until = sqlc.narg(waiting_until), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now),
+    tries = tries - sqlc.arg(give_back)::integer
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;
+
+-- name: RunWorking :execrows
+update sync_runs set state = 'working', items = sqlc.arg(items), duplicates = sqlc.arg(duplicates), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now)
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;
+
+-- name: RunWaitingDue :many
+-- RunWaitingDue locks waiting runs whose time has come.
+select r.* from sync_runs r join integrations i on i.id = r.integration_id
+where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= sqlc.arg(now) and i.status = 'active'
+order by r.waiting_until
+limit sqlc.arg(most)
+for update of r skip locked;
+
+-- name: RunSilent :many
+-- RunSilent finds open runs that nobody has touched for a while; whether they are alone is for the streams to say.
+select r.* from sync_runs r join integrations i on i.id = r.integration_id
+where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < sqlc.arg(silent_since) and i.status = 'active'
+  and r.provider = any(sqlc.arg(providers)::text[])
+order by r.heartbeat_at
+limit sqlc.arg(most);
+
+-- name: RunWake :one
+-- RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
+update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = sqlc.arg(now), waiting_until = null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and wake = sqlc.arg(wake) and closed_at is null
+returning *;
+
+-- name: RunTouch :exec
+update sync_runs set heartbeat_at = sqlc.arg(now) where id = sqlc.arg(id) and closed_at is null;
+
+-- name: RunFollowUp :exec
+-- RunFollowUp remembers one sync for when the run closes; full wins.
+update sync_runs set follow_up = case when follow_up = 'full' then 'full' else sqlc.arg(mode)::text end
+where id = sqlc.arg(id) and closed_at is null;
+
+-- name: RunClose :one
+update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
+    skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), closed_at = sqlc.arg(now),
+    resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null
+where id = sqlc.arg(id) and closed_at is null
+returning *;
+
+-- name: RunResolve :execrows
+update sync_runs set resolved_at = sqlc.arg(now), resolution = sqlc.arg(resolution)
+where id = sqlc.arg(id) and closed_at is not null and resolved_at is null;
+
+-- name: RunSupersede :many
+-- RunSupersede resolves older closed runs that started from the same cursor as a run that has just closed whole.
+update sync_runs set resolved_at = sqlc.arg(now), resolution = 'superseded'
+where integration_id = sqlc.arg(integration_id) and id <> sqlc.arg(id) and closed_at is not null and resolved_at is null
+  and cursor_version = sqlc.arg(cursor_version) and created_at <= sqlc.arg(created_at)
+returning id;
+
+-- name: RunResolvable :many
+-- RunResolvable finds closed runs that wait for nothing any more: no unresolved dead item, and no open run of the integration.
+select r.* from sync_runs r
+where r.closed_at is not null and r.resolved_at is null and r.complete and r.provider = any(sqlc.arg(providers)::text[])
+  and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
+  and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
+order by r.closed_at
+limit sqlc.arg(most);
+
+-- name: RunWithEntries :many
+-- RunWithEntries finds closed runs whose bucket entries may still exist.
+select * from sync_runs where closed_at < sqlc.arg(closed_before) and entries_freed_at is null
+order by closed_at limit sqlc.arg(most);
+
+-- name: RunEntriesFreed :exec
+update sync_runs set entries_freed_at = sqlc.arg(now) where id = sqlc.arg(id);
+
+-- name: RunCountOpen :many
+select provider, state, count(*) as runs from sync_runs where closed_at is null group by provider, state;
+
+-- name: RunCheckpointInsertMany :copyfrom
+insert into run_checkpoints (run_id, batch, item_index, checkpoint) values ($1, $2, $3, $4);
+
+-- name: RunCheckpointList :many
+-- RunCheckpointList returns what a closed run completed, late successes and skips included, in enumeration order.
+select c.batch, c.item_index, c.checkpoint from run_checkpoints c where c.run_id = sqlc.arg(run_id)
+union all
+select d.batch, d.item_index, d.checkpoint from dead_items d
+where d.run_id = sqlc.arg(run_id) and d.status in ('resolved', 'skipped')
+  and not exists (select 1 from run_checkpoints c where c.run_id = d.run_id and c.batch = d.batch and c.item_index = d.item_index)
+order by 1, 2;
+
+-- name: RunCheckpointDelete :exec
+delete from run_checkpoints where run_id = any(sqlc.arg(run_ids)::uuid[]);
