@@ -1,8 +1,11 @@
 package contracts
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
-// RateLimit is a request budget: Limit requests per Window. The zero value is not valid; use [PerMinute], [PerHour] or [Per].
+// RateLimit is a request budget: Limit requests per Window. The zero value is not valid; use [PerMinute], [PerHour], [PerDay] or [Per].
 type RateLimit struct {
 	// Limit is the number of requests in a window, at least 1.
 	Limit int
@@ -10,6 +13,12 @@ type RateLimit struct {
 	Window time.Duration
 	// IsSliding weighs the previous window in, instead of starting afresh at each boundary.
 	IsSliding bool
+}
+
+// RateLimiter is implemented by providers that have a request budget without a sync. It wins over [ScheduledSync]'s DefaultRateLimit.
+type RateLimiter interface {
+	// RateLimit is the request budget of one integration; nil means unlimited.
+	RateLimit() *RateLimit
 }
 
 // Per is a fixed window of n requests every d.
@@ -20,6 +29,9 @@ func PerMinute(n int) *RateLimit { return Per(n, time.Minute) }
 
 // PerHour is a fixed window of n requests an hour.
 func PerHour(n int) *RateLimit { return Per(n, time.Hour) }
+
+// PerDay is a fixed window of n requests every 24 hours.
+func PerDay(n int) *RateLimit { return Per(n, 24*time.Hour) }
 
 // Sliding returns the same budget over a sliding window.
 func (l *RateLimit) Sliding() *RateLimit {
@@ -33,4 +45,18 @@ func (l *RateLimit) Fixed() *RateLimit {
 	c := *l
 	c.IsSliding = false
 	return &c
+}
+
+// Validate says what is wrong with a budget: a limit below 1 or a window below one second. A nil budget is valid: unlimited.
+func (l *RateLimit) Validate() error {
+	if l == nil {
+		return nil
+	}
+	if l.Limit < 1 {
+		return fmt.Errorf("rate limit of %d requests: it must be at least 1", l.Limit)
+	}
+	if l.Window < time.Second {
+		return fmt.Errorf("rate limit window of %s: it must be at least 1s", l.Window)
+	}
+	return nil
 }

@@ -1,0 +1,35 @@
+package contracts
+
+// nearest returns the candidate that a mistyped word was most likely meant to be, and false when none is near: a third of the word's
+// letters may differ, and always one.
+func nearest(word string, candidates []string) (string, bool) {
+	best, least := "", max(1, len(word)/3)+1
+	for _, c := range candidates {
+		if d := distance(word, c); d < least {
+			best, least = c, d
+		}
+	}
+	return best, best != ""
+}
+
+// distance is the number of letters to insert, remove or replace to make one word of the other (Levenshtein).
+func distance(a, b string) int {
+	from, to := []rune(a), []rune(b)
+	row := make([]int, len(to)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, r := range from {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, s := range to {
+			cost := diagonal
+			if r != s {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(to)]
+}

@@ -1,0 +1,159 @@
+package contracts
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ErrUnknownProvider is wrapped by the error of [Registry.Provider].
+var ErrUnknownProvider = errors.New("unknown provider")
+
+// keyPattern keeps keys usable as one token of a NATS subject.
+const keyPattern = `^[a-z0-9][a-z0-9-]{0,62}$`
+
+// Registry holds the providers that are compiled into a binary, by key. It never changes and is safe for concurrent use.
+type Registry struct {
+	providers map[string]Provider
+}
+
+// NewRegistry checks the providers and returns them as a registry. A provider is kept as it is given, never wrapped, so that its
+// contracts are found by type assertion on what [Registry.Provider] returns.
+//
+// It refuses what would otherwise fail late or not at all, every problem at once (see [errors.Join]):
+//   - a key that is not 1 to 63 lower-case letters, digits and inner or trailing hyphens
+//   - a nil provider; CredentialData or MetadataData that is a typed nil, not a pointer, or the same pointer twice
+//   - a DefaultSyncInterval that is not whole minutes or less than one, a rate limit that is not valid, a negative RefreshThreshold
+//   - a method named like one of a contract but with another signature, or on the pointer when the value is registered
+//   - some methods of a contract without the others
+//   - a method whose name is a misspelling of a contract's method
+func NewRegistry(providers map[string]Provider) (*Registry, error) {
+	var problems []error
+	valid := regexp.MustCompile(keyPattern)
+	for _, key := range slices.Sorted(maps.Keys(providers)) {
+		if !valid.MatchString(key) {
+			problems = append(problems, fmt.Errorf("provider key %q must match %s", key, keyPattern))
+		}
+		for _, problem := range problemsOf(providers[key]) {
+			problems = append(problems, fmt.Errorf("provider %q: %w", key, problem))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return &Registry{providers: maps.Clone(providers)}, nil
+}
+
+// Provider returns the provider of a key. The error wraps [ErrUnknownProvider], suggests the nearest key and lists all.
+func (r *Registry) Provider(key string) (Provider, error) {
+	if p, ok := r.providers[key]; ok {
+		return p, nil
+	}
+	keys := r.Keys()
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("%w %q: this binary has no providers", ErrUnknownProvider, key)
+	}
+	suggestion := ""
+	if near, ok := nearest(key, keys); ok {
+		suggestion = fmt.Sprintf(" did you mean %q?", near)
+	}
+	return nil, fmt.Errorf("%w %q:%s this binary has %s", ErrUnknownProvider, key, suggestion, strings.Join(keys, ", "))
+}
+
+// Keys returns the keys of all providers, sorted.
+func (r *Registry) Keys() []string { return slices.Sorted(maps.Keys(r.providers)) }
+
+// Has reports whether a provider of that key is compiled in.
+func (r *Registry) Has(key string) bool {
+	_, ok := r.providers[key]
+	return ok
+}
+
+// problemsOf says what is wrong with one provider.
+func problemsOf(p Provider) []error {
+	if isNil(p) {
+		return []error{errors.New("it is nil")}
+	}
+	problems := shapeProblems(reflect.TypeOf(p))
+	check := func(method string, f func() error) {
+		if err := guarded(method, f); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	check("CredentialData", func() error { return checkData(p.CredentialData) })
+	check("MetadataData", func() error { return checkData(p.MetadataData) })
+	if s, ok := p.(ScheduledSync); ok {
+		check("DefaultSyncInterval", func() error { return checkInterval(s.DefaultSyncInterval()) })
+		check("DefaultRateLimit", func() error { return s.DefaultRateLimit().Validate() })
+	}
+	if l, ok := p.(RateLimiter); ok {
+		check("RateLimit", func() error { return l.RateLimit().Validate() })
+	}
+	if o, ok := p.(OAuth2); ok {
+		check("RefreshThreshold", func() error {
+			if d := o.RefreshThreshold(); d < 0 {
+				return fmt.Errorf("it returns %s: it must not be negative", d)
+			}
+			return nil
+		})
+	}
+	return problems
+}
+
+// guarded turns a panic of a provider's method into a problem like any other.
+func guarded(method string, f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s panics: %v", method, r)
+		}
+	}()
+	if err := f(); err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	return nil
+}
+
+func checkData(data func() any) error {
+	first := data()
+	if first == nil {
+		return nil
+	}
+	v := reflect.ValueOf(first)
+	switch {
+	case v.Kind() != reflect.Pointer:
+		return fmt.Errorf("it returns a %T: it must be a pointer, new(%T), or an untyped nil for a plain map", first, first)
+	case v.IsNil():
+		return fmt.Errorf("it returns a nil %T: return new(%s), or an untyped nil for a plain map", first, v.Type().Elem())
+	}
+	// Pointers to values without size may be equal though they are fresh.
+	second := reflect.ValueOf(data())
+	if v.Type().Elem().Size() > 0 && second.Kind() == reflect.Pointer && second.Pointer() == v.Pointer() {
+		return fmt.Errorf("it returns the same pointer twice: two integrations would share it; return new(%s)", v.Type().Elem())
+	}
+	return nil
+}
+
+func checkInterval(d time.Duration) error {
+	if d < time.Minute || d%time.Minute != 0 {
+		return fmt.Errorf("it returns %s: it must be whole minutes, at least 1m0s", d)
+	}
+	return nil
+}
+
+func isNil(p Provider) bool {
+	if p == nil {
+		return true
+	}
+	v := reflect.ValueOf(p)
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice:
+		return v.IsNil()
+	default:
+		return false
+	}
+}

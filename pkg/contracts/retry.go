@@ -1,0 +1,61 @@
+package contracts
+
+import "time"
+
+// Verdict is an answer that may be left to the core. The zero value leaves it.
+type Verdict int
+
+// The verdicts. An explicit no is not the default: it forbids.
+const (
+	VerdictDefault Verdict = iota
+	VerdictYes
+	VerdictNo
+)
+
+// String is "default", "yes" or "no".
+func (v Verdict) String() string {
+	switch v {
+	case VerdictYes:
+		return "yes"
+	case VerdictNo:
+		return "no"
+	default:
+		return "default"
+	}
+}
+
+// RetryCustomizer is implemented by providers that know better than the core which failed requests are worth repeating, and when.
+//
+// The core retries connection errors, the statuses 429, 500, 502, 503 and 504, and failures of the class [FailureUpstream] or
+// [FailureThrottle]. A Retry-After of the upstream is obeyed up to 600 s.
+type RetryCustomizer interface {
+	// IsRetryable says whether the request that failed with err may be repeated; [VerdictDefault] lets the core decide.
+	IsRetryable(err error) Verdict
+	// RetryDelay is how long to wait before the next attempt. The attempt that failed is counted from 1; status is that of the HTTP answer, 0 when there
+	// was none. With true a delay of 0 means at once; with false the core decides.
+	RetryDelay(err error, attempt, status int) (time.Duration, bool)
+}
+
+// FailureClass says whose fault a failed request is. Only [FailureUpstream] counts against the circuit and the integration's health; it
+// and [FailureThrottle] are retried.
+type FailureClass string
+
+// The classes of failure, spelled as they are stored.
+const (
+	// FailureUpstream is the upstream being down: statuses of 500 and above but 501, refused connections, timeouts.
+	FailureUpstream FailureClass = "upstream"
+	// FailureThrottle is the upstream asking for fewer requests: status 429 and its like.
+	FailureThrottle FailureClass = "throttle"
+	// FailureClient is a request that was wrong: the other statuses of 400 and above, and 501.
+	FailureClient FailureClass = "client"
+	// FailureUnknown is a failure without evidence.
+	FailureUnknown FailureClass = "unknown"
+)
+
+// FailureClassifier is implemented by providers whose upstream's failures don't say by their status what they are: a 403 that is a
+// rate limit, a 200 with an error inside.
+type FailureClassifier interface {
+	// ClassifyFailure is the class of the failure, and false when the core is to decide by status and kind of error. [FailureUnknown] with true
+	// is a decision.
+	ClassifyFailure(err error) (FailureClass, bool)
+}

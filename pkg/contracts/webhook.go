@@ -1,0 +1,62 @@
+package contracts
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// WebhookRequest is a delivery as it arrived. The ingress verifies it, a worker handles it later, and a replay sees the same.
+type WebhookRequest struct {
+	// Method is GET or POST.
+	Method string
+	// Path is the path of the URL it was sent to, still escaped.
+	Path string
+	// Query is the raw query, without the question mark; [net/url.ParseQuery] reads it.
+	Query string
+	// Header has canonical names, as in [http.Request]; Get works.
+	Header http.Header
+	// Body is what the sender signed, byte for byte.
+	Body []byte
+	// ReceivedAt is when the ingress had read it. Compare signed timestamps with this and not with the clock, so that a
+	// replay is judged like the original.
+	ReceivedAt time.Time
+}
+
+// WebhookFunc handles one kind of delivery; see [WebhookHandler.WebhookHandlers]. It means what HandleWebhook means.
+type WebhookFunc func(ctx context.Context, in *Integration, req *WebhookRequest) (any, error)
+
+// WebhookHandler is implemented by providers whose upstream pushes. Embed [WebhookDefaults] to write only HandleWebhook and
+// VerifyWebhookSignature.
+//
+// A delivery is verified while the sender waits, stored, answered with 2xx, and handled later by a worker, more than once if need be:
+// handling must be idempotent.
+type WebhookHandler interface {
+	// HandleWebhook does the work of a delivery. The value it returns is kept as JSON in the business log. Its errors are those of
+	// every handler: see [Permanent], [RetryAfter] and [Skip].
+	HandleWebhook(ctx context.Context, in *Integration, req *WebhookRequest) (any, error)
+	// VerifyWebhookSignature returns nil when the delivery comes from the upstream. Any error, and a panic, is answered
+	// with 403 and nothing is stored. It makes no requests, and compares in constant time ([crypto/hmac.Equal]).
+	VerifyWebhookSignature(ctx context.Context, in *Integration, req *WebhookRequest) error
+	// ResolveWebhookEvent is the type of the delivery, such as "issues.opened", and false when it has none.
+	ResolveWebhookEvent(req *WebhookRequest) (string, bool)
+	// WebhookHandlers maps event types to what handles them. When it is nil or empty, every delivery goes to HandleWebhook.
+	// Otherwise a type that is not in the map is recorded as ignored, and a delivery without a type goes to HandleWebhook.
+	WebhookHandlers() map[string]WebhookFunc
+	// WebhookDeliveryID is the upstream's id of the delivery, by which a second copy is recognised. When it is false, the hash of the
+	// body stands in for it.
+	WebhookDeliveryID(req *WebhookRequest) (string, bool)
+}
+
+// WebhookDefaults is embedded by a [WebhookHandler] whose deliveries have neither types nor ids. There is no default for
+// VerifyWebhookSignature: nothing is accepted unverified by omission.
+type WebhookDefaults struct{}
+
+// ResolveWebhookEvent finds no type.
+func (WebhookDefaults) ResolveWebhookEvent(*WebhookRequest) (string, bool) { return "", false }
+
+// WebhookHandlers is nil: every delivery goes to HandleWebhook.
+func (WebhookDefaults) WebhookHandlers() map[string]WebhookFunc { return nil }
+
+// WebhookDeliveryID finds no id: the hash of the body stands in for it.
+func (WebhookDefaults) WebhookDeliveryID(*WebhookRequest) (string, bool) { return "", false }
