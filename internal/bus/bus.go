@@ -1,0 +1,215 @@
+// Package bus is the only package that talks to JetStream: it applies streams, publishes with stable ids, consumes with
+// acknowledgements that follow the work, and carries the trace through headers. Every service uses it.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+const (
+	dialEvery     = time.Second
+	manageTimeout = 5 * time.Second
+)
+
+// Options are what a bus needs beside its connection.
+type Options struct {
+	Log *slog.Logger
+	// Tracer makes the spans of publications and deliveries; nil makes none.
+	Tracer trace.Tracer
+	// Timing is how long silence may last; the zero value means [events.DefaultTiming].
+	Timing events.Timing
+	// Replicas is 1 for one node, 3 for a cluster; 0 means 1.
+	Replicas int
+	// Now is the clock; nil means [time.Now].
+	Now func() time.Time
+}
+
+// Bus speaks JetStream over one connection.
+type Bus struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	log      *slog.Logger
+	tracer   trace.Tracer
+	timing   events.Timing
+	replicas int
+	now      func() time.Time
+}
+
+// Dial connects to NATS, and waits for it: an unreachable server is said once and tried again until ctx ends.
+func Dial(ctx context.Context, url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	opts = append([]nats.Option{
+		nats.Name("tributary"),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("NATS connection lost, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS connection is back") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
+	}, opts...)
+	for waiting := false; ; waiting = true {
+		nc, err := nats.Connect(url, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		if !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !isNetwork(err) {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", url, err)
+		}
+		if !waiting {
+			log.Warn("waiting for NATS; start one or point --nats-url at it", "url", url, "error", err)
+		}
+		if err := pause(ctx, dialEvery); err != nil {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", url, err)
+		}
+	}
+}
+
+// New makes a bus of a connection, which stays the caller's to close.
+func New(nc *nats.Conn, opts Options) (*Bus, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(manageTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	b := &Bus{nc: nc, js: js, log: opts.Log, tracer: opts.Tracer, timing: opts.Timing, replicas: max(opts.Replicas, 1), now: opts.Now}
+	if b.log == nil {
+		b.log = slog.Default()
+	}
+	if b.tracer == nil {
+		b.tracer = noop.NewTracerProvider().Tracer("")
+	}
+	if b.timing == (events.Timing{}) {
+		b.timing = events.DefaultTiming()
+	}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	return b, nil
+}
+
+// Conn is the connection, for NATS micro.
+func (b *Bus) Conn() *nats.Conn { return b.nc }
+
+// Timing is how long silence may last.
+func (b *Bus) Timing() events.Timing { return b.timing }
+
+// Ready returns an error while the broker can't be reached; it serves /readyz.
+func (b *Bus) Ready() error {
+	if b.nc.IsConnected() {
+		return nil
+	}
+	return fmt.Errorf("NATS is %s", b.nc.Status())
+}
+
+// Apply creates or updates all streams and buckets. Any number of processes may do so at once.
+func (b *Bus) Apply(ctx context.Context) error {
+	for _, config := range events.Streams(b.replicas) {
+		err := b.insist(ctx, "apply stream "+config.Name, func(ctx context.Context) error {
+			_, err := b.js.CreateOrUpdateStream(ctx, config)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, config := range events.Buckets(b.replicas, b.timing) {
+		err := b.insist(ctx, "apply bucket "+config.Bucket, func(ctx context.Context) error {
+			_, err := b.js.CreateOrUpdateKeyValue(ctx, config)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Bucket opens a bucket that [Bus.Apply] made.
+func (b *Bus) Bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
+	var bucket jetstream.KeyValue
+	err := b.insist(ctx, "open bucket "+name, func(ctx context.Context) (err error) {
+		bucket, err = b.js.KeyValue(ctx, name)
+		return err
+	})
+	return bucket, err
+}
+
+// Purge removes all messages of a stream under the filters.
+func (b *Bus) Purge(ctx context.Context, stream string, filters ...string) error {
+	for _, filter := range filters {
+		err := b.insist(ctx, "purge "+filter, func(ctx context.Context) error {
+			s, err := b.js.Stream(ctx, stream)
+			if err != nil {
+				return err
+			}
+			return s.Purge(ctx, jetstream.WithPurgeSubject(filter))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PurgeKeys removes all keys of a bucket under a prefix, history included.
+func (b *Bus) PurgeKeys(ctx context.Context, bucket, prefix string) error {
+	return b.Purge(ctx, "KV_"+bucket, "$KV."+bucket+"."+prefix+".>")
+}
+
+// Holds reports whether a stream has any message under the filters, waiting, delivered or delayed.
+func (b *Bus) Holds(ctx context.Context, stream string, filters ...string) (bool, error) {
+	for _, filter := range filters {
+		found := false
+		err := b.insist(ctx, "look for "+filter, func(ctx context.Context) error {
+			s, err := b.js.Stream(ctx, stream)
+			if err != nil {
+				return err
+			}
+			_, err = s.GetLastMsgForSubject(ctx, filter)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil
+			}
+			found = err == nil
+			return err
+		})
+		if err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// insist calls a management operation until it succeeds, is refused for good, or ctx ends: during an election or a restart such
+// calls time out.
+func (b *Bus) insist(ctx context.Context, what string, call func(context.Context) error) error {
+	for {
+		callCtx, cancel := context.WithTimeout(ctx, manageTimeout)
+		err := call(callCtx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		}
+		if !transient(err) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		b.log.Warn("NATS did not answer, trying again", "what", what, "error", err)
+		if err := pause(ctx, retryEvery); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+const (
+	publishTimeout = 3 * time.Second
+	retryEvery     = 250 * time.Millisecond
+	// payloadReserve is left of the broker's limit for headers, which count towards it.
+	payloadReserve = 4 << 10
+)
+
+// ErrTooLarge is returned by Publish for a message that the broker would refuse whatever is done.
+var ErrTooLarge = errors.New("message is larger than the broker accepts")
+
+// Message is what is published. The ID never repeats for different work.
+type Message struct {
+	Subject string
+	ID      string
+	Header  map[string]string
+	Body    []byte
+	// At, when set, delays the message by the stream's own scheduling: it waits under Subject and is delivered on Target. One message waits
+	// under a subject at a time.
+	At     time.Time
+	Target string
+}
+
+// Protobuf is a message whose body is m in binary protobuf.
+func Protobuf(subject, id string, m proto.Message) (Message, error) {
+	body, err := proto.Marshal(m)
+	if err != nil {
+		return Message{}, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return Message{Subject: subject, ID: id, Body: body, Header: map[string]string{
+		events.HeaderContentType: events.ContentProtobuf,
+		events.HeaderSchema:      string(m.ProtoReflect().Descriptor().FullName()),
+	}}, nil
+}
+
+// MaxBody is the largest body that a message can have.
+func (b *Bus) MaxBody() int { return int(b.nc.MaxPayload()) - payloadReserve }
+
+// Publish returns once the broker has stored the message, or has it already. While the broker can't be reached it tries again under the
+// same id, until ctx ends. It returns [ErrTooLarge] for what can never be stored.
+func (b *Bus) Publish(ctx context.Context, m Message) error {
+	msg := b.wire(ctx, m)
+	for {
+		err := b.publishOnce(ctx, msg)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, nats.ErrMaxPayload) {
+			return fmt.Errorf("publish %s: %w: it has %d bytes", m.Subject, ErrTooLarge, len(m.Body))
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("publish %s: %w", m.Subject, ctx.Err())
+		}
+		if !transient(err) {
+			return fmt.Errorf("publish %s: %w", m.Subject, err)
+		}
+		b.log.Debug("publication not acknowledged, trying again under the same id", "subject", m.Subject, "id", m.ID, "error", err)
+		if err := pause(ctx, retryEvery); err != nil {
+			return fmt.Errorf("publish %s: %w", m.Subject, err)
+		}
+	}
+}
+
+func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	return err
+}
+
+func (b *Bus) wire(ctx context.Context, m Message) *nats.Msg {
+	msg := &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{}}
+	for key, value := range m.Header {
+		msg.Header.Set(key, value)
+	}
+	if m.ID != "" {
+		msg.Header.Set(nats.MsgIdHdr, m.ID)
+	}
+	if !m.At.IsZero() {
+		msg.Header.Set("Nats-Schedule", "@at "+m.At.UTC().Format(time.RFC3339Nano))
+		msg.Header.Set("Nats-Schedule-Target", m.Target)
+	}
+	if msg.Header.Get("traceparent") == "" {
+		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))
+	}
+	return msg
+}
+
+// transient reports whether trying again may help.
+func transient(err error) bool {
+	if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubject) ||
+		errors.Is(err, nats.ErrPermissionViolation) {
+		return false
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		// 5xx is the server's own trouble: no leader, no space, starting up.
+		return api.Code >= 500
+	}
+	return true
+}
+
+func isNetwork(err error) bool {
+	var network net.Error
+	return errors.As(err, &network)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,132 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// ErrCommand is what every error of [DecodeCommand] wraps; the text says what to write instead.
+var ErrCommand = errors.New("bad command")
+
+// commandJSON is the JSON form of a command, in which a cursor is written as itself and not as a string that holds JSON.
+type commandJSON struct {
+	Mode        string           `json:"mode"`
+	Item        string           `json:"item"`
+	All         bool             `json:"all"`
+	Reason      string           `json:"reason"`
+	By          string           `json:"by"`
+	To          *json.RawMessage `json:"to"`
+	None        bool             `json:"none"`
+	Cancel      bool             `json:"cancel"`
+	Integration string           `json:"integration"`
+}
+
+// DecodeCommand reads the body of a command: empty, JSON, or protobuf when the Content-Type says so. It checks what can be known without looking
+// anything up, and returns an error wrapping [ErrCommand].
+func DecodeCommand(verb Verb, contentType string, body []byte) (*eventsv1.Command, error) {
+	command := &eventsv1.Command{}
+	switch {
+	case strings.HasPrefix(contentType, ContentProtobuf):
+		if err := proto.Unmarshal(body, command); err != nil {
+			return nil, fmt.Errorf("%w: the body is not a protobuf tributary.events.v1.Command", ErrCommand)
+		}
+	case len(bytes.TrimSpace(body)) > 0:
+		if err := decodeCommandJSON(body, command); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkCommand(verb, command); err != nil {
+		return nil, err
+	}
+	return command, nil
+}
+
+func decodeCommandJSON(body []byte, command *eventsv1.Command) error {
+	// A null "to" would leave the pointer nil, as if it were absent.
+	var probe map[string]json.RawMessage
+	if err := json.Unmarshal(body, &probe); err != nil {
+		return fmt.Errorf("%w: the body is not a JSON object: %w", ErrCommand, err)
+	}
+	var c commandJSON
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return fmt.Errorf("%w: %w", ErrCommand, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows the JSON object", ErrCommand)
+	}
+	if to, ok := probe["to"]; ok && string(to) == "null" {
+		c.None = true
+	}
+	command.Mode, command.Item, command.All = c.Mode, c.Item, c.All
+	command.Reason, command.By, command.None, command.Cancel = c.Reason, c.By, c.None, c.Cancel
+	command.Integration = c.Integration
+	if c.To != nil {
+		to := string(*c.To)
+		command.To = &to
+	}
+	return nil
+}
+
+func checkCommand(verb Verb, c *eventsv1.Command) error {
+	if !slices.Contains(Verbs(), verb) {
+		return fmt.Errorf("%w: unknown verb %q, the verbs are %s", ErrCommand, verb, joinVerbs())
+	}
+	if c.Mode != "" && verb != VerbSync {
+		return fmt.Errorf("%w: mode belongs to sync", ErrCommand)
+	}
+	if (c.To != nil || c.None || c.Cancel) && verb != VerbResetCursor {
+		return fmt.Errorf("%w: to, none and cancel belong to reset-cursor", ErrCommand)
+	}
+	if c.All && verb != VerbRetry {
+		return fmt.Errorf("%w: all belongs to retry", ErrCommand)
+	}
+	if c.Item != "" && verb != VerbRetry && verb != VerbSkip {
+		return fmt.Errorf("%w: item belongs to retry and skip", ErrCommand)
+	}
+	return checkNeeds(verb, c)
+}
+
+func checkNeeds(verb Verb, c *eventsv1.Command) error {
+	switch verb {
+	case VerbSync:
+		if c.Mode != "" && c.Mode != "full" && c.Mode != "incremental" {
+			return fmt.Errorf(`%w: mode is %q, it can be "full" or "incremental"`, ErrCommand, c.Mode)
+		}
+	case VerbRetry:
+		if (c.Item == "") == !c.All {
+			return fmt.Errorf(`%w: retry needs either {"item":"<id>"} or {"all":true}`, ErrCommand)
+		}
+	case VerbSkip:
+		if c.Item == "" || strings.TrimSpace(c.Reason) == "" || strings.TrimSpace(c.By) == "" {
+			return fmt.Errorf(`%w: skip needs {"item":"<id>","reason":"<why>","by":"<who>"}`, ErrCommand)
+		}
+	case VerbResetCursor:
+		if (c.To == nil) == !c.None {
+			return fmt.Errorf(`%w: reset-cursor needs {"to":<JSON>}, or {"to":null} for no cursor`, ErrCommand)
+		}
+		if c.To != nil && !json.Valid([]byte(*c.To)) {
+			return fmt.Errorf("%w: to is not JSON", ErrCommand)
+		}
+	case VerbCancel, VerbPause, VerbResume:
+	}
+	return nil
+}
+
+func joinVerbs() string {
+	names := make([]string, 0, len(Verbs()))
+	for _, v := range Verbs() {
+		names = append(names, string(v))
+	}
+	return strings.Join(names, ", ")
+}

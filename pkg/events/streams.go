@@ -1,0 +1,132 @@
+package events
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The streams.
+const (
+	StreamSync     = "TRIBUTARY_SYNC"
+	StreamItems    = "TRIBUTARY_ITEMS"
+	StreamCommands = "TRIBUTARY_COMMANDS"
+	StreamEvents   = "TRIBUTARY_EVENTS"
+)
+
+// The buckets.
+const (
+	BucketCheckpoints = "tributary_checkpoints"
+	BucketWorkers     = "tributary_workers"
+)
+
+// The headers.
+const (
+	// HeaderContentType tells protobuf from JSON.
+	HeaderContentType = "Content-Type"
+	// HeaderSchema is the full name of the message's schema.
+	HeaderSchema = "Tributary-Schema"
+
+	ContentProtobuf = "application/x-protobuf"
+	ContentJSON     = "application/json"
+)
+
+const (
+	// DedupeWindow is how long the broker remembers a message id. It is an optimisation, and costs 210 bytes a message while it
+	// lasts; the long truth is in Postgres.
+	DedupeWindow = 10 * time.Minute
+	// EventsMaxAge is how long events wait for your application.
+	EventsMaxAge = 7 * 24 * time.Hour
+)
+
+// Timing is what the consumers' clocks run by. Production uses [DefaultTiming]; tests of crashes use shorter times.
+type Timing struct {
+	// AckWait is how long a worker may be silent before its message goes to another: with heartbeats at a third of it, a crash costs
+	// about this long.
+	AckWait time.Duration
+	// WorkerLease is how long a worker that no longer renews its lease counts as alive.
+	WorkerLease time.Duration
+}
+
+// DefaultTiming is 15 s of each: measured in crash tests as the best between quick recovery and heartbeat load.
+func DefaultTiming() Timing { return Timing{AckWait: 15 * time.Second, WorkerLease: 15 * time.Second} }
+
+// Streams are all streams. replicas is 1 for one node, 3 for a cluster.
+func Streams(replicas int) []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{{
+		Name:        StreamSync,
+		Description: "Due runs on their way from the scheduler to a syncer",
+		Subjects:    []string{join(Root, "sync", ">")},
+		Retention:   jetstream.WorkQueuePolicy,
+		Duplicates:  DedupeWindow,
+		Replicas:    replicas,
+	}, {
+		Name:        StreamItems,
+		Description: "Batches of items, and items that wait for their next hop",
+		Subjects:    []string{join(Root, "items", ">"), join(Root, "retry", ">")},
+		Retention:   jetstream.WorkQueuePolicy,
+		Duplicates:  DedupeWindow,
+		Replicas:    replicas,
+		// Delayed hops are the stream's own schedules.
+		AllowMsgSchedules: true,
+	}, {
+		Name:        StreamCommands,
+		Description: "What operators ask for, kept while no scheduler runs",
+		Subjects:    []string{join(Root, "commands", ">")},
+		Retention:   jetstream.WorkQueuePolicy,
+		Duplicates:  DedupeWindow,
+		Replicas:    replicas,
+	}, {
+		Name:        StreamEvents,
+		Description: "What happened, for your application",
+		Subjects:    []string{join(Root, "events", ">")},
+		Retention:   jetstream.LimitsPolicy,
+		MaxAge:      EventsMaxAge,
+		Duplicates:  DedupeWindow,
+		Replicas:    replicas,
+	}}
+}
+
+// Buckets are all key-value buckets.
+func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
+	return []jetstream.KeyValueConfig{{
+		Bucket:      BucketCheckpoints,
+		Description: "What the items of open runs have come to",
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketWorkers,
+		Description: "Leases of live workers",
+		TTL:         timing.WorkerLease,
+		Replicas:    replicas,
+	}}
+}
+
+// SyncConsumer is the durable that syncers share for a provider's due runs.
+func SyncConsumer(provider string, timing Timing) jetstream.ConsumerConfig {
+	return workConsumer("syncer-"+provider, SyncDueFilter(provider), timing)
+}
+
+// ItemsConsumer is the durable that workers share for a provider's items in a lane.
+func ItemsConsumer(lane Lane, provider string, timing Timing) jetstream.ConsumerConfig {
+	return workConsumer("worker-"+string(lane)+"-"+provider, ItemsFilter(lane, provider), timing)
+}
+
+// CommandsConsumer is the durable that schedulers share for commands.
+func CommandsConsumer(timing Timing) jetstream.ConsumerConfig {
+	return workConsumer("scheduler", join(Root, "commands", ">"), timing)
+}
+
+func workConsumer(durable, filter string, timing Timing) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       durable,
+		FilterSubject: filter,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       timing.AckWait,
+		// A message that ran out of deliveries would stay for ever, unseen; tries are counted in the message.
+		MaxDeliver:    -1,
+		MaxAckPending: 1000,
+	}
+}
+
+// APIService is the name of the NATS micro service.
+const APIService = "tributary"
