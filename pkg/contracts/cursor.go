@@ -1,9 +1,11 @@
 package contracts
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -20,7 +22,7 @@ type Checkpoint json.RawMessage
 // Cursor is where the next incremental sync starts, as JSON kept byte for byte. A nil Cursor is an absent one.
 type Cursor json.RawMessage
 
-// NewCheckpoint encodes a value as a checkpoint. It returns nil for nil, a [Checkpoint], [Cursor] or [json.RawMessage] as it is, and the JSON of
+// NewCheckpoint encodes a value as a checkpoint: nil for nil, a copy of a [Checkpoint], [Cursor] or [json.RawMessage] with its bytes as they are, and the JSON of
 // everything else. It returns an error wrapping [ErrCheckpointTooLarge] when the result is too large.
 func NewCheckpoint(value any) (Checkpoint, error) {
 	raw, err := rawJSON(value)
@@ -45,17 +47,42 @@ func NewCursor(value any) (Cursor, error) {
 // Decode decodes the cursor into target, like [json.Unmarshal].
 func (c Cursor) Decode(target any) error { return json.Unmarshal(c, target) }
 
-// Time reads the cursor as an RFC 3339 timestamp.
+// Time reads the cursor as an RFC 3339 timestamp. An absent cursor is an error.
 func (c Cursor) Time() (time.Time, error) {
-	var t time.Time
-	if err := json.Unmarshal(c, &t); err != nil {
-		return time.Time{}, fmt.Errorf("cursor %s is not an RFC 3339 timestamp: %w", []byte(c), err)
+	// A pointer, because null would leave a time as it is.
+	var t *time.Time
+	if err := json.Unmarshal(c, &t); err != nil || t == nil {
+		return time.Time{}, fmt.Errorf("cursor %s is not an RFC 3339 timestamp", excerpt(c))
 	}
-	return t, nil
+	return *t, nil
+}
+
+// MarshalJSON writes the cursor as the JSON it is, and an absent one as null.
+func (c Cursor) MarshalJSON() ([]byte, error) { return orNull(c), nil }
+
+// UnmarshalJSON keeps the JSON as it is; null is an absent cursor.
+func (c *Cursor) UnmarshalJSON(raw []byte) error {
+	*c = nil
+	if !isAbsent(raw) {
+		*c = bytes.Clone(raw)
+	}
+	return nil
 }
 
 // Decode decodes the checkpoint into target, like [json.Unmarshal].
 func (c Checkpoint) Decode(target any) error { return json.Unmarshal(c, target) }
+
+// MarshalJSON writes the checkpoint as the JSON it is, and an absent one as null.
+func (c Checkpoint) MarshalJSON() ([]byte, error) { return orNull(c), nil }
+
+// UnmarshalJSON keeps the JSON as it is; null is an absent checkpoint.
+func (c *Checkpoint) UnmarshalJSON(raw []byte) error {
+	*c = nil
+	if !isAbsent(raw) {
+		*c = bytes.Clone(raw)
+	}
+	return nil
+}
 
 func rawJSON(value any) (json.RawMessage, error) {
 	var raw json.RawMessage
@@ -71,8 +98,35 @@ func rawJSON(value any) (json.RawMessage, error) {
 	default:
 		return json.Marshal(value)
 	}
-	if len(raw) > 0 && !json.Valid(raw) {
-		return nil, fmt.Errorf("%q is not JSON", raw)
+	if len(raw) == 0 {
+		return nil, nil
 	}
-	return raw, nil
+	if !json.Valid(raw) {
+		return nil, fmt.Errorf("%s is not JSON", excerpt(raw))
+	}
+	// The caller may use its buffer again.
+	return bytes.Clone(raw), nil
+}
+
+func orNull(raw []byte) []byte {
+	if len(raw) == 0 {
+		return []byte("null")
+	}
+	return raw
+}
+
+// isAbsent reports whether there is no value: no bytes, or the JSON null.
+func isAbsent(raw []byte) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) == 0 || string(raw) == "null"
+}
+
+// excerpt is a value as errors quote it: on one line, and not all of it.
+func excerpt(raw []byte) string {
+	const most = 64
+	text := strings.ToValidUTF8(string(raw[:min(len(raw), most)]), "")
+	if len(raw) > most {
+		text += "…"
+	}
+	return fmt.Sprintf("%#q", text)
 }

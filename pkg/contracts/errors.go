@@ -27,7 +27,13 @@ func (e *DeferralError) Unwrap() error { return e.Cause }
 // PermanentError says that trying again can't help. [Permanent] makes one.
 type PermanentError struct{ Cause error }
 
-func (e *PermanentError) Error() string { return e.Cause.Error() }
+func (e *PermanentError) Error() string {
+	if e.Cause == nil {
+		return "permanent failure"
+	}
+	return e.Cause.Error()
+}
+
 func (e *PermanentError) Unwrap() error { return e.Cause }
 
 // SkipError says that an item needs no work. [Skip] makes one.

@@ -12,19 +12,28 @@ type EventTyper interface {
 }
 
 // EventType is the name under which an event travels and is stored, and by which handlers are found: the event's own
-// [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name of what it points to.
+// [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name of what it points to, also when
+// it is nil or EventType has a pointer receiver. The name of an untyped nil is empty.
 func EventType(event any) string {
-	if named, ok := event.(EventTyper); ok {
-		return named.EventType()
+	v := reflect.ValueOf(event)
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			v = reflect.New(v.Type().Elem())
+		}
+		v = v.Elem()
 	}
-	t := reflect.TypeOf(event)
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t == nil {
+	if !v.IsValid() {
 		return ""
 	}
-	return t.String()
+	// A pointer has the methods of both receivers.
+	if reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[EventTyper]()) {
+		pointer := reflect.New(v.Type())
+		pointer.Elem().Set(v)
+		if named, ok := pointer.Interface().(EventTyper); ok {
+			return named.EventType()
+		}
+	}
+	return v.Type().String()
 }
 
 // Attempt says which try of which item a handler is serving.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 )
@@ -47,6 +48,20 @@ func (in *Integration) Name() string { return in.fields.Name }
 
 // Owner is the product's own id of whom the connection belongs to; it may be empty.
 func (in *Integration) Owner() string { return in.fields.Owner }
+
+// String names the integration; it never prints its credentials.
+func (in *Integration) String() string { return in.fields.Provider + "/" + in.fields.Name }
+
+// Format prints what String does for every verb, so that no way of printing shows the credentials.
+func (in *Integration) Format(f fmt.State, _ rune) {
+	// A fmt.State reports its errors where the printing was asked for.
+	_, _ = io.WriteString(f, in.String())
+}
+
+// LogValue is what slog writes of an integration: its id, provider and name.
+func (in *Integration) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", in.fields.ID), slog.String("provider", in.fields.Provider), slog.String("name", in.fields.Name))
+}
 
 // HTTP is the client for every request to the upstream: authenticated, traced and guarded. Give it to any vendor SDK that takes an
 // *http.Client.
@@ -106,6 +121,9 @@ func decodeMap(what string, raw json.RawMessage) (map[string]any, error) {
 	decoder.UseNumber()
 	if err := decoder.Decode(&values); err != nil {
 		return nil, fmt.Errorf("%s are not a JSON object", what)
+	}
+	if values == nil { // the JSON null
+		values = map[string]any{}
 	}
 	return values, nil
 }

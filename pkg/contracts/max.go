@@ -1,0 +1,108 @@
+package contracts
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// MaxTime is embedded by a [ScheduledSync] whose checkpoints are RFC 3339 timestamps: the latest instant becomes the cursor. Offsets and
+// precision may differ from one to the next, and fractions of any length count.
+//
+// Like [MaxString] and [MaxNumber] it returns one of the checkpoints byte for byte, passes over absent ones (nil and the JSON null), and
+// returns no cursor when all are absent. Of equal values that are spelled differently the one with the greater bytes is taken, so that order and
+// grouping never matter. A value of another kind is an error that names its position.
+//
+// A provider that embeds one of them and writes a ReduceCheckpoints of its own keeps the other two methods: don't.
+type MaxTime struct{}
+
+// ReduceCheckpoints returns the latest instant.
+func (m MaxTime) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
+	return greatest(checkpoints, m.CheckpointKey)
+}
+
+// ReducesAssociatively marks the reducer: see [AssociativeReducer].
+func (MaxTime) ReducesAssociatively() {}
+
+// CheckpointKey is the instant as the seconds since the year −1 in 12 digits and the digits of its fraction: see [CheckpointOrderer]. An absent checkpoint has the empty key.
+func (MaxTime) CheckpointKey(c Checkpoint) (string, error) {
+	if isAbsent(c) {
+		return "", nil
+	}
+	var text string
+	err := json.Unmarshal(c, &text)
+	seconds, fraction, ok := parseInstant(text)
+	if err != nil || !ok {
+		return "", fmt.Errorf("%s is not an RFC 3339 timestamp", excerpt(c))
+	}
+	return fmt.Sprintf("%012d%s", seconds, fraction), nil
+}
+
+// MaxString is embedded by a [ScheduledSync] whose checkpoints are strings that grow as text does, byte by byte: ids such as ULIDs, "2024-01-31". Note that
+// "9" is greater than "10": numbers in strings are not ordered as text. [MaxTime] says the rest.
+type MaxString struct{}
+
+// ReduceCheckpoints returns the greatest text.
+func (m MaxString) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
+	return greatest(checkpoints, m.CheckpointKey)
+}
+
+// ReducesAssociatively marks the reducer: see [AssociativeReducer].
+func (MaxString) ReducesAssociatively() {}
+
+// CheckpointKey is the text itself: see [CheckpointOrderer]. An absent checkpoint has the empty key.
+func (MaxString) CheckpointKey(c Checkpoint) (string, error) {
+	var text string
+	if isAbsent(c) {
+		return "", nil
+	}
+	if err := json.Unmarshal(c, &text); err != nil {
+		return "", fmt.Errorf("%s is not a string", excerpt(c))
+	}
+	return text, nil
+}
+
+// MaxNumber is embedded by a [ScheduledSync] whose checkpoints are JSON numbers: ids, sequence numbers, Unix times. They are compared exactly, whatever
+// their size, and never become floats. [MaxTime] says the rest.
+type MaxNumber struct{}
+
+// ReduceCheckpoints returns the greatest number.
+func (m MaxNumber) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
+	return greatest(checkpoints, m.CheckpointKey)
+}
+
+// ReducesAssociatively marks the reducer: see [AssociativeReducer].
+func (MaxNumber) ReducesAssociatively() {}
+
+// CheckpointKey is the number in a form of which greater ones compare greater byte by byte, and equal ones (1, 1.0, 10e-1) equal: see [CheckpointOrderer]. An
+// absent checkpoint has the empty key.
+func (MaxNumber) CheckpointKey(c Checkpoint) (string, error) {
+	if isAbsent(c) {
+		return "", nil
+	}
+	var number json.Number
+	// A json.Number is also read from a string that has one.
+	if err := json.Unmarshal(c, &number); err != nil || strings.ContainsRune(string(c), '"') {
+		return "", fmt.Errorf("%s is not a number", excerpt(c))
+	}
+	return numberKey(number), nil
+}
+
+// greatest returns the checkpoint with the greatest key; of equal keys, the greatest bytes.
+func greatest(checkpoints []Checkpoint, keyOf func(Checkpoint) (string, error)) (Cursor, error) {
+	var best Checkpoint
+	var bestKey string
+	for i, c := range checkpoints {
+		if isAbsent(c) {
+			continue
+		}
+		key, err := keyOf(c)
+		if err != nil {
+			return nil, fmt.Errorf("checkpoint %d of %d: %w", i+1, len(checkpoints), err)
+		}
+		if best == nil || key > bestKey || key == bestKey && string(c) > string(best) {
+			best, bestKey = c, key
+		}
+	}
+	return Cursor(best), nil
+}
