@@ -40,6 +40,6 @@ func (r iteratorForRunCheckpointInsertMany) Err() error {
 	return nil
 }
 
-func (q *Queries) RunCheckpointInsertMany(ctx context.Context, db DBTX, arg []RunCheckpointInsertManyParams) (int64, error) {
-	return db.CopyFrom(ctx, []string{"run_checkpoints"}, []string{"run_id", "batch", "item_index", "checkpoint"}, &iteratorForRunCheckpointInsertMany{rows: arg})
+func (q *Queries) RunCheckpointInsertMany(ctx context.Context, arg []RunCheckpointInsertManyParams) (int64, error) {
+	return q.db.CopyFrom(ctx, []string{"run_checkpoints"}, []string{"run_id", "batch", "item_index", "checkpoint"}, &iteratorForRunCheckpointInsertMany{rows: arg})
 }

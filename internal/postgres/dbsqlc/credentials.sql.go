@@ -16,8 +16,8 @@ const credentialsGet = `-- name: CredentialsGet :one
 select integration_id, key_id, sealed, version, updated_at from credentials where integration_id = $1
 `
 
-func (q *Queries) CredentialsGet(ctx context.Context, db DBTX, integrationID uuid.UUID) (*Credential, error) {
-	row := db.QueryRow(ctx, credentialsGet, integrationID)
+func (q *Queries) CredentialsGet(ctx context.Context, integrationID uuid.UUID) (*Credential, error) {
+	row := q.db.QueryRow(ctx, credentialsGet, integrationID)
 	var i Credential
 	err := row.Scan(
 		&i.IntegrationID,
@@ -46,8 +46,8 @@ type CredentialsPutParams struct {
 }
 
 // CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one.
-func (q *Queries) CredentialsPut(ctx context.Context, db DBTX, arg CredentialsPutParams) (int64, error) {
-	result, err := db.Exec(ctx, credentialsPut,
+func (q *Queries) CredentialsPut(ctx context.Context, arg CredentialsPutParams) (int64, error) {
+	result, err := q.db.Exec(ctx, credentialsPut,
 		arg.IntegrationID,
 		arg.KeyID,
 		arg.Sealed,

@@ -30,8 +30,8 @@ type DeadClaimRedriveParams struct {
 }
 
 // DeadClaimRedrive takes open dead items, one or up to a number of an integration's, for another go, each with a hop of its own.
-func (q *Queries) DeadClaimRedrive(ctx context.Context, db DBTX, arg DeadClaimRedriveParams) ([]*DeadItem, error) {
-	rows, err := db.Query(ctx, deadClaimRedrive,
+func (q *Queries) DeadClaimRedrive(ctx context.Context, arg DeadClaimRedriveParams) ([]*DeadItem, error) {
+	rows, err := q.db.Query(ctx, deadClaimRedrive,
 		arg.Now,
 		arg.IntegrationID,
 		arg.ID,
@@ -85,8 +85,8 @@ type DeadCountOpenRow struct {
 	Items    int64
 }
 
-func (q *Queries) DeadCountOpen(ctx context.Context, db DBTX) ([]*DeadCountOpenRow, error) {
-	rows, err := db.Query(ctx, deadCountOpen)
+func (q *Queries) DeadCountOpen(ctx context.Context) ([]*DeadCountOpenRow, error) {
+	rows, err := q.db.Query(ctx, deadCountOpen)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +109,8 @@ const deadGet = `-- name: DeadGet :one
 select id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, payload, checkpoint, reason, error, tries, hop, status, resolved_by, note, created_at, updated_at from dead_items where id = $1
 `
 
-func (q *Queries) DeadGet(ctx context.Context, db DBTX, id uuid.UUID) (*DeadItem, error) {
-	row := db.QueryRow(ctx, deadGet, id)
+func (q *Queries) DeadGet(ctx context.Context, id uuid.UUID) (*DeadItem, error) {
+	row := q.db.QueryRow(ctx, deadGet, id)
 	var i DeadItem
 	err := row.Scan(
 		&i.ID,
@@ -150,8 +150,8 @@ type DeadHopParams struct {
 }
 
 // DeadHop notes a further hop of an item under redrive, by compare-and-set.
-func (q *Queries) DeadHop(ctx context.Context, db DBTX, arg DeadHopParams) (int64, error) {
-	result, err := db.Exec(ctx, deadHop,
+func (q *Queries) DeadHop(ctx context.Context, arg DeadHopParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deadHop,
 		arg.NextHop,
 		arg.Now,
 		arg.ID,
@@ -197,8 +197,8 @@ type DeadInsertManyParams struct {
 }
 
 // DeadInsertMany writes dead items; one that stands there already is left as it is and not returned.
-func (q *Queries) DeadInsertMany(ctx context.Context, db DBTX, arg DeadInsertManyParams) ([]*DeadItem, error) {
-	rows, err := db.Query(ctx, deadInsertMany,
+func (q *Queries) DeadInsertMany(ctx context.Context, arg DeadInsertManyParams) ([]*DeadItem, error) {
+	rows, err := q.db.Query(ctx, deadInsertMany,
 		arg.IntegrationID,
 		arg.Provider,
 		arg.RunID,
@@ -291,8 +291,8 @@ type DeadListRow struct {
 }
 
 // DeadList lists dead items, newest first, without their payloads.
-func (q *Queries) DeadList(ctx context.Context, db DBTX, arg DeadListParams) ([]*DeadListRow, error) {
-	rows, err := db.Query(ctx, deadList, arg.IntegrationID, arg.AllOfThem, arg.Most)
+func (q *Queries) DeadList(ctx context.Context, arg DeadListParams) ([]*DeadListRow, error) {
+	rows, err := q.db.Query(ctx, deadList, arg.IntegrationID, arg.AllOfThem, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -344,8 +344,8 @@ type DeadOfAttemptRow struct {
 }
 
 // DeadOfAttempt tells the fate of an attempt's dead items; once an item is dead, Postgres knows best.
-func (q *Queries) DeadOfAttempt(ctx context.Context, db DBTX, runID uuid.UUID, attempt int32) ([]*DeadOfAttemptRow, error) {
-	rows, err := db.Query(ctx, deadOfAttempt, runID, attempt)
+func (q *Queries) DeadOfAttempt(ctx context.Context, runID uuid.UUID, attempt int32) ([]*DeadOfAttemptRow, error) {
+	rows, err := q.db.Query(ctx, deadOfAttempt, runID, attempt)
 	if err != nil {
 		return nil, err
 	}
@@ -380,8 +380,8 @@ type DeadRedriveStateRow struct {
 	Hop    int32
 }
 
-func (q *Queries) DeadRedriveState(ctx context.Context, db DBTX, id uuid.UUID) (*DeadRedriveStateRow, error) {
-	row := db.QueryRow(ctx, deadRedriveState, id)
+func (q *Queries) DeadRedriveState(ctx context.Context, id uuid.UUID) (*DeadRedriveStateRow, error) {
+	row := q.db.QueryRow(ctx, deadRedriveState, id)
 	var i DeadRedriveStateRow
 	err := row.Scan(&i.Status, &i.Hop)
 	return &i, err
@@ -401,8 +401,8 @@ type DeadReopenParams struct {
 }
 
 // DeadReopen ends a redrive that failed.
-func (q *Queries) DeadReopen(ctx context.Context, db DBTX, arg DeadReopenParams) (int64, error) {
-	result, err := db.Exec(ctx, deadReopen,
+func (q *Queries) DeadReopen(ctx context.Context, arg DeadReopenParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deadReopen,
 		arg.Reason,
 		arg.Error,
 		arg.Tries,
@@ -421,8 +421,8 @@ where status = 'redriving' and updated_at < $2
 `
 
 // DeadReopenLost gives up on redrives that were lost with the broker's store.
-func (q *Queries) DeadReopenLost(ctx context.Context, db DBTX, now time.Time, olderThan time.Time) (int64, error) {
-	result, err := db.Exec(ctx, deadReopenLost, now, olderThan)
+func (q *Queries) DeadReopenLost(ctx context.Context, now time.Time, olderThan time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, deadReopenLost, now, olderThan)
 	if err != nil {
 		return 0, err
 	}
@@ -443,8 +443,8 @@ type DeadResolveParams struct {
 	FromStatuses []string
 }
 
-func (q *Queries) DeadResolve(ctx context.Context, db DBTX, arg DeadResolveParams) (int64, error) {
-	result, err := db.Exec(ctx, deadResolve,
+func (q *Queries) DeadResolve(ctx context.Context, arg DeadResolveParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deadResolve,
 		arg.Status,
 		arg.ResolvedBy,
 		arg.Note,
@@ -470,8 +470,8 @@ type DeadSupersedeAttemptsParams struct {
 }
 
 // DeadSupersedeAttempts closes the rows of a run's lower attempts, whose records the newer attempt enumerates again.
-func (q *Queries) DeadSupersedeAttempts(ctx context.Context, db DBTX, arg DeadSupersedeAttemptsParams) (int64, error) {
-	result, err := db.Exec(ctx, deadSupersedeAttempts, arg.Now, arg.RunID, arg.Attempt)
+func (q *Queries) DeadSupersedeAttempts(ctx context.Context, arg DeadSupersedeAttemptsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deadSupersedeAttempts, arg.Now, arg.RunID, arg.Attempt)
 	if err != nil {
 		return 0, err
 	}
@@ -483,8 +483,8 @@ update dead_items set status = 'superseded', updated_at = $1
 where run_id = any($2::uuid[]) and status in ('open', 'redriving')
 `
 
-func (q *Queries) DeadSupersedeRuns(ctx context.Context, db DBTX, now time.Time, runIds []uuid.UUID) (int64, error) {
-	result, err := db.Exec(ctx, deadSupersedeRuns, now, runIds)
+func (q *Queries) DeadSupersedeRuns(ctx context.Context, now time.Time, runIds []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, deadSupersedeRuns, now, runIds)
 	if err != nil {
 		return 0, err
 	}
@@ -502,8 +502,8 @@ type StreakAlertedParams struct {
 	ExternalID    string
 }
 
-func (q *Queries) StreakAlerted(ctx context.Context, db DBTX, arg StreakAlertedParams) error {
-	_, err := db.Exec(ctx, streakAlerted, arg.IntegrationID, arg.EventType, arg.ExternalID)
+func (q *Queries) StreakAlerted(ctx context.Context, arg StreakAlertedParams) error {
+	_, err := q.db.Exec(ctx, streakAlerted, arg.IntegrationID, arg.EventType, arg.ExternalID)
 	return err
 }
 
@@ -521,8 +521,8 @@ type StreakClearParams struct {
 }
 
 // StreakClear forgets the records of an integration that were not dead in the run that has just closed whole.
-func (q *Queries) StreakClear(ctx context.Context, db DBTX, arg StreakClearParams) error {
-	_, err := db.Exec(ctx, streakClear, arg.IntegrationID, arg.RunID, arg.Attempt)
+func (q *Queries) StreakClear(ctx context.Context, arg StreakClearParams) error {
+	_, err := q.db.Exec(ctx, streakClear, arg.IntegrationID, arg.RunID, arg.Attempt)
 	return err
 }
 
@@ -549,8 +549,8 @@ type StreakRaiseRow struct {
 }
 
 // StreakRaise counts one more run for the records that are dead in it, and returns those that have reached the limit for the first time.
-func (q *Queries) StreakRaise(ctx context.Context, db DBTX, arg StreakRaiseParams) ([]*StreakRaiseRow, error) {
-	rows, err := db.Query(ctx, streakRaise, arg.StuckAfter, arg.RunID, arg.Attempt)
+func (q *Queries) StreakRaise(ctx context.Context, arg StreakRaiseParams) ([]*StreakRaiseRow, error) {
+	rows, err := q.db.Query(ctx, streakRaise, arg.StuckAfter, arg.RunID, arg.Attempt)
 	if err != nil {
 		return nil, err
 	}

@@ -29,8 +29,8 @@ type IntegrationClaimDueParams struct {
 }
 
 // IntegrationClaimDue locks integrations that are due and have no open run. Another scheduler's claims are passed over.
-func (q *Queries) IntegrationClaimDue(ctx context.Context, db DBTX, arg IntegrationClaimDueParams) ([]*Integration, error) {
-	rows, err := db.Query(ctx, integrationClaimDue, arg.Now, arg.Providers, arg.Most)
+func (q *Queries) IntegrationClaimDue(ctx context.Context, arg IntegrationClaimDueParams) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationClaimDue, arg.Now, arg.Providers, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +71,8 @@ const integrationClearStale = `-- name: IntegrationClearStale :execrows
 update integrations set stale_since = null where id = $1 and stale_since is not null
 `
 
-func (q *Queries) IntegrationClearStale(ctx context.Context, db DBTX, id uuid.UUID) (int64, error) {
-	result, err := db.Exec(ctx, integrationClearStale, id)
+func (q *Queries) IntegrationClearStale(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, integrationClearStale, id)
 	if err != nil {
 		return 0, err
 	}
@@ -83,8 +83,8 @@ const integrationDelete = `-- name: IntegrationDelete :execrows
 delete from integrations where id = $1
 `
 
-func (q *Queries) IntegrationDelete(ctx context.Context, db DBTX, id uuid.UUID) (int64, error) {
-	result, err := db.Exec(ctx, integrationDelete, id)
+func (q *Queries) IntegrationDelete(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, integrationDelete, id)
 	if err != nil {
 		return 0, err
 	}
@@ -95,8 +95,8 @@ const integrationGet = `-- name: IntegrationGet :one
 select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where id = $1
 `
 
-func (q *Queries) IntegrationGet(ctx context.Context, db DBTX, id uuid.UUID) (*Integration, error) {
-	row := db.QueryRow(ctx, integrationGet, id)
+func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationGet, id)
 	var i Integration
 	err := row.Scan(
 		&i.ID,
@@ -124,8 +124,8 @@ const integrationGetByName = `-- name: IntegrationGetByName :one
 select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where name = $1
 `
 
-func (q *Queries) IntegrationGetByName(ctx context.Context, db DBTX, name string) (*Integration, error) {
-	row := db.QueryRow(ctx, integrationGetByName, name)
+func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationGetByName, name)
 	var i Integration
 	err := row.Scan(
 		&i.ID,
@@ -167,8 +167,8 @@ type IntegrationInsertParams struct {
 	Now          time.Time
 }
 
-func (q *Queries) IntegrationInsert(ctx context.Context, db DBTX, arg IntegrationInsertParams) (int64, error) {
-	result, err := db.Exec(ctx, integrationInsert,
+func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertParams) (int64, error) {
+	result, err := q.db.Exec(ctx, integrationInsert,
 		arg.ID,
 		arg.Provider,
 		arg.Name,
@@ -188,8 +188,8 @@ const integrationList = `-- name: IntegrationList :many
 select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where $1::text = '' or provider = $1::text order by name
 `
 
-func (q *Queries) IntegrationList(ctx context.Context, db DBTX, provider string) ([]*Integration, error) {
-	rows, err := db.Query(ctx, integrationList, provider)
+func (q *Queries) IntegrationList(ctx context.Context, provider string) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationList, provider)
 	if err != nil {
 		return nil, err
 	}
@@ -230,8 +230,8 @@ const integrationLock = `-- name: IntegrationLock :one
 select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where id = $1 for no key update
 `
 
-func (q *Queries) IntegrationLock(ctx context.Context, db DBTX, id uuid.UUID) (*Integration, error) {
-	row := db.QueryRow(ctx, integrationLock, id)
+func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationLock, id)
 	var i Integration
 	err := row.Scan(
 		&i.ID,
@@ -271,8 +271,8 @@ type IntegrationMarkStaleParams struct {
 }
 
 // IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
-func (q *Queries) IntegrationMarkStale(ctx context.Context, db DBTX, arg IntegrationMarkStaleParams) ([]*Integration, error) {
-	rows, err := db.Query(ctx, integrationMarkStale,
+func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkStaleParams) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationMarkStale,
 		arg.Now,
 		arg.IntervalsAllowed,
 		arg.Providers,
@@ -327,8 +327,8 @@ type IntegrationMoveCursorParams struct {
 }
 
 // IntegrationMoveCursor is a compare-and-set on the cursor's version.
-func (q *Queries) IntegrationMoveCursor(ctx context.Context, db DBTX, arg IntegrationMoveCursorParams) (int64, error) {
-	result, err := db.Exec(ctx, integrationMoveCursor,
+func (q *Queries) IntegrationMoveCursor(ctx context.Context, arg IntegrationMoveCursorParams) (int64, error) {
+	result, err := q.db.Exec(ctx, integrationMoveCursor,
 		arg.SyncCursor,
 		arg.Now,
 		arg.ID,
@@ -344,8 +344,8 @@ const integrationSetNextSync = `-- name: IntegrationSetNextSync :exec
 update integrations set next_sync_at = $1 where id = $2
 `
 
-func (q *Queries) IntegrationSetNextSync(ctx context.Context, db DBTX, nextSyncAt *time.Time, iD uuid.UUID) error {
-	_, err := db.Exec(ctx, integrationSetNextSync, nextSyncAt, iD)
+func (q *Queries) IntegrationSetNextSync(ctx context.Context, nextSyncAt *time.Time, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, integrationSetNextSync, nextSyncAt, iD)
 	return err
 }
 
@@ -355,8 +355,8 @@ from (select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as next_sync_at
 where i.id = d.id
 `
 
-func (q *Queries) IntegrationSetNextSyncMany(ctx context.Context, db DBTX, ids []uuid.UUID, nextSyncAts []time.Time) error {
-	_, err := db.Exec(ctx, integrationSetNextSyncMany, ids, nextSyncAts)
+func (q *Queries) IntegrationSetNextSyncMany(ctx context.Context, ids []uuid.UUID, nextSyncAts []time.Time) error {
+	_, err := q.db.Exec(ctx, integrationSetNextSyncMany, ids, nextSyncAts)
 	return err
 }
 
@@ -373,8 +373,8 @@ type IntegrationSetStatusParams struct {
 	ID     uuid.UUID
 }
 
-func (q *Queries) IntegrationSetStatus(ctx context.Context, db DBTX, arg IntegrationSetStatusParams) (*Integration, error) {
-	row := db.QueryRow(ctx, integrationSetStatus,
+func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetStatusParams) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationSetStatus,
 		arg.Status,
 		arg.Reason,
 		arg.Now,
@@ -418,8 +418,8 @@ type IntegrationSyncedParams struct {
 }
 
 // IntegrationSynced records how a run ended: a clean one resets the failures, another one raises them.
-func (q *Queries) IntegrationSynced(ctx context.Context, db DBTX, arg IntegrationSyncedParams) (int32, error) {
-	row := db.QueryRow(ctx, integrationSynced, arg.Clean, arg.Now, arg.ID)
+func (q *Queries) IntegrationSynced(ctx context.Context, arg IntegrationSyncedParams) (int32, error) {
+	row := q.db.QueryRow(ctx, integrationSynced, arg.Clean, arg.Now, arg.ID)
 	var consecutive_sync_failures int32
 	err := row.Scan(&consecutive_sync_failures)
 	return consecutive_sync_failures, err
@@ -446,8 +446,8 @@ type IntegrationUpdateParams struct {
 }
 
 // IntegrationUpdate changes what is given and raises the version, so that running services notice.
-func (q *Queries) IntegrationUpdate(ctx context.Context, db DBTX, arg IntegrationUpdateParams) (*Integration, error) {
-	row := db.QueryRow(ctx, integrationUpdate,
+func (q *Queries) IntegrationUpdate(ctx context.Context, arg IntegrationUpdateParams) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationUpdate,
 		arg.Owner,
 		arg.Metadata,
 		arg.ClearInterval,

@@ -18,8 +18,8 @@ insert into commands_done (id, done_at) values ($1, $2) on conflict do nothing
 `
 
 // CommandDone notes a command as carried out, in the transaction that does so; no row means that it was before.
-func (q *Queries) CommandDone(ctx context.Context, db DBTX, iD string, now time.Time) (int64, error) {
-	result, err := db.Exec(ctx, commandDone, iD, now)
+func (q *Queries) CommandDone(ctx context.Context, iD string, now time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, commandDone, iD, now)
 	if err != nil {
 		return 0, err
 	}
@@ -30,8 +30,8 @@ const commandForget = `-- name: CommandForget :execrows
 delete from commands_done where done_at < $1
 `
 
-func (q *Queries) CommandForget(ctx context.Context, db DBTX, doneBefore time.Time) (int64, error) {
-	result, err := db.Exec(ctx, commandForget, doneBefore)
+func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, commandForget, doneBefore)
 	if err != nil {
 		return 0, err
 	}
@@ -43,8 +43,8 @@ select id, subject, msg_id, headers, body, created_at from outbox order by id li
 `
 
 // OutboxClaim locks the oldest rows; they are deleted, in the same transaction, once the broker has stored them.
-func (q *Queries) OutboxClaim(ctx context.Context, db DBTX, most int32) ([]*Outbox, error) {
-	rows, err := db.Query(ctx, outboxClaim, most)
+func (q *Queries) OutboxClaim(ctx context.Context, most int32) ([]*Outbox, error) {
+	rows, err := q.db.Query(ctx, outboxClaim, most)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +74,8 @@ const outboxDelete = `-- name: OutboxDelete :exec
 delete from outbox where id = any($1::uuid[])
 `
 
-func (q *Queries) OutboxDelete(ctx context.Context, db DBTX, ids []uuid.UUID) error {
-	_, err := db.Exec(ctx, outboxDelete, ids)
+func (q *Queries) OutboxDelete(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, outboxDelete, ids)
 	return err
 }
 
@@ -84,8 +84,8 @@ select exists (select 1 from outbox where subject = $1)
 `
 
 // OutboxHasDue tells whether anything is still to be published on a subject.
-func (q *Queries) OutboxHasDue(ctx context.Context, db DBTX, subject string) (bool, error) {
-	row := db.QueryRow(ctx, outboxHasDue, subject)
+func (q *Queries) OutboxHasDue(ctx context.Context, subject string) (bool, error) {
+	row := q.db.QueryRow(ctx, outboxHasDue, subject)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
@@ -106,8 +106,8 @@ type OutboxInsertManyParams struct {
 	Now      time.Time
 }
 
-func (q *Queries) OutboxInsertMany(ctx context.Context, db DBTX, arg OutboxInsertManyParams) error {
-	_, err := db.Exec(ctx, outboxInsertMany,
+func (q *Queries) OutboxInsertMany(ctx context.Context, arg OutboxInsertManyParams) error {
+	_, err := q.db.Exec(ctx, outboxInsertMany,
 		arg.Ids,
 		arg.Subjects,
 		arg.MsgIds,
@@ -128,8 +128,8 @@ type OutboxLagRow struct {
 }
 
 // OutboxLag tells how many rows wait and since when.
-func (q *Queries) OutboxLag(ctx context.Context, db DBTX) (*OutboxLagRow, error) {
-	row := db.QueryRow(ctx, outboxLag)
+func (q *Queries) OutboxLag(ctx context.Context) (*OutboxLagRow, error) {
+	row := q.db.QueryRow(ctx, outboxLag)
 	var i OutboxLagRow
 	err := row.Scan(&i.RowsWaiting, &i.Oldest)
 	return &i, err

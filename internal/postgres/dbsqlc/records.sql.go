@@ -16,8 +16,8 @@ const recordCount = `-- name: RecordCount :one
 select count(*) from records where integration_id = $1
 `
 
-func (q *Queries) RecordCount(ctx context.Context, db DBTX, integrationID uuid.UUID) (int64, error) {
-	row := db.QueryRow(ctx, recordCount, integrationID)
+func (q *Queries) RecordCount(ctx context.Context, integrationID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, recordCount, integrationID)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
@@ -33,8 +33,8 @@ type RecordGetParams struct {
 	ExternalID    string
 }
 
-func (q *Queries) RecordGet(ctx context.Context, db DBTX, arg RecordGetParams) (*Record, error) {
-	row := db.QueryRow(ctx, recordGet, arg.IntegrationID, arg.EventType, arg.ExternalID)
+func (q *Queries) RecordGet(ctx context.Context, arg RecordGetParams) (*Record, error) {
+	row := q.db.QueryRow(ctx, recordGet, arg.IntegrationID, arg.EventType, arg.ExternalID)
 	var i Record
 	err := row.Scan(
 		&i.IntegrationID,
@@ -82,8 +82,8 @@ type RecordUpsertManyRow struct {
 
 // RecordUpsertMany stores the newest version of each record and returns those that changed. A version with a smaller checkpoint key than
 // the stored one is passed over, and so is one that is equal to it.
-func (q *Queries) RecordUpsertMany(ctx context.Context, db DBTX, arg RecordUpsertManyParams) ([]*RecordUpsertManyRow, error) {
-	rows, err := db.Query(ctx, recordUpsertMany,
+func (q *Queries) RecordUpsertMany(ctx context.Context, arg RecordUpsertManyParams) ([]*RecordUpsertManyRow, error) {
+	rows, err := q.db.Query(ctx, recordUpsertMany,
 		arg.IntegrationID,
 		arg.RunID,
 		arg.Now,

@@ -26,8 +26,8 @@ type RunAcceptsRow struct {
 }
 
 // RunAccepts tells what every delivery and publication of a run must know before it goes on.
-func (q *Queries) RunAccepts(ctx context.Context, db DBTX, id uuid.UUID) (*RunAcceptsRow, error) {
-	row := db.QueryRow(ctx, runAccepts, id)
+func (q *Queries) RunAccepts(ctx context.Context, id uuid.UUID) (*RunAcceptsRow, error) {
+	row := q.db.QueryRow(ctx, runAccepts, id)
 	var i RunAcceptsRow
 	err := row.Scan(
 		&i.Attempt,
@@ -42,8 +42,8 @@ const runCheckpointDelete = `-- name: RunCheckpointDelete :exec
 delete from run_checkpoints where run_id = any($1::uuid[])
 `
 
-func (q *Queries) RunCheckpointDelete(ctx context.Context, db DBTX, runIds []uuid.UUID) error {
-	_, err := db.Exec(ctx, runCheckpointDelete, runIds)
+func (q *Queries) RunCheckpointDelete(ctx context.Context, runIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runCheckpointDelete, runIds)
 	return err
 }
 
@@ -70,8 +70,8 @@ type RunCheckpointListRow struct {
 }
 
 // RunCheckpointList returns what a closed run completed, late successes and skips included, in enumeration order.
-func (q *Queries) RunCheckpointList(ctx context.Context, db DBTX, runID uuid.UUID) ([]*RunCheckpointListRow, error) {
-	rows, err := db.Query(ctx, runCheckpointList, runID)
+func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID) ([]*RunCheckpointListRow, error) {
+	rows, err := q.db.Query(ctx, runCheckpointList, runID)
 	if err != nil {
 		return nil, err
 	}
@@ -113,8 +113,8 @@ type RunCloseParams struct {
 	ID         uuid.UUID
 }
 
-func (q *Queries) RunClose(ctx context.Context, db DBTX, arg RunCloseParams) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runClose,
+func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runClose,
 		arg.State,
 		arg.Error,
 		arg.Items,
@@ -170,8 +170,8 @@ type RunCountOpenRow struct {
 	Runs     int64
 }
 
-func (q *Queries) RunCountOpen(ctx context.Context, db DBTX) ([]*RunCountOpenRow, error) {
-	rows, err := db.Query(ctx, runCountOpen)
+func (q *Queries) RunCountOpen(ctx context.Context) ([]*RunCountOpenRow, error) {
+	rows, err := q.db.Query(ctx, runCountOpen)
 	if err != nil {
 		return nil, err
 	}
@@ -194,8 +194,8 @@ const runEntriesFreed = `-- name: RunEntriesFreed :exec
 update sync_runs set entries_freed_at = $1 where id = $2
 `
 
-func (q *Queries) RunEntriesFreed(ctx context.Context, db DBTX, now *time.Time, iD uuid.UUID) error {
-	_, err := db.Exec(ctx, runEntriesFreed, now, iD)
+func (q *Queries) RunEntriesFreed(ctx context.Context, now *time.Time, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runEntriesFreed, now, iD)
 	return err
 }
 
@@ -205,8 +205,8 @@ where id = $2 and closed_at is null
 `
 
 // RunFollowUp remembers one sync for when the run closes; full wins.
-func (q *Queries) RunFollowUp(ctx context.Context, db DBTX, mode string, iD uuid.UUID) error {
-	_, err := db.Exec(ctx, runFollowUp, mode, iD)
+func (q *Queries) RunFollowUp(ctx context.Context, mode string, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runFollowUp, mode, iD)
 	return err
 }
 
@@ -214,8 +214,8 @@ const runGet = `-- name: RunGet :one
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
 `
 
-func (q *Queries) RunGet(ctx context.Context, db DBTX, id uuid.UUID) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runGet, id)
+func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runGet, id)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -252,8 +252,8 @@ const runGetOpen = `-- name: RunGetOpen :one
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
 `
 
-func (q *Queries) RunGetOpen(ctx context.Context, db DBTX, integrationID uuid.UUID) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runGetOpen, integrationID)
+func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runGetOpen, integrationID)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -300,8 +300,8 @@ type RunHeartbeatParams struct {
 }
 
 // RunHeartbeat keeps the run from being driven again, and tells whether it still accepts the attempt.
-func (q *Queries) RunHeartbeat(ctx context.Context, db DBTX, arg RunHeartbeatParams) (string, error) {
-	row := db.QueryRow(ctx, runHeartbeat, arg.Now, arg.ID, arg.Attempt)
+func (q *Queries) RunHeartbeat(ctx context.Context, arg RunHeartbeatParams) (string, error) {
+	row := q.db.QueryRow(ctx, runHeartbeat, arg.Now, arg.ID, arg.Attempt)
 	var status string
 	err := row.Scan(&status)
 	return status, err
@@ -325,8 +325,8 @@ type RunInsertManyParams struct {
 }
 
 // RunInsertMany opens runs; an integration that has an open run already keeps that one, and its row is not returned.
-func (q *Queries) RunInsertMany(ctx context.Context, db DBTX, arg RunInsertManyParams) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runInsertMany,
+func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runInsertMany,
 		arg.Mode,
 		arg.Cause,
 		arg.Now,
@@ -392,8 +392,8 @@ type RunListParams struct {
 	Most          int32
 }
 
-func (q *Queries) RunList(ctx context.Context, db DBTX, arg RunListParams) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runList, arg.IntegrationID, arg.OpenOnly, arg.Most)
+func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runList, arg.IntegrationID, arg.OpenOnly, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -443,8 +443,8 @@ const runLock = `-- name: RunLock :one
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
 `
 
-func (q *Queries) RunLock(ctx context.Context, db DBTX, id uuid.UUID) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runLock, id)
+func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runLock, id)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -481,8 +481,8 @@ const runLockOpen = `-- name: RunLockOpen :one
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
-func (q *Queries) RunLockOpen(ctx context.Context, db DBTX, integrationID uuid.UUID) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runLockOpen, integrationID)
+func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runLockOpen, integrationID)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -525,8 +525,8 @@ limit $2
 `
 
 // RunResolvable finds closed runs that wait for nothing any more: no unresolved dead item, and no open run of the integration.
-func (q *Queries) RunResolvable(ctx context.Context, db DBTX, providers []string, most int32) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runResolvable, providers, most)
+func (q *Queries) RunResolvable(ctx context.Context, providers []string, most int32) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runResolvable, providers, most)
 	if err != nil {
 		return nil, err
 	}
@@ -583,8 +583,8 @@ type RunResolveParams struct {
 	ID         uuid.UUID
 }
 
-func (q *Queries) RunResolve(ctx context.Context, db DBTX, arg RunResolveParams) (int64, error) {
-	result, err := db.Exec(ctx, runResolve, arg.Now, arg.Resolution, arg.ID)
+func (q *Queries) RunResolve(ctx context.Context, arg RunResolveParams) (int64, error) {
+	result, err := q.db.Exec(ctx, runResolve, arg.Now, arg.Resolution, arg.ID)
 	if err != nil {
 		return 0, err
 	}
@@ -596,8 +596,8 @@ select id, integration_id, provider, mode, cause, state, attempt, wake, tries, w
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
-func (q *Queries) RunShare(ctx context.Context, db DBTX, id uuid.UUID) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runShare, id)
+func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runShare, id)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -645,8 +645,8 @@ type RunSilentParams struct {
 }
 
 // RunSilent finds open runs that nobody has touched for a while; whether they are alone is for the streams to say.
-func (q *Queries) RunSilent(ctx context.Context, db DBTX, arg RunSilentParams) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runSilent, arg.SilentSince, arg.Providers, arg.Most)
+func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runSilent, arg.SilentSince, arg.Providers, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -705,8 +705,8 @@ type RunStartAttemptParams struct {
 }
 
 // RunStartAttempt raises the attempt by one, if it is the expected one, and counts a try before the provider is called.
-func (q *Queries) RunStartAttempt(ctx context.Context, db DBTX, arg RunStartAttemptParams) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runStartAttempt, arg.Now, arg.ID, arg.Attempt)
+func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runStartAttempt, arg.Now, arg.ID, arg.Attempt)
 	var i SyncRun
 	err := row.Scan(
 		&i.ID,
@@ -755,8 +755,8 @@ type RunSupersedeParams struct {
 }
 
 // RunSupersede resolves older closed runs that started from the same cursor as a run that has just closed whole.
-func (q *Queries) RunSupersede(ctx context.Context, db DBTX, arg RunSupersedeParams) ([]uuid.UUID, error) {
-	rows, err := db.Query(ctx, runSupersede,
+func (q *Queries) RunSupersede(ctx context.Context, arg RunSupersedeParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, runSupersede,
 		arg.Now,
 		arg.IntegrationID,
 		arg.ID,
@@ -785,8 +785,8 @@ const runTouch = `-- name: RunTouch :exec
 update sync_runs set heartbeat_at = $1 where id = $2 and closed_at is null
 `
 
-func (q *Queries) RunTouch(ctx context.Context, db DBTX, now time.Time, iD uuid.UUID) error {
-	_, err := db.Exec(ctx, runTouch, now, iD)
+func (q *Queries) RunTouch(ctx context.Context, now time.Time, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runTouch, now, iD)
 	return err
 }
 
@@ -806,8 +806,8 @@ type RunWaitParams struct {
 }
 
 // RunWait puts a run aside until a time, or without one until it is resumed. give_back is 1 when the try is not to count.
-func (q *Queries) RunWait(ctx context.Context, db DBTX, arg RunWaitParams) (int64, error) {
-	result, err := db.Exec(ctx, runWait,
+func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error) {
+	result, err := q.db.Exec(ctx, runWait,
 		arg.WaitingUntil,
 		arg.Error,
 		arg.Now,
@@ -830,8 +830,8 @@ for update of r skip locked
 `
 
 // RunWaitingDue locks waiting runs whose time has come.
-func (q *Queries) RunWaitingDue(ctx context.Context, db DBTX, now *time.Time, most int32) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runWaitingDue, now, most)
+func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runWaitingDue, now, most)
 	if err != nil {
 		return nil, err
 	}
@@ -891,8 +891,8 @@ type RunWakeParams struct {
 }
 
 // RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
-func (q *Queries) RunWake(ctx context.Context, db DBTX, arg RunWakeParams) (*SyncRun, error) {
-	row := db.QueryRow(ctx, runWake,
+func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runWake,
 		arg.Now,
 		arg.ID,
 		arg.Attempt,
@@ -936,8 +936,8 @@ order by closed_at limit $2
 `
 
 // RunWithEntries finds closed runs whose bucket entries may still exist.
-func (q *Queries) RunWithEntries(ctx context.Context, db DBTX, closedBefore *time.Time, most int32) ([]*SyncRun, error) {
-	rows, err := db.Query(ctx, runWithEntries, closedBefore, most)
+func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, most int32) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runWithEntries, closedBefore, most)
 	if err != nil {
 		return nil, err
 	}
@@ -997,8 +997,8 @@ type RunWorkingParams struct {
 	Attempt    int32
 }
 
-func (q *Queries) RunWorking(ctx context.Context, db DBTX, arg RunWorkingParams) (int64, error) {
-	result, err := db.Exec(ctx, runWorking,
+func (q *Queries) RunWorking(ctx context.Context, arg RunWorkingParams) (int64, error) {
+	result, err := q.db.Exec(ctx, runWorking,
 		arg.Items,
 		arg.Duplicates,
 		arg.Error,

@@ -1,0 +1,231 @@
+// Package checkpoint keeps what the items of a run have come to: one bucket entry for each message of a batch, and a total once the
+// enumeration has ended. Workers merge entries, syncers and schedulers watch them, and closing a run folds them.
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+const (
+	callTimeout = 3 * time.Second
+	retryEvery  = 200 * time.Millisecond
+	totalToken  = "total"
+	// First is the Index of a batch's first message, whose entry covers the whole batch.
+	First = int32(-1)
+)
+
+// Key names an entry.
+type Key struct {
+	Run     string
+	Attempt int32
+	Batch   int32
+	// Index is the first item of a message that was published again, or [First].
+	Index int32
+}
+
+func (k Key) String() string {
+	key := prefix(k.Run, k.Attempt) + "." + strconv.Itoa(int(k.Batch))
+	if k.Index == First {
+		return key
+	}
+	return key + "." + strconv.Itoa(int(k.Index))
+}
+
+// Update is one change seen by a watch: either an entry or a total.
+type Update struct {
+	Key   Key
+	Entry *eventsv1.Entry
+	Total *eventsv1.Total
+}
+
+// Store reads and writes the bucket.
+type Store struct {
+	bus    *bus.Bus
+	bucket jetstream.KeyValue
+}
+
+// Open returns the store over the bucket that the bus has applied.
+func Open(ctx context.Context, b *bus.Bus) (*Store, error) {
+	bucket, err := b.Bucket(ctx, events.BucketCheckpoints)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{bus: b, bucket: bucket}, nil
+}
+
+// Read returns an entry, or an empty one where there is none.
+func (s *Store) Read(ctx context.Context, key Key) (*eventsv1.Entry, error) {
+	entry, _, err := s.read(ctx, key)
+	return entry, err
+}
+
+func (s *Store) read(ctx context.Context, key Key) (entry *eventsv1.Entry, revision uint64, err error) {
+	entry = &eventsv1.Entry{}
+	revision, err = s.get(ctx, key.String(), entry)
+	return entry, revision, err
+}
+
+// Merge joins news into an entry by compare-and-set: for each item the state that is further on wins, whoever wrote it and in whatever order. It
+// returns the entry as it stands, and goes on until the broker has stored it or ctx ends.
+func (s *Store) Merge(ctx context.Context, key Key, news *eventsv1.Entry) (*eventsv1.Entry, error) {
+	for {
+		current, revision, err := s.read(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		merge(current, news)
+		data, err := proto.Marshal(current)
+		if err != nil {
+			return nil, fmt.Errorf("encode entry %s: %w", key, err)
+		}
+		stored, err := s.put(ctx, key.String(), data, revision)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			return current, nil
+		}
+	}
+}
+
+// WriteTotal writes an attempt's total once; a second one changes nothing.
+func (s *Store) WriteTotal(ctx context.Context, run string, attempt int32, total *eventsv1.Total) error {
+	data, err := proto.Marshal(total)
+	if err != nil {
+		return fmt.Errorf("encode total of run %s: %w", run, err)
+	}
+	_, err = s.put(ctx, prefix(run, attempt)+"."+totalToken, data, 0)
+	return err
+}
+
+// ReadTotal returns an attempt's total, or nil where there is none.
+func (s *Store) ReadTotal(ctx context.Context, run string, attempt int32) (*eventsv1.Total, error) {
+	total := &eventsv1.Total{}
+	revision, err := s.get(ctx, prefix(run, attempt)+"."+totalToken, total)
+	if err != nil || revision == 0 {
+		return nil, err
+	}
+	return total, nil
+}
+
+// Free removes the entries of a run: all of them, or those of the attempts below a number.
+func (s *Store) Free(ctx context.Context, run string, below int32) error {
+	if below == 0 {
+		return s.bus.PurgeKeys(ctx, events.BucketCheckpoints, run)
+	}
+	for attempt := int32(1); attempt < below; attempt++ {
+		if err := s.bus.PurgeKeys(ctx, events.BucketCheckpoints, prefix(run, attempt)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) get(ctx context.Context, key string, into proto.Message) (revision uint64, err error) {
+	err = s.insist(ctx, "read "+key, func(ctx context.Context) error {
+		value, err := s.bucket.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		revision = value.Revision()
+		return proto.Unmarshal(value.Value(), into)
+	})
+	return revision, err
+}
+
+// put stores data if the key still has the revision, 0 for none, and reports whether it did.
+func (s *Store) put(ctx context.Context, key string, data []byte, revision uint64) (stored bool, err error) {
+	err = s.insist(ctx, "write "+key, func(ctx context.Context) error {
+		if revision == 0 {
+			_, err = s.bucket.Create(ctx, key, data)
+		} else {
+			_, err = s.bucket.Update(ctx, key, data, revision)
+		}
+		if conflict(err) {
+			return nil
+		}
+		stored = err == nil
+		return err
+	})
+	return stored, err
+}
+
+// insist tries again while the broker does not answer. A write that was stored before its acknowledgement was lost shows as a conflict, which the
+// caller resolves by reading.
+func (s *Store) insist(ctx context.Context, what string, call func(context.Context) error) error {
+	for {
+		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
+		err := call(callCtx)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		timer := time.NewTimer(retryEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%s: %w", what, ctx.Err())
+		case <-timer.C:
+		}
+	}
+}
+
+func conflict(err error) bool {
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		return true
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+func prefix(run string, attempt int32) string { return run + "." + strconv.Itoa(int(attempt)) }
+
+// parseKey reads a bucket key; total is true for the key of a total.
+func parseKey(key string) (k Key, total bool, err error) {
+	tokens := strings.Split(key, ".")
+	if len(tokens) < 3 || len(tokens) > 4 {
+		return Key{}, false, fmt.Errorf("checkpoint key %q has %d tokens", key, len(tokens))
+	}
+	k = Key{Run: tokens[0], Index: First}
+	if k.Attempt, err = parseNumber(tokens[1]); err != nil {
+		return Key{}, false, fmt.Errorf("checkpoint key %q: %w", key, err)
+	}
+	if tokens[2] == totalToken && len(tokens) == 3 {
+		return k, true, nil
+	}
+	if k.Batch, err = parseNumber(tokens[2]); err != nil {
+		return Key{}, false, fmt.Errorf("checkpoint key %q: %w", key, err)
+	}
+	if len(tokens) == 4 {
+		if k.Index, err = parseNumber(tokens[3]); err != nil {
+			return Key{}, false, fmt.Errorf("checkpoint key %q: %w", key, err)
+		}
+	}
+	return k, false, nil
+}
+
+func parseNumber(s string) (int32, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not a number", s)
+	}
+	return int32(n), nil
+}

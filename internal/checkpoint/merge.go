@@ -1,0 +1,59 @@
+package checkpoint
+
+import (
+	"slices"
+
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// merge joins news into entry. It is commutative and idempotent, so that two workers with one batch, or a write that is repeated, end in the
+// same entry.
+func merge(entry, news *eventsv1.Entry) {
+	entry.Size = max(entry.GetSize(), news.GetSize())
+	entry.ProgressAtDelivery = max(entry.GetProgressAtDelivery(), news.GetProgressAtDelivery())
+	for _, outcome := range news.GetOutcomes() {
+		at, found := slices.BinarySearchFunc(entry.Outcomes, outcome.GetIndex(), byIndex)
+		if !found {
+			entry.Outcomes = slices.Insert(entry.Outcomes, at, outcome)
+			continue
+		}
+		charges := max(entry.Outcomes[at].GetCharges(), outcome.GetCharges())
+		if beats(outcome, entry.Outcomes[at]) {
+			entry.Outcomes[at] = outcome
+		}
+		entry.Outcomes[at].Charges = charges
+	}
+}
+
+// Find returns an item's outcome in an entry, or nil.
+func Find(entry *eventsv1.Entry, index int32) *eventsv1.Outcome {
+	at, found := slices.BinarySearchFunc(entry.GetOutcomes(), index, byIndex)
+	if !found {
+		return nil
+	}
+	return entry.GetOutcomes()[at]
+}
+
+// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done. A later mark of running replaces an earlier one, and an
+// unspecified state erases a mark of running.
+func beats(a, b *eventsv1.Outcome) bool {
+	if b.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING && a.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING {
+		return true
+	}
+	if a.GetState() != b.GetState() {
+		return a.GetState() > b.GetState()
+	}
+	return a.GetHop() > b.GetHop()
+}
+
+func byIndex(outcome *eventsv1.Outcome, index int32) int { return int(outcome.GetIndex()) - int(index) }
+
+// Finished reports whether nothing more will happen to the item in its run.
+func Finished(state eventsv1.OutcomeState) bool {
+	return state >= eventsv1.OutcomeState_OUTCOME_STATE_DEAD
+}
+
+// HandedOver reports whether the item needs no more work from the message that brought it.
+func HandedOver(state eventsv1.OutcomeState) bool {
+	return state >= eventsv1.OutcomeState_OUTCOME_STATE_RETRYING
+}

@@ -1,0 +1,147 @@
+// Package postgres is the only package that talks to SQL. It wraps the generated queries (dbsqlc) in a store with transactions, an outbox
+// and sealed credentials; the services compose their transactions of it.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
+)
+
+const connectEvery = time.Second
+
+// The rows that services work with.
+type (
+	Integration = dbsqlc.Integration
+	Run         = dbsqlc.SyncRun
+	DeadItem    = dbsqlc.DeadItem
+)
+
+// Store is the database: every query, outside of a transaction, and InTx for those that belong together.
+type Store struct {
+	*dbsqlc.Queries
+	pool *pgxpool.Pool
+	ring *secret.Ring
+}
+
+// Tx is a transaction: every query within it.
+type Tx struct {
+	*dbsqlc.Queries
+}
+
+// Connect opens a pool and waits for the database: one that can't be reached is said once and tried again until ctx ends. Wrong
+// passwords and missing databases are returned at once.
+func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	for waiting := false; ; waiting = true {
+		err := pool.Ping(ctx)
+		if err == nil {
+			return pool, nil
+		}
+		if !Unavailable(err) {
+			pool.Close()
+			return nil, fmt.Errorf("connect to Postgres at %s:%d: %w", config.ConnConfig.Host, config.ConnConfig.Port, err)
+		}
+		if !waiting {
+			log.Warn("waiting for Postgres; start one or point --database-url at it",
+				"host", config.ConnConfig.Host, "port", config.ConnConfig.Port, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			pool.Close()
+			return nil, fmt.Errorf("connect to Postgres: %w", ctx.Err())
+		case <-time.After(connectEvery):
+		}
+	}
+}
+
+// New makes a store of a pool, which stays the caller's to close. ring may be nil where no credentials are touched.
+func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
+	return &Store{Queries: dbsqlc.New(pool), pool: pool, ring: ring}
+}
+
+// InTx runs fn in a transaction, which commits if fn returns nil.
+func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		return fn(&Tx{Queries: dbsqlc.New(tx)})
+	})
+}
+
+// Ready returns an error while the database can't be reached; it serves /readyz and holds consumers back.
+func (s *Store) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("Postgres: %w", err)
+	}
+	return nil
+}
+
+// Listen calls fn for every notification on a channel, and once at the start and after each reconnection, until ctx ends.
+func (s *Store) Listen(ctx context.Context, channel string, fn func()) {
+	for ctx.Err() == nil {
+		_ = s.listenOnce(ctx, channel, fn)
+		select {
+		case <-ctx.Done():
+		case <-time.After(connectEvery):
+		}
+	}
+}
+
+func (s *Store) listenOnce(ctx context.Context, channel string, fn func()) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	// A connection that listens does not go back to the pool.
+	raw := conn.Hijack()
+	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
+	if _, err := raw.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
+		return err
+	}
+	for {
+		fn()
+		if _, err := raw.WaitForNotification(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// NotFound reports whether a query for one row found none.
+func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
+
+// Unavailable reports whether an error says that the database can't be reached or is not up to working now, so that trying again later may help.
+func Unavailable(err error) bool {
+	var connect *pgconn.ConnectError
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		switch server.Code {
+		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover
+		case "57P01", "57P02", "57P03", "53300", "53100", "53200", "25006":
+			return true
+		}
+		// 08: connection exceptions; 40: serialization failure and deadlock, which a second try resolves
+		return len(server.Code) == 5 && (server.Code[:2] == "08" || server.Code[:2] == "40")
+	}
+	if errors.As(err, &connect) {
+		return true
+	}
+	return err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, context.Canceled) && pgconn.SafeToRetry(err) ||
+		isNetwork(err)
+}
+
+// NewID makes a UUIDv7: ids sort by the time they were made.
+func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
