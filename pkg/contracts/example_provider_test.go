@@ -112,3 +112,27 @@ func (s *printingSession) Dispatch(_ context.Context, event, checkpoint any, ext
 	fmt.Println(contracts.EventType(event), externalID, string(c))
 	return nil
 }
+
+func ExampleProvider() {
+	var provider contracts.Provider = Notes{}
+	fmt.Println(provider.Name())
+	fmt.Println("credentials:", provider.CredentialRules(), provider.CredentialData())
+	fmt.Printf("metadata: %v %T\n", provider.MetadataRules(), provider.MetadataData())
+	// Output:
+	// Notes
+	// credentials: map[] <nil>
+	// metadata: map[base_url:required,url] *contracts_test.NotesSettings
+}
+
+// A session takes items and remembers nothing for the provider but the cursor it started from.
+func ExampleSyncSession() {
+	var session contracts.SyncSession = &printingSession{cursor: contracts.Cursor(`17`)}
+	cursor, ok := session.Cursor()
+	fmt.Println("from", string(cursor), ok)
+	if err := session.Dispatch(context.Background(), Note{ID: "n1"}, 18, "n1"); err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// from 17 true
+	// contracts_test.Note n1 18
+}
