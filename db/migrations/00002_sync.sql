@@ -16,6 +16,8 @@ create table sync_runs (
     -- enumerations that count against the limit; a deferral gives its own back
     tries          integer not null default 0,
     waiting_until  timestamptz,
+    -- the window for enumerations counts from here; a resume starts it afresh
+    window_from    timestamptz not null,
     heartbeat_at   timestamptz not null,
     -- where the run starts from, and the version that the cursor had then
     cursor_from    text,
@@ -32,6 +34,8 @@ create table sync_runs (
     closed_at      timestamptz,
     -- the enumeration was whole, so the run stands for all that its cursor left open
     complete       boolean not null default false,
+    -- the reducer failed on the run's checkpoints; a retry command clears it
+    reduce_failed  boolean not null default false,
     -- a closed run with unresolved dead items is resolved when the last of them is, or when a later run takes over
     resolved_at    timestamptz,
     resolution     text not null default '' check (resolution in ('', 'resolved', 'superseded')),

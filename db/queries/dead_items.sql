@@ -93,3 +93,10 @@ delete from item_streaks s
 where s.integration_id = sqlc.arg(integration_id)
   and not exists (select 1 from dead_items d where d.run_id = sqlc.arg(run_id) and d.attempt = sqlc.arg(attempt)
                   and d.status in ('open', 'redriving') and d.event_type = s.event_type and d.external_id = s.external_id);
+
+-- name: DeadResolveMany :execrows
+-- DeadResolveMany resolves rows of items that a later delivery of the same batch has done after all.
+update dead_items d set status = 'resolved', resolved_by = 'retry', updated_at = sqlc.arg(now)
+from (select unnest(sqlc.arg(batches)::integer[]) as batch, unnest(sqlc.arg(item_indexes)::integer[]) as item_index) p
+where d.run_id = sqlc.arg(run_id) and d.attempt = sqlc.arg(attempt) and d.batch = p.batch and d.item_index = p.item_index
+  and d.status in ('open', 'redriving');

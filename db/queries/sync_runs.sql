@@ -1,7 +1,7 @@
 -- name: RunInsertMany :many
 -- RunInsertMany opens runs; an integration that has an open run already keeps that one, and its row is not returned.
-insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, cursor_from, cursor_version, created_at)
-select r.id, i.id, i.provider, sqlc.arg(mode)::text, sqlc.arg(cause)::text, 'due', sqlc.arg(now), i.sync_cursor, i.cursor_version, sqlc.arg(now)
+insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, created_at)
+select r.id, i.id, i.provider, sqlc.arg(mode)::text, sqlc.arg(cause)::text, 'due', sqlc.arg(now), sqlc.arg(now), i.sync_cursor, i.cursor_version, sqlc.arg(now)
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(integration_ids)::uuid[]) as integration_id) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
@@ -77,7 +77,8 @@ limit sqlc.arg(most);
 
 -- name: RunWake :one
 -- RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
-update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = sqlc.arg(now), waiting_until = null
+update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = sqlc.arg(now), waiting_until = null,
+    window_from = coalesce(sqlc.narg(window_from), window_from)
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and wake = sqlc.arg(wake) and closed_at is null
 returning *;
 
@@ -91,7 +92,7 @@ where id = sqlc.arg(id) and closed_at is null;
 
 -- name: RunClose :one
 update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
-    skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), closed_at = sqlc.arg(now),
+    skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
     resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null
 where id = sqlc.arg(id) and closed_at is null
 returning *;
@@ -110,7 +111,7 @@ returning id;
 -- name: RunResolvable :many
 -- RunResolvable finds closed runs that wait for nothing any more: no unresolved dead item, and no open run of the integration.
 select r.* from sync_runs r
-where r.closed_at is not null and r.resolved_at is null and r.complete and r.provider = any(sqlc.arg(providers)::text[])
+where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any(sqlc.arg(providers)::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
 order by r.closed_at
@@ -135,9 +136,15 @@ insert into run_checkpoints (run_id, batch, item_index, checkpoint) values ($1, 
 select c.batch, c.item_index, c.checkpoint from run_checkpoints c where c.run_id = sqlc.arg(run_id)
 union all
 select d.batch, d.item_index, d.checkpoint from dead_items d
-where d.run_id = sqlc.arg(run_id) and d.status in ('resolved', 'skipped')
+where d.run_id = sqlc.arg(run_id) and d.attempt = sqlc.arg(attempt) and d.status in ('resolved', 'skipped')
   and not exists (select 1 from run_checkpoints c where c.run_id = d.run_id and c.batch = d.batch and c.item_index = d.item_index)
 order by 1, 2;
 
 -- name: RunCheckpointDelete :exec
 delete from run_checkpoints where run_id = any(sqlc.arg(run_ids)::uuid[]);
+
+-- name: RunSetReduceFailed :execrows
+-- RunSetReduceFailed keeps a closed run from being reduced again, or lets it.
+update sync_runs set reduce_failed = sqlc.arg(reduce_failed), error = coalesce(sqlc.narg(error), error)
+where integration_id = sqlc.arg(integration_id) and closed_at is not null and resolved_at is null
+  and (sqlc.narg(id)::uuid is null or id = sqlc.narg(id)::uuid) and reduce_failed <> sqlc.arg(reduce_failed);

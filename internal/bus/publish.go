@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/propagation"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -25,37 +24,25 @@ const (
 // ErrTooLarge is returned by Publish for a message that the broker would refuse whatever is done.
 var ErrTooLarge = errors.New("message is larger than the broker accepts")
 
-// Message is what is published. The ID never repeats for different work.
-type Message struct {
-	Subject string
-	ID      string
-	Header  map[string]string
-	Body    []byte
-	// At, when set, delays the message by the stream's own scheduling: it waits under Subject and is delivered on Target. One message waits
-	// under a subject at a time.
-	At     time.Time
-	Target string
-}
-
-// Protobuf is a message whose body is m in binary protobuf.
-func Protobuf(subject, id string, m proto.Message) (Message, error) {
-	body, err := proto.Marshal(m)
-	if err != nil {
-		return Message{}, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return Message{Subject: subject, ID: id, Body: body, Header: map[string]string{
-		events.HeaderContentType: events.ContentProtobuf,
-		events.HeaderSchema:      string(m.ProtoReflect().Descriptor().FullName()),
-	}}, nil
-}
-
 // MaxBody is the largest body that a message can have.
 func (b *Bus) MaxBody() int { return int(b.nc.MaxPayload()) - payloadReserve }
 
 // Publish returns once the broker has stored the message, or has it already. While the broker can't be reached it tries again under the
 // same id, until ctx ends. It returns [ErrTooLarge] for what can never be stored.
-func (b *Bus) Publish(ctx context.Context, m Message) error {
+func (b *Bus) Publish(ctx context.Context, m events.Message) error {
+	return b.insistPublish(ctx, m, b.wire(ctx, m))
+}
+
+// PublishAt is Publish of a message that the stream itself delays: it waits under its subject, one at a time there, and is delivered on target, a
+// subject of the same stream, once the time has come.
+func (b *Bus) PublishAt(ctx context.Context, m events.Message, target string, at time.Time) error {
 	msg := b.wire(ctx, m)
+	msg.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set("Nats-Schedule-Target", target)
+	return b.insistPublish(ctx, m, msg)
+}
+
+func (b *Bus) insistPublish(ctx context.Context, m events.Message, msg *nats.Msg) error {
 	for {
 		err := b.publishOnce(ctx, msg)
 		if err == nil {
@@ -84,17 +71,13 @@ func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) error {
 	return err
 }
 
-func (b *Bus) wire(ctx context.Context, m Message) *nats.Msg {
+func (b *Bus) wire(ctx context.Context, m events.Message) *nats.Msg {
 	msg := &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{}}
 	for key, value := range m.Header {
 		msg.Header.Set(key, value)
 	}
 	if m.ID != "" {
 		msg.Header.Set(nats.MsgIdHdr, m.ID)
-	}
-	if !m.At.IsZero() {
-		msg.Header.Set("Nats-Schedule", "@at "+m.At.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set("Nats-Schedule-Target", m.Target)
 	}
 	if msg.Header.Get("traceparent") == "" {
 		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))

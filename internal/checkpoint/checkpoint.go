@@ -120,17 +120,12 @@ func (s *Store) ReadTotal(ctx context.Context, run string, attempt int32) (*even
 	return total, nil
 }
 
-// Free removes the entries of a run: all of them, or those of the attempts below a number.
-func (s *Store) Free(ctx context.Context, run string, below int32) error {
-	if below == 0 {
+// Free removes the entries of a run's attempt, or of the whole run when attempt is 0.
+func (s *Store) Free(ctx context.Context, run string, attempt int32) error {
+	if attempt == 0 {
 		return s.bus.PurgeKeys(ctx, events.BucketCheckpoints, run)
 	}
-	for attempt := int32(1); attempt < below; attempt++ {
-		if err := s.bus.PurgeKeys(ctx, events.BucketCheckpoints, prefix(run, attempt)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.bus.PurgeKeys(ctx, events.BucketCheckpoints, prefix(run, attempt))
 }
 
 func (s *Store) get(ctx context.Context, key string, into proto.Message) (revision uint64, err error) {

@@ -458,6 +458,36 @@ func (q *Queries) DeadResolve(ctx context.Context, arg DeadResolveParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const deadResolveMany = `-- name: DeadResolveMany :execrows
+update dead_items d set status = 'resolved', resolved_by = 'retry', updated_at = $1
+from (select unnest($4::integer[]) as batch, unnest($5::integer[]) as item_index) p
+where d.run_id = $2 and d.attempt = $3 and d.batch = p.batch and d.item_index = p.item_index
+  and d.status in ('open', 'redriving')
+`
+
+type DeadResolveManyParams struct {
+	Now         time.Time
+	RunID       uuid.UUID
+	Attempt     int32
+	Batches     []int32
+	ItemIndexes []int32
+}
+
+// DeadResolveMany resolves rows of items that a later delivery of the same batch has done after all.
+func (q *Queries) DeadResolveMany(ctx context.Context, arg DeadResolveManyParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deadResolveMany,
+		arg.Now,
+		arg.RunID,
+		arg.Attempt,
+		arg.Batches,
+		arg.ItemIndexes,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deadSupersedeAttempts = `-- name: DeadSupersedeAttempts :execrows
 update dead_items set status = 'superseded', updated_at = $1
 where run_id = $2 and attempt < $3 and status in ('open', 'redriving')

@@ -94,6 +94,7 @@ type SyncRun struct {
 	Wake           int32
 	Tries          int32
 	WaitingUntil   *time.Time
+	WindowFrom     time.Time
 	HeartbeatAt    time.Time
 	CursorFrom     *string
 	CursorVersion  int64
@@ -107,6 +108,7 @@ type SyncRun struct {
 	CreatedAt      time.Time
 	ClosedAt       *time.Time
 	Complete       bool
+	ReduceFailed   bool
 	ResolvedAt     *time.Time
 	Resolution     string
 	EntriesFreedAt *time.Time

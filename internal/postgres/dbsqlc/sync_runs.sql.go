@@ -58,7 +58,7 @@ const runCheckpointList = `-- name: RunCheckpointList :many
 select c.batch, c.item_index, c.checkpoint from run_checkpoints c where c.run_id = $1
 union all
 select d.batch, d.item_index, d.checkpoint from dead_items d
-where d.run_id = $1 and d.status in ('resolved', 'skipped')
+where d.run_id = $1 and d.attempt = $2 and d.status in ('resolved', 'skipped')
   and not exists (select 1 from run_checkpoints c where c.run_id = d.run_id and c.batch = d.batch and c.item_index = d.item_index)
 order by 1, 2
 `
@@ -70,8 +70,8 @@ type RunCheckpointListRow struct {
 }
 
 // RunCheckpointList returns what a closed run completed, late successes and skips included, in enumeration order.
-func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID) ([]*RunCheckpointListRow, error) {
-	rows, err := q.db.Query(ctx, runCheckpointList, runID)
+func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID, attempt int32) ([]*RunCheckpointListRow, error) {
+	rows, err := q.db.Query(ctx, runCheckpointList, runID, attempt)
 	if err != nil {
 		return nil, err
 	}
@@ -92,25 +92,26 @@ func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID) ([]*Ru
 
 const runClose = `-- name: RunClose :one
 update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
-    skipped = $6, duplicates = $7, complete = $8, closed_at = $9,
-    resolved_at = $10, resolution = $11, waiting_until = null
-where id = $12 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at
+    skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
+    resolved_at = $11, resolution = $12, waiting_until = null
+where id = $13 and closed_at is null
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunCloseParams struct {
-	State      string
-	Error      string
-	Items      int64
-	Done       int64
-	Dead       int64
-	Skipped    int64
-	Duplicates int64
-	Complete   bool
-	Now        *time.Time
-	ResolvedAt *time.Time
-	Resolution string
-	ID         uuid.UUID
+	State        string
+	Error        string
+	Items        int64
+	Done         int64
+	Dead         int64
+	Skipped      int64
+	Duplicates   int64
+	Complete     bool
+	ReduceFailed bool
+	Now          *time.Time
+	ResolvedAt   *time.Time
+	Resolution   string
+	ID           uuid.UUID
 }
 
 func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, error) {
@@ -123,6 +124,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		arg.Skipped,
 		arg.Duplicates,
 		arg.Complete,
+		arg.ReduceFailed,
 		arg.Now,
 		arg.ResolvedAt,
 		arg.Resolution,
@@ -140,6 +142,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -153,6 +156,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -211,7 +215,7 @@ func (q *Queries) RunFollowUp(ctx context.Context, mode string, iD uuid.UUID) er
 }
 
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -228,6 +232,7 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -241,6 +246,7 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -249,7 +255,7 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -266,6 +272,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -279,6 +286,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -308,12 +316,12 @@ func (q *Queries) RunHeartbeat(ctx context.Context, arg RunHeartbeatParams) (str
 }
 
 const runInsertMany = `-- name: RunInsertMany :many
-insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, cursor_from, cursor_version, created_at)
-select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, i.sync_cursor, i.cursor_version, $3
+insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, created_at)
+select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor, i.cursor_version, $3
 from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunInsertManyParams struct {
@@ -351,6 +359,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -364,6 +373,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
@@ -379,7 +389,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
 order by created_at desc
@@ -412,6 +422,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -425,6 +436,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
@@ -440,7 +452,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -457,6 +469,7 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -470,6 +483,7 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -478,7 +492,7 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -495,6 +509,7 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -508,6 +523,7 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -516,8 +532,8 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r
-where r.closed_at is not null and r.resolved_at is null and r.complete and r.provider = any($1::text[])
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r
+where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
 order by r.closed_at
@@ -545,6 +561,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -558,6 +575,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
@@ -591,8 +609,35 @@ func (q *Queries) RunResolve(ctx context.Context, arg RunResolveParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const runSetReduceFailed = `-- name: RunSetReduceFailed :execrows
+update sync_runs set reduce_failed = $1, error = coalesce($2, error)
+where integration_id = $3 and closed_at is not null and resolved_at is null
+  and ($4::uuid is null or id = $4::uuid) and reduce_failed <> $1
+`
+
+type RunSetReduceFailedParams struct {
+	ReduceFailed  bool
+	Error         *string
+	IntegrationID uuid.UUID
+	ID            *uuid.UUID
+}
+
+// RunSetReduceFailed keeps a closed run from being reduced again, or lets it.
+func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, runSetReduceFailed,
+		arg.ReduceFailed,
+		arg.Error,
+		arg.IntegrationID,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -610,6 +655,7 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -623,6 +669,7 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -631,7 +678,7 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -665,6 +712,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -678,6 +726,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
@@ -695,7 +744,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 const runStartAttempt = `-- name: RunStartAttempt :one
 update sync_runs set attempt = attempt + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunStartAttemptParams struct {
@@ -719,6 +768,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -732,6 +782,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -822,7 +873,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
 order by r.waiting_until
 limit $2
@@ -850,6 +901,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -863,6 +915,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
@@ -878,22 +931,25 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 }
 
 const runWake = `-- name: RunWake :one
-update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = $1, waiting_until = null
-where id = $2 and attempt = $3 and wake = $4 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at
+update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = $1, waiting_until = null,
+    window_from = coalesce($2, window_from)
+where id = $3 and attempt = $4 and wake = $5 and closed_at is null
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunWakeParams struct {
-	Now     time.Time
-	ID      uuid.UUID
-	Attempt int32
-	Wake    int32
+	Now        time.Time
+	WindowFrom *time.Time
+	ID         uuid.UUID
+	Attempt    int32
+	Wake       int32
 }
 
 // RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
 func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, error) {
 	row := q.db.QueryRow(ctx, runWake,
 		arg.Now,
+		arg.WindowFrom,
 		arg.ID,
 		arg.Attempt,
 		arg.Wake,
@@ -910,6 +966,7 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.Wake,
 		&i.Tries,
 		&i.WaitingUntil,
+		&i.WindowFrom,
 		&i.HeartbeatAt,
 		&i.CursorFrom,
 		&i.CursorVersion,
@@ -923,6 +980,7 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
+		&i.ReduceFailed,
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
@@ -931,7 +989,7 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, resolved_at, resolution, entries_freed_at from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -956,6 +1014,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.Wake,
 			&i.Tries,
 			&i.WaitingUntil,
+			&i.WindowFrom,
 			&i.HeartbeatAt,
 			&i.CursorFrom,
 			&i.CursorVersion,
@@ -969,6 +1028,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
+			&i.ReduceFailed,
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,

@@ -1,0 +1,111 @@
+// Package deaditems writes what could not be processed to Postgres, with the event that says so, in one transaction that makes sure that the
+// run still wants it. The syncer uses it for items that can't travel, the item-worker for those that failed for good.
+package deaditems
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// maxError is how many bytes of an error are kept.
+const maxError = 1000
+
+// Dead is one item and why it is dead.
+type Dead struct {
+	Item   *eventsv1.Item
+	Reason string
+	Error  string
+}
+
+// Insert writes items of a batch as dead. It returns false, and writes nothing, when the run is closed or has a newer attempt. An item that stands there
+// already is left as it is.
+func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *eventsv1.ItemBatch, dead []Dead) (accepted bool, err error) {
+	runID, err := uuid.Parse(batch.GetRunId())
+	if err != nil {
+		return false, fmt.Errorf("dead items of run %q: %w", batch.GetRunId(), err)
+	}
+	err = store.InTx(ctx, func(tx *postgres.Tx) error {
+		run, err := tx.RunShare(ctx, runID)
+		if postgres.NotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("lock run %s: %w", runID, err)
+		}
+		if run.ClosedAt != nil || run.Attempt != batch.GetAttempt() {
+			return nil
+		}
+		accepted = true
+		integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("read integration %s: %w", run.IntegrationID, err)
+		}
+		rows, err := tx.DeadInsertMany(ctx, params(run, batch, dead, now))
+		if err != nil {
+			return fmt.Errorf("insert dead items of run %s: %w", runID, err)
+		}
+		messages := make([]postgres.Outgoing, 0, len(rows))
+		for _, row := range rows {
+			m, err := Event(integration, row)
+			if err != nil {
+				return err
+			}
+			messages = append(messages, m)
+		}
+		return tx.Publish(ctx, now, messages...)
+	})
+	return accepted && err == nil, err
+}
+
+// Event is the item-failed event of a dead item.
+func Event(integration *postgres.Integration, row *postgres.DeadItem) (postgres.Outgoing, error) {
+	m, err := events.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{
+		Integration: events.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner), RunId: row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
+		ExternalId: row.ExternalID, Reason: row.Reason, Error: row.Error, Tries: row.Tries,
+	})
+	return postgres.Outgoing(m), err
+}
+
+// Cut shortens an error's text to what is stored, and makes it fit for a text column.
+func Cut(text string) string {
+	clean := make([]byte, 0, min(len(text), maxError))
+	for _, r := range text {
+		if r == 0 || r == utf8.RuneError {
+			r = '?'
+		}
+		if len(clean)+utf8.RuneLen(r) > maxError {
+			break
+		}
+		clean = utf8.AppendRune(clean, r)
+	}
+	return string(clean)
+}
+
+func params(run *postgres.Run, batch *eventsv1.ItemBatch, dead []Dead, now time.Time) dbsqlc.DeadInsertManyParams {
+	p := dbsqlc.DeadInsertManyParams{
+		IntegrationID: run.IntegrationID, Provider: run.Provider, RunID: run.ID, Attempt: batch.GetAttempt(), Now: now,
+	}
+	for _, d := range dead {
+		p.Ids = append(p.Ids, postgres.NewID())
+		p.Batches = append(p.Batches, batch.GetBatch())
+		p.ItemIndexes = append(p.ItemIndexes, d.Item.GetIndex())
+		p.EventTypes = append(p.EventTypes, d.Item.GetEventType())
+		p.ExternalIds = append(p.ExternalIds, d.Item.GetExternalId())
+		p.Payloads = append(p.Payloads, append([]byte{}, d.Item.GetPayload()...))
+		p.Checkpoints = append(p.Checkpoints, string(d.Item.GetCheckpoint()))
+		p.Reasons = append(p.Reasons, d.Reason)
+		p.Errors = append(p.Errors, Cut(d.Error))
+		p.Tries = append(p.Tries, d.Item.GetTries())
+		p.Hops = append(p.Hops, d.Item.GetHop())
+	}
+	return p
+}

@@ -1,0 +1,70 @@
+package itemworker
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// sinkRetry is how long items rest while the database is away.
+const sinkRetry = 5 * time.Second
+
+// Metrics are what a worker measures.
+type Metrics struct {
+	batches  *prometheus.HistogramVec
+	items    *prometheus.HistogramVec
+	outcomes *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+}
+
+// NewMetrics registers the worker's metrics.
+func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "tributary", Subsystem: "item_worker", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0001, 5, 10),
+		}, labels)
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "item_worker", Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		batches:  histogram("batch_duration_seconds", "Time from a batch's delivery to its last outcome.", "provider", "lane"),
+		items:    histogram("item_duration_seconds", "Time that the handlers of an item took.", "provider"),
+		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again) or deferred.", "provider", "outcome"),
+		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without being run.", "provider"),
+	}
+	for _, collector := range []prometheus.Collector{m.batches, m.items, m.outcomes, m.refusals} {
+		if err := registerer.Register(collector); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Metrics) batch(provider string, lane events.Lane, took time.Duration) {
+	m.batches.WithLabelValues(provider, string(lane)).Observe(took.Seconds())
+}
+
+func (m *Metrics) item(provider string, took time.Duration) {
+	m.items.WithLabelValues(provider).Observe(took.Seconds())
+}
+
+func (m *Metrics) refused(provider string) { m.refusals.WithLabelValues(provider).Inc() }
+
+func (m *Metrics) outcome(provider string, r result) {
+	name := "deferred"
+	switch {
+	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_DONE:
+		name = "done"
+	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED:
+		name = "skipped"
+	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
+		name = "dead"
+	case r.failed:
+		name = "failed"
+	}
+	m.outcomes.WithLabelValues(provider, name).Inc()
+}

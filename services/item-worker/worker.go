@@ -1,0 +1,261 @@
+// Package itemworker runs handlers on batches of items and writes down what became of each. The order is always: effect (the delayed hop stored
+// by the broker, or the dead row committed), then entry, then acknowledgement; a crash in between repeats work and loses none.
+package itemworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// Settings are the numbers that a worker runs by; [DefaultSettings] has the original's and the measured ones.
+type Settings struct {
+	// Concurrency is how many items of each lane are in work at a time.
+	Concurrency int
+	// Batches is how many batches of a provider's lane are in work at a time.
+	Batches int
+	// Tries is how often an item may fail before it is dead.
+	Tries int
+	// Backoff is the wait after each failed try, the last one repeated; spread by 20 % either way.
+	Backoff []time.Duration
+	// Window is how long after its first hand-over an item may still be tried, deferrals included, pauses not.
+	Window time.Duration
+	// Timeout is how long one handler may take.
+	Timeout time.Duration
+	// Progress is how often the outcomes of a batch under way are written down.
+	Progress time.Duration
+	// Careful is after how many deliveries without progress a batch is taken one item at a time.
+	Careful uint64
+	// Park is for how long items of a paused integration are put aside.
+	Park time.Duration
+	// Grace is how long handlers may go on after the service was told to stop.
+	Grace time.Duration
+}
+
+// DefaultSettings are the original's tries, back-off and window, and the figures of the measurements in docs/benchmarks.md.
+func DefaultSettings() Settings {
+	return Settings{
+		Concurrency: 64, Batches: 8, Tries: 5,
+		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
+		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
+	}
+}
+
+// ItemHandler is the application's work on one item: payload is the event as JSON.
+type ItemHandler func(ctx context.Context, in *contracts.Integration, payload []byte) error
+
+// Config is what a worker is made of.
+type Config struct {
+	Bus          *bus.Bus
+	Checkpoints  *checkpoint.Store
+	Store        *postgres.Store
+	Registry     *contracts.Registry
+	Integrations *integrations.Loader
+	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table.
+	Handlers map[string][]ItemHandler
+	Log      *slog.Logger
+	Metrics  *Metrics
+	Now      func() time.Time
+	// Crash is called at named points; tests end the process there. It may be nil.
+	Crash    func(point string)
+	Settings Settings
+}
+
+// Worker is the service. Any number of them may run.
+type Worker struct {
+	Config
+	// incarnation names this process's life in the entries of careful batches.
+	incarnation string
+	workers     jetstream.KeyValue
+	slots       map[events.Lane]chan struct{}
+	// alone is held shared by every item in work, and alone by an item that is suspected of killing its worker.
+	alone sync.RWMutex
+}
+
+// New returns a worker.
+func New(config Config) *Worker {
+	if config.Crash == nil {
+		config.Crash = func(string) {}
+	}
+	return &Worker{
+		Config: config, incarnation: uuid.NewString(),
+		slots: map[events.Lane]chan struct{}{
+			events.Shared: make(chan struct{}, config.Settings.Concurrency),
+			events.Bulk:   make(chan struct{}, config.Settings.Concurrency),
+		},
+	}
+}
+
+// Run works off the items of the providers in the registry until ctx ends.
+func (w *Worker) Run(ctx context.Context) error {
+	workers, err := w.Bus.Bucket(ctx, events.BucketWorkers)
+	if err != nil {
+		return err
+	}
+	w.workers = workers
+	group, ctx := errgroup.WithContext(ctx)
+	leased, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	go w.keepLease(leased)
+	for _, key := range w.Registry.Keys() {
+		for _, lane := range []events.Lane{events.Shared, events.Bulk} {
+			group.Go(func() error {
+				return w.Bus.Consume(ctx, bus.Consumption{
+					Stream: events.StreamItems, Consumer: events.ItemsConsumer(lane, key, w.Bus.Timing()),
+					Slots: w.Settings.Batches, Grace: w.Settings.Grace, Hold: w.Store.Ready,
+					Handle: func(ctx context.Context, d *bus.Delivery) error { return w.handle(ctx, lane, d) },
+				})
+			})
+		}
+	}
+	return group.Wait()
+}
+
+func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) error {
+	batch := &eventsv1.ItemBatch{}
+	if err := proto.Unmarshal(d.Body, batch); err != nil || len(batch.GetItems()) == 0 {
+		return bus.Again(time.Minute, "a batch that this version can't read")
+	}
+	job, err := w.admit(ctx, lane, d, batch)
+	if err == nil && job != nil {
+		err = job.run(ctx)
+	}
+	switch {
+	case errors.Is(err, errRefused):
+		w.Metrics.refused(batch.GetProvider())
+		return nil
+	case postgres.Unavailable(err):
+		return w.handBack(ctx, d, batch, 2*time.Second, err)
+	case errors.Is(err, errStopping):
+		return w.handBack(ctx, d, batch, 0, err)
+	}
+	return err
+}
+
+var (
+	// errRefused means that nothing of the message may run: its run is closed, or has a newer attempt.
+	errRefused  = errors.New("the run does not accept this attempt")
+	errStopping = errors.New("the service is stopping")
+)
+
+// admit decides whether a batch may run, and gathers what running it takes. It returns nil when there is nothing left to do.
+func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, batch *eventsv1.ItemBatch) (*job, error) {
+	runID, err := uuid.Parse(batch.GetRunId())
+	if err != nil {
+		return nil, errRefused
+	}
+	run, err := w.Store.RunAccepts(ctx, runID)
+	if postgres.NotFound(err) {
+		return nil, errRefused
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask whether run %s goes on: %w", runID, err)
+	}
+	redrive, err := w.redrive(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	if redrive == nil && (run.Closed || run.Attempt != batch.GetAttempt()) {
+		return nil, errRefused
+	}
+	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, key: keyOf(batch)}
+	if j.entry, err = w.Checkpoints.Read(ctx, j.key); err != nil {
+		return nil, err
+	}
+	batch.FirstAt, batch.ParkedAt = timestamppb.New(unpaused(batch, w.Now())), nil
+	if run.Status != "active" {
+		return nil, j.park(ctx)
+	}
+	integrationID, err := uuid.Parse(batch.GetIntegrationId())
+	if err != nil {
+		return nil, errRefused
+	}
+	if j.in, err = w.Integrations.Load(ctx, integrationID, run.Version); err != nil {
+		return nil, err
+	}
+	j.provider, err = w.Registry.Provider(batch.GetProvider())
+	return j, err
+}
+
+// redrive returns the dead item's id if the batch brings one that is still being redriven, and nil for an ordinary batch.
+func (w *Worker) redrive(ctx context.Context, batch *eventsv1.ItemBatch) (*uuid.UUID, error) {
+	if batch.GetDeadItemId() == "" {
+		return nil, nil
+	}
+	id, err := uuid.Parse(batch.GetDeadItemId())
+	if err != nil {
+		return nil, errRefused
+	}
+	row, err := w.Store.DeadRedriveState(ctx, id)
+	if postgres.NotFound(err) {
+		return nil, errRefused
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read dead item %s: %w", id, err)
+	}
+	if row.Status != "redriving" || batch.GetItems()[0].GetHop() < row.Hop {
+		return nil, errRefused
+	}
+	return &id, nil
+}
+
+// handBack returns a batch to the stream. The entry notes that this delivery was no failure, so that it does not count towards careful mode.
+func (w *Worker) handBack(ctx context.Context, d *bus.Delivery, batch *eventsv1.ItemBatch, delay time.Duration, why error) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := w.Checkpoints.Merge(ctx, keyOf(batch), &eventsv1.Entry{ProgressAtDelivery: d.Count}); err != nil {
+		w.Log.Debug("hand-back not noted", "key", keyOf(batch), "error", err)
+	}
+	return bus.Again(delay, why.Error())
+}
+
+// keepLease shows that this incarnation lives.
+func (w *Worker) keepLease(ctx context.Context) {
+	ticker := time.NewTicker(w.Bus.Timing().WorkerLease / 3)
+	defer ticker.Stop()
+	for {
+		if _, err := w.workers.Put(ctx, w.incarnation, nil); err != nil && ctx.Err() == nil {
+			w.Log.Debug("lease not renewed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// lives reports whether an incarnation still has its lease.
+func (w *Worker) lives(ctx context.Context, incarnation string) (bool, error) {
+	_, err := w.workers.Get(ctx, incarnation)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func keyOf(batch *eventsv1.ItemBatch) checkpoint.Key {
+	first := batch.GetItems()[0]
+	key := checkpoint.Key{Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(), Index: checkpoint.First}
+	if first.GetHop() > 0 {
+		key.Index = first.GetIndex()
+	}
+	return key
+}

@@ -1,0 +1,198 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// enumerate calls the provider and returns once the broker has everything that it handed over, also when it fails. The total is never nil.
+func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *postgres.Run) (*eventsv1.Total, error) {
+	row, err := s.Store.IntegrationGet(ctx, run.IntegrationID)
+	if err != nil {
+		return &eventsv1.Total{}, fmt.Errorf("read integration of run %s: %w", run.ID, err)
+	}
+	in, err := s.Integrations.Load(ctx, row.ID, row.Version)
+	if err != nil {
+		return &eventsv1.Total{}, err
+	}
+	provider, err := s.Registry.Provider(run.Provider)
+	if err != nil {
+		return &eventsv1.Total{}, err
+	}
+	// calling ends when the enumeration must stop; ctx goes on for what was handed over.
+	calling, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	session := newSession(s, run, ctx, calling)
+	helpers, helping := errgroup.WithContext(ctx)
+	helping, stopHelping := context.WithCancel(helping)
+	helpers.Go(func() error { s.heartbeat(helping, run, stop); return nil })
+	helpers.Go(func() error {
+		return s.Checkpoints.Watch(helping, run.ID.String(), run.Attempt, session.window.apply, nil)
+	})
+	helpers.Go(func() error { s.guardCall(helping, stopping, session, stop); return nil })
+	helpers.Go(func() error { session.lingerLoop(helping); return nil })
+	publishers := session.startPublishers(stop)
+
+	err = s.call(calling, provider, in, run, session)
+	total := session.close()
+	if publishErr := publishers.Wait(); publishErr != nil && err == nil {
+		err = publishErr
+	}
+	stopHelping()
+	if watchErr := helpers.Wait(); watchErr != nil && err == nil {
+		err = watchErr
+	}
+	if cause := context.Cause(calling); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return total, err
+}
+
+// call runs the provider's method, which may panic, or hang beyond all limits: then it is left behind, and the closed session takes nothing
+// from it any more.
+func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) error {
+	returned := make(chan error, 1)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				s.Log.Error("provider panicked", "provider", run.Provider, "run", run.ID, "panic", v, "stack", string(debug.Stack()))
+				returned <- fmt.Errorf("provider panicked: %v", v)
+			}
+		}()
+		incremental, ok := provider.(contracts.IncrementalSync)
+		if ok && run.Mode == "incremental" {
+			returned <- incremental.SyncIncremental(ctx, in, session)
+			return
+		}
+		scheduled, ok := provider.(contracts.ScheduledSync)
+		if !ok {
+			returned <- contracts.Permanent(fmt.Errorf("provider %q can't be synced", run.Provider))
+			return
+		}
+		returned <- scheduled.Sync(ctx, in, session)
+	}()
+	select {
+	case err := <-returned:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(s.Settings.Grace)
+	defer timer.Stop()
+	select {
+	case err := <-returned:
+		if err == nil {
+			return context.Cause(ctx)
+		}
+		return err
+	case <-timer.C:
+		s.Log.Error("provider does not return though its context has ended; it is left behind", "provider", run.Provider, "run", run.ID)
+		return context.Cause(ctx)
+	}
+}
+
+// heartbeat shows that the run has a live syncer, and notices when the run or the integration wants no more.
+func (s *Syncer) heartbeat(ctx context.Context, run *postgres.Run, stop context.CancelCauseFunc) {
+	ticker := time.NewTicker(s.Bus.Timing().AckWait / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		status, err := s.Store.RunHeartbeat(ctx, dbsqlc.RunHeartbeatParams{ID: run.ID, Attempt: run.Attempt, Now: s.Now()})
+		switch {
+		case postgres.NotFound(err):
+			stop(errNotOurs)
+		case err != nil:
+			s.Log.Warn("heartbeat not written", "run", run.ID, "error", err)
+		case status != "active":
+			stop(errPaused)
+		}
+	}
+}
+
+// guardCall stops the enumeration when the service stops, or when nothing comes of it for too long.
+func (s *Syncer) guardCall(ctx context.Context, stopping <-chan struct{}, session *session, stop context.CancelCauseFunc) {
+	ticker := time.NewTicker(max(s.Settings.Silence/60, 10*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-stopping:
+			stop(errStopping)
+			return
+		case <-ticker.C:
+			if session.silentFor(s.Now()) > s.Settings.Silence {
+				stop(fmt.Errorf("%w: %s", errSilent, s.Settings.Silence))
+				return
+			}
+		}
+	}
+}
+
+// accepts asks whether the run still takes what this attempt produces.
+func (s *Syncer) accepts(ctx context.Context, run *postgres.Run) error {
+	now, err := s.Store.RunAccepts(ctx, run.ID)
+	switch {
+	case postgres.NotFound(err):
+		return errNotOurs
+	case err != nil:
+		return fmt.Errorf("ask whether run %s goes on: %w", run.ID, err)
+	case now.Closed || now.Attempt != run.Attempt:
+		return errNotOurs
+	case now.Status != "active":
+		return errPaused
+	}
+	return nil
+}
+
+// window counts what of the run is under way, from the watch on its entries.
+type window struct {
+	progress checkpoint.Progress
+	changed  chan struct{}
+	lock     chan struct{}
+}
+
+func newWindow() *window {
+	return &window{changed: make(chan struct{}, 1), lock: make(chan struct{}, 1)}
+}
+
+func (w *window) apply(u checkpoint.Update) {
+	w.lock <- struct{}{}
+	w.progress.Apply(u)
+	<-w.lock
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// wait returns once fewer than the allowed number of batches and retries are under way.
+func (w *window) wait(ctx context.Context, published, batches, retrying int) error {
+	for {
+		w.lock <- struct{}{}
+		open := published-w.progress.WorkedOff() >= batches || w.progress.Retrying() >= retrying
+		<-w.lock
+		if !open {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-w.changed:
+		}
+	}
+}

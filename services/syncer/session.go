@@ -1,0 +1,247 @@
+package syncer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// session implements contracts.SyncSession: it groups items into batches and hands these to the publishers. What it keeps does not grow with the
+// number of items, but for a hash of each external id.
+type session struct {
+	syncer *Syncer
+	run    *postgres.Run
+	// work is for publications, calling for the provider: it ends first.
+	work, calling context.Context
+	window        *window
+	sealed        chan *eventsv1.ItemBatch
+	seed          maphash.Seed
+
+	mu      sync.Mutex
+	closed  bool
+	current *eventsv1.ItemBatch
+	size    int
+	opened  time.Time
+	last    time.Time
+	seen    map[uint64]uint64
+	total   eventsv1.Total
+}
+
+var _ contracts.SyncSession = (*session)(nil)
+
+// maxExternalID is how long an external id may be, as in the original.
+const maxExternalID = 500
+
+var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
+
+func newSession(s *Syncer, run *postgres.Run, work, calling context.Context) *session {
+	return &session{
+		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *eventsv1.ItemBatch),
+		seed: maphash.MakeSeed(), seen: map[uint64]uint64{}, last: s.Now(),
+	}
+}
+
+func (s *session) Cursor() (contracts.Cursor, bool) {
+	if s.run.Mode == "full" || s.run.CursorFrom == nil {
+		return nil, false
+	}
+	return contracts.Cursor(*s.run.CursorFrom), true
+}
+
+func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
+	value, err := contracts.NewCheckpoint(checkpoint)
+	if err != nil {
+		return contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), err))
+	}
+	item := &eventsv1.Item{EventType: contracts.EventType(event), ExternalId: externalID, Checkpoint: value}
+	payload, encodeErr := encode(event)
+	item.Payload = payload
+	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
+		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
+		encodeErr = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosedSession
+	}
+	if err := errors.Join(ctx.Err(), context.Cause(s.calling)); err != nil {
+		return err
+	}
+	s.last = s.syncer.Now()
+	if encodeErr != nil {
+		return s.bury(item, reasonUnencodable, encodeErr.Error())
+	}
+	if s.repeated(item) {
+		s.total.Duplicates++
+		return nil
+	}
+	return s.add(item)
+}
+
+// add puts an item into the current batch, and seals that when it is full.
+func (s *session) add(item *eventsv1.Item) error {
+	size := len(item.GetPayload()) + len(item.GetCheckpoint()) + len(item.GetExternalId()) + len(item.GetEventType()) + itemOverhead
+	if size > s.syncer.Bus.MaxBody()-batchOverhead {
+		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, a message may have %d", size, s.syncer.Bus.MaxBody()))
+	}
+	if s.current != nil && s.size+size > s.syncer.Settings.BatchBytes {
+		if err := s.seal(); err != nil {
+			return err
+		}
+	}
+	if s.current == nil {
+		s.current, s.size, s.opened = s.newBatch(), 0, s.syncer.Now()
+	}
+	item.Index = int32(len(s.current.GetItems()))
+	s.current.Items = append(s.current.Items, item)
+	s.size += size
+	s.total.Items++
+	if len(s.current.GetItems()) >= s.syncer.Settings.BatchItems || s.size >= s.syncer.Settings.BatchBytes {
+		return s.seal()
+	}
+	return nil
+}
+
+// bury gives an item that can't travel a batch of its own, which goes to the dead without a message.
+func (s *session) bury(item *eventsv1.Item, reason, why string) error {
+	if err := s.seal(); err != nil {
+		return err
+	}
+	s.current = s.newBatch()
+	s.current.Items = []*eventsv1.Item{item}
+	s.current.DeadItemId = reason + ": " + why
+	s.total.Items++
+	return s.seal()
+}
+
+func (s *session) newBatch() *eventsv1.ItemBatch {
+	return &eventsv1.ItemBatch{
+		RunId: s.run.ID.String(), Attempt: s.run.Attempt, Batch: s.total.Batches, IntegrationId: s.run.IntegrationID.String(), Provider: s.run.Provider,
+	}
+}
+
+// seal hands the current batch to the publishers, and waits while too much of the run is under way.
+func (s *session) seal() error {
+	if s.current == nil {
+		return nil
+	}
+	if err := s.window.wait(s.calling, int(s.total.GetBatches()), s.syncer.Settings.Window, s.syncer.Settings.Retrying); err != nil {
+		return err
+	}
+	s.current.FirstAt = timestamppb.New(s.syncer.Now())
+	select {
+	case s.sealed <- s.current:
+	case <-s.calling.Done():
+		return context.Cause(s.calling)
+	}
+	s.last = s.syncer.Now()
+	s.total.Batches++
+	s.current = nil
+	return nil
+}
+
+// repeated reports whether the very same item was handed over before in this attempt, as far as the newest version of each record can tell.
+func (s *session) repeated(item *eventsv1.Item) bool {
+	if item.GetExternalId() == "" {
+		return false
+	}
+	id := s.hash([]byte(item.GetEventType()), []byte(item.GetExternalId()))
+	content := s.hash(item.GetCheckpoint(), item.GetPayload())
+	previous, found := s.seen[id]
+	s.seen[id] = content
+	return found && previous == content
+}
+
+func (s *session) hash(parts ...[]byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	for _, part := range parts {
+		_, _ = h.Write(part)
+		_ = h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+// close seals what is left and returns what was handed over. An enumeration that was stopped leaves its last batch out.
+func (s *session) close() *eventsv1.Total {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.seal(); err != nil {
+		s.total.Items -= int64(len(s.current.GetItems()))
+	}
+	s.closed = true
+	close(s.sealed)
+	return &eventsv1.Total{Items: s.total.GetItems(), Batches: s.total.GetBatches(), Duplicates: s.total.GetDuplicates()}
+}
+
+// lingerLoop seals a batch that waits for more for too long: while a provider reads its next page, the last one is worked on.
+func (s *session) lingerLoop(ctx context.Context) {
+	ticker := time.NewTicker(s.syncer.Settings.Linger)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		s.mu.Lock()
+		if !s.closed && s.current != nil && s.syncer.Now().Sub(s.opened) >= s.syncer.Settings.Linger {
+			// An error means that the enumeration is being stopped, which Dispatch will say.
+			_ = s.seal()
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *session) silentFor(now time.Time) time.Duration {
+	if !s.mu.TryLock() {
+		// Somebody is handing over, or is held back by the window: that is not the provider's silence.
+		return 0
+	}
+	defer s.mu.Unlock()
+	return now.Sub(s.last)
+}
+
+// startPublishers takes sealed batches to the broker, a few at a time. The first failure stops the enumeration.
+func (s *session) startPublishers(stop context.CancelCauseFunc) *errgroup.Group {
+	group := &errgroup.Group{}
+	for range s.syncer.Settings.Publishers {
+		group.Go(func() error {
+			var failed error
+			for batch := range s.sealed {
+				if failed != nil {
+					continue
+				}
+				if failed = s.publish(batch); failed != nil {
+					stop(failed)
+				}
+			}
+			return failed
+		})
+	}
+	return group
+}
+
+// encode turns an event into JSON; an event's own methods may panic.
+func encode(event any) (payload []byte, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("encoding panicked: %v", v)
+		}
+	}()
+	return json.Marshal(event)
+}

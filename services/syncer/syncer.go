@@ -1,0 +1,301 @@
+// Package syncer takes due runs, has the provider enumerate what there is, and hands it over in batches. When the broker has every batch it
+// writes the total; only then is the due event acknowledged. See "Enumerate" and "Total" in docs/architecture.md.
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// Settings are the numbers that a syncer runs by; [DefaultSettings] has the measured ones.
+type Settings struct {
+	// Runs is how many runs of one provider a process enumerates at a time.
+	Runs int
+	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone.
+	BatchItems int
+	BatchBytes int
+	// Linger closes a batch that has waited this long for more.
+	Linger time.Duration
+	// Window is how many batches of a run may be under way: published and not worked off. It keeps large runs side by side and the broker's
+	// disk small.
+	Window int
+	// Retrying is how many items of a run may wait for another hop before the enumeration waits for them.
+	Retrying int
+	// Publishers is how many batches of a run are on their way to the broker at a time.
+	Publishers int
+	// Tries is how many enumerations of a run may fail; deferrals don't count.
+	Tries int
+	// Backoff is the wait after each failed enumeration, the last one repeated.
+	Backoff []time.Duration
+	// RunWindow is how long a run may go on trying, deferrals included.
+	RunWindow time.Duration
+	// Silence is how long a provider may neither hand an item over nor return.
+	Silence time.Duration
+	// Grace is how long a provider may go on after the service was told to stop.
+	Grace time.Duration
+}
+
+// DefaultSettings are the original's limits and the figures of the measurements in docs/benchmarks.md.
+func DefaultSettings() Settings {
+	return Settings{
+		Runs: 16, BatchItems: 256, BatchBytes: 256 << 10, Linger: 200 * time.Millisecond,
+		Window: 64, Retrying: 4096, Publishers: 4,
+		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
+		RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
+	}
+}
+
+// Config is what a syncer is made of.
+type Config struct {
+	Bus          *bus.Bus
+	Checkpoints  *checkpoint.Store
+	Store        *postgres.Store
+	Registry     *contracts.Registry
+	Integrations *integrations.Loader
+	Log          *slog.Logger
+	Metrics      *Metrics
+	Now          func() time.Time
+	// Crash is called at named points; tests end the process there. It may be nil.
+	Crash    func(point string)
+	Settings Settings
+}
+
+// Syncer is the service. Any number of them may run.
+type Syncer struct{ Config }
+
+// New returns a syncer.
+func New(config Config) *Syncer {
+	if config.Crash == nil {
+		config.Crash = func(string) {}
+	}
+	return &Syncer{Config: config}
+}
+
+// Run takes due runs of the providers in the registry until ctx ends.
+func (s *Syncer) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, key := range s.Registry.Keys() {
+		provider, err := s.Registry.Provider(key)
+		if err != nil {
+			return err
+		}
+		if _, ok := provider.(contracts.ScheduledSync); !ok {
+			continue
+		}
+		group.Go(func() error {
+			return s.Bus.Consume(ctx, bus.Consumption{
+				Stream: events.StreamSync, Consumer: events.SyncConsumer(key, s.Bus.Timing()),
+				Slots: s.Settings.Runs, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.handle,
+			})
+		})
+	}
+	return group.Wait()
+}
+
+// errNotOurs ends an enumeration that the run no longer accepts; errPaused one whose integration is paused.
+var (
+	errNotOurs  = errors.New("the run was closed, or has a newer attempt")
+	errPaused   = errors.New("the integration is paused")
+	errStopping = errors.New("the service is stopping")
+	errSilent   = errors.New("the provider has neither handed an item over nor returned for too long")
+)
+
+func (s *Syncer) handle(ctx context.Context, d *bus.Delivery) error {
+	due := &eventsv1.SyncDue{}
+	if err := proto.Unmarshal(d.Body, due); err != nil {
+		s.Log.Error("due event can't be read, dropped", "subject", d.Subject, "error", err)
+		return nil
+	}
+	runID, err := uuid.Parse(due.GetRunId())
+	if err != nil {
+		s.Log.Error("due event without a run, dropped", "subject", d.Subject, "run", due.GetRunId())
+		return nil
+	}
+	run, err := s.start(ctx, runID, due.GetAttempt())
+	if err != nil || run == nil {
+		return s.outage(err)
+	}
+	s.Crash("syncer: attempt started")
+	if err := s.clearLower(ctx, run); err != nil {
+		return s.outage(err)
+	}
+	return s.outage(s.attempt(ctx, d.Stopping, run))
+}
+
+// start makes the attempt the run's newest, by compare-and-set; nil means that there is nothing to do.
+func (s *Syncer) start(ctx context.Context, id uuid.UUID, attempt int32) (*postgres.Run, error) {
+	run, err := s.Store.RunGet(ctx, id)
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read run %s: %w", id, err)
+	}
+	if run.ClosedAt != nil || run.Attempt > attempt || run.Attempt < attempt-1 {
+		return nil, nil
+	}
+	if run.Attempt == attempt {
+		total, err := s.Checkpoints.ReadTotal(ctx, id.String(), attempt)
+		if err != nil {
+			return nil, err
+		}
+		if total != nil {
+			return nil, s.working(ctx, run, total)
+		}
+		if run.State != "enumerating" {
+			return nil, nil
+		}
+		// The syncer that had it is gone: go on as the next attempt.
+	}
+	lag := s.Now().Sub(run.HeartbeatAt)
+	var started *postgres.Run
+	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		started, err = tx.RunStartAttempt(ctx, dbsqlc.RunStartAttemptParams{ID: id, Attempt: run.Attempt, Now: s.Now()})
+		if postgres.NotFound(err) {
+			started = nil
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("start attempt %d of run %s: %w", attempt, id, err)
+		}
+		_, err = tx.DeadSupersedeAttempts(ctx, dbsqlc.DeadSupersedeAttemptsParams{RunID: id, Attempt: started.Attempt, Now: s.Now()})
+		return err
+	})
+	if started != nil && err == nil {
+		s.Metrics.dueLag(run.Provider, lag)
+	}
+	return started, err
+}
+
+// clearLower purges what lower attempts left behind. Each attempt clears the ones before it, so a few back are enough.
+func (s *Syncer) clearLower(ctx context.Context, run *postgres.Run) error {
+	for lower := max(1, run.Attempt-3); lower < run.Attempt; lower++ {
+		filters := events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), lower)
+		if err := s.Bus.Purge(ctx, events.StreamItems, filters...); err != nil {
+			return err
+		}
+		if err := s.Checkpoints.Free(ctx, run.ID.String(), lower); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attempt enumerates, and writes down how that ended.
+func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *postgres.Run) error {
+	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
+	if reason := s.exhausted(run); reason != "" {
+		return s.finish(ctx, run, &eventsv1.Total{Error: reason})
+	}
+	result, err := s.enumerate(ctx, stopping, run)
+	deferral, deferred := contracts.AsDeferral(err)
+	switch {
+	case err == nil:
+		log.Info("enumerated", "mode", run.Mode, "items", result.GetItems(), "batches", result.GetBatches(), "duplicates", result.GetDuplicates())
+		return s.finish(ctx, run, result)
+	case errors.Is(err, errNotOurs):
+		log.Info("enumeration ended, the run does not accept it any more")
+		return nil
+	case errors.Is(err, errPaused):
+		return s.wait(ctx, run, nil, "paused", true)
+	case errors.Is(err, errStopping):
+		now := s.Now()
+		return s.wait(ctx, run, &now, "", true)
+	case postgres.Unavailable(err):
+		return err
+	case deferred && !contracts.IsPermanent(err):
+		until := s.Now().Add(deferral.Delay)
+		log.Info("enumeration deferred", "until", until, "error", err)
+		s.Metrics.deferred(run.Provider)
+		return s.wait(ctx, run, &until, err.Error(), true)
+	case !contracts.IsPermanent(err) && int(run.Tries) < s.Settings.Tries:
+		until := s.Now().Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
+		log.Warn("enumeration failed, to be tried again", "until", until, "try", run.Tries, "error", err)
+		s.Metrics.failed(run.Provider)
+		return s.wait(ctx, run, &until, err.Error(), false)
+	default:
+		log.Warn("enumeration failed for good; what it handed over is still worked off", "try", run.Tries, "error", err)
+		s.Metrics.failed(run.Provider)
+		result.Error = err.Error()
+		return s.finish(ctx, run, result)
+	}
+}
+
+// exhausted says why a run may not be enumerated again, or nothing.
+func (s *Syncer) exhausted(run *postgres.Run) string {
+	if int(run.Tries) > s.Settings.Tries {
+		return fmt.Sprintf("the enumeration did not survive %d tries: %s", s.Settings.Tries, orUnknown(run.Error))
+	}
+	if run.Attempt > 1 && s.Now().Sub(run.WindowFrom) > s.Settings.RunWindow {
+		return fmt.Sprintf("waited too long: not enumerated within %s: %s", s.Settings.RunWindow, orUnknown(run.Error))
+	}
+	return ""
+}
+
+// finish writes the total, from which on the run can complete.
+func (s *Syncer) finish(ctx context.Context, run *postgres.Run, total *eventsv1.Total) error {
+	total.EndedAt = timestamppb.New(s.Now())
+	s.Crash("syncer: before total")
+	if err := s.Checkpoints.WriteTotal(ctx, run.ID.String(), run.Attempt, total); err != nil {
+		return err
+	}
+	s.Crash("syncer: total written")
+	return s.working(ctx, run, total)
+}
+
+func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1.Total) error {
+	_, err := s.Store.RunWorking(ctx, dbsqlc.RunWorkingParams{
+		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: total.GetError(), Now: s.Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("note the total of run %s: %w", run.ID, err)
+	}
+	return nil
+}
+
+func (s *Syncer) wait(ctx context.Context, run *postgres.Run, until *time.Time, why string, giveBack bool) error {
+	tries := int32(0)
+	if giveBack {
+		tries = 1
+	}
+	_, err := s.Store.RunWait(ctx, dbsqlc.RunWaitParams{
+		ID: run.ID, Attempt: run.Attempt, WaitingUntil: until, Error: why, GiveBack: tries, Now: s.Now(),
+	})
+	if err != nil {
+		return fmt.Errorf("put run %s aside: %w", run.ID, err)
+	}
+	s.Crash("syncer: waiting")
+	return nil
+}
+
+// outage hands a due event back while Postgres can't be reached.
+func (s *Syncer) outage(err error) error {
+	if err != nil && postgres.Unavailable(err) {
+		return bus.Again(2*time.Second, err.Error())
+	}
+	return err
+}
+
+func orUnknown(reason string) string {
+	if reason == "" {
+		return "the process died each time"
+	}
+	return reason
+}
