@@ -1,0 +1,151 @@
+// Package natstest gives a test a real nats-server with JetStream of its own, in this process.
+package natstest
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go"
+
+	natsserver "github.com/tributaryhq/tributary/internal/embedded/nats"
+)
+
+// Server is a server that lives as long as its test. It can be stopped and started again on the same data and port, to test an outage.
+type Server struct {
+	t    testing.TB
+	opts natsserver.Options
+
+	mu      sync.Mutex
+	current *natsserver.Server // nil while stopped
+}
+
+// New starts a server that only Connect reaches: no port, the streams in the test's temporary folder, gone when the test ends.
+func New(t testing.TB) *Server {
+	t.Helper()
+	return start(t, 0)
+}
+
+// NewListening starts a server on a free port of 127.0.0.1 too, for tests that run other processes.
+func NewListening(t testing.TB) *Server {
+	t.Helper()
+	return start(t, natsserver.RandomPort)
+}
+
+// Bubble runs f under [synctest.Test], with servers and clients inside keeping to the bubble's fake time: ack waits, back-offs,
+// expiries and schedules of hours pass in milliseconds and come at the exact time. The server and everything that talks to it must
+// be made inside f.
+//
+// Two things of the process reach into a bubble. The server has a ticker that would start inside, wait on a channel from outside and so
+// stop the clock: Bubble starts it outside first. And nats.go keeps used timers in a pool, where a timer from inside a bubble is fatal
+// outside: Bubble empties the pool on the way in and out, and refuses a parallel test, which could draw from it meanwhile.
+func Bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	t.Setenv("NATSTEST_BUBBLE", t.Name()) // panics in a parallel test
+	ats.Register()
+	defer ats.Unregister()
+	emptyPools()
+	defer emptyPools()
+	synctest.Test(t, f)
+}
+
+// emptyPools drops what every [sync.Pool] holds: one collection retires it, the next one frees it.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC()
+}
+
+func start(t testing.TB, port int) *Server {
+	t.Helper()
+	s := &Server{t: t, opts: natsserver.Options{Dir: t.TempDir(), Port: port}}
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// URL is the address for other processes; empty for a server made by New.
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opts.Port <= 0 {
+		return ""
+	}
+	return "nats://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.opts.Port))
+}
+
+// Connect makes a socketless connection, closed when the test ends. It finds the server again after a Restart, as a client over the
+// network would.
+func (s *Server) Connect(opts ...nats.Option) *nats.Conn {
+	s.t.Helper()
+	conn, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(s)}, opts...)...)
+	if err != nil {
+		s.t.Fatalf("connect to the test's nats-server: %v", err)
+	}
+	s.t.Cleanup(conn.Close)
+	return conn
+}
+
+// InProcessConn makes one raw connection to whichever server runs now.
+func (s *Server) InProcessConn() (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return nil, errors.New("the test's nats-server is stopped")
+	}
+	return s.current.InProcessConn()
+}
+
+// Stop ends the server and keeps its data. Stopping a stopped server does nothing.
+func (s *Server) Stop() {
+	if running := s.swap(nil); running != nil {
+		running.Stop()
+	}
+}
+
+// Start starts a stopped server on the data and the port it had.
+func (s *Server) Start() {
+	s.t.Helper()
+	started, err := natsserver.Start(s.opts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.swap(started)
+}
+
+// swap keeps the lock away from starting and stopping: a client that waits for it while it looks for the server again would hold up
+// the clock of a bubble.
+func (s *Server) swap(next *natsserver.Server) (previous *natsserver.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	previous, s.current = s.current, next
+	if next != nil && s.opts.Port == natsserver.RandomPort {
+		s.opts.Port = portOf(s.t, next.URL())
+	}
+	return previous
+}
+
+// Restart is Stop and Start: connections break and come back, what was stored stays.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.Stop()
+	s.Start()
+}
+
+func portOf(t testing.TB, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
