@@ -16,12 +16,14 @@ returning *;
 select * from dead_items where id = sqlc.arg(id);
 
 -- name: DeadList :many
--- DeadList lists dead items, newest first, without their payloads.
+-- DeadList lists dead items, newest first, without their payloads: those before an item, when one is given.
 select id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, reason, error, tries, status, resolved_by, note, created_at, updated_at
 from dead_items
 where (sqlc.narg(integration_id)::uuid is null or integration_id = sqlc.narg(integration_id)::uuid)
   and (sqlc.arg(all_of_them)::boolean or status in ('open', 'redriving'))
-order by created_at desc, batch desc, item_index desc
+  and (sqlc.narg(before)::uuid is null
+       or (created_at, batch, item_index, id) < (select b.created_at, b.batch, b.item_index, b.id from dead_items b where b.id = sqlc.narg(before)::uuid))
+order by created_at desc, batch desc, item_index desc, id desc
 limit sqlc.arg(most);
 
 -- name: DeadOfAttempt :many

@@ -14,7 +14,11 @@ select * from integrations where name = sqlc.arg(name);
 select * from integrations where id = sqlc.arg(id) for no key update;
 
 -- name: IntegrationList :many
-select * from integrations where sqlc.arg(provider)::text = '' or provider = sqlc.arg(provider)::text order by name;
+-- IntegrationList is a page of integrations by name: those after a name, of one provider or of all.
+select * from integrations
+where (sqlc.arg(provider)::text = '' or provider = sqlc.arg(provider)::text) and name > sqlc.arg(after)::text
+order by name
+limit sqlc.arg(most);
 
 -- name: IntegrationUpdate :one
 -- IntegrationUpdate changes what is given and raises the version, so that running services notice.

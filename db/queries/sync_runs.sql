@@ -24,10 +24,13 @@ select * from sync_runs where integration_id = sqlc.arg(integration_id) and clos
 select * from sync_runs where integration_id = sqlc.arg(integration_id) and closed_at is null for update;
 
 -- name: RunList :many
+-- RunList lists runs, newest first: those before a run, when one is given.
 select * from sync_runs
 where (sqlc.narg(integration_id)::uuid is null or integration_id = sqlc.narg(integration_id)::uuid)
   and (not sqlc.arg(open_only)::boolean or closed_at is null)
-order by created_at desc
+  and (sqlc.narg(before)::uuid is null
+       or (created_at, id) < (select b.created_at, b.id from sync_runs b where b.id = sqlc.narg(before)::uuid))
+order by created_at desc, id desc
 limit sqlc.arg(most);
 
 -- name: RunStartAttempt :one
@@ -124,6 +127,9 @@ order by closed_at limit sqlc.arg(most);
 
 -- name: RunEntriesFreed :exec
 update sync_runs set entries_freed_at = sqlc.arg(now) where id = sqlc.arg(id);
+
+-- name: RunOpenIDs :many
+select id from sync_runs where closed_at is null;
 
 -- name: RunCountOpen :many
 select provider, state, count(*) as runs from sync_runs where closed_at is null group by provider, state;

@@ -260,13 +260,16 @@ select id, integration_id, provider, run_id, attempt, batch, item_index, event_t
 from dead_items
 where ($1::uuid is null or integration_id = $1::uuid)
   and ($2::boolean or status in ('open', 'redriving'))
-order by created_at desc, batch desc, item_index desc
-limit $3
+  and ($3::uuid is null
+       or (created_at, batch, item_index, id) < (select b.created_at, b.batch, b.item_index, b.id from dead_items b where b.id = $3::uuid))
+order by created_at desc, batch desc, item_index desc, id desc
+limit $4
 `
 
 type DeadListParams struct {
 	IntegrationID *uuid.UUID
 	AllOfThem     bool
+	Before        *uuid.UUID
 	Most          int32
 }
 
@@ -290,9 +293,14 @@ type DeadListRow struct {
 	UpdatedAt     time.Time
 }
 
-// DeadList lists dead items, newest first, without their payloads.
+// DeadList lists dead items, newest first, without their payloads: those before an item, when one is given.
 func (q *Queries) DeadList(ctx context.Context, arg DeadListParams) ([]*DeadListRow, error) {
-	rows, err := q.db.Query(ctx, deadList, arg.IntegrationID, arg.AllOfThem, arg.Most)
+	rows, err := q.db.Query(ctx, deadList,
+		arg.IntegrationID,
+		arg.AllOfThem,
+		arg.Before,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -185,11 +185,21 @@ func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertPa
 }
 
 const integrationList = `-- name: IntegrationList :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where $1::text = '' or provider = $1::text order by name
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations
+where ($1::text = '' or provider = $1::text) and name > $2::text
+order by name
+limit $3
 `
 
-func (q *Queries) IntegrationList(ctx context.Context, provider string) ([]*Integration, error) {
-	rows, err := q.db.Query(ctx, integrationList, provider)
+type IntegrationListParams struct {
+	Provider string
+	After    string
+	Most     int32
+}
+
+// IntegrationList is a page of integrations by name: those after a name, of one provider or of all.
+func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationList, arg.Provider, arg.After, arg.Most)
 	if err != nil {
 		return nil, err
 	}

@@ -392,18 +392,27 @@ const runList = `-- name: RunList :many
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
-order by created_at desc
-limit $3
+  and ($3::uuid is null
+       or (created_at, id) < (select b.created_at, b.id from sync_runs b where b.id = $3::uuid))
+order by created_at desc, id desc
+limit $4
 `
 
 type RunListParams struct {
 	IntegrationID *uuid.UUID
 	OpenOnly      bool
+	Before        *uuid.UUID
 	Most          int32
 }
 
+// RunList lists runs, newest first: those before a run, when one is given.
 func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, error) {
-	rows, err := q.db.Query(ctx, runList, arg.IntegrationID, arg.OpenOnly, arg.Most)
+	rows, err := q.db.Query(ctx, runList,
+		arg.IntegrationID,
+		arg.OpenOnly,
+		arg.Before,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -529,6 +538,30 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.EntriesFreedAt,
 	)
 	return &i, err
+}
+
+const runOpenIDs = `-- name: RunOpenIDs :many
+select id from sync_runs where closed_at is null
+`
+
+func (q *Queries) RunOpenIDs(ctx context.Context) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, runOpenIDs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const runResolvable = `-- name: RunResolvable :many
