@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -107,6 +108,8 @@ func (j *job) newest(items []*eventsv1.Item) ([]recordRow, error) {
 			if row.key, err = orderer.CheckpointKey(item.GetCheckpoint()); err != nil {
 				return nil, fmt.Errorf("order checkpoint of %s %s: %w", item.GetEventType(), row.id, err)
 			}
+			// A text column has no place for U+0000; the next character keeps the order.
+			row.key = strings.ReplaceAll(row.key, "\x00", "\x01")
 		}
 		name := [2]string{item.GetEventType(), row.id}
 		if previous, found := at[name]; !found {

@@ -1,0 +1,167 @@
+// Package platform puts one process's parts together: it is given connections, providers and settings, and runs the services that are asked
+// for. pkg/app builds a process on it, tests and benchmarks build theirs.
+package platform
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/validate"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
+	"github.com/tributaryhq/tributary/services/scheduler"
+	"github.com/tributaryhq/tributary/services/syncer"
+)
+
+// The services that a process can run.
+const (
+	SchedulerService  = "scheduler"
+	SyncerService     = "syncer"
+	ItemWorkerService = "item-worker"
+)
+
+// Services lists them all.
+func Services() []string { return []string{SchedulerService, SyncerService, ItemWorkerService} }
+
+// Config is what a process is given. What is left out has a sensible default, but for the connections, the ring and the providers.
+type Config struct {
+	NATS      *nats.Conn
+	Pool      *pgxpool.Pool
+	Ring      *secret.Ring
+	Providers map[string]contracts.Provider
+	// Handlers are found by event type.
+	Handlers map[string][]itemworker.ItemHandler
+	Log      *slog.Logger
+	Metrics  *prometheus.Registry
+	Tracers  trace.TracerProvider
+	Now      func() time.Time
+	Crash    func(point string)
+	Timing   events.Timing
+	Replicas int
+	// Transport is under every client of every integration.
+	Transport http.RoundTripper
+
+	Scheduler  scheduler.Settings
+	Syncer     syncer.Settings
+	ItemWorker itemworker.Settings
+}
+
+// Defaults fills what a test or a command does not set itself.
+func Defaults() Config {
+	return Config{
+		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
+		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+	}
+}
+
+// Platform is one process's parts.
+type Platform struct {
+	Bus         *bus.Bus
+	Store       *postgres.Store
+	Checkpoints *checkpoint.Store
+	Registry    *contracts.Registry
+
+	config   Config
+	services map[string]func(context.Context) error
+}
+
+// New checks the providers, applies streams and buckets, and builds the services.
+func New(ctx context.Context, config Config) (*Platform, error) {
+	registry, err := contracts.NewRegistry(config.Providers)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range registry.Keys() {
+		if err := validate.Rules(config.Providers[key]); err != nil {
+			return nil, fmt.Errorf("provider %q: %w", key, err)
+		}
+	}
+	if config.Metrics == nil {
+		config.Metrics = prometheus.NewRegistry()
+	}
+	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
+	p.Bus, err = bus.New(config.NATS, bus.Options{
+		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Bus.Apply(ctx); err != nil {
+		return nil, err
+	}
+	if p.Checkpoints, err = checkpoint.Open(ctx, p.Bus); err != nil {
+		return nil, err
+	}
+	return p, p.build()
+}
+
+func (p *Platform) build() error {
+	c := p.config
+	loader := integrations.NewLoader(p.Store, p.Registry, c.Log, c.Tracers, c.Transport)
+	schedulerMetrics, err := scheduler.NewMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	syncerMetrics, err := syncer.NewMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	workerMetrics, err := itemworker.NewMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	schedules, err := scheduler.New(scheduler.Config{
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Validator: validate.New(),
+		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+	})
+	if err != nil {
+		return err
+	}
+	syncs := syncer.New(syncer.Config{
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: loader,
+		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
+	})
+	works := itemworker.New(itemworker.Config{
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: loader, Handlers: c.Handlers,
+		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
+	})
+	p.services = map[string]func(context.Context) error{
+		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run,
+	}
+	return nil
+}
+
+// Run runs services until ctx ends, and returns when all have stopped. The first that fails ends the others.
+func (p *Platform) Run(ctx context.Context, services ...string) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(services))) {
+		run, ok := p.services[name]
+		if !ok {
+			return fmt.Errorf("there is no service %q", name)
+		}
+		group.Go(func() error {
+			if err := run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}

@@ -1,0 +1,118 @@
+// Package telemetry is what a process tells of itself: structured logs, Prometheus metrics, traces, and the endpoints that serve them and its
+// health. Every command of the binary sets it up once.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error.
+func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var threshold slog.Level
+	if err := threshold.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level %q: it can be debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: threshold}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("log format %q: it can be text or json", format)
+}
+
+// NewRegistry returns a registry with the metrics of the Go runtime and the process.
+func NewRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	_ = registry.Register(collectors.NewGoCollector())
+	_ = registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// NewTracers exports spans by OTLP over HTTP to an endpoint such as http://localhost:4318, or nowhere when it is empty. stop flushes.
+func NewTracers(ctx context.Context, endpoint, service string) (tracers trace.TracerProvider, stop func(context.Context) error, err error) {
+	if endpoint == "" {
+		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(strings.TrimSuffix(endpoint, "/")+"/v1/traces"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("export traces to %s: %w", endpoint, err)
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter),
+		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName(service))))
+	return provider, provider.Shutdown, nil
+}
+
+// Check tells whether a part is ready for work.
+type Check struct {
+	Name  string
+	Ready func(context.Context) error
+}
+
+// Serve answers /metrics, /livez and /readyz on addr until ctx ends. An empty addr serves nothing. The bound address is logged.
+func Serve(ctx context.Context, addr string, registry *prometheus.Registry, checks []Check, log *slog.Logger) error {
+	if addr == "" {
+		<-ctx.Done()
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("serve metrics and health on %s (choose another with --http-addr): %w", addr, err)
+	}
+	server := &http.Server{Handler: Handler(registry, checks), ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	log.Debug("serving metrics and health", "address", listener.Addr().String())
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve metrics and health: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := server.Shutdown(closing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stop serving metrics and health: %w", err)
+	}
+	return nil
+}
+
+// Handler is what [Serve] serves: /livez is 200 while the process runs, /readyz is 503 with the reasons while a check fails.
+func Handler(registry *prometheus.Registry, checks []Check) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		var problems []string
+		for _, check := range checks {
+			if err := check.Ready(r.Context()); err != nil {
+				problems = append(problems, check.Name+": "+err.Error())
+			}
+		}
+		if len(problems) > 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, strings.Join(problems, "\n")+"\n")
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	return mux
+}

@@ -1,0 +1,340 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// verdict is how a run closes, and where its cursor may go.
+type verdict struct {
+	*ending
+	state        string
+	err          string
+	candidate    contracts.Cursor
+	reduceFailed bool
+	provider     contracts.Provider
+}
+
+// closeRun closes a run whose newest attempt is complete. It reports whether there is nothing left to do about the attempt; whoever commits first
+// wins.
+func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (settled bool, err error) {
+	run, err := s.Store.RunGet(ctx, id)
+	if postgres.NotFound(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read run %s: %w", id, err)
+	}
+	if run.ClosedAt != nil || run.Attempt > attempt {
+		return true, nil
+	}
+	if run.Attempt < attempt || !s.Registry.Has(run.Provider) {
+		// Another scheduler has its provider, or knows more.
+		return false, nil
+	}
+	started := s.Now()
+	v, err := s.judge(ctx, run)
+	if errors.Is(err, errIncomplete) {
+		return false, nil
+	}
+	if errors.Is(err, errMismatch) {
+		s.Log.Error("run can't be closed; it will be driven again", "run", id, "error", err)
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	s.Crash("scheduler: before close")
+	closed, err := s.commitClose(ctx, run, v)
+	if err != nil {
+		return false, err
+	}
+	s.Crash("scheduler: run closed")
+	if closed != nil {
+		s.Metrics.closed(closed, s.Now(), started)
+		s.Log.Info("run closed", "run", id, "provider", run.Provider, "state", closed.State, "items", closed.Items, "done", closed.Done,
+			"dead", closed.Dead, "skipped", closed.Skipped, "error", closed.Error)
+		kick(s.due)
+	}
+	return true, nil
+}
+
+// judge reads what an attempt came to and asks the reducer for the cursor.
+func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, error) {
+	provider, err := s.Registry.Provider(run.Provider)
+	if err != nil {
+		return nil, err
+	}
+	reducer, ok := provider.(contracts.ScheduledSync)
+	if !ok {
+		return nil, fmt.Errorf("provider %q can't be synced any more", run.Provider)
+	}
+	_, fold := provider.(contracts.AssociativeReducer)
+	e, err := s.gather(ctx, run, reducer, fold)
+	if fold && errors.Is(err, errReducer) {
+		// Keep every value, so that a mended reducer finds them all.
+		e, err = s.gather(ctx, run, reducer, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := &verdict{ending: e, provider: provider, state: "succeeded", err: e.total.GetError()}
+	switch {
+	case v.err != "":
+		v.state = "failed"
+	case e.dead > 0 && e.done+e.skipped == 0:
+		v.state, v.err = "failed", "every item is dead"
+	case e.dead > 0:
+		v.state = "partial"
+	case len(e.values) > 0:
+		if v.candidate, err = reduce(reducer, checkpointsOf(e.values)); err != nil {
+			v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
+		}
+	}
+	return v, nil
+}
+
+// commitClose is the one transaction that ends a run. It returns nil when somebody else was first.
+func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdict) (closed *postgres.Run, err error) {
+	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		closed = nil
+		now := s.Now()
+		locked, err := tx.RunLock(ctx, run.ID)
+		if err != nil {
+			return fmt.Errorf("lock run %s: %w", run.ID, err)
+		}
+		if locked.ClosedAt != nil || locked.Attempt != run.Attempt {
+			return nil
+		}
+		if changed, err := s.deadChanged(ctx, tx, locked, v); err != nil || changed {
+			return err
+		}
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
+		}
+		messages, err := s.moveCursor(ctx, tx, integration, locked, v, now)
+		if err != nil {
+			return err
+		}
+		if closed, err = tx.RunClose(ctx, closeParams(locked, v, now)); err != nil {
+			return fmt.Errorf("close run %s: %w", run.ID, err)
+		}
+		more, err := s.settle(ctx, tx, integration, closed, v, now)
+		if err != nil {
+			return err
+		}
+		messages = append(messages, more...)
+		if err := s.followUp(ctx, tx, integration.ID, closed, now); err != nil {
+			return err
+		}
+		return tx.Publish(ctx, now, messages...)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return closed, nil
+}
+
+// deadChanged reports whether the dead rows are others than those that the verdict speaks of: then it is made anew.
+func (s *Scheduler) deadChanged(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) (bool, error) {
+	rows, err := tx.DeadOfAttempt(ctx, run.ID, run.Attempt)
+	if err != nil {
+		return false, fmt.Errorf("read dead items of run %s: %w", run.ID, err)
+	}
+	open := int64(0)
+	for _, row := range rows {
+		if row.Status == "open" || row.Status == "redriving" {
+			open++
+		}
+	}
+	if open != v.dead+int64(len(v.lateDone)) {
+		kick(s.tracked.ready)
+		return true, nil
+	}
+	return false, nil
+}
+
+// moveCursor advances the cursor if nothing is dead, the cursor is still the one that the run started from, and the candidate is forward.
+func (s *Scheduler) moveCursor(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, v *verdict, now time.Time) ([]postgres.Outgoing, error) {
+	if v.state != "succeeded" || len(v.candidate) == 0 || integration.CursorVersion != run.CursorVersion {
+		return nil, nil
+	}
+	forward, err := advances(v.provider, integration.SyncCursor, v.candidate)
+	if err != nil {
+		v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
+		return nil, nil
+	}
+	if !forward {
+		return nil, nil
+	}
+	return moveCursorTo(ctx, tx, integration, run.ID.String(), string(v.candidate), now)
+}
+
+func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string, now time.Time) ([]postgres.Outgoing, error) {
+	moved, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
+		ID: integration.ID, SyncCursor: &to, CursorVersion: integration.CursorVersion, Now: now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("move cursor of %s: %w", integration.ID, err)
+	}
+	if moved == 0 {
+		return nil, nil
+	}
+	m, err := cursorEvent(integration, run, to, "", integration.CursorVersion+1)
+	return []postgres.Outgoing{m}, err
+}
+
+func closeParams(run *postgres.Run, v *verdict, now time.Time) dbsqlc.RunCloseParams {
+	p := dbsqlc.RunCloseParams{
+		ID: run.ID, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped,
+		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "", ReduceFailed: v.reduceFailed, Now: &now,
+	}
+	if v.dead == 0 && !v.reduceFailed {
+		p.ResolvedAt, p.Resolution = &now, "resolved"
+	}
+	return p
+}
+
+// settle does what a run's end means for its integration and for its older runs.
+func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, v *verdict, now time.Time) ([]postgres.Outgoing, error) {
+	if len(v.lateDone) > 0 {
+		p := dbsqlc.DeadResolveManyParams{RunID: run.ID, Attempt: run.Attempt, Now: now}
+		for _, at := range v.lateDone {
+			p.Batches = append(p.Batches, at.batch)
+			p.ItemIndexes = append(p.ItemIndexes, at.index)
+		}
+		if _, err := tx.DeadResolveMany(ctx, p); err != nil {
+			return nil, fmt.Errorf("resolve items of run %s: %w", run.ID, err)
+		}
+	}
+	if run.ResolvedAt == nil && run.Complete {
+		if _, err := tx.RunCheckpointInsertMany(ctx, rowsOf(run, v.values)); err != nil {
+			return nil, fmt.Errorf("keep checkpoints of run %s: %w", run.ID, err)
+		}
+	}
+	messages, err := s.reschedule(ctx, tx, integration, run, now)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := runEvent(integration, run, now)
+	if err != nil {
+		return nil, err
+	}
+	messages = append(messages, ended)
+	if !run.Complete {
+		return messages, nil
+	}
+	if err := supersedeOlder(ctx, tx, run, now); err != nil {
+		return nil, err
+	}
+	stuck, err := s.streaks(ctx, tx, integration, run)
+	return append(messages, stuck...), err
+}
+
+// reschedule sets when the integration is due next: after a failure, later and later.
+func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
+	clean := run.State == "succeeded"
+	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Now: &now})
+	if err != nil {
+		return nil, fmt.Errorf("note the end of run %s: %w", run.ID, err)
+	}
+	next := now.Add(s.interval(integration) * time.Duration(backoff(int(failures), s.Settings.MaxBackoff)))
+	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
+		return nil, fmt.Errorf("set the next sync of %s: %w", integration.ID, err)
+	}
+	if !clean {
+		return nil, nil
+	}
+	recovered, err := tx.IntegrationClearStale(ctx, integration.ID)
+	if err != nil || recovered == 0 {
+		return nil, err
+	}
+	m, err := event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: ref(integration)})
+	return []postgres.Outgoing{m}, err
+}
+
+// backoff is how many intervals an integration waits after its n-th failure on end: min(2^(n-1), most).
+func backoff(failures, most int) int {
+	if failures <= 1 {
+		return 1
+	}
+	if failures-1 >= 16 {
+		return most
+	}
+	return min(1<<(failures-1), most)
+}
+
+// supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their records came again in it.
+func supersedeOlder(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now time.Time) error {
+	older, err := tx.RunSupersede(ctx, dbsqlc.RunSupersedeParams{
+		IntegrationID: run.IntegrationID, ID: run.ID, CursorVersion: run.CursorVersion, CreatedAt: run.CreatedAt, Now: &now,
+	})
+	if err != nil {
+		return fmt.Errorf("supersede runs before %s: %w", run.ID, err)
+	}
+	if len(older) == 0 {
+		return nil
+	}
+	if _, err := tx.DeadSupersedeRuns(ctx, now, older); err != nil {
+		return fmt.Errorf("supersede dead items of older runs: %w", err)
+	}
+	return tx.RunCheckpointDelete(ctx, older)
+}
+
+// streaks counts in how many runs on end each record was dead, and says once that it is stuck.
+func (s *Scheduler) streaks(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run) ([]postgres.Outgoing, error) {
+	err := tx.StreakClear(ctx, dbsqlc.StreakClearParams{IntegrationID: integration.ID, RunID: run.ID, Attempt: run.Attempt})
+	if err != nil {
+		return nil, fmt.Errorf("clear streaks: %w", err)
+	}
+	if run.Dead == 0 {
+		return nil, nil
+	}
+	stuck, err := tx.StreakRaise(ctx, dbsqlc.StreakRaiseParams{RunID: run.ID, Attempt: run.Attempt, StuckAfter: int32(s.Settings.StuckAfter)})
+	if err != nil {
+		return nil, fmt.Errorf("count streaks: %w", err)
+	}
+	messages := make([]postgres.Outgoing, 0, len(stuck))
+	for _, row := range stuck {
+		m, err := event(events.ItemStuck, integration, &eventsv1.ItemStuck{
+			Integration: ref(integration), RunId: run.ID.String(), EventType: row.EventType, ExternalId: row.ExternalID, Runs: row.Runs,
+		})
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+		err = tx.StreakAlerted(ctx, dbsqlc.StreakAlertedParams{IntegrationID: integration.ID, EventType: row.EventType, ExternalID: row.ExternalID})
+		if err != nil {
+			return nil, fmt.Errorf("note the stuck item: %w", err)
+		}
+	}
+	return messages, nil
+}
+
+// followUp opens the sync that was asked for while the run was open.
+func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration uuid.UUID, run *postgres.Run, now time.Time) error {
+	if run.FollowUp == nil {
+		return nil
+	}
+	fresh, err := tx.IntegrationGet(ctx, integration)
+	if err != nil {
+		return fmt.Errorf("read integration %s: %w", integration, err)
+	}
+	if fresh.Status != "active" {
+		return nil
+	}
+	_, err = s.open(ctx, tx, []*postgres.Integration{fresh}, *run.FollowUp, "command", now)
+	return err
+}

@@ -1,0 +1,258 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+const (
+	// connectRetry is how long a command rests while the database is away.
+	connectRetry = 2 * time.Second
+	// retryAtATime bounds the dead items that one transaction brings back.
+	retryAtATime = 500
+)
+
+func (s *Scheduler) commandCancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	run, err := tx.RunLockOpen(ctx, integration.ID)
+	if postgres.NotFound(err) {
+		return nil, reject("no run is open")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for an open run: %w", err)
+	}
+	return s.cancel(ctx, tx, integration, run, c)
+}
+
+// cancel closes a run; its messages are purged once that is committed, and until then refused wherever they turn up.
+func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, c *eventsv1.Command) (*reply, error) {
+	now := s.Now()
+	why := "cancelled"
+	if c.GetReason() != "" {
+		why += ": " + c.GetReason()
+	}
+	if c.GetBy() != "" {
+		why += " (" + c.GetBy() + ")"
+	}
+	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
+		ID: run.ID, State: "cancelled", Error: why, Items: run.Items, Duplicates: run.Duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cancel run %s: %w", run.ID, err)
+	}
+	if _, err := tx.DeadSupersedeRuns(ctx, now, []uuid.UUID{run.ID}); err != nil {
+		return nil, fmt.Errorf("supersede dead items of run %s: %w", run.ID, err)
+	}
+	next := now.Add(s.interval(integration))
+	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
+		return nil, fmt.Errorf("set the next sync: %w", err)
+	}
+	m, err := runEvent(integration, closed, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Publish(ctx, now, m); err != nil {
+		return nil, err
+	}
+	if err := s.followUp(ctx, tx, integration.ID, closed, now); err != nil {
+		return nil, err
+	}
+	return &reply{result: "cancelled", run: &run.ID, after: func(ctx context.Context) error {
+		return s.Bus.Purge(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+	}}, nil
+}
+
+func (s *Scheduler) commandPause(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	if integration.Status == "paused" {
+		return &reply{result: "paused already"}, nil
+	}
+	if integration.Status == "disabled" {
+		return nil, reject("the integration is disabled: %s", orNone(integration.StatusReason))
+	}
+	return s.setStatus(ctx, tx, integration, "paused", "paused", c)
+}
+
+func (s *Scheduler) commandResume(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	if integration.Status == "active" {
+		return &reply{result: "active already"}, nil
+	}
+	done, err := s.setStatus(ctx, tx, integration, "active", "resumed", c)
+	if err != nil {
+		return nil, err
+	}
+	run, err := tx.RunLockOpen(ctx, integration.ID)
+	if postgres.NotFound(err) {
+		return done, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for an open run: %w", err)
+	}
+	done.run = &run.ID
+	if run.State != "waiting" {
+		// It is enumerated: the parked items come back by themselves.
+		return done, nil
+	}
+	now := s.Now()
+	return done, wake(ctx, tx, run, now, &now)
+}
+
+func (s *Scheduler) setStatus(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, status, what string, c *eventsv1.Command) (*reply, error) {
+	now := s.Now()
+	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: integration.ID, Status: status, Reason: c.GetReason(), Now: now})
+	if err != nil {
+		return nil, fmt.Errorf("set status: %w", err)
+	}
+	m, err := event(events.IntegrationChanged, integration, &eventsv1.IntegrationChanged{
+		Integration: ref(integration), What: what, Reason: c.GetReason(), By: c.GetBy(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &reply{result: what}, tx.Publish(ctx, now, m)
+}
+
+// commandRetry gives dead items another go, with all their tries, and lets runs whose reducer failed be reduced again.
+func (s *Scheduler) commandRetry(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	p := dbsqlc.DeadClaimRedriveParams{IntegrationID: integration.ID, Most: retryAtATime, Now: s.Now()}
+	if c.GetItem() != "" {
+		row, err := s.deadItem(ctx, tx, integration, c.GetItem())
+		if err != nil {
+			return nil, err
+		}
+		if row.Reason == "unencodable" || row.Reason == "too large" {
+			return nil, reject("dead item %s can't travel (%s); mend the provider, or skip it", row.ID, row.Error)
+		}
+		p.ID = &row.ID
+	}
+	total := 0
+	for {
+		rows, err := tx.DeadClaimRedrive(ctx, p)
+		if err != nil {
+			return nil, fmt.Errorf("claim dead items: %w", err)
+		}
+		messages := make([]postgres.Outgoing, 0, len(rows))
+		for _, row := range rows {
+			m, err := redriveMessage(row, p.Now)
+			if err != nil {
+				return nil, err
+			}
+			messages = append(messages, m)
+		}
+		if err := tx.Publish(ctx, p.Now, messages...); err != nil {
+			return nil, err
+		}
+		if total += len(rows); len(rows) < retryAtATime {
+			break
+		}
+	}
+	if p.ID != nil && total == 0 {
+		return nil, reject("dead item %s is not open", c.GetItem())
+	}
+	reduced := int64(0)
+	if p.ID == nil {
+		var err error
+		reduced, err = tx.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: integration.ID, ReduceFailed: false})
+		if err != nil {
+			return nil, fmt.Errorf("let runs be reduced again: %w", err)
+		}
+	}
+	if total == 0 && reduced == 0 {
+		return nil, reject("there is nothing to retry: no dead item is open")
+	}
+	return &reply{result: fmt.Sprintf("retrying %d items, reducing %d runs again", total, reduced)}, nil
+}
+
+// redriveMessage brings a dead item back to the workers, as a batch of one.
+func redriveMessage(row *postgres.DeadItem, now time.Time) (postgres.Outgoing, error) {
+	address := events.ItemAddress{
+		Lane: events.Shared, Provider: row.Provider, Integration: row.IntegrationID.String(), Run: row.RunID.String(),
+		Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, Hop: row.Hop,
+	}
+	id := fmt.Sprintf("%s/%d/%d/%d/%d/redrive", address.Run, address.Attempt, address.Batch, address.Index, address.Hop)
+	m, err := events.NewWork(events.ItemsSubject(address), id, &eventsv1.ItemBatch{
+		RunId: address.Run, Attempt: row.Attempt, Batch: row.Batch, IntegrationId: address.Integration, Provider: row.Provider,
+		FirstAt: timestamppb.New(now), DeadItemId: row.ID.String(),
+		Items: []*eventsv1.Item{{
+			Index: row.ItemIndex, EventType: row.EventType, ExternalId: row.ExternalID, Payload: row.Payload, Checkpoint: textOf(row.Checkpoint), Hop: row.Hop,
+		}},
+	})
+	return postgres.Outgoing(m), err
+}
+
+func (s *Scheduler) commandSkip(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	row, err := s.deadItem(ctx, tx, integration, c.GetItem())
+	if err != nil {
+		return nil, err
+	}
+	skipped, err := tx.DeadResolve(ctx, dbsqlc.DeadResolveParams{
+		ID: row.ID, Status: "skipped", ResolvedBy: c.GetBy(), Note: c.GetReason(), FromStatuses: []string{"open"}, Now: s.Now(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("skip dead item %s: %w", row.ID, err)
+	}
+	if skipped == 0 {
+		return nil, reject("dead item %s is %s, only an open one can be skipped", row.ID, row.Status)
+	}
+	return &reply{result: "skipped", run: &row.RunID}, nil
+}
+
+func (s *Scheduler) deadItem(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, item string) (*postgres.DeadItem, error) {
+	id, err := uuid.Parse(item)
+	if err != nil {
+		return nil, reject("%q is not the id of a dead item; list them with: tributary items dead", item)
+	}
+	row, err := tx.DeadGet(ctx, id)
+	if postgres.NotFound(err) || err == nil && row.IntegrationID != integration.ID {
+		return nil, reject("the integration has no dead item %s", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read dead item %s: %w", id, err)
+	}
+	return row, nil
+}
+
+func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	run, err := tx.RunLockOpen(ctx, integration.ID)
+	if err != nil && !postgres.NotFound(err) {
+		return nil, fmt.Errorf("look for an open run: %w", err)
+	}
+	isOpen := err == nil
+	if isOpen && !c.GetCancel() {
+		return nil, reject(`run %s is open; wait for its end, or say {"cancel":true} as well`, run.ID)
+	}
+	var to *string
+	text := ""
+	if c.To != nil && json.Valid([]byte(c.GetTo())) && c.GetTo() != "null" {
+		text = c.GetTo()
+		to = &text
+	}
+	now := s.Now()
+	moved, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
+		ID: integration.ID, SyncCursor: to, CursorVersion: integration.CursorVersion, Now: now,
+	})
+	if err != nil || moved == 0 {
+		return nil, fmt.Errorf("reset the cursor: %d rows: %w", moved, err)
+	}
+	done := &reply{result: "reset"}
+	if isOpen {
+		// After the reset, so that a sync which waits for the run's end starts from the new cursor.
+		if done, err = s.cancel(ctx, tx, integration, run, c); err != nil {
+			return nil, err
+		}
+		done.result = "cancelled and reset"
+	}
+	m, err := cursorEvent(integration, "", text, c.GetBy(), integration.CursorVersion+1)
+	if err != nil {
+		return nil, err
+	}
+	return done, tx.Publish(ctx, now, m)
+}

@@ -1,0 +1,258 @@
+package scheduler
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// position is an item's place in its attempt's enumeration.
+type position struct{ batch, index int32 }
+
+// folded stands for all positions, where a reducer may be applied to parts.
+var folded = position{-1, -1}
+
+func (p position) compare(q position) int {
+	return cmp.Or(cmp.Compare(p.batch, q.batch), cmp.Compare(p.index, q.index))
+}
+
+type value struct {
+	at         position
+	checkpoint contracts.Checkpoint
+}
+
+// ending is what a complete attempt came to.
+type ending struct {
+	total               *eventsv1.Total
+	done, dead, skipped int64
+	// values are the checkpoints of done and skipped items: in enumeration order, or folded into one.
+	values []value
+	// lateDone are items with a dead row that a later delivery of their batch has done after all.
+	lateDone []position
+}
+
+var (
+	errIncomplete = errors.New("the attempt is not complete")
+	errMismatch   = errors.New("the bucket and the dead items disagree")
+)
+
+// gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
+// missing, errReducer when folding fails, and errMismatch when the bucket calls an item dead of which there is no row: the run is then driven again.
+func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
+	var progress checkpoint.Progress
+	states := tally{}
+	collected := collector{reducer: reducer, associative: fold}
+	err := s.Checkpoints.ReadAll(ctx, run.ID.String(), run.Attempt, func(u checkpoint.Update) {
+		progress.Apply(u)
+		for _, outcome := range u.Entry.GetOutcomes() {
+			at := position{u.Key.Batch, outcome.GetIndex()}
+			states.raise(at, outcome.GetState())
+			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE || outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
+				collected.add(at, outcome.GetCheckpoint())
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !progress.Complete() {
+		return nil, errIncomplete
+	}
+	e := &ending{total: progress.Total()}
+	if err := s.joinDead(ctx, run, e, &collected, states); err != nil {
+		return nil, err
+	}
+	e.values = collected.finish()
+	return e, collected.err
+}
+
+// joinDead lets the dead rows speak: once an item is dead, Postgres knows its fate.
+func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, collected *collector, states tally) error {
+	rows, err := s.Store.DeadOfAttempt(ctx, run.ID, run.Attempt)
+	if err != nil {
+		return fmt.Errorf("read dead items of run %s: %w", run.ID, err)
+	}
+	rowless := states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
+	for _, row := range rows {
+		at := position{row.Batch, row.ItemIndex}
+		if states.at(at) != eventsv1.OutcomeState_OUTCOME_STATE_DEAD {
+			if row.Status == "open" || row.Status == "redriving" {
+				e.lateDone = append(e.lateDone, at)
+			}
+			continue
+		}
+		rowless--
+		switch row.Status {
+		case "resolved":
+			states.raise(at, eventsv1.OutcomeState_OUTCOME_STATE_DONE)
+			collected.add(at, textOf(row.Checkpoint))
+		case "skipped":
+			states.raise(at, eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
+			collected.add(at, textOf(row.Checkpoint))
+		}
+	}
+	if rowless > 0 {
+		return fmt.Errorf("%w: %d items of run %s have no row", errMismatch, rowless, run.ID)
+	}
+	e.done = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DONE)
+	e.skipped = states.count(eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
+	e.dead = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
+	return nil
+}
+
+// tally is the state of every item of an attempt: one byte each, by batch.
+type tally map[int32][]byte
+
+func (t tally) raise(at position, state eventsv1.OutcomeState) {
+	states := t[at.batch]
+	for int(at.index) >= len(states) {
+		states = append(states, 0)
+	}
+	states[at.index] = max(states[at.index], byte(state))
+	t[at.batch] = states
+}
+
+func (t tally) at(at position) eventsv1.OutcomeState {
+	if states := t[at.batch]; int(at.index) < len(states) {
+		return eventsv1.OutcomeState(states[at.index])
+	}
+	return eventsv1.OutcomeState_OUTCOME_STATE_UNSPECIFIED
+}
+
+func (t tally) count(state eventsv1.OutcomeState) (n int64) {
+	for _, states := range t {
+		n += int64(bytes.Count(states, []byte{byte(state)}))
+	}
+	return n
+}
+
+// collector gathers checkpoints: all of them, or folded as they come.
+type collector struct {
+	reducer     contracts.ScheduledSync
+	associative bool
+	seen        map[position]struct{}
+	values      []value
+	pending     []contracts.Checkpoint
+	err         error
+}
+
+const foldAtATime = 1024
+
+func (c *collector) add(at position, checkpoint []byte) {
+	if !c.associative {
+		if c.seen == nil {
+			c.seen = map[position]struct{}{}
+		}
+		if _, twice := c.seen[at]; !twice {
+			c.seen[at] = struct{}{}
+			c.values = append(c.values, value{at: at, checkpoint: orNil(checkpoint)})
+		}
+		return
+	}
+	if len(checkpoint) == 0 {
+		return
+	}
+	if c.pending = append(c.pending, contracts.Checkpoint(checkpoint)); len(c.pending) >= foldAtATime {
+		c.fold()
+	}
+}
+
+func (c *collector) fold() {
+	if len(c.pending) == 0 || c.err != nil {
+		return
+	}
+	cursor, err := reduce(c.reducer, c.pending)
+	if err != nil {
+		c.err = err
+		return
+	}
+	c.pending = append(c.pending[:0], contracts.Checkpoint(cursor))
+}
+
+func (c *collector) finish() []value {
+	if c.associative {
+		c.fold()
+		if len(c.pending) == 0 {
+			return nil
+		}
+		return []value{{at: folded, checkpoint: c.pending[0]}}
+	}
+	slices.SortFunc(c.values, func(a, b value) int { return a.at.compare(b.at) })
+	return c.values
+}
+
+// errReducer wraps what a provider's reducer returned.
+var errReducer = errors.New("the reducer failed")
+
+// reduce calls the provider's reducer, which may panic.
+func reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (cursor contracts.Cursor, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: panic: %v\n%s", errReducer, v, debug.Stack())
+		}
+	}()
+	cursor, err = reducer.ReduceCheckpoints(checkpoints)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errReducer, err)
+	}
+	return cursor, nil
+}
+
+// advances asks whether a candidate is forward of the current cursor; the provider's code may panic.
+func advances(provider contracts.Provider, current *string, candidate contracts.Cursor) (forward bool, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: panic: %v", errReducer, v)
+		}
+	}()
+	forward, err = contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", errReducer, err)
+	}
+	return forward, nil
+}
+
+func checkpointsOf(values []value) []contracts.Checkpoint {
+	checkpoints := make([]contracts.Checkpoint, 0, len(values))
+	for _, v := range values {
+		checkpoints = append(checkpoints, v.checkpoint)
+	}
+	return checkpoints
+}
+
+func rowsOf(run *postgres.Run, values []value) []dbsqlc.RunCheckpointInsertManyParams {
+	rows := make([]dbsqlc.RunCheckpointInsertManyParams, 0, len(values))
+	for _, v := range values {
+		row := dbsqlc.RunCheckpointInsertManyParams{RunID: run.ID, Batch: v.at.batch, ItemIndex: v.at.index}
+		if len(v.checkpoint) > 0 {
+			text := string(v.checkpoint)
+			row.Checkpoint = &text
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func textOf(s *string) []byte {
+	if s == nil {
+		return nil
+	}
+	return []byte(*s)
+}
+
+func orNil(b []byte) contracts.Checkpoint {
+	if len(b) == 0 {
+		return nil
+	}
+	return contracts.Checkpoint(b)
+}

@@ -1,0 +1,109 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+)
+
+// Metrics are what a scheduler measures.
+type Metrics struct {
+	lag       *prometheus.HistogramVec
+	runs      *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	reducing  *prometheus.HistogramVec
+	drives    *prometheus.CounterVec
+	messages  prometheus.Counter
+	commands  *prometheus.CounterVec
+	open      *prometheus.GaugeVec
+	dead      *prometheus.GaugeVec
+	outbox    prometheus.Gauge
+	outboxLag prometheus.Gauge
+}
+
+// NewMetrics registers the scheduler's metrics.
+func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels)
+	}
+	histogram := func(name, help string, start float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(start, 4, 11),
+		}, []string{"provider"})
+	}
+	m := &Metrics{
+		lag:      histogram("claim_lag_seconds", "Time from an integration being due to its run.", 0.01),
+		runs:     counter("runs_total", "Runs that were closed, by state.", "provider", "state"),
+		duration: histogram("run_duration_seconds", "Time from a run's opening to its close.", 0.01),
+		reducing: histogram("close_duration_seconds", "Time to read a complete run's entries, reduce and close it.", 0.001),
+		drives:   counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
+		messages: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "tributary", Subsystem: "scheduler", Name: "relayed_messages_total", Help: "Outbox messages that were published.",
+		}),
+		commands:  counter("commands_total", "Commands, by verb and result.", "verb", "result"),
+		open:      gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
+		dead:      gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
+		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
+		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
+	}
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.drives, m.messages, m.commands, m.open, m.dead, m.outbox, m.outboxLag} {
+		if err := registerer.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Metrics) claimed(provider string, lag time.Duration) {
+	m.lag.WithLabelValues(provider).Observe(max(lag, 0).Seconds())
+}
+
+func (m *Metrics) closed(run *postgres.Run, now, started time.Time) {
+	m.runs.WithLabelValues(run.Provider, run.State).Inc()
+	m.duration.WithLabelValues(run.Provider).Observe(now.Sub(run.CreatedAt).Seconds())
+	m.reducing.WithLabelValues(run.Provider).Observe(now.Sub(started).Seconds())
+}
+
+func (m *Metrics) driven(provider string) { m.drives.WithLabelValues(provider).Inc() }
+
+func (m *Metrics) relayed(messages int) { m.messages.Add(float64(messages)) }
+
+func (m *Metrics) command(verb, result string) { m.commands.WithLabelValues(verb, result).Inc() }
+
+// measure reads the gauges from the database.
+func (s *Scheduler) measure(ctx context.Context) error {
+	runs, err := s.Store.RunCountOpen(ctx)
+	if err != nil {
+		return err
+	}
+	s.Metrics.open.Reset()
+	for _, row := range runs {
+		s.Metrics.open.WithLabelValues(row.Provider, row.State).Set(float64(row.Runs))
+	}
+	dead, err := s.Store.DeadCountOpen(ctx)
+	if err != nil {
+		return err
+	}
+	s.Metrics.dead.Reset()
+	for _, row := range dead {
+		s.Metrics.dead.WithLabelValues(row.Provider).Set(float64(row.Items))
+	}
+	s.Metrics.outbox.Set(0)
+	s.Metrics.outboxLag.Set(0)
+	lag, err := s.Store.OutboxLag(ctx)
+	if postgres.NotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.Metrics.outbox.Set(float64(lag.RowsWaiting))
+	s.Metrics.outboxLag.Set(max(s.Now().Sub(lag.Oldest), 0).Seconds())
+	return nil
+}

@@ -1,0 +1,153 @@
+// Package scheduler opens runs when they are due, closes them when every item has its outcome, and moves the cursor when that is true. It
+// also relays the outbox, takes commands, answers the API, and drives runs again that nobody drives. Any number of schedulers run at once,
+// none is a leader: every change is a compare-and-set or one transaction.
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/validate"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// Settings are the numbers that a scheduler runs by; [DefaultSettings] has the original's.
+type Settings struct {
+	// Tick is how often due integrations and waiting runs are looked for.
+	Tick time.Duration
+	// Sweep is how often runs that nobody drives, finished leftovers and stale integrations are looked for.
+	Sweep time.Duration
+	// Silent is how long an open run may show no sign of life before the sweep looks at it.
+	Silent time.Duration
+	// EntriesGrace is how long a closed run's entries are kept; longer than an ack deadline.
+	EntriesGrace time.Duration
+	// MaxBackoff caps how many intervals a failing integration waits: min(2^(n-1), MaxBackoff).
+	MaxBackoff int
+	// StuckAfter is in how many runs on end a record must be dead to be called stuck.
+	StuckAfter int
+	// StaleAfter is how many intervals may pass without a clean sync.
+	StaleAfter int
+	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
+	RedriveWindow time.Duration
+	// Grace is how long a command may go on after the service was told to stop.
+	Grace time.Duration
+}
+
+// DefaultSettings are the original's limits.
+func DefaultSettings() Settings {
+	return Settings{
+		Tick: time.Second, Sweep: 10 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, Grace: 10 * time.Second,
+	}
+}
+
+// Config is what a scheduler is made of.
+type Config struct {
+	Bus         *bus.Bus
+	Checkpoints *checkpoint.Store
+	Store       *postgres.Store
+	Registry    *contracts.Registry
+	Validator   *validate.Validator
+	Log         *slog.Logger
+	Metrics     *Metrics
+	Now         func() time.Time
+	// Crash is called at named points; tests end the process there. It may be nil.
+	Crash    func(point string)
+	Settings Settings
+}
+
+// Scheduler is the service.
+type Scheduler struct {
+	Config
+	intervals map[string]time.Duration
+	keys      []string
+	due       chan struct{}
+	relay     chan struct{}
+	tracked   *tracker
+}
+
+// New returns a scheduler.
+func New(config Config) (*Scheduler, error) {
+	if config.Crash == nil {
+		config.Crash = func(string) {}
+	}
+	s := &Scheduler{
+		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
+		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
+	}
+	for _, key := range config.Registry.Keys() {
+		provider, err := config.Registry.Provider(key)
+		if err != nil {
+			return nil, err
+		}
+		if scheduled, ok := provider.(contracts.ScheduledSync); ok {
+			s.intervals[key] = scheduled.DefaultSyncInterval()
+			s.keys = append(s.keys, key)
+		}
+	}
+	return s, nil
+}
+
+// Run schedules until ctx ends.
+func (s *Scheduler) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.loop(ctx, "claim due runs", s.Settings.Tick, s.due, s.claimDue) })
+	group.Go(func() error { return s.loop(ctx, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox) })
+	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func() { kick(s.relay) }); return nil })
+	group.Go(func() error { return s.loop(ctx, "sweep", s.Settings.Sweep, nil, s.sweep) })
+	group.Go(func() error { return s.watch(ctx) })
+	group.Go(func() error { return s.loop(ctx, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady) })
+	group.Go(func() error {
+		return s.Bus.Consume(ctx, bus.Consumption{
+			Stream: events.StreamCommands, Consumer: events.CommandsConsumer(s.Bus.Timing()),
+			Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.handleCommand,
+		})
+	})
+	group.Go(func() error { return s.serveAPI(ctx) })
+	return group.Wait()
+}
+
+// loop does a step at every interval and whenever it is kicked. A step that fails is said and tried again at the next.
+func (s *Scheduler) loop(ctx context.Context, what string, every time.Duration, kicks <-chan struct{}, step func(context.Context) error) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		if err := step(ctx); err != nil && ctx.Err() == nil {
+			level := slog.LevelError
+			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
+				level = slog.LevelWarn
+			}
+			s.Log.Log(ctx, level, "could not "+what+", trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-kicks:
+		}
+	}
+}
+
+// interval is the time between two syncs of an integration.
+func (s *Scheduler) interval(integration *postgres.Integration) time.Duration {
+	if integration.SyncInterval != nil {
+		return *integration.SyncInterval
+	}
+	return s.intervals[integration.Provider]
+}
+
+// kick wakes a loop; a kick that is pending already serves.
+func kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

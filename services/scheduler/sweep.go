@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+const (
+	sweepAtATime = 100
+	// rememberCommands is how long the ids of commands are kept: far longer than a redelivery can take.
+	rememberCommands = 7 * 24 * time.Hour
+)
+
+// sweep is for what no event announces.
+func (s *Scheduler) sweep(ctx context.Context) error {
+	return errors.Join(
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.measure(ctx),
+	)
+}
+
+// driveSilent looks at open runs that have shown no sign of life: a complete one is closed, one that still has messages is left alone, and
+// any other is driven again as its next attempt.
+func (s *Scheduler) driveSilent(ctx context.Context) error {
+	runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.keys, Most: sweepAtATime})
+	if err != nil {
+		return fmt.Errorf("look for silent runs: %w", err)
+	}
+	for _, run := range runs {
+		if err := s.driveOne(ctx, run); err != nil {
+			return fmt.Errorf("look after silent run %s: %w", run.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
+	// The order matters: what leaves the outbox is on the stream before.
+	due := events.SyncDueSubject(run.Provider, run.IntegrationID.String())
+	waiting, err := s.Store.OutboxHasDue(ctx, due)
+	if err == nil && !waiting {
+		waiting, err = s.Bus.Holds(ctx, events.StreamSync, due)
+	}
+	if err == nil && !waiting {
+		waiting, err = s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+	}
+	if err != nil {
+		return err
+	}
+	if waiting {
+		return s.Store.RunTouch(ctx, s.Now(), run.ID)
+	}
+	if _, err := s.closeRun(ctx, run.ID, run.Attempt); err != nil {
+		return err
+	}
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		locked, err := tx.RunLock(ctx, run.ID)
+		if err != nil || locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.HeartbeatAt.After(run.HeartbeatAt) {
+			return err
+		}
+		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider", run.Provider, "attempt", run.Attempt+1)
+		s.Metrics.driven(run.Provider)
+		return wake(ctx, tx, locked, s.Now(), nil)
+	})
+}
+
+// resolveLate reduces closed runs whose last dead item has been retried to success or skipped since.
+func (s *Scheduler) resolveLate(ctx context.Context) error {
+	runs, err := s.Store.RunResolvable(ctx, s.keys, sweepAtATime)
+	if err != nil {
+		return fmt.Errorf("look for resolvable runs: %w", err)
+	}
+	for _, run := range runs {
+		if err := s.resolveOne(ctx, run); err != nil {
+			return fmt.Errorf("resolve run %s: %w", run.ID, err)
+		}
+	}
+	return nil
+}
+
+func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
+	provider, err := s.Registry.Provider(run.Provider)
+	if err != nil {
+		return err
+	}
+	reducer, ok := provider.(contracts.ScheduledSync)
+	if !ok {
+		return nil
+	}
+	rows, err := s.Store.RunCheckpointList(ctx, run.ID, run.Attempt)
+	if err != nil {
+		return fmt.Errorf("read kept checkpoints: %w", err)
+	}
+	checkpoints := make([]contracts.Checkpoint, 0, len(rows))
+	for _, row := range rows {
+		checkpoints = append(checkpoints, orNil(textOf(row.Checkpoint)))
+	}
+	candidate, err := reduce(reducer, checkpoints)
+	if err != nil {
+		return s.reduceFailed(ctx, run, err)
+	}
+	s.Crash("scheduler: before late reduce")
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		now := s.Now()
+		locked, err := tx.RunLock(ctx, run.ID)
+		if err != nil || locked.ResolvedAt != nil {
+			return err
+		}
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration: %w", err)
+		}
+		if _, err := tx.RunGetOpen(ctx, run.IntegrationID); !postgres.NotFound(err) {
+			// A later run is open: after its close.
+			return err
+		}
+		var messages []postgres.Outgoing
+		if integration.CursorVersion == run.CursorVersion && len(candidate) > 0 {
+			forward, err := advances(provider, integration.SyncCursor, candidate)
+			if err != nil {
+				return err
+			}
+			if forward {
+				if messages, err = moveCursorTo(ctx, tx, integration, run.ID.String(), string(candidate), now); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{ID: run.ID, Resolution: "resolved", Now: &now}); err != nil {
+			return err
+		}
+		if err := tx.RunCheckpointDelete(ctx, []uuid.UUID{run.ID}); err != nil {
+			return err
+		}
+		s.Log.Info("run resolved", "run", run.ID, "provider", run.Provider, "cursor_moved", len(messages) > 0)
+		return tx.Publish(ctx, now, messages...)
+	})
+}
+
+// reduceFailed leaves a run's checkpoints until somebody has mended the reducer and asks for a retry.
+func (s *Scheduler) reduceFailed(ctx context.Context, run *postgres.Run, cause error) error {
+	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error", cause)
+	text := deaditems.Cut(cause.Error())
+	_, err := s.Store.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: &text})
+	return err
+}
+
+// markStale says, once an episode, which integrations have had no clean sync for too long.
+func (s *Scheduler) markStale(ctx context.Context) error {
+	if len(s.keys) == 0 {
+		return nil
+	}
+	intervals := make([]time.Duration, 0, len(s.keys))
+	for _, key := range s.keys {
+		intervals = append(intervals, s.intervals[key])
+	}
+	now := s.Now()
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		stale, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
+			Now: &now, Providers: s.keys, Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter),
+		})
+		if err != nil {
+			return fmt.Errorf("look for stale integrations: %w", err)
+		}
+		for _, integration := range stale {
+			told := &eventsv1.SyncStale{Integration: ref(integration)}
+			if integration.LastSyncedAt != nil {
+				told.LastSyncedAt = timestamppb.New(*integration.LastSyncedAt)
+			}
+			m, err := event(events.SyncStale, integration, told)
+			if err != nil {
+				return err
+			}
+			if err := tx.Publish(ctx, now, m); err != nil {
+				return err
+			}
+			s.Log.Warn("integration is stale: no clean sync for too long", "integration", integration.Name, "provider", integration.Provider)
+		}
+		return nil
+	})
+}
+
+// freeEntries removes the entries of closed runs that have no messages any more.
+func (s *Scheduler) freeEntries(ctx context.Context) error {
+	before := s.Now().Add(-s.Settings.EntriesGrace)
+	runs, err := s.Store.RunWithEntries(ctx, &before, sweepAtATime)
+	if err != nil {
+		return fmt.Errorf("look for entries to free: %w", err)
+	}
+	for _, run := range runs {
+		held, err := s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+		if err != nil {
+			return err
+		}
+		if held {
+			continue
+		}
+		if err := s.Checkpoints.Free(ctx, run.ID.String(), 0); err != nil {
+			return err
+		}
+		now := s.Now()
+		if err := s.Store.RunEntriesFreed(ctx, &now, run.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forgetClosed drops what is tracked of runs that are closed; what the janitor frees is never told.
+func (s *Scheduler) forgetClosed(ctx context.Context) error {
+	// Listing the tracked ones first makes sure that a run which is opened meanwhile is not taken for a closed one.
+	gone := map[string]bool{}
+	for _, run := range s.tracked.runs() {
+		gone[run] = true
+	}
+	open, err := s.Store.RunOpenIDs(ctx)
+	if err != nil {
+		return fmt.Errorf("list open runs: %w", err)
+	}
+	for _, run := range open {
+		delete(gone, run.String())
+	}
+	s.tracked.drop(gone)
+	return nil
+}
+
+func (s *Scheduler) cleanUp(ctx context.Context) error {
+	now := s.Now()
+	if _, err := s.Store.DeadReopenLost(ctx, now, now.Add(-s.Settings.RedriveWindow)); err != nil {
+		return fmt.Errorf("reopen lost redrives: %w", err)
+	}
+	_, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands))
+	return err
+}

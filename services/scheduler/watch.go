@@ -1,0 +1,113 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+)
+
+// tracker follows the attempts of open runs in the bucket, and says which are complete.
+type tracker struct {
+	mu       sync.Mutex
+	attempts map[attemptKey]*checkpoint.Progress
+	complete map[attemptKey]struct{}
+	ready    chan struct{}
+}
+
+type attemptKey struct {
+	run     string
+	attempt int32
+}
+
+func newTracker() *tracker {
+	return &tracker{attempts: map[attemptKey]*checkpoint.Progress{}, complete: map[attemptKey]struct{}{}, ready: make(chan struct{}, 1)}
+}
+
+func (t *tracker) apply(u checkpoint.Update) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := attemptKey{run: u.Key.Run, attempt: u.Key.Attempt}
+	progress := t.attempts[key]
+	if progress == nil {
+		progress = &checkpoint.Progress{}
+		t.attempts[key] = progress
+	}
+	progress.Apply(u)
+	if progress.Complete() {
+		t.complete[key] = struct{}{}
+		kick(t.ready)
+	}
+}
+
+// take returns the attempts that are complete.
+func (t *tracker) take() []attemptKey {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	keys := make([]attemptKey, 0, len(t.complete))
+	for key := range t.complete {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// forget drops an attempt that is closed, and with it the lower attempts of its run.
+func (t *tracker) forget(key attemptKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for other := range t.attempts {
+		if other.run == key.run && other.attempt <= key.attempt {
+			delete(t.attempts, other)
+			delete(t.complete, other)
+		}
+	}
+}
+
+// runs lists the runs that are tracked.
+func (t *tracker) runs() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	runs := make([]string, 0, len(t.attempts))
+	for key := range t.attempts {
+		runs = append(runs, key.run)
+	}
+	return runs
+}
+
+// drop forgets runs whole.
+func (t *tracker) drop(runs map[string]bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key := range t.attempts {
+		if runs[key.run] {
+			delete(t.attempts, key)
+			delete(t.complete, key)
+		}
+	}
+}
+
+// watch follows the whole bucket. Completion is seen within about a millisecond of the last outcome.
+func (s *Scheduler) watch(ctx context.Context) error {
+	return s.Checkpoints.Watch(ctx, "", 0, s.tracked.apply, nil)
+}
+
+// closeReady closes the runs that look complete.
+func (s *Scheduler) closeReady(ctx context.Context) error {
+	for _, key := range s.tracked.take() {
+		id, err := uuid.Parse(key.run)
+		if err != nil {
+			s.tracked.forget(key)
+			continue
+		}
+		settled, err := s.closeRun(ctx, id, key.attempt)
+		if err != nil {
+			return err
+		}
+		if settled {
+			s.tracked.forget(key)
+		}
+	}
+	return nil
+}
