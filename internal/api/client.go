@@ -1,0 +1,272 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// gatherFor is how long [Client.Providers] waits for another scheduler's answer after the last one.
+const gatherFor = 250 * time.Millisecond
+
+// Client asks schedulers. Its methods return an [*Error] when the answer is one, and when nobody answers. It is safe for concurrent use.
+type Client struct {
+	nc      *nats.Conn
+	timeout time.Duration
+}
+
+// New returns a client on a connection, which stays the caller's to close. timeout is how long one answer may take.
+func New(nc *nats.Conn, timeout time.Duration) *Client {
+	return &Client{nc: nc, timeout: timeout}
+}
+
+// Integrations returns one page.
+func (c *Client) Integrations(ctx context.Context, list ListIntegrations) (IntegrationPage, error) {
+	return ask[IntegrationPage](ctx, c, IntegrationsList, "", list)
+}
+
+// Integration returns one integration with its details, by id or name.
+func (c *Client) Integration(ctx context.Context, integration string) (Integration, error) {
+	return ask[Integration](ctx, c, IntegrationsShow, "", ByIntegration{Integration: integration})
+}
+
+// CreateIntegration makes a connection and returns it.
+func (c *Client) CreateIntegration(ctx context.Context, create CreateIntegration) (Integration, error) {
+	return ask[Integration](ctx, c, IntegrationsCreate, create.Provider, create)
+}
+
+// UpdateIntegration changes a connection and returns it. An empty Provider is looked up first.
+func (c *Client) UpdateIntegration(ctx context.Context, update UpdateIntegration) (Integration, error) {
+	if update.Provider == "" {
+		integration, err := c.Integration(ctx, update.Integration)
+		if err != nil {
+			return Integration{}, err
+		}
+		update.Provider = integration.Provider
+	}
+	return ask[Integration](ctx, c, IntegrationsUpdate, update.Provider, update)
+}
+
+// DeleteIntegration removes a connection and all that belongs to it.
+func (c *Client) DeleteIntegration(ctx context.Context, remove DeleteIntegration) error {
+	_, err := ask[struct{}](ctx, c, IntegrationsDelete, "", remove)
+	return err
+}
+
+// Runs returns one page.
+func (c *Client) Runs(ctx context.Context, list ListRuns) (RunPage, error) {
+	return ask[RunPage](ctx, c, RunsList, "", list)
+}
+
+// Run returns one run with its progress.
+func (c *Client) Run(ctx context.Context, id string) (Run, error) {
+	return ask[Run](ctx, c, RunsShow, "", ByID{ID: id})
+}
+
+// DeadItems returns one page.
+func (c *Client) DeadItems(ctx context.Context, list ListDeadItems) (DeadItemPage, error) {
+	return ask[DeadItemPage](ctx, c, ItemsDead, "", list)
+}
+
+// DeadItem returns one dead item with its payload.
+func (c *Client) DeadItem(ctx context.Context, id string) (DeadItem, error) {
+	return ask[DeadItem](ctx, c, ItemsShow, "", ByID{ID: id})
+}
+
+// Cursor returns an integration's cursor.
+func (c *Client) Cursor(ctx context.Context, integration string) (Cursor, error) {
+	return ask[Cursor](ctx, c, CursorShow, "", ByIntegration{Integration: integration})
+}
+
+// Records counts an integration's records in the built-in sink.
+func (c *Client) Records(ctx context.Context, integration string) (RecordCount, error) {
+	return ask[RecordCount](ctx, c, RecordsCount, "", ByIntegration{Integration: integration})
+}
+
+// Command has a command carried out and returns what came of it. A rejection is an [*Error].
+func (c *Client) Command(ctx context.Context, verb events.Verb, command *eventsv1.Command) (*eventsv1.CommandReply, error) {
+	body, err := encodeCommand(command)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.request(ctx, CommandEndpoint(verb), "", body)
+	if err != nil {
+		return nil, err
+	}
+	reply := &eventsv1.CommandReply{}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer, reply); err != nil {
+		return nil, fmt.Errorf("read the reply of %s: %w", CommandEndpoint(verb), err)
+	}
+	return reply, nil
+}
+
+// Providers gathers what all schedulers that answer have compiled in, sorted by key. Without an answer it returns an [*Error].
+func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	inbox := c.nc.NewRespInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, c.explain(ctx, ProvidersList, "", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.nc.PublishRequest(ProvidersList.Subject(""), inbox, nil); err != nil {
+		return nil, c.explain(ctx, ProvidersList, "", err)
+	}
+	byKey := map[string]Provider{}
+	for answers := 0; ; answers++ {
+		msg, err := next(limited, sub, answers > 0)
+		if answers > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			break
+		}
+		if err != nil {
+			return nil, c.explain(ctx, ProvidersList, "", err)
+		}
+		var list ProviderList
+		if err := read(msg, &list); err != nil {
+			return nil, err
+		}
+		for _, p := range list.Providers {
+			byKey[p.Key] = p
+		}
+	}
+	providers := make([]Provider, 0, len(byKey))
+	for _, p := range byKey {
+		providers = append(providers, p)
+	}
+	slices.SortFunc(providers, func(a, b Provider) int { return cmp.Compare(a.Key, b.Key) })
+	return providers, nil
+}
+
+// next waits for an answer: a full time for the first, and a moment for each further one.
+func next(ctx context.Context, sub *nats.Subscription, further bool) (*nats.Msg, error) {
+	if !further {
+		return sub.NextMsgWithContext(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, gatherFor)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
+}
+
+func ask[Reply any](ctx context.Context, c *Client, endpoint Endpoint, provider string, request any) (reply Reply, err error) {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return reply, &Error{Code: Invalid, Message: fmt.Sprintf("the request of %s is not JSON: %v", endpoint, err)}
+	}
+	answer, err := c.request(ctx, endpoint, provider, body)
+	if err != nil {
+		return reply, err
+	}
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return reply, fmt.Errorf("read the reply of %s: %w", endpoint, err)
+	}
+	return reply, nil
+}
+
+func (c *Client) request(ctx context.Context, endpoint Endpoint, provider string, body []byte) ([]byte, error) {
+	if provider != "" && !events.ValidToken(provider) {
+		return nil, &Error{Code: Invalid, Message: fmt.Sprintf("%q can't be the key of a provider", provider)}
+	}
+	limited, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	msg := nats.NewMsg(endpoint.Subject(provider))
+	msg.Data = body
+	msg.Header.Set(events.HeaderContentType, events.ContentJSON)
+	answer, err := c.nc.RequestMsgWithContext(limited, msg)
+	if err != nil {
+		return nil, c.explain(ctx, endpoint, provider, err)
+	}
+	var raw json.RawMessage
+	err = read(answer, &raw)
+	return raw, err
+}
+
+// read decodes an answer, which may be an error.
+func read(msg *nats.Msg, into any) error {
+	code := msg.Header.Get(micro.ErrorCodeHeader)
+	if code == "" {
+		return json.Unmarshal(msg.Data, into)
+	}
+	var e Error
+	if json.Unmarshal(msg.Data, &e) == nil && e.Code != "" {
+		return &e
+	}
+	return &Error{Code: Code(code), Message: msg.Header.Get(micro.ErrorHeader)}
+}
+
+// explain says what to do when no answer came.
+func (c *Client) explain(ctx context.Context, endpoint Endpoint, provider string, err error) error {
+	switch {
+	case ctx.Err() != nil && !errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("ask for %s: %w", endpoint, ctx.Err())
+	case errors.Is(err, nats.ErrNoResponders) && provider != "":
+		return c.noProvider(ctx, provider)
+	case errors.Is(err, nats.ErrNoResponders):
+		return &Error{Code: Unavailable, Message: fmt.Sprintf("no scheduler answers on %s: start one with `tributary scheduler`, or `tributary dev` for everything", c.address())}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return &Error{Code: Unavailable, Message: fmt.Sprintf("no answer from %s within %s; what was asked for may still be carried out", c.address(), c.timeout)}
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &Error{Code: Invalid, Message: fmt.Sprintf("the request is larger than NATS takes (%d bytes)", c.nc.MaxPayload())}
+	default:
+		return &Error{Code: Unavailable, Message: fmt.Sprintf("can't ask NATS at %s: %v", c.address(), err)}
+	}
+}
+
+// noProvider tells a provider that nobody has from a NATS without schedulers.
+func (c *Client) noProvider(ctx context.Context, provider string) error {
+	providers, err := c.Providers(ctx)
+	if err != nil {
+		return err
+	}
+	keys := make([]string, 0, len(providers))
+	for _, p := range providers {
+		keys = append(keys, p.Key)
+	}
+	return &Error{Code: NotFound, Message: fmt.Sprintf(
+		"no scheduler with the provider %q answers on %s: start one whose binary has it; the providers that answer are: %s",
+		provider, c.address(), cmp.Or(strings.Join(keys, ", "), "none"))}
+}
+
+func (c *Client) address() string {
+	return cmp.Or(c.nc.ConnectedUrlRedacted(), "NATS")
+}
+
+// encodeCommand writes a command as JSON, with its cursor as itself.
+func encodeCommand(command *eventsv1.Command) ([]byte, error) {
+	fields := map[string]any{}
+	set := func(name, value string) {
+		if value != "" {
+			fields[name] = value
+		}
+	}
+	set("integration", command.GetIntegration())
+	set("mode", command.GetMode())
+	set("item", command.GetItem())
+	set("reason", command.GetReason())
+	set("by", command.GetBy())
+	for name, on := range map[string]bool{"all": command.GetAll(), "none": command.GetNone(), "cancel": command.GetCancel()} {
+		if on {
+			fields[name] = true
+		}
+	}
+	if command.To != nil {
+		if !json.Valid([]byte(command.GetTo())) {
+			return nil, &Error{Code: Invalid, Message: "the cursor is not JSON"}
+		}
+		fields["to"] = json.RawMessage(bytes.TrimSpace([]byte(command.GetTo())))
+	}
+	return json.Marshal(fields)
+}
