@@ -1,8 +1,0 @@
-package scheduler
-
-import "context"
-
-func (s *Scheduler) serveAPI(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}

@@ -1,0 +1,74 @@
+package scheduler
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+func (s *Scheduler) listProviders(context.Context, struct{}) (api.ProviderList, error) {
+	list := api.ProviderList{Providers: []api.Provider{}}
+	for _, key := range s.Registry.Keys() {
+		p, err := s.Registry.Provider(key)
+		if err != nil {
+			return api.ProviderList{}, err
+		}
+		reply := api.Provider{
+			Key: key, Name: p.Name(),
+			Credentials: fieldsOf(p.CredentialRules(), p.CredentialData()),
+			Metadata:    fieldsOf(p.MetadataRules(), p.MetadataData()),
+		}
+		if _, ok := p.(contracts.ScheduledSync); ok {
+			reply.Scheduled = true
+			reply.DefaultInterval = s.intervals[key].String()
+		}
+		_, reply.Incremental = p.(contracts.IncrementalSync)
+		list.Providers = append(list.Providers, reply)
+	}
+	return list, nil
+}
+
+// fieldsOf are the fields that have a rule, and those of the typed data that have none.
+func fieldsOf(rules contracts.Rules, data any) []api.Field {
+	byName := map[string]api.Field{}
+	if data != nil {
+		for _, name := range jsonNames(reflect.TypeOf(data)) {
+			byName[name] = api.Field{Name: name}
+		}
+	}
+	for name, rule := range rules {
+		byName[name] = api.Field{Name: name, Rule: rule, Required: slices.Contains(strings.Split(rule, ","), "required")}
+	}
+	fields := make([]api.Field, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		fields = append(fields, byName[name])
+	}
+	return fields
+}
+
+// jsonNames are the names that a struct's own fields have in JSON.
+func jsonNames(t reflect.Type) []string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for _, field := range reflect.VisibleFields(t) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if !field.IsExported() || field.Anonymous || field.Tag.Get("json") == "-" || len(field.Index) > 1 && name == "" {
+			continue
+		}
+		if name == "" {
+			name = field.Name
+		}
+		names = append(names, name)
+	}
+	return names
+}

@@ -1,0 +1,162 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+const (
+	// briefly is how many bytes of an error a list shows, so that a page fits into a message.
+	briefly = 300
+	// replyRoom is what the rest of a reply may need beside a payload.
+	replyRoom = 64 << 10
+)
+
+func (s *Scheduler) listRuns(ctx context.Context, q api.ListRuns) (api.RunPage, error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return api.RunPage{}, err
+	}
+	integration, err := s.lookupID(ctx, q.Integration)
+	if err != nil {
+		return api.RunPage{}, err
+	}
+	before, err := parseBefore(q.Before)
+	if err != nil {
+		return api.RunPage{}, err
+	}
+	rows, err := s.Store.RunList(ctx, dbsqlc.RunListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1})
+	if err != nil {
+		return api.RunPage{}, fmt.Errorf("list runs: %w", err)
+	}
+	page := api.RunPage{Runs: make([]api.Run, 0, len(rows))}
+	for i, row := range rows {
+		if i == size {
+			page.Next = rows[i-1].ID.String()
+			break
+		}
+		run := runReply(row)
+		run.Error = brief(run.Error)
+		page.Runs = append(page.Runs, run)
+	}
+	return page, nil
+}
+
+func (s *Scheduler) showRun(ctx context.Context, q api.ByID) (api.Run, error) {
+	id, err := uuid.Parse(q.ID)
+	if err != nil {
+		return api.Run{}, notFoundf("%q is not the id of a run; list them with: tributary runs list", q.ID)
+	}
+	row, err := s.Store.RunGet(ctx, id)
+	if postgres.NotFound(err) {
+		return api.Run{}, notFoundf("there is no run %s", id)
+	}
+	if err != nil {
+		return api.Run{}, fmt.Errorf("read run %s: %w", id, err)
+	}
+	run := runReply(row)
+	if row.ClosedAt == nil {
+		run.Progress = s.tracked.progress(attemptKey{run: row.ID.String(), attempt: row.Attempt})
+	}
+	return run, nil
+}
+
+// progress tells how far an attempt has come, as far as this scheduler has seen.
+func (t *tracker) progress(key attemptKey) *api.Progress {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seen, ok := t.attempts[key]
+	if !ok {
+		return &api.Progress{}
+	}
+	reply := &api.Progress{Finished: seen.Finished(), Dead: seen.Dead(), Retrying: int64(seen.Retrying())}
+	if total := seen.Total(); total != nil {
+		items := total.GetItems()
+		reply.Total = &items
+	}
+	return reply
+}
+
+func (s *Scheduler) listDead(ctx context.Context, q api.ListDeadItems) (api.DeadItemPage, error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return api.DeadItemPage{}, err
+	}
+	integration, err := s.lookupID(ctx, q.Integration)
+	if err != nil {
+		return api.DeadItemPage{}, err
+	}
+	before, err := parseBefore(q.Before)
+	if err != nil {
+		return api.DeadItemPage{}, err
+	}
+	rows, err := s.Store.DeadList(ctx, dbsqlc.DeadListParams{IntegrationID: integration, AllOfThem: q.All, Before: before, Most: int32(size) + 1})
+	if err != nil {
+		return api.DeadItemPage{}, fmt.Errorf("list dead items: %w", err)
+	}
+	page := api.DeadItemPage{Items: make([]api.DeadItem, 0, len(rows))}
+	for i, row := range rows {
+		if i == size {
+			page.Next = rows[i-1].ID.String()
+			break
+		}
+		page.Items = append(page.Items, api.DeadItem{
+			ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: row.RunID.String(), Attempt: row.Attempt,
+			Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: brief(row.Error),
+			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: brief(row.Note), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		})
+	}
+	return page, nil
+}
+
+func (s *Scheduler) showDead(ctx context.Context, q api.ByID) (api.DeadItem, error) {
+	id, err := uuid.Parse(q.ID)
+	if err != nil {
+		return api.DeadItem{}, notFoundf("%q is not the id of a dead item; list them with: tributary items dead", q.ID)
+	}
+	row, err := s.Store.DeadGet(ctx, id)
+	if postgres.NotFound(err) {
+		return api.DeadItem{}, notFoundf("there is no dead item %s", id)
+	}
+	if err != nil {
+		return api.DeadItem{}, fmt.Errorf("read dead item %s: %w", id, err)
+	}
+	details := &api.DeadItemDetails{Checkpoint: textOf(row.Checkpoint), PayloadBytes: len(row.Payload)}
+	if int64(len(row.Payload)) < s.Bus.Conn().MaxPayload()-replyRoom && json.Valid(row.Payload) {
+		details.Payload = row.Payload
+	}
+	return api.DeadItem{
+		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: row.RunID.String(), Attempt: row.Attempt,
+		Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: row.Error,
+		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: row.Note, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		Details: details,
+	}, nil
+}
+
+func runReply(row *postgres.Run) api.Run {
+	run := api.Run{
+		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Mode: row.Mode, Cause: row.Cause, State: row.State,
+		Attempt: row.Attempt, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error,
+		WaitingUntil: row.WaitingUntil, CreatedAt: row.CreatedAt, ClosedAt: row.ClosedAt, Resolution: row.Resolution, ResolvedAt: row.ResolvedAt,
+	}
+	if row.FollowUp != nil {
+		run.FollowUp = *row.FollowUp
+	}
+	return run
+}
+
+// brief is the beginning of a long text.
+func brief(text string) string {
+	if len(text) <= briefly {
+		return text
+	}
+	return strings.ToValidUTF8(text[:briefly], "") + "…"
+}

@@ -1,0 +1,243 @@
+package scheduler
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// maxOwnerBytes is how long an owner may be.
+const maxOwnerBytes = 200
+
+// integrationWriter creates and updates the integrations of one provider, whose rules it keeps.
+type integrationWriter struct {
+	*Scheduler
+	key      string
+	provider contracts.Provider
+}
+
+func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration) (api.Integration, error) {
+	row := dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: w.key, Owner: q.Owner, Metadata: orEmpty(q.Metadata), Now: w.Now()}
+	credentials := orEmpty(q.Credentials)
+	var err error
+	if row.Name, err = w.nameOf(q.Name); err != nil {
+		return api.Integration{}, err
+	}
+	if row.SyncInterval, err = parseInterval(q.SyncInterval); err != nil {
+		return api.Integration{}, err
+	}
+	if err := w.check(q.Owner, row.Metadata, credentials); err != nil {
+		return api.Integration{}, err
+	}
+	if _, ok := w.provider.(contracts.ScheduledSync); ok {
+		row.NextSyncAt = &row.Now
+	}
+	var created *postgres.Integration
+	err = w.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		inserted, err := tx.IntegrationInsert(ctx, row)
+		if err != nil {
+			return fmt.Errorf("insert integration %q: %w", row.Name, err)
+		}
+		if inserted == 0 {
+			return &api.Error{Code: api.Conflict, Message: fmt.Sprintf("there is an integration with the name %q already; give this one another name", row.Name)}
+		}
+		if string(credentials) != "{}" {
+			if err := w.Store.PutCredentials(ctx, tx, row.ID, credentials, 0, row.Now); err != nil {
+				return err
+			}
+		}
+		if created, err = w.start(ctx, tx, row.ID, q.Paused, row.Now); err != nil {
+			return err
+		}
+		m, err := event(events.IntegrationCreated, created, &eventsv1.IntegrationCreated{Integration: ref(created)})
+		if err != nil {
+			return err
+		}
+		return tx.Publish(ctx, row.Now, m)
+	})
+	if err != nil {
+		return api.Integration{}, err
+	}
+	w.Log.Info("integration created", "integration", created.Name, "provider", w.key)
+	kick(w.due)
+	return w.detailed(ctx, created)
+}
+
+// start reads the new row, and pauses it if it is to begin so.
+func (w *integrationWriter) start(ctx context.Context, tx *postgres.Tx, id uuid.UUID, paused bool, now time.Time) (*postgres.Integration, error) {
+	if !paused {
+		created, err := tx.IntegrationGet(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("read integration %s: %w", id, err)
+		}
+		return created, nil
+	}
+	created, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: id, Status: "paused", Reason: "created paused", Now: now})
+	if err != nil {
+		return nil, fmt.Errorf("pause integration %s: %w", id, err)
+	}
+	return created, nil
+}
+
+// update changes an integration. Its version grows, by which running services notice.
+func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration) (api.Integration, error) {
+	found, err := w.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.Integration{}, err
+	}
+	if found.Provider != w.key {
+		return api.Integration{}, invalidf("integration %q is one of provider %q, not %q", found.Name, found.Provider, w.key)
+	}
+	var interval *time.Duration
+	if q.SyncInterval != nil {
+		if interval, err = parseInterval(*q.SyncInterval); err != nil {
+			return api.Integration{}, err
+		}
+	}
+	var credentials json.RawMessage
+	var version int64
+	if len(q.Credentials) > 0 {
+		// Read ahead of the transaction; the version makes sure that nothing is lost.
+		var stored json.RawMessage
+		if stored, version, err = w.Store.Credentials(ctx, found.ID); err != nil {
+			return api.Integration{}, err
+		}
+		if credentials, err = merge("credentials", stored, q.Credentials); err != nil {
+			return api.Integration{}, err
+		}
+		if err := w.check("", nil, credentials); err != nil {
+			return api.Integration{}, err
+		}
+	}
+	var updated *postgres.Integration
+	err = w.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		before, err := w.find(ctx, tx, found.ID.String())
+		if err != nil {
+			return err
+		}
+		if credentials != nil {
+			if err := w.Store.PutCredentials(ctx, tx, found.ID, credentials, version, w.Now()); err != nil {
+				return err
+			}
+		}
+		if updated, err = w.updateRow(ctx, tx, before, q, interval); err != nil {
+			return err
+		}
+		return w.publishChange(ctx, tx, updated, "updated", q.By)
+	})
+	if err != nil {
+		return api.Integration{}, err
+	}
+	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key)
+	kick(w.due)
+	return w.detailed(ctx, updated)
+}
+
+func (w *integrationWriter) updateRow(ctx context.Context, tx *postgres.Tx, before *postgres.Integration, q api.UpdateIntegration, interval *time.Duration) (*postgres.Integration, error) {
+	p := dbsqlc.IntegrationUpdateParams{
+		ID: before.ID, Owner: q.Owner, SyncInterval: interval, ClearInterval: q.SyncInterval != nil && interval == nil, Now: w.Now(),
+	}
+	if len(q.Metadata) > 0 {
+		var err error
+		if p.Metadata, err = merge("metadata", before.Metadata, q.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	owner := ""
+	if q.Owner != nil {
+		owner = *q.Owner
+	}
+	if err := w.check(owner, p.Metadata, nil); err != nil {
+		return nil, err
+	}
+	updated, err := tx.IntegrationUpdate(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("update integration %s: %w", before.ID, err)
+	}
+	// A shorter interval counts from now on, not only after a long one has passed.
+	if next := w.Now().Add(w.interval(updated)); q.SyncInterval != nil && updated.NextSyncAt != nil && next.Before(*updated.NextSyncAt) {
+		updated.NextSyncAt = &next
+		if err := tx.IntegrationSetNextSync(ctx, &next, updated.ID); err != nil {
+			return nil, fmt.Errorf("set the next sync: %w", err)
+		}
+	}
+	return updated, nil
+}
+
+// check applies the provider's rules, and the limits of what can be stored, to what is given.
+func (w *integrationWriter) check(owner string, metadata, credentials json.RawMessage) error {
+	if len(owner) > maxOwnerBytes || strings.ContainsFunc(owner, unicode.IsControl) {
+		return invalidf("an owner has at most %d bytes and no control characters", maxOwnerBytes)
+	}
+	for what, raw := range map[string]json.RawMessage{"metadata": metadata, "credentials": credentials} {
+		if len(raw) > api.MaxObjectBytes {
+			return invalidf("the %s have %d bytes, they can have %d at most", what, len(raw), api.MaxObjectBytes)
+		}
+		if bytes.Contains(raw, []byte(`\u0000`)) {
+			return invalidf("the %s hold a zero byte (\\u0000), which can't be stored", what)
+		}
+	}
+	var problems []api.Problem
+	if credentials != nil {
+		problems = append(problems, problemsOf(w.Validator.Credentials(w.provider, credentials))...)
+	}
+	if metadata != nil {
+		problems = append(problems, problemsOf(w.Validator.Metadata(w.provider, metadata))...)
+	}
+	if len(problems) > 0 {
+		return &api.Error{Code: api.Invalid, Message: fmt.Sprintf("provider %q does not take this:", w.key), Problems: problems}
+	}
+	return nil
+}
+
+// nameOf is the given name, or the provider's own where that can be one.
+func (w *integrationWriter) nameOf(given string) (string, error) {
+	name := given
+	if name == "" {
+		if name = w.provider.Name(); !events.ValidToken(name) {
+			name = w.key
+		}
+	}
+	if _, err := uuid.Parse(name); err == nil {
+		return "", invalidf("the name %q looks like an id, so that the one could be taken for the other", name)
+	}
+	if !events.ValidToken(name) || name == events.None {
+		return "", invalidf("the name %q is not valid: letters, digits, dash and underscore, 100 at most, for it stands in subjects", name)
+	}
+	return name, nil
+}
+
+// parseInterval reads an interval; empty means none.
+func parseInterval(text string) (*time.Duration, error) {
+	if text == "" {
+		return nil, nil
+	}
+	interval, err := time.ParseDuration(text)
+	if err != nil {
+		return nil, invalidf(`the sync interval %q is not a duration such as "15m" or "2h"`, text)
+	}
+	if interval < time.Minute || interval%time.Minute != 0 {
+		return nil, invalidf("the sync interval is %s, it must be whole minutes, at least 1m", interval)
+	}
+	return &interval, nil
+}
+
+func orEmpty(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return json.RawMessage("{}")
+	}
+	return raw
+}
