@@ -1,0 +1,177 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// client asks the API on behalf of one integration.
+type client struct {
+	http        *http.Client
+	integration string
+	base        *url.URL
+	metadata    Metadata
+	// token is known only to be kept out of errors.
+	token   string
+	answers *answers
+}
+
+func (p Provider) client(in *contracts.Integration) (*client, error) {
+	base, err := baseOf(in)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := contracts.MetadataOf[Metadata](in)
+	if err != nil {
+		return nil, contracts.Permanent(err)
+	}
+	credentials, err := contracts.CredentialsOf[Credentials](in)
+	if err != nil {
+		return nil, contracts.Permanent(err)
+	}
+	own := *in.HTTP()
+	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		const most = 10
+		if !isSameOrigin(base, req.URL) {
+			return foreign("a redirect", req.URL)
+		}
+		if len(via) >= most {
+			return errors.New("too many redirects")
+		}
+		return nil
+	}
+	return &client{http: &own, integration: in.ID(), base: base, metadata: metadata, token: credentials.Token, answers: p.answers}, nil
+}
+
+// foreign refuses to leave the API's own host. Going on would read somebody else's records as the repository's.
+func foreign(what string, to *url.URL) error {
+	return contracts.Permanent(fmt.Errorf("%s leads to a foreign host, %s: not followed", what, to.Host))
+}
+
+// repository is the address of the repository, or of something within it.
+func (c *client) repository(elements ...string) *url.URL {
+	path := c.base.EscapedPath() + "/repos/" + url.PathEscape(c.metadata.Owner) + "/" + url.PathEscape(c.metadata.Repo)
+	for _, element := range elements {
+		path += "/" + element
+	}
+	to := *c.base
+	// Neither owner nor repository can hold what would not unescape.
+	to.Path, _ = url.PathUnescape(path)
+	to.RawPath = path
+	return &to
+}
+
+// response is what came with an answer.
+type response struct {
+	next *url.URL
+	// at is the upstream's clock.
+	at time.Time
+}
+
+// get asks for an address and decodes the answer into a value.
+func (c *client) get(ctx context.Context, from *url.URL, into any) (response, error) {
+	answered, at, err := c.fetch(ctx, from)
+	if err != nil {
+		return response{}, err
+	}
+	what := "GET " + from.EscapedPath()
+	if err := json.Unmarshal(answered.body, into); err != nil {
+		return response{}, fmt.Errorf("%s: the answer is not what was asked for: %w", what, err)
+	}
+	next, err := c.nextLink(from, answered.link)
+	if err != nil {
+		return response{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return response{next: next, at: at}, nil
+}
+
+// fetch returns the answer to an address, from memory when the upstream says that it is unchanged, and the time at the upstream.
+func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, error) {
+	what := "GET " + from.EscapedPath()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
+	if err != nil {
+		return answer{}, time.Time{}, fmt.Errorf("%s: %w", what, err)
+	}
+	req.Header.Set("Accept", "application/vnd.github+json")
+	req.Header.Set("X-GitHub-Api-Version", "2022-11-28")
+	req.Header.Set("User-Agent", "tributary")
+	key := c.integration + " " + from.String()
+	known, isKnown := c.answers.get(key)
+	if isKnown {
+		req.Header.Set("If-None-Match", known.tag)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return answer{}, time.Time{}, unanswered(ctx, what, err)
+	}
+	defer res.Body.Close() //nolint:errcheck // nothing was written
+	const most = 64 << 20
+	body, err := io.ReadAll(io.LimitReader(res.Body, most))
+	if err != nil {
+		return answer{}, time.Time{}, unanswered(ctx, what, fmt.Errorf("read the answer: %w", err))
+	}
+	at, err := http.ParseTime(res.Header.Get("Date"))
+	if err != nil {
+		at = time.Now()
+	}
+	at = at.UTC()
+	switch {
+	case res.StatusCode == http.StatusNotModified && isKnown:
+		return known, at, nil
+	case res.StatusCode != http.StatusOK:
+		return answer{}, time.Time{}, c.failure(what, res, body, at)
+	}
+	answered := answer{tag: res.Header.Get("ETag"), link: strings.Join(res.Header.Values("Link"), ", "), body: body}
+	c.answers.put(key, answered)
+	return answered, at, nil
+}
+
+// unanswered wraps the error of a request that got no answer. The error of http.Client quotes the whole URL, which is long and says nothing more.
+func unanswered(ctx context.Context, what string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// nextLink is the address of the next page, resolved against the one that was asked; nil when there is none.
+func (c *client) nextLink(asked *url.URL, header string) (*url.URL, error) {
+	for link := range strings.SplitSeq(header, ",") {
+		target, parameters, ok := strings.Cut(link, ";")
+		if !ok || !isNext(parameters) {
+			continue
+		}
+		next, err := asked.Parse(strings.Trim(strings.TrimSpace(target), "<>"))
+		if err != nil {
+			return nil, errors.New("the link to the next page is not a URL")
+		}
+		if !isSameOrigin(c.base, next) {
+			return nil, foreign("the link to the next page", next)
+		}
+		return next, nil
+	}
+	return nil, nil
+}
+
+func isNext(parameters string) bool {
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+		if strings.EqualFold(strings.TrimSpace(name), "rel") && strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "next") {
+			return true
+		}
+	}
+	return false
+}

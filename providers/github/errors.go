@@ -1,0 +1,118 @@
+package github
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// Error is an answer of GitHub that is not what was asked for.
+type Error struct {
+	// Request is its method and path.
+	Request string
+	// Status is that of the answer.
+	Status int
+	// Message is GitHub's, or empty.
+	Message string
+	// RequestID is what GitHub's support asks for, or empty.
+	RequestID string
+	// IsRateLimit says that GitHub asks for fewer requests.
+	IsRateLimit bool
+}
+
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s: %d %s", e.Request, e.Status, http.StatusText(e.Status))
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	if e.RequestID != "" {
+		text += " (request " + e.RequestID + ")"
+	}
+	return text
+}
+
+// failure turns an answer into an error: a deferral when the budget is used up, a permanent one when waiting can't help, else a plain one.
+func (c *client) failure(what string, res *http.Response, body []byte, at time.Time) error {
+	failed := &Error{
+		Request: what, Status: res.StatusCode, Message: c.redacted(messageOf(body)), RequestID: res.Header.Get("X-GitHub-Request-Id"),
+		IsRateLimit: isRateLimit(res, body),
+	}
+	repository := c.metadata.Owner + "/" + c.metadata.Repo
+	switch {
+	case failed.IsRateLimit:
+		return contracts.RetryAfter(waitFor(res.Header, at), failed)
+	case res.StatusCode == http.StatusUnauthorized:
+		return contracts.Permanent(fmt.Errorf("GitHub refuses the token: it is wrong, expired or revoked; make a new one and update the integration's credentials: %w", failed))
+	case res.StatusCode == http.StatusForbidden:
+		return contracts.Permanent(fmt.Errorf("the token may not read issues of repository %s; give it the permission, or authorize it for the organization: %w", repository, failed))
+	case res.StatusCode == http.StatusNotFound:
+		return contracts.Permanent(fmt.Errorf("repository %s not found, or the token can't see it: %w", repository, failed))
+	case res.StatusCode == http.StatusGone:
+		return contracts.Permanent(fmt.Errorf("repository %s has no issues: they are disabled or gone: %w", repository, failed))
+	case res.StatusCode >= 500 || res.StatusCode == http.StatusRequestTimeout || res.StatusCode < 400:
+		return failed
+	default:
+		return contracts.Permanent(failed)
+	}
+}
+
+// redacted keeps the token out of what an upstream echoes.
+func (c *client) redacted(text string) string {
+	if c.token == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, c.token, "[REDACTED]")
+}
+
+// messageOf is GitHub's message, cut to what an error can hold. Other bodies, a proxy's page for instance, say nothing.
+func messageOf(body []byte) string {
+	var said struct {
+		Message string `json:"message"`
+	}
+	const most = 300
+	if json.Unmarshal(body, &said) != nil {
+		return ""
+	}
+	return strings.ToValidUTF8(said.Message[:min(len(said.Message), most)], "")
+}
+
+// isRateLimit tells a limit, which comes as 429 or 403, from a missing permission, which is a 403 too.
+func isRateLimit(res *http.Response, body []byte) bool {
+	switch res.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		message := strings.ToLower(messageOf(body))
+		return res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0" ||
+			strings.Contains(message, "rate limit") || strings.Contains(message, "abuse")
+	default:
+		return false
+	}
+}
+
+// waitFor is how long GitHub wants to be left alone, by its own clock: its Retry-After, else until the budget is back, else a minute, as its documentation asks.
+func waitFor(h http.Header, at time.Time) time.Duration {
+	const least = time.Second
+	if seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31); err == nil {
+		return max(time.Duration(seconds)*time.Second, least)
+	}
+	if until, err := http.ParseTime(h.Get("Retry-After")); err == nil {
+		return max(until.Sub(at), least)
+	}
+	if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && h.Get("X-RateLimit-Remaining") == "0" {
+		return max(time.Unix(reset, 0).Sub(at), least)
+	}
+	return time.Minute
+}
+
+// isGone reports whether a record is not there, or not any more.
+func isGone(err error) bool {
+	var failed *Error
+	return errors.As(err, &failed) && (failed.Status == http.StatusNotFound || failed.Status == http.StatusGone)
+}
