@@ -1,0 +1,61 @@
+package pgtest_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func TestEveryTestHasAMigratedDatabaseOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const insert = "insert into oid_probe values (1)"
+	for i := range 8 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.DB(t)
+			var tables int
+			if err := pool.QueryRow(t.Context(), "select count(*) from integrations").Scan(&tables); err != nil {
+				t.Fatal("not migrated:", err)
+			}
+			if _, err := pool.Exec(t.Context(), "create table oid_probe (id int primary key)"); err != nil {
+				t.Fatal("shared with another test:", err)
+			}
+			if _, err := pool.Exec(t.Context(), insert); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestDatabaseIsDroppedThoughInUse(t *testing.T) {
+	t.Parallel()
+	var address string
+	t.Run("user", func(t *testing.T) {
+		address = pgtest.URL(t)
+		conn, err := pgx.Connect(t.Context(), address) // stays open past the end of the test
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if conn, err := pgx.Connect(t.Context(), address); err == nil {
+		_ = conn.Close(t.Context())
+		t.Error("the database is still there")
+	}
+}
