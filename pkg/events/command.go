@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -19,15 +20,15 @@ var ErrCommand = errors.New("bad command")
 
 // commandJSON is the JSON form of a command, in which a cursor is written as itself and not as a string that holds JSON.
 type commandJSON struct {
-	Mode        string           `json:"mode"`
-	Item        string           `json:"item"`
-	All         bool             `json:"all"`
-	Reason      string           `json:"reason"`
-	By          string           `json:"by"`
-	To          *json.RawMessage `json:"to"`
-	None        bool             `json:"none"`
-	Cancel      bool             `json:"cancel"`
-	Integration string           `json:"integration"`
+	Mode        string          `json:"mode"`
+	Item        string          `json:"item"`
+	All         bool            `json:"all"`
+	Reason      string          `json:"reason"`
+	By          string          `json:"by"`
+	To          json.RawMessage `json:"to"`
+	None        bool            `json:"none"`
+	Cancel      bool            `json:"cancel"`
+	Integration string          `json:"integration"`
 }
 
 // DecodeCommand reads the body of a command: empty, JSON, or protobuf when the Content-Type says so. It checks what can be known without looking
@@ -35,14 +36,20 @@ type commandJSON struct {
 func DecodeCommand(verb Verb, contentType string, body []byte) (*eventsv1.Command, error) {
 	command := &eventsv1.Command{}
 	switch {
-	case strings.HasPrefix(contentType, ContentProtobuf):
+	case isProtobuf(contentType):
 		if err := proto.Unmarshal(body, command); err != nil {
 			return nil, fmt.Errorf("%w: the body is not a protobuf tributary.events.v1.Command", ErrCommand)
+		}
+		if len(command.ProtoReflect().GetUnknown()) > 0 {
+			return nil, fmt.Errorf("%w: the body has fields that this version doesn't know", ErrCommand)
 		}
 	case len(bytes.TrimSpace(body)) > 0:
 		if err := decodeCommandJSON(body, command); err != nil {
 			return nil, err
 		}
+	}
+	if command.To != nil && strings.TrimSpace(command.GetTo()) == "null" {
+		command.To, command.None = nil, true
 	}
 	if err := checkCommand(verb, command); err != nil {
 		return nil, err
@@ -50,29 +57,30 @@ func DecodeCommand(verb Verb, contentType string, body []byte) (*eventsv1.Comman
 	return command, nil
 }
 
+func isProtobuf(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), ContentProtobuf)
+}
+
 func decodeCommandJSON(body []byte, command *eventsv1.Command) error {
-	// A null "to" would leave the pointer nil, as if it were absent.
-	var probe map[string]json.RawMessage
-	if err := json.Unmarshal(body, &probe); err != nil {
-		return fmt.Errorf("%w: the body is not a JSON object: %w", ErrCommand, err)
+	// Anything but an object decodes into the struct with an error, except for null.
+	if string(bytes.TrimSpace(body)) == "null" {
+		return fmt.Errorf("%w: the body is null; leave it empty, or write a JSON object", ErrCommand)
 	}
 	var c commandJSON
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&c); err != nil {
-		return fmt.Errorf("%w: %w", ErrCommand, err)
+		return fmt.Errorf("%w: the body is not the JSON object of a command: %w", ErrCommand, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: something follows the JSON object", ErrCommand)
-	}
-	if to, ok := probe["to"]; ok && string(to) == "null" {
-		c.None = true
 	}
 	command.Mode, command.Item, command.All = c.Mode, c.Item, c.All
 	command.Reason, command.By, command.None, command.Cancel = c.Reason, c.By, c.None, c.Cancel
 	command.Integration = c.Integration
 	if c.To != nil {
-		to := string(*c.To)
+		to := string(c.To)
 		command.To = &to
 	}
 	return nil
@@ -81,6 +89,12 @@ func decodeCommandJSON(body []byte, command *eventsv1.Command) error {
 func checkCommand(verb Verb, c *eventsv1.Command) error {
 	if !slices.Contains(Verbs(), verb) {
 		return fmt.Errorf("%w: unknown verb %q, the verbs are %s", ErrCommand, verb, joinVerbs())
+	}
+	// Postgres can't store a NUL in a text; a command that had one would fail for ever.
+	for _, text := range []string{c.Item, c.Reason, c.By, c.Integration} {
+		if strings.ContainsRune(text, 0) {
+			return fmt.Errorf("%w: a text holds a NUL character", ErrCommand)
+		}
 	}
 	if c.Mode != "" && verb != VerbSync {
 		return fmt.Errorf("%w: mode belongs to sync", ErrCommand)
@@ -115,7 +129,7 @@ func checkNeeds(verb Verb, c *eventsv1.Command) error {
 		if (c.To == nil) == !c.None {
 			return fmt.Errorf(`%w: reset-cursor needs {"to":<JSON>}, or {"to":null} for no cursor`, ErrCommand)
 		}
-		if c.To != nil && !json.Valid([]byte(*c.To)) {
+		if c.To != nil && (!json.Valid([]byte(*c.To)) || !utf8.ValidString(*c.To)) {
 			return fmt.Errorf("%w: to is not JSON", ErrCommand)
 		}
 	case VerbCancel, VerbPause, VerbResume:

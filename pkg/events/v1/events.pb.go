@@ -732,7 +732,8 @@ type CursorMoved struct {
 	To      string `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
 	Version int64  `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	// Who reset it.
-	By            string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	By            string                 `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -807,6 +808,13 @@ func (x *CursorMoved) GetBy() string {
 		return x.By
 	}
 	return ""
+}
+
+func (x *CursorMoved) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
 }
 
 // IntegrationCreated: a connection was made.
@@ -1256,14 +1264,15 @@ const file_v1_events_proto_rawDesc = "" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12@\n" +
 	"\x0elast_synced_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\flastSyncedAt\"K\n" +
 	"\rSyncRecovered\x12:\n" +
-	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\"\xae\x01\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\"\xda\x01\n" +
 	"\vCursorMoved\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\tR\x02to\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\x03R\aversion\x12\x0e\n" +
-	"\x02by\x18\x06 \x01(\tR\x02by\"P\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\x12*\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"P\n" +
 	"\x12IntegrationCreated\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\"\x8c\x01\n" +
 	"\x12IntegrationChanged\x12:\n" +
@@ -1340,15 +1349,16 @@ var file_v1_events_proto_depIdxs = []int32{
 	17, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	0,  // 14: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
-	0,  // 15: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
-	0,  // 16: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	16, // 17: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
+	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
+	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
+	16, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
