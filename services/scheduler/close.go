@@ -192,7 +192,7 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 	if moved == 0 {
 		return nil, nil
 	}
-	m, err := cursorEvent(integration, run, to, "", integration.CursorVersion+1)
+	m, err := cursorEvent(integration, run, to, "", now)
 	return []postgres.Outgoing{m}, err
 }
 

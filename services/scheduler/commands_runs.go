@@ -250,7 +250,7 @@ func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, int
 		}
 		done.result = "cancelled and reset"
 	}
-	m, err := cursorEvent(integration, "", text, c.GetBy(), integration.CursorVersion+1)
+	m, err := cursorEvent(integration, "", text, c.GetBy(), now)
 	if err != nil {
 		return nil, err
 	}

@@ -37,12 +37,12 @@ func runEvent(integration *postgres.Integration, run *postgres.Run, now time.Tim
 	}
 }
 
-func cursorEvent(integration *postgres.Integration, run, to, by string, version int64) (postgres.Outgoing, error) {
+func cursorEvent(integration *postgres.Integration, run, to, by string, now time.Time) (postgres.Outgoing, error) {
 	from := ""
 	if integration.SyncCursor != nil {
 		from = *integration.SyncCursor
 	}
 	return event(events.CursorMoved, integration, &eventsv1.CursorMoved{
-		Integration: ref(integration), RunId: run, From: from, To: to, Version: version, By: by,
+		Integration: ref(integration), RunId: run, From: from, To: to, Version: integration.CursorVersion + 1, By: by, At: timestamppb.New(now),
 	})
 }

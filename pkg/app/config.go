@@ -1,0 +1,79 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
+type Config struct {
+	DatabaseURL  Secret `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
+	NATSURL      string `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
+	NATSCreds    string `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
+	NATSReplicas int    `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
+	Keys         Secret `help:"Key ring that seals credentials: id:base64,… of which the first seals. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
+	KeysFile     string `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
+	DataDir      string `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
+	HTTPAddr     string `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
+	LogFormat    string `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
+	LogLevel     string `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
+	OTLPEndpoint string `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
+	Concurrency  int    `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
+	Runs         int    `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
+	Connections  int    `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
+}
+
+// Validate refuses values that make no sense; kong calls it.
+func (c *Config) Validate() error {
+	for _, number := range []struct {
+		name  string
+		value int
+	}{{"concurrency", c.Concurrency}, {"runs", c.Runs}} {
+		if number.value < 1 {
+			return fmt.Errorf("--%s is %d, it must be at least 1", number.name, number.value)
+		}
+	}
+	if c.Connections < 5 {
+		return fmt.Errorf("--connections is %d, it must be at least 5", c.Connections)
+	}
+	if c.Keys != "" && c.KeysFile != "" {
+		return fmt.Errorf("both --keys and --keys-file are given; give one")
+	}
+	return nil
+}
+
+// natsURL is where a command finds NATS: as configured, else where the dev command of this data folder left word, else the usual place.
+func (c *Config) natsURL() string {
+	if c.NATSURL != "" {
+		return c.NATSURL
+	}
+	if noted, err := os.ReadFile(c.natsNote()); err == nil {
+		return strings.TrimSpace(string(noted))
+	}
+	return "nats://127.0.0.1:4222"
+}
+
+// natsNote is the file in which dev tells the other commands where its NATS listens.
+func (c *Config) natsNote() string { return filepath.Join(c.DataDir, "nats.url") }
+
+// Secret is a value that never shows: not in logs, not in help, not in errors.
+type Secret string
+
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "***"
+}
+
+// GoString hides the value from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// LogValue hides the value from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides the value from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

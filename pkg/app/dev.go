@@ -1,0 +1,162 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"github.com/tributaryhq/tributary/db"
+	"github.com/tributaryhq/tributary/internal/bus"
+	embeddednats "github.com/tributaryhq/tributary/internal/embedded/nats"
+	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
+	"github.com/tributaryhq/tributary/internal/platform"
+)
+
+// usualPort is where clients look for NATS unless they are told otherwise.
+const usualPort = 4222
+
+type devCommand struct {
+	DemoIssues int  `help:"Issues in the demo upstream." default:"5000"`
+	NoDemo     bool `help:"Start without the demo upstream."`
+}
+
+// Run starts everything in one process: Postgres and NATS unless they are given, the demo upstream, all services, and somebody who tells
+// what happens.
+func (c devCommand) Run(p *program) error {
+	terminal := isTerminal(p.streams.Out)
+	log, err := p.devLogger(terminal)
+	if err != nil {
+		return err
+	}
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(p.streams.Out, format+"\n", args...) }
+	if err := os.MkdirAll(p.config.DataDir, 0o755); err != nil {
+		return fmt.Errorf("make the data folder (choose another with --data-dir): %w", err)
+	}
+	ctx, cancel := context.WithCancelCause(p.ctx)
+	defer cancel(nil)
+	p.ctx = ctx
+	database, stopDatabase, err := p.startPostgres(log, cancel, say)
+	if err != nil {
+		return err
+	}
+	defer stopDatabase()
+	url, stopNATS, err := p.startNATS(log, say)
+	if err != nil {
+		return err
+	}
+	defer stopNATS()
+	if _, err := db.Migrate(ctx, database); err != nil {
+		return err
+	}
+	ring, err := p.keyRing()
+	if err != nil {
+		return err
+	}
+	nc, err := bus.Dial(ctx, url, log, p.natsOptions()...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	demo, err := c.startDemo(ctx, p, say)
+	if err != nil {
+		return err
+	}
+	defer demo.stop()
+	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(p.config.HTTPAddr)}
+	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
+		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}
+		return narrator.run(ctx, func(ctx context.Context) error { return demo.ensure(ctx, nc, say) })
+	})
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if err == nil {
+		say("stopped; start again to go on from here")
+	}
+	return err
+}
+
+// devLogger keeps the log out of the way of the live progress on a terminal: warnings only, unless debugging is asked for.
+func (p *program) devLogger(terminal bool) (*slog.Logger, error) {
+	if terminal && p.config.LogLevel == "info" {
+		p.config.LogLevel = "warn"
+	}
+	return p.logger()
+}
+
+func (p *program) startPostgres(log *slog.Logger, failed context.CancelCauseFunc, say func(string, ...any)) (url string, stop func(), err error) {
+	if p.config.DatabaseURL != "" {
+		say("postgres   as given by DATABASE_URL")
+		return string(p.config.DatabaseURL), func() {}, nil
+	}
+	if found := embeddedpostgres.Diagnose(p.ctx, nil); found.OK {
+		say("postgres   %s", found.Summary)
+	}
+	server, err := embeddedpostgres.Start(p.ctx, embeddedpostgres.Options{Dir: filepath.Join(p.config.DataDir, "postgres"), Durable: true, Log: log})
+	if err != nil {
+		return "", nil, err
+	}
+	go func() {
+		<-server.Done()
+		if err := server.Err(); err != nil {
+			failed(fmt.Errorf("the embedded PostgreSQL ended: %w", err))
+		}
+	}()
+	return server.URL(), server.Stop, nil
+}
+
+func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url string, stop func(), err error) {
+	if p.config.NATSURL != "" {
+		say("nats       %s", p.config.NATSURL)
+		return p.config.NATSURL, func() {}, nil
+	}
+	opts := embeddednats.Options{Dir: filepath.Join(p.config.DataDir, "nats"), Port: usualPort, Log: log, SyncAlways: true}
+	if !free(usualPort) {
+		opts.Port = embeddednats.RandomPort
+	}
+	server, err := embeddednats.Start(opts)
+	if err != nil {
+		return "", nil, err
+	}
+	// The other commands find this NATS by the note.
+	if err := os.WriteFile(p.config.natsNote(), []byte(server.URL()+"\n"), 0o600); err != nil {
+		server.Stop()
+		return "", nil, fmt.Errorf("note where NATS listens: %w", err)
+	}
+	say("nats       %s (embedded)", server.URL())
+	return server.URL(), func() {
+		server.Stop()
+		_ = os.Remove(p.config.natsNote())
+	}, nil
+}
+
+// devAddr keeps the default port from making dev fail on a machine where something else has it.
+func devAddr(addr string) string {
+	if addr != ":8080" {
+		return addr
+	}
+	if free(8080) {
+		return "127.0.0.1:8080"
+	}
+	return "127.0.0.1:0"
+}
+
+func free(port int) bool {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	return listener.Close() == nil
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

@@ -1,0 +1,229 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/db"
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/cli"
+	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/telemetry"
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
+)
+
+// commands is the command line. The operator's commands come from internal/cli.
+type commands struct {
+	Config `embed:""`
+
+	Dev            devCommand        `cmd:"" help:"Run everything in one process, with a demo if there is nothing else to sync."`
+	Scheduler      schedulerCommand  `cmd:"" help:"Run the scheduler: due runs, cursors, commands, the API."`
+	Syncer         syncerCommand     `cmd:"" help:"Run a syncer: enumerates due runs."`
+	ItemWorker     itemWorkerCommand `cmd:"" help:"Run an item-worker: handlers and records."`
+	WebhookIngress laterCommand      `cmd:"" help:"Take webhooks in (comes with a later version)."`
+	TokenRefresher laterCommand      `cmd:"" help:"Keep OAuth tokens fresh (comes with a later version)."`
+	Migrate        migrateCommand    `cmd:"" help:"Bring the database up to date."`
+	Doctor         doctorCommand     `cmd:"" help:"Say what is missing here and how to get it."`
+
+	cli.Commands `embed:""`
+}
+
+// program is one run of the binary.
+type program struct {
+	ctx       context.Context
+	streams   Streams
+	config    Config
+	providers Providers
+	handlers  map[string][]itemworker.ItemHandler
+}
+
+func (p *program) runCommand(parsed *kong.Context) error {
+	return parsed.Run(p, p.cliEnv())
+}
+
+// errLater is the answer of a service that is not built yet.
+var errLater = errors.New("this service comes with a later version; nothing was started")
+
+type laterCommand struct{}
+
+func (laterCommand) Run() error { return errLater }
+
+func exitCode(err error) int {
+	if errors.Is(err, errLater) {
+		return cli.ExitUsage
+	}
+	return cli.ExitCode(err)
+}
+
+type (
+	schedulerCommand  struct{}
+	syncerCommand     struct{}
+	itemWorkerCommand struct{}
+	migrateCommand    struct{}
+)
+
+func (schedulerCommand) Run(p *program) error  { return p.serve(platform.SchedulerService) }
+func (syncerCommand) Run(p *program) error     { return p.serve(platform.SyncerService) }
+func (itemWorkerCommand) Run(p *program) error { return p.serve(platform.ItemWorkerService) }
+
+func (migrateCommand) Run(p *program) error {
+	if p.config.DatabaseURL == "" {
+		return errNoDatabase
+	}
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
+	pool, err := p.connectPostgres(string(p.config.DatabaseURL), log, nil)
+	if err != nil {
+		return err
+	}
+	pool.Close()
+	applied, err := db.Migrate(p.ctx, string(p.config.DatabaseURL))
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(p.streams.Out, "%d migrations applied, the database is up to date\n", applied)
+	return nil
+}
+
+var errNoDatabase = errors.New("no database: give --database-url or set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary; " +
+	"or run everything on this machine with: tributary dev")
+
+// serve runs one service against external NATS and Postgres.
+func (p *program) serve(service string) error {
+	if p.config.DatabaseURL == "" {
+		return errNoDatabase
+	}
+	log, err := p.logger()
+	if err != nil {
+		return err
+	}
+	ring, err := p.keyRing()
+	if err != nil {
+		return err
+	}
+	nc, err := bus.Dial(p.ctx, p.config.natsURL(), log, p.natsOptions()...)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	parts := parts{nc: nc, database: string(p.config.DatabaseURL), ring: ring, log: log, httpAddr: p.config.HTTPAddr}
+	return p.run(parts, []string{service}, nil)
+}
+
+// parts are what a process stands on.
+type parts struct {
+	nc       *nats.Conn
+	database string
+	ring     *secret.Ring
+	log      *slog.Logger
+	httpAddr string
+}
+
+// run runs services until the context ends; beside, when given, runs along with them.
+func (p *program) run(parts parts, services []string, beside func(context.Context, *platform.Platform) error) error {
+	log := parts.log
+	tracers, flush, err := telemetry.NewTracers(p.ctx, p.config.OTLPEndpoint, "tributary")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = flush(ctx)
+	}()
+	pool, err := p.connectPostgres(parts.database, log, tracers)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	pending, err := db.Pending(p.ctx, parts.database)
+	if err != nil {
+		return err
+	}
+	if pending > 0 {
+		return fmt.Errorf("the database lacks %d migrations; run: tributary migrate", pending)
+	}
+	registry := telemetry.NewRegistry()
+	config := platform.Defaults()
+	config.NATS, config.Pool, config.Ring, config.Providers, config.Handlers = parts.nc, pool, parts.ring, p.providers, p.handlers
+	config.Log, config.Metrics, config.Tracers, config.Replicas = log, registry, tracers, p.config.NATSReplicas
+	config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
+	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
+	tune(&config, os.Getenv)
+	built, err := platform.New(p.ctx, config)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(p.ctx)
+	group.Go(func() error { return built.Run(ctx, services...) })
+	group.Go(func() error {
+		return telemetry.Serve(ctx, parts.httpAddr, registry, []telemetry.Check{
+			{Name: "NATS", Ready: func(context.Context) error { return built.Bus.Ready() }},
+			{Name: "Postgres", Ready: built.Store.Ready},
+		}, log)
+	})
+	if beside != nil {
+		group.Go(func() error { return beside(ctx, built) })
+	}
+	log.Info("running", "services", services, "providers", built.Registry.Keys())
+	err = group.Wait()
+	log.Info("stopped")
+	return err
+}
+
+func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// The error quotes the URL, which may hold a password.
+		return nil, errors.New("the database URL can't be read; it looks like postgres://user:password@localhost:5432/tributary")
+	}
+	config.MaxConns = int32(p.config.Connections)
+	if p.config.OTLPEndpoint != "" {
+		config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracers))
+	}
+	return postgres.Connect(p.ctx, config, log)
+}
+
+func (p *program) keyRing() (*secret.Ring, error) {
+	switch {
+	case p.config.Keys != "":
+		return secret.ParseRing(string(p.config.Keys))
+	case p.config.KeysFile != "":
+		text, err := os.ReadFile(p.config.KeysFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the key ring: %w", err)
+		}
+		return secret.ParseRing(string(text))
+	}
+	return secret.LoadOrCreate(filepath.Join(p.config.DataDir, "keys"))
+}
+
+func (p *program) logger() (*slog.Logger, error) { return p.loggerTo(p.streams.Err) }
+
+func (p *program) loggerTo(w io.Writer) (*slog.Logger, error) {
+	return telemetry.NewLogger(w, p.config.LogFormat, p.config.LogLevel)
+}
+
+func (p *program) natsOptions() []nats.Option {
+	if p.config.NATSCreds == "" {
+		return nil
+	}
+	return []nats.Option{nats.UserCredentials(p.config.NATSCreds)}
+}
