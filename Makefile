@@ -1,0 +1,102 @@
+# Everything a contributor or a CI runs. One set of flags for all builds: a second set would compile every dependency again.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export CGO_ENABLED := 0
+
+PKG ?= ./...
+TESTFLAGS ?= -vet=off -count=1 -timeout=15m
+EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+TOOL := go tool -modfile=tools/go.mod
+BUF := go tool -modfile=tools/buf/go.mod buf
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/tributary
+	@go build -o bin/tributary ./cmd/tributary
+
+.PHONY: run
+run: build ## Run everything in one process, data in ./data; Ctrl-C stops it, a second run goes on
+	@exec bin/tributary dev
+
+.PHONY: testenv
+testenv:
+	@go build -o bin/testenv ./cmd/testenv
+
+# With a C compiler go test can also look for data races, in builds of their own.
+define go_test
+bin/testenv -- bash -euc 'go test $(1) $(TESTFLAGS) $(PKG); for module in $(EXAMPLES); do go -C "$$module" test $(1) $(TESTFLAGS) ./...; done'
+endef
+
+.PHONY: test
+test: testenv ## Run all tests (PKG=./internal/... for some)
+	@$(call go_test,)
+
+.PHONY: test-fetched
+test-fetched: testenv ## Run all tests on the fetched PostgreSQL, though one is installed
+	@PG_NO_INSTALLED=1 $(call go_test,)
+
+.PHONY: race
+race: testenv ## Run all tests under the race detector, where there is a C compiler
+	@if ! command -v "$$(go env CC | cut -d' ' -f1)" >/dev/null; then \
+		echo "make race: skipped. The race detector needs a C compiler, and there is none: apt-get install gcc libc6-dev, or set CC."; \
+	else \
+		export CGO_ENABLED=1; $(call go_test,-race); \
+	fi
+
+.PHONY: chaos
+chaos: testenv ## Kill real processes at random for CHAOS_FOR (default 10m), then check that nothing was lost
+	@CHAOS_FOR=$${CHAOS_FOR:-10m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos' ./internal/e2e
+
+.PHONY: prove
+prove: testenv ## Push real payloads of GitHub's through the whole sync path (fetches them with npm)
+	@PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run '^TestProve' ./internal/e2e
+
+.PHONY: bench
+bench: ## Measure throughput, latency and memory beside other queues (BENCH="-rounds 5" for options)
+	@go run ./bench $(BENCH)
+
+.PHONY: generate
+generate: ## Generate the code for SQL and protobuf
+	@$(TOOL) sqlc generate -f db/sqlc.yaml
+	@$(BUF) generate
+
+# The state of the tree before and after, so that it works with uncommitted changes too.
+tree_state = git status --porcelain -uall; git diff HEAD
+
+.PHONY: verify
+verify: ## Check that generated code is up to date and that no message on the wire changed incompatibly
+	@before="$$($(tree_state))"; $(MAKE) generate; after="$$($(tree_state))"; \
+	if [ "$$before" != "$$after" ]; then \
+		diff <(echo "$$before") <(echo "$$after") || true; echo "make verify: generated code was out of date; commit what make generate wrote"; exit 1; \
+	fi
+	@$(TOOL) sqlc diff -f db/sqlc.yaml
+	@$(BUF) lint
+	@base="$$(git rev-parse -q --verify origin/main^0 || git rev-parse -q --verify main^0 || true)"; \
+	if [ -z "$$base" ] || [ -z "$$(git ls-tree "$$base" -- buf.yaml pkg/events/v1)" ]; then \
+		echo "buf breaking: skipped, there is no branch main with messages to compare with"; \
+	else \
+		old="$$(mktemp -d)"; trap 'rm -rf "$$old"' EXIT; \
+		git archive "$$base" buf.yaml pkg/events | tar -x -C "$$old"; \
+		$(BUF) breaking --against "$$old"; \
+	fi
+
+.PHONY: lint
+lint: ## Check style and find likely bugs (compiles the linters for some minutes, once)
+	@unformatted="$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -l)"; \
+	if [ -n "$$unformatted" ]; then echo "make lint: run make fmt, for:"; echo "$$unformatted"; exit 1; fi
+	@$(TOOL) golangci-lint run
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	@git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -w
+
+.PHONY: check-deploy
+check-deploy: ## Check the Dockerfile, compose file, manifests and rules, without Docker
+	@go -C deploy/check run .
