@@ -1,0 +1,103 @@
+// Package cli is the operator's commands: integrations, runs, dead items, cursors. They ask a scheduler through internal/api, so that they work
+// from anywhere that reaches NATS. pkg/app embeds [Commands] in the program's command line.
+//
+// Tables are for people and may change. With --json a command prints one JSON value, the types of internal/api, which only grow: an array
+// for a list, an object for the rest; a command that is carried out prints {"accepted":true,"result":"…","run_id":"…"}. What was asked for goes to the
+// standard output, progress and errors to the standard error. The exit code is 0 when it was done, 1 when it failed or was refused, 2 when the
+// command line is wrong, 3 when what it names does not exist, 4 when nobody answers.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/term"
+
+	"github.com/tributaryhq/tributary/internal/api"
+)
+
+// The exit codes.
+const (
+	ExitOK          = 0
+	ExitFailed      = 1
+	ExitUsage       = 2
+	ExitNotFound    = 3
+	ExitUnavailable = 4
+)
+
+// pollEvery is how often a followed run is looked at.
+const pollEvery = 500 * time.Millisecond
+
+// Env is what a command works with.
+type Env struct {
+	Context context.Context
+	// Client connects when it is first called.
+	Client func() (*api.Client, error)
+	In     io.Reader
+	Out    io.Writer
+	Err    io.Writer
+	Now    func() time.Time
+	// Prompt asks for a secret without showing it; nil where nobody can be asked. See [TerminalPrompt].
+	Prompt func(label string) (string, error)
+	// Poll is how often a followed run is looked at; 0 means twice a second.
+	Poll time.Duration
+}
+
+// Commands are the operator's commands, to be embedded in a command line of kong's.
+type Commands struct {
+	Integrations IntegrationsCommand `cmd:"" help:"Integrations: list, show, create, update, delete."`
+	Providers    ProvidersCommand    `cmd:"" help:"Providers that the running schedulers have compiled in."`
+	Sync         SyncCommand         `cmd:"" help:"Start a sync now."`
+	Cancel       CancelCommand       `cmd:"" help:"Cancel the open run of an integration."`
+	Pause        PauseCommand        `cmd:"" help:"Pause an integration: nothing of it is synced or handled."`
+	Resume       ResumeCommand       `cmd:"" help:"Let a paused integration go on."`
+	Runs         RunsCommand         `cmd:"" help:"Runs: list, show."`
+	Items        ItemsCommand        `cmd:"" help:"Dead items: list, show, retry, skip."`
+	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
+}
+
+// usageError is a mistake in the command line that only the command itself can see.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// ExitCode is what the process ends with.
+func ExitCode(err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &usage):
+		return ExitUsage
+	case api.CodeOf(err) == api.NotFound:
+		return ExitNotFound
+	case api.CodeOf(err) == api.Unavailable, errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrConnectionClosed):
+		return ExitUnavailable
+	default:
+		return ExitFailed
+	}
+}
+
+// TerminalPrompt returns a prompt when in is a terminal, and else nil.
+func TerminalPrompt(in io.Reader, out io.Writer) func(label string) (string, error) {
+	file, ok := in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return nil
+	}
+	return func(label string) (string, error) {
+		_, _ = fmt.Fprintf(out, "%s: ", label)
+		secret, err := term.ReadPassword(int(file.Fd()))
+		_, _ = fmt.Fprintln(out)
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", label, err)
+		}
+		return string(secret), nil
+	}
+}

@@ -1,0 +1,258 @@
+package cli
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+)
+
+// IntegrationsCommand is the group of commands on integrations.
+type IntegrationsCommand struct {
+	List   IntegrationsListCommand   `cmd:"" help:"List integrations by name."`
+	Show   IntegrationsShowCommand   `cmd:"" help:"Show one with its metadata and the names of its credentials."`
+	Create IntegrationsCreateCommand `cmd:"" help:"Create one; it is synced at once unless it starts paused."`
+	Update IntegrationsUpdateCommand `cmd:"" help:"Change what is given and leave the rest."`
+	Delete IntegrationsDeleteCommand `cmd:"" help:"Delete one with its runs, dead items and records."`
+}
+
+// IntegrationsListCommand lists all.
+type IntegrationsListCommand struct {
+	Output
+	Provider string `help:"Only those of one provider." placeholder:"KEY"`
+}
+
+// Run lists integrations.
+func (c *IntegrationsListCommand) Run(env *Env) error {
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	all := []api.Integration{}
+	for after := ""; ; {
+		page, err := client.Integrations(env.Context, api.ListIntegrations{Provider: c.Provider, After: after, Limit: api.MaxPage})
+		if err != nil {
+			return err
+		}
+		all = append(all, page.Integrations...)
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	return c.print(env, all, func() error {
+		rows := make([][]string, 0, len(all))
+		for _, i := range all {
+			next := ago(env.Now(), i.NextSyncAt)
+			if i.Status != "active" {
+				next = "-"
+			}
+			rows = append(rows, []string{
+				i.Name, i.Provider, statusOf(i), intervalOf(i.SyncInterval), ago(env.Now(), i.LastSyncedAt), next, strconv.Itoa(int(i.ConsecutiveSyncFailures)),
+			})
+		}
+		return table(env, []string{"NAME", "PROVIDER", "STATUS", "INTERVAL", "LAST SYNC", "NEXT SYNC", "FAILURES"}, rows)
+	})
+}
+
+// IntegrationsShowCommand shows one.
+type IntegrationsShowCommand struct {
+	Output
+	Integration string `arg:"" help:"Its id or name."`
+}
+
+// Run shows an integration.
+func (c *IntegrationsShowCommand) Run(env *Env) error {
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	integration, err := client.Integration(env.Context, c.Integration)
+	if err != nil {
+		return err
+	}
+	return c.print(env, integration, func() error { return showIntegration(env, integration) })
+}
+
+func showIntegration(env *Env, i api.Integration) error {
+	details := i.Details
+	if details == nil {
+		details = &api.IntegrationDetails{}
+	}
+	return sheet(env, []pair{
+		{"name", i.Name},
+		{"id", i.ID},
+		{"provider", i.Provider},
+		{"owner", i.Owner},
+		{"status", statusOf(i)},
+		{"because", i.StatusReason},
+		{"interval", intervalOf(i.SyncInterval)},
+		{"last sync", ago(env.Now(), i.LastSyncedAt)},
+		{"next sync", ago(env.Now(), i.NextSyncAt)},
+		{"failures", strconv.Itoa(int(i.ConsecutiveSyncFailures))},
+		{"open run", details.OpenRun},
+		{"cursor", cursorText(details.Cursor)},
+		{"metadata", string(details.Metadata)},
+		{"credentials", orNone(strings.Join(details.Credentials, ", "))},
+		{"credentials problem", details.CredentialsProblem},
+		{"created", stamp(&i.CreatedAt)},
+		{"updated", stamp(&i.UpdatedAt)},
+	})
+}
+
+// IntegrationsCreateCommand makes one.
+type IntegrationsCreateCommand struct {
+	Output
+	MetadataFlags   `embed:""`
+	CredentialFlags `embed:""`
+
+	Provider string        `arg:"" help:"The provider's key: see tributary providers list."`
+	Name     string        `help:"A unique name; the provider's own by default."`
+	Owner    string        `help:"Whose it is: anything that your application knows."`
+	Interval time.Duration `help:"Time between syncs, whole minutes; the provider's default if not given." placeholder:"15m"`
+	Paused   bool          `help:"Start paused."`
+	By       string        `help:"Who you are, for the events." env:"USER"`
+}
+
+// Run creates an integration. On a terminal it asks for the required credentials that are not given.
+func (c *IntegrationsCreateCommand) Run(env *Env) error {
+	create := api.CreateIntegration{Provider: c.Provider, Name: c.Name, Owner: c.Owner, Paused: c.Paused, By: c.By}
+	if c.Interval != 0 {
+		create.SyncInterval = c.Interval.String()
+	}
+	var err error
+	if create.Metadata, err = c.MetadataFlags.object(); err != nil {
+		return err
+	}
+	credentials, err := c.fields(env.In)
+	if err != nil {
+		return err
+	}
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	if credentials, err = askMissing(env, client, c.Provider, credentials); err != nil {
+		return err
+	}
+	if create.Credentials, err = encodeFields(credentials); err != nil {
+		return err
+	}
+	created, err := client.CreateIntegration(env.Context, create)
+	if err != nil {
+		return err
+	}
+	return c.print(env, created, func() error { return showIntegration(env, created) })
+}
+
+// askMissing prompts for the required credentials that are not given, where somebody can be asked.
+func askMissing(env *Env, client *api.Client, key string, credentials map[string]any) (map[string]any, error) {
+	if env.Prompt == nil {
+		return credentials, nil
+	}
+	providers, err := client.Providers(env.Context)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(providers, func(p api.Provider) bool { return p.Key == key })
+	if at < 0 {
+		return credentials, nil
+	}
+	for _, field := range providers[at].Credentials {
+		if _, given := credentials[field.Name]; given || !field.Required || strings.Contains(field.Name, ".") {
+			continue
+		}
+		secret, err := env.Prompt(providers[at].Name + " " + field.Name)
+		if err != nil {
+			return nil, err
+		}
+		if credentials == nil {
+			credentials = map[string]any{}
+		}
+		credentials[field.Name] = secret
+	}
+	return credentials, nil
+}
+
+// IntegrationsUpdateCommand changes one.
+type IntegrationsUpdateCommand struct {
+	Output
+	MetadataFlags   `embed:""`
+	CredentialFlags `embed:""`
+
+	Integration string  `arg:"" help:"Its id or name."`
+	Owner       *string `help:"Whose it is."`
+	Interval    *string `help:"Time between syncs, whole minutes; default goes back to the provider's." placeholder:"15m"`
+	By          string  `help:"Who you are, for the events." env:"USER"`
+}
+
+// Run updates an integration: fields of metadata and credentials that are not given stay as they are.
+func (c *IntegrationsUpdateCommand) Run(env *Env) error {
+	update := api.UpdateIntegration{Integration: c.Integration, Owner: c.Owner, SyncInterval: c.Interval, By: c.By}
+	if c.Interval != nil && *c.Interval == "default" {
+		none := ""
+		update.SyncInterval = &none
+	}
+	var err error
+	if update.Metadata, err = c.MetadataFlags.object(); err != nil {
+		return err
+	}
+	if update.Credentials, err = c.CredentialFlags.object(env.In); err != nil {
+		return err
+	}
+	if update.Owner == nil && update.SyncInterval == nil && update.Metadata == nil && update.Credentials == nil {
+		return usagef("nothing to change: give --metadata, --credential, --interval or --owner")
+	}
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	updated, err := client.UpdateIntegration(env.Context, update)
+	if err != nil {
+		return err
+	}
+	return c.print(env, updated, func() error { return showIntegration(env, updated) })
+}
+
+// IntegrationsDeleteCommand removes one.
+type IntegrationsDeleteCommand struct {
+	Output
+	Integration string `arg:"" help:"Its id or name."`
+	Force       bool   `help:"Cancel its open run first."`
+	By          string `help:"Who you are, for the events." env:"USER"`
+}
+
+// Run deletes an integration.
+func (c *IntegrationsDeleteCommand) Run(env *Env) error {
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	if err := client.DeleteIntegration(env.Context, api.DeleteIntegration{Integration: c.Integration, Force: c.Force, By: c.By}); err != nil {
+		return err
+	}
+	return c.print(env, outcome{Accepted: true, Result: "deleted"}, func() error { return say(env, "deleted") })
+}
+
+func statusOf(i api.Integration) string {
+	if i.StaleSince != nil && i.Status == "active" {
+		return "active, stale"
+	}
+	return i.Status
+}
+
+func intervalOf(text string) string {
+	interval, err := time.ParseDuration(text)
+	if err != nil {
+		return "default"
+	}
+	return short(interval)
+}
+
+func cursorText(cursor []byte) string {
+	if len(cursor) == 0 || string(cursor) == "null" {
+		return "none"
+	}
+	return string(cursor)
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+)
+
+// patience is how many times on end a followed run may get no answer.
+const patience = 10
+
+// RunsCommand is the group of commands on runs.
+type RunsCommand struct {
+	List RunsListCommand `cmd:"" help:"List runs, newest first."`
+	Show RunsShowCommand `cmd:"" help:"Show one, and follow it to its end."`
+}
+
+// RunsListCommand lists runs.
+type RunsListCommand struct {
+	Output
+	Integration string `help:"Only those of one integration." placeholder:"NAME"`
+	Open        bool   `help:"Only open ones."`
+	Limit       int    `help:"How many at most." default:"50"`
+}
+
+// Run lists runs.
+func (c *RunsListCommand) Run(env *Env) error {
+	if c.Limit < 1 {
+		return usagef("--limit must be at least 1")
+	}
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	runs := []api.Run{}
+	for before := ""; len(runs) < c.Limit; {
+		page, err := client.Runs(env.Context, api.ListRuns{
+			Integration: c.Integration, Open: c.Open, Before: before, Limit: min(c.Limit-len(runs), api.MaxPage),
+		})
+		if err != nil {
+			return err
+		}
+		runs = append(runs, page.Runs...)
+		if before = page.Next; before == "" {
+			break
+		}
+	}
+	return c.print(env, runs, func() error {
+		rows := make([][]string, 0, len(runs))
+		for _, r := range runs {
+			rows = append(rows, []string{
+				r.ID, r.Provider, stateOf(r), r.Mode, r.Cause, number(r.Items), number(r.Done), number(r.Dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
+			})
+		}
+		return table(env, []string{"RUN", "PROVIDER", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
+	})
+}
+
+// RunsShowCommand shows one run.
+type RunsShowCommand struct {
+	Output
+	ID     string `arg:"" help:"The run's id."`
+	Follow bool   `short:"f" help:"Follow it until it is closed; ends with 1 unless it succeeded."`
+}
+
+// Run shows a run.
+func (c *RunsShowCommand) Run(env *Env) error {
+	client, err := env.Client()
+	if err != nil {
+		return err
+	}
+	if c.Follow {
+		return c.follow(env, client, c.ID)
+	}
+	run, err := client.Run(env.Context, c.ID)
+	if err != nil {
+		return err
+	}
+	return c.print(env, run, func() error { return showRun(env, run) })
+}
+
+// follow prints a line whenever something has changed, and the run at its end. It is an error unless the run succeeded.
+func (o Output) follow(env *Env, client *api.Client, id string) error {
+	every := env.Poll
+	if every <= 0 {
+		every = pollEvery
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	last, silent := "", 0
+	for {
+		run, err := client.Run(env.Context, id)
+		switch {
+		case err == nil && !run.Open():
+			if err := o.print(env, run, func() error { return showRun(env, run) }); err != nil {
+				return err
+			}
+			if run.State != "succeeded" {
+				return fmt.Errorf("run %s ended as %s", run.ID, run.State)
+			}
+			return nil
+		case err == nil:
+			silent = 0
+			if line := progressLine(run); line != last {
+				last = line
+				_, _ = fmt.Fprintln(env.Err, line)
+			}
+		case api.CodeOf(err) != api.Unavailable || silent == patience:
+			return err
+		default:
+			silent++
+		}
+		select {
+		case <-env.Context.Done():
+			return fmt.Errorf("follow run %s: %w", id, env.Context.Err())
+		case <-ticker.C:
+		}
+	}
+}
+
+// progressLine is an open run in one line.
+func progressLine(run api.Run) string {
+	line := stateOf(run)
+	if p := run.Progress; p != nil && (p.Finished > 0 || p.Total != nil) {
+		of := ""
+		if p.Total != nil {
+			of = " of " + number(*p.Total)
+		}
+		line += fmt.Sprintf(": %s%s items finished, %s dead, %s waiting for another try", number(p.Finished), of, number(p.Dead), number(p.Retrying))
+	}
+	if run.Error != "" {
+		line += " (" + oneLine(run.Error) + ")"
+	}
+	return line
+}
+
+func showRun(env *Env, r api.Run) error {
+	pairs := []pair{
+		{"run", r.ID},
+		{"integration", r.IntegrationID},
+		{"provider", r.Provider},
+		{"state", stateOf(r)},
+		{"mode", r.Mode},
+		{"cause", r.Cause},
+		{"attempt", strconv.Itoa(int(r.Attempt))},
+		{"started", stamp(&r.CreatedAt)},
+		{"closed", stamp(r.ClosedAt)},
+		{"took", took(env.Now(), r)},
+		{"waits until", stamp(r.WaitingUntil)},
+		{"items", number(r.Items)},
+	}
+	if r.Open() {
+		pairs = append(pairs, pair{"progress", progressLine(r)})
+	} else {
+		pairs = append(pairs, pair{"done", number(r.Done)}, pair{"dead", number(r.Dead)}, pair{"skipped", number(r.Skipped)})
+	}
+	return sheet(env, append(pairs,
+		pair{"duplicates", number(r.Duplicates)},
+		pair{"then", r.FollowUp},
+		pair{"resolution", r.Resolution},
+		pair{"error", r.Error},
+	))
+}
+
+// stateOf is the state, and for a waiting run whether it waits for a time or for a resume.
+func stateOf(r api.Run) string {
+	if r.State == "waiting" && r.WaitingUntil != nil {
+		return "waiting until " + stamp(r.WaitingUntil)
+	}
+	if r.State == "waiting" {
+		return "waiting for a resume"
+	}
+	return r.State
+}
+
+func took(now time.Time, r api.Run) string {
+	if r.ClosedAt != nil {
+		now = *r.ClosedAt
+	}
+	return short(max(now.Sub(r.CreatedAt), 0))
+}
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
