@@ -1,0 +1,210 @@
+package tributary_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tributaryhq/tributary/"
+
+// mayImport is who may import whom inside the module. The longest path that covers a package is its rule, and a rule covers what is
+// below the paths it names. Tests may import anything.
+var mayImport = map[string][]string{
+	// The public surface.
+	"pkg/contracts":    {},
+	"pkg/events":       {"pkg/events"},
+	"pkg/webhooks":     {"pkg/contracts"},
+	"pkg/oauth2":       {"pkg/contracts"},
+	"pkg/providertest": {"pkg/contracts", "pkg/providertest"},
+	"pkg/app":          {"pkg", "internal", "services", "db"},
+
+	// A provider knows the contracts and nothing of the platform; their list knows all of them.
+	"providers":  {"pkg/contracts", "providers"},
+	"providers/": {"pkg/contracts", "pkg/webhooks", "pkg/oauth2"},
+
+	// One package per technology.
+	"db":                  {},
+	"internal/secret":     {},
+	"internal/telemetry":  {},
+	"internal/bus":        {"pkg/events", "internal/telemetry"},
+	"internal/checkpoint": {"pkg/events", "internal/bus"},
+	"internal/outbound":   {"pkg/contracts"},
+	"internal/validate":   {"pkg/contracts"},
+	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},
+
+	// What several services share, and what they are asked over the network.
+	"internal/deaditems":    {"pkg/events", "internal/postgres"},
+	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
+	"internal/api":          {"pkg/events"},
+	"internal/cli":          {"pkg/events", "internal/api"},
+
+	// A service knows no other service.
+	"services": {
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/integrations",
+		"internal/outbound", "internal/postgres", "internal/telemetry", "internal/validate",
+	},
+	"services/scheduler": {
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/integrations",
+		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+	},
+	"services/token-refresher": {
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/integrations",
+		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+	},
+	"internal/platform": {
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/integrations",
+		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+	},
+
+	// Servers for one machine and for one test.
+	"internal/embedded":        {"internal/embedded"},
+	"internal/embedded/pgtest": {"internal/embedded", "db"},
+
+	"cmd":          {"pkg/app", "providers"},
+	"cmd/testenv":  {"internal/embedded/postgres"},
+	"bench":        {"pkg", "internal", "services", "providers", "db"},
+	"internal/e2e": {"pkg", "internal", "services", "providers", "db"},
+}
+
+// onlyIn is where a library may be imported: what speaks to a server is kept in one place.
+var onlyIn = map[string][]string{
+	"github.com/nats-io/nats-server":       {"internal/embedded", "internal/e2e", "bench"},
+	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "services/item-worker", "internal/e2e", "bench"},
+	"github.com/jackc/pgx":                 {"db", "internal/postgres", "internal/embedded/pgtest", "internal/platform", "pkg/app", "internal/e2e", "bench"},
+	module + "internal/embedded/natstest":  {"internal/e2e"},
+	module + "internal/embedded/pgtest":    {"internal/e2e"},
+	module + "internal/e2e":                {"internal/e2e"},
+	"testing":                              {"internal/embedded/natstest", "internal/embedded/pgtest", "internal/e2e", "pkg/providertest"},
+}
+
+const longestFile = 400 // lines
+
+type listed struct {
+	ImportPath, Dir, Doc                                        string
+	GoFiles, IgnoredGoFiles, TestGoFiles, XTestGoFiles, Imports []string
+}
+
+func (p listed) path() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		rule, found := ruleFor(p.path())
+		if !found {
+			t.Errorf("%s: no rule in mayImport says what it may import", p.path())
+		}
+		for _, imported := range p.Imports {
+			if path, ours := strings.CutPrefix(imported, module); ours {
+				if !covered(path, rule) {
+					t.Errorf("%s must not import %s", p.path(), path)
+				}
+			} else if p.path() == "pkg/contracts" && strings.Contains(imported, ".") {
+				t.Errorf("%s must import the standard library only, not %s", p.path(), imported)
+			}
+			for library, places := range onlyIn {
+				if covered(imported, []string{library}) && !covered(p.path(), places) {
+					t.Errorf("%s must not import %s, which is for %s", p.path(), imported, strings.Join(places, ", "))
+				}
+			}
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if p.Doc == "" && len(p.GoFiles) > 0 && !generatedWhole(t, p) {
+			t.Errorf("%s has no package comment", p.path())
+		}
+		for _, name := range slices.Concat(p.GoFiles, p.IgnoredGoFiles, p.TestGoFiles, p.XTestGoFiles) {
+			file, lines := parse(t, filepath.Join(p.Dir, name))
+			if ast.IsGenerated(file) {
+				continue
+			}
+			if lines > longestFile {
+				t.Errorf("%s/%s has %d lines, more than %d: it is more than one thing", p.path(), name, lines, longestFile)
+			}
+			for _, declaration := range file.Decls {
+				if f, is := declaration.(*ast.FuncDecl); is && f.Recv == nil && f.Name.Name == "init" {
+					t.Errorf("%s/%s has an init function", p.path(), name)
+				}
+			}
+		}
+	}
+}
+
+// ruleFor finds the longest path that covers the package. A path that ends in a slash covers what is below it, not itself.
+func ruleFor(path string) (rule []string, found bool) {
+	longest := -1
+	for prefix, allowed := range mayImport {
+		if (path == prefix || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")) && len(prefix) > longest {
+			rule, found, longest = allowed, true, len(prefix)
+		}
+	}
+	return rule, found
+}
+
+func covered(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		return path == prefix || strings.HasPrefix(path, prefix+"/")
+	})
+}
+
+func packages(t *testing.T) (all []listed) {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Dir,Doc,GoFiles,IgnoredGoFiles,TestGoFiles,XTestGoFiles,Imports", "./...")
+	command.Stderr = os.Stderr
+	output, err := command.Output()
+	if err != nil {
+		t.Fatal("go list:", err)
+	}
+	for decoder := json.NewDecoder(bytes.NewReader(output)); ; {
+		var p listed
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal("go list:", err)
+		}
+		if p.ImportPath+"/" != module { // this test alone
+			all = append(all, p)
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("go list names %d packages only", len(all))
+	}
+	return all
+}
+
+func generatedWhole(t *testing.T, p listed) bool {
+	t.Helper()
+	return !slices.ContainsFunc(p.GoFiles, func(name string) bool {
+		file, _ := parse(t, filepath.Join(p.Dir, name))
+		return !ast.IsGenerated(file)
+	})
+}
+
+func parse(t *testing.T, path string) (file *ast.File, lines int) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err = parser.ParseFile(token.NewFileSet(), path, content, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, bytes.Count(content, []byte("\n"))
+}
