@@ -99,6 +99,7 @@ func URL(t testing.TB) string {
 
 // drop removes the database, clients and all. That of a failed test stays on a server that outlives the run, to be looked at.
 func (s *server) drop(t testing.TB, name string) {
+	t.Helper()
 	if t.Failed() && s.embedded == nil && os.Getenv("DATABASE_EPHEMERAL") == "" {
 		t.Logf("pgtest: the database %s is kept for you to look at", name)
 		return
@@ -116,7 +117,7 @@ func (s *server) exec(sql string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing is pending
+	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, sql)
 	return err
 }

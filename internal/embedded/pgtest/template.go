@@ -48,7 +48,7 @@ func (s *server) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to the server that DATABASE_URL names: %w", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // ends the lock with it
+	defer conn.Close(ctx) // and with it the lock
 	if s.strategy, err = copyStrategy(ctx, conn); err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (f finder) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work) //nolint:errcheck // what stays is litter only
+	defer os.RemoveAll(work)
 	archive, err := f.download(ctx, work)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func download(ctx context.Context, address, folder string) (file string, err err
 	if err != nil {
 		return "", fmt.Errorf("download from %s: %w", request.URL.Host, errors.Unwrap(err))
 	}
-	defer response.Body.Close() //nolint:errcheck // only read
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("download from %s: answered %s", request.URL.Host, response.Status)
 	}
@@ -158,7 +158,7 @@ func verify(archive, want string) error {
 	if err != nil {
 		return fmt.Errorf("read the package: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	sum := sha512.New()
 	if _, err := io.Copy(sum, file); err != nil {
 		return fmt.Errorf("read the package: %w", err)

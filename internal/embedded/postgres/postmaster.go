@@ -75,10 +75,11 @@ func endProcess(pid int, data string) error {
 		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("stop the leftover server %d: %w", pid, err)
 		}
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for range 1000 {
 			if !servesData(pid, data) {
 				return nil
 			}
+			<-time.After(10 * time.Millisecond) // it is not our child, so there is nothing to wait on
 		}
 	}
 	return fmt.Errorf("the leftover server %d does not stop", pid)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -80,5 +81,5 @@ func (l *lineLog) Write(p []byte) (int, error) {
 func (l *lineLog) tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.TrimSpace(strings.Join(append(l.last[:len(l.last):len(l.last)], l.partial), "\n"))
+	return strings.TrimSpace(strings.Join(append(slices.Clip(l.last), l.partial), "\n"))
 }

@@ -66,7 +66,7 @@ func (f finder) local(ctx context.Context) (found Installation, ok bool, tried [
 	}
 	found, err = inspect(ctx, f.cached(), f.as)
 	if err != nil {
-		return Installation{}, false, append(tried, "fetched earlier: "+err.Error()), nil
+		return Installation{}, false, append(tried, "fetched earlier: "+err.Error()), nil //nolint:nilerr // nothing fetched yet is no error
 	}
 	found.Source = "fetched earlier, in " + f.cached()
 	return found, true, nil, nil

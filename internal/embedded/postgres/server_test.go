@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // folder is a temporary folder that the account PostgreSQL runs as can enter, which t.TempDir is not when root runs the tests.
 func folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pgserver-test-")
+	dir, err := os.MkdirTemp("", "pgserver-test-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,12 +66,15 @@ func query[T any](t *testing.T, url, sql string) (result T) {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if cond() {
-			return
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(time.Minute); !cond(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
-	t.Fatalf("not within a minute: %s", what)
 }
 
 func TestDataOutlivesTheServer(t *testing.T) {
@@ -174,7 +177,7 @@ func childThatNeverStops(dir string) {
 	if err != nil || len(found) != 1 {
 		panic("no data folder")
 	}
-	fmt.Println(found[0])
+	fmt.Fprintln(os.Stdout, found[0])
 	<-s.Done()
 	os.Exit(1)
 }

@@ -22,12 +22,12 @@ func unpack(archive, into string) error {
 	if err != nil {
 		return err
 	}
-	defer root.Close() //nolint:errcheck // a handle only
+	defer root.Close()
 	file, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	zipped, err := gzip.NewReader(file)
 	if err != nil {
 		return err
