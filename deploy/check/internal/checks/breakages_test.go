@@ -1,0 +1,71 @@
+package checks_test
+
+var dockerBreakages = []breakage{
+	{name: "unknown instruction", check: "Dockerfiles", file: "Dockerfile", old: "\nRUN ", new: "\nRUNN ", want: "RUNN"},
+	{name: "shell form", check: "Dockerfiles", file: "Dockerfile", old: `ENTRYPOINT ["/tributary"]`, new: "ENTRYPOINT /tributary", want: "JSONArgsRecommended"},
+	{name: "secret", check: "Dockerfiles", file: "Dockerfile", old: "EXPOSE 8080", new: "ENV TRIBUTARY_PASSWORD=x", want: "SecretsUsedInArgOrEnv"},
+	{name: "case of a stage", check: "Dockerfiles", file: "Dockerfile", old: "AS busybox", new: "AS Busybox", want: "StageNameCasing"},
+	{name: "image of NATS", check: "Dockerfiles", file: "nats/Dockerfile", old: "RUN ", new: "run ", want: "ConsistentInstructionCasing"},
+	{name: "root", check: "nothing runs as root", file: "Dockerfile", old: "USER 65532:65532", new: "USER 0:65532", want: `user "0:65532"`},
+	{name: "no user", check: "nothing runs as root", file: "nats/Dockerfile", old: "USER 1000:1000\n", new: "", want: `user ""`},
+	{name: "entrypoint", check: "every command", file: "Dockerfile", old: `ENTRYPOINT ["/tributary"]`, new: `ENTRYPOINT ["/tributary", "dev"]`, want: `"dev"`},
+}
+
+var composeBreakages = []breakage{
+	{name: "bad condition", check: "compose.yaml", file: "compose.yaml", old: "condition: service_healthy", new: "condition: service_helthy", want: "condition"},
+	{name: "unknown key", check: "compose.yaml", file: "compose.yaml", old: "  restart: unless-stopped", new: "  restarts: unless-stopped", want: "restarts"},
+	{name: "unknown dependency", check: "compose.yaml", file: "compose.yaml", old: "    migrate:\n      condition", new: "    migration:\n      condition", want: "migration"},
+	{name: "missing file", check: "compose.yaml", file: "compose.yaml", old: "./nats/nats.conf:", new: "./nats/nats.cnf:", want: "nats.cnf"},
+	{name: "no healthcheck", check: "compose.yaml", file: "compose.yaml", old: "  healthcheck:\n    test: [\"CMD\", \"/wget\"", new: "  x-check:\n    test: [\"CMD\", \"/wget\"", want: "no healthcheck"},
+	{name: "waits for one without healthcheck", check: "compose.yaml", file: "compose.yaml", old: "condition: service_completed_successfully", new: "condition: service_healthy", want: "waits until migrate is healthy"},
+	{name: "root", check: "nothing runs as root", file: "compose.yaml", old: "user: postgres", new: "user: root", want: "service postgres"},
+	{name: "left to the image", check: "nothing runs as root", file: "compose.yaml", old: "    user: nobody\n", new: "", want: "service prometheus"},
+	{name: "unknown command", check: "every command", file: "compose.yaml", old: "command: [syncer]", new: "command: [sincer]", want: "service syncer runs tributary sincer"},
+	{name: "service that nothing runs", check: "every command", file: "compose.yaml", old: "command: [syncer]", new: "command: [scheduler]", want: "nothing runs tributary syncer"},
+	{name: "entrypoint", check: "every command", file: "compose.yaml", old: "command: [syncer]", new: "command: [syncer]\n    entrypoint: [/bin/sh]", want: "replaces the entrypoint"},
+	{name: "other address", check: "ports", file: "compose.yaml", old: `TRIBUTARY_HTTP_ADDR: ":8080"`, new: `TRIBUTARY_HTTP_ADDR: ":8081"`, want: "listens on 8081"},
+	{name: "address that is a URL", check: "ports", file: "compose.yaml", old: `TRIBUTARY_HTTP_ADDR: ":8080"`, new: `TRIBUTARY_HTTP_ADDR: "http://:8080"`, want: "is a URL"},
+	{name: "healthcheck asks another path", check: "ports", file: "compose.yaml", old: "8080/readyz", new: "8080/ready", want: "does not ask"},
+	{name: "exposed port", check: "ports", file: "compose.yaml", old: `expose: ["8080"]`, new: `expose: ["9090"]`, want: "exposes [9090]"},
+	{name: "key with a default", check: "secrets", file: "compose.yaml", old: "${TRIBUTARY_KEYS:?", new: "${TRIBUTARY_KEYS:-", want: "does not ask for TRIBUTARY_KEYS"},
+}
+
+var serverBreakages = []breakage{
+	{name: "unknown setting of NATS", check: "nats.conf", file: "nats/nats.conf", old: "sync_interval", new: "sync_intervall", want: "sync_intervall"},
+	{name: "acknowledged before the disk", check: "nats.conf", file: "nats/nats.conf", old: "sync_interval: always", new: "sync_interval: 2m", want: "not always"},
+	{name: "no JetStream", check: "nats.conf", file: "nats/nats.conf", old: "jetstream {", new: "jetstream {\n  enabled: false", want: "JetStream is off"},
+	{name: "unknown field of Prometheus", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "job_name: syncer", new: "jobname: syncer", want: "jobname"},
+	{name: "not a duration", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "scrape_interval: 15s", new: "scrape_interval: often", want: "often"},
+	{name: "time-out beyond the interval", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "scrape_timeout: 10s", new: "scrape_timeout: 20s", want: "longer than the interval"},
+	{name: "one job twice", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "job_name: syncer", new: "job_name: scheduler", want: `"scheduler"`},
+	{name: "no targets", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "static_configs:\n      - targets: [localhost:9090]", new: "static_configs: []", want: "has no targets"},
+	{name: "other records", check: "prometheus.yml", file: "prometheus/prometheus.yml", old: "type: A", new: "type: SRV", want: `"SRV"`},
+	{name: "scraped on another port", check: "ports", file: "prometheus/prometheus.yml", old: "port: 8080", new: "port: 8090", want: "is scraped on 8090"},
+	{name: "not scraped", check: "ports", file: "prometheus/prometheus.yml", old: "names: [syncer]", new: "names: [sincer]", want: "sincer is scraped and is no service"},
+}
+
+var kubernetesBreakages = []breakage{
+	{name: "wrong probe key", check: "manifests", file: "k8s/service-patch.yaml", old: "livenessProbe:", new: "livenessProb:", want: "livenessProb"},
+	{name: "field twice", check: "manifests", file: "k8s/scheduler.yaml", old: "replicas: 2", new: "replicas: 2\n  replicas: 3", want: "replicas"},
+	{name: "unknown kind", check: "manifests", file: "k8s/network.yaml", old: "kind: Service", new: "kind: Servise", want: "Servise"},
+	{name: "missing resource", check: "the kustomize base", file: "k8s/kustomization.yaml", old: "- syncer.yaml", new: "- sincer.yaml", want: "sincer.yaml"},
+	{name: "unknown key of kustomize", check: "the kustomize base", file: "k8s/kustomization.yaml", old: "patches:", new: "patchez:", want: "patchez"},
+	{name: "root", check: "nothing runs as root", file: "k8s/service-patch.yaml", old: "runAsNonRoot: true", new: "runAsNonRoot: false", in: "k8s", want: "Deployment tributary-syncer"},
+	{name: "root container", check: "nothing runs as root", file: "k8s/migrate.yaml", old: "allowPrivilegeEscalation: false", new: "allowPrivilegeEscalation: false\n            runAsUser: 0", in: "k8s", want: "as root"},
+	{name: "writable root", check: "nothing runs as root", file: "k8s/migrate.yaml", old: "readOnlyRootFilesystem: true", new: "readOnlyRootFilesystem: false", in: "k8s", want: "can write"},
+	{name: "privileges", check: "nothing runs as root", file: "k8s/service-patch.yaml", old: "allowPrivilegeEscalation: false", new: "allowPrivilegeEscalation: true", in: "k8s", want: "may gain privileges"},
+	{name: "unknown command", check: "every command", file: "k8s/item-worker.yaml", old: "args: [item-worker]", new: "args: [itemworker]", in: "k8s", want: "runs tributary itemworker"},
+	{name: "entrypoint", check: "every command", file: "k8s/migrate.yaml", old: "args: [migrate]", new: "command: [/tributary]\n          args: [migrate]", in: "k8s", want: "replaces the entrypoint"},
+	{name: "other probe", check: "ports", file: "k8s/service-patch.yaml", old: "path: /livez", new: "path: /healthz", in: "k8s", want: "8080/livez"},
+	{name: "other probe port", check: "ports", file: "k8s/service-patch.yaml", old: "path: /readyz\n              port: 8080", new: "path: /readyz\n              port: 8081", in: "k8s", want: "8080/readyz"},
+	{name: "other container port", check: "ports", file: "k8s/service-patch.yaml", old: "containerPort: 8080", new: "containerPort: 8081", in: "k8s", want: "does not declare port 8080"},
+	{name: "other annotation", check: "ports", file: "k8s/service-patch.yaml", old: `"8080"`, new: `"8081"`, in: "k8s", want: "not annotated"},
+	{name: "other target port", check: "ports", file: "k8s/network.yaml", old: "targetPort: 8080", new: "targetPort: 8081", in: "k8s", want: "Service tributary-metrics"},
+	{name: "closed port", check: "ports", file: "k8s/network.yaml", old: "protocol: TCP\n          port: 8080", new: "protocol: TCP\n          port: 80", in: "k8s", want: "NetworkPolicy tributary"},
+	{name: "address that is a URL", check: "ports", file: "k8s/kustomization.yaml", old: "ADDR=:8080", new: "ADDR=http://:8080", want: "is a URL"},
+	{name: "budget of nobody", check: "selectors", file: "k8s/syncer.yaml", old: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: tributary-syncer", new: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: tributary-sincer", in: "k8s", want: "PodDisruptionBudget tributary-syncer"},
+	{name: "not its own pods", check: "selectors", file: "k8s/syncer.yaml", old: "      labels:\n        app.kubernetes.io/name: tributary-syncer", new: "      labels:\n        app.kubernetes.io/name: tributary-sincer", in: "k8s", want: "Deployment tributary-syncer"},
+	{name: "service of nobody", check: "selectors", file: "k8s/network.yaml", old: "component: service", new: "component: worker", in: "k8s", want: "Service tributary-metrics"},
+	{name: "literal secret", check: "secrets", file: "k8s/migrate.yaml", old: "              valueFrom:\n                secretKeyRef:\n                  name: tributary\n                  key: DATABASE_URL", new: "              value: postgres://a:b@c/d", in: "k8s", want: "Job tributary-migrate"},
+	{name: "no key ring", check: "secrets", file: "k8s/service-patch.yaml", old: "- name: TRIBUTARY_KEYS", new: "- name: TRIBUTARY_KEY", in: "k8s", want: "TRIBUTARY_KEYS"},
+}
