@@ -87,7 +87,7 @@ func URL(t testing.TB) string {
 	name := "tributary_test_" + strings.ToLower(rand.Text()[:16])
 	create := fmt.Sprintf("create database %s template %s strategy %s", name, s.template, s.strategy)
 	if err := s.exec(create); err != nil {
-		t.Fatalf("pgtest: make a database: %v", err)
+		t.Fatalf("pgtest: %v", explain("make a database", err))
 	}
 	t.Cleanup(func() { s.drop(t, name) })
 	address, err := onDatabase(s.maintenance, name)

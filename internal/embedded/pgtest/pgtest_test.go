@@ -1,8 +1,12 @@
 package pgtest_test
 
 import (
+	"context"
 	"fmt"
+	"net/url"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -57,5 +61,32 @@ func TestDatabaseIsDroppedThoughInUse(t *testing.T) {
 	if conn, err := pgx.Connect(t.Context(), address); err == nil {
 		_ = conn.Close(t.Context())
 		t.Error("the database is still there")
+	}
+}
+
+func TestUserWhoMayNotMakeDatabasesIsToldSo(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(pgtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgx.Connect(t.Context(), address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	role := strings.TrimPrefix(address.Path, "/") // as unique as the database
+	if _, err := conn.Exec(t.Context(), "create role "+role+" login password 'x'"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_, _ = conn.Exec(context.Background(), "drop role "+role)
+		_ = conn.Close(context.Background())
+	})
+	address.User = url.UserPassword(role, "x")
+	tests := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEveryTest")
+	tests.Env = append(os.Environ(), "DATABASE_URL="+address.String())
+	output, err := tests.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "createdb") {
+		t.Errorf("got %v:\n%s", err, output)
 	}
 }

@@ -77,7 +77,7 @@ func (s *server) buildTemplate(ctx context.Context, conn *pgx.Conn) error {
 	}
 	for _, sql := range []string{"drop database if exists " + unfinished + " with (force)", "create database " + unfinished} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
-			return explain(err)
+			return explain("make the template", err)
 		}
 	}
 	if _, err := db.Migrate(ctx, address); err != nil {
@@ -89,12 +89,13 @@ func (s *server) buildTemplate(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-func explain(err error) error {
+// explain says what to do about the one error that a server given by the user is likely to answer with.
+func explain(doing string, err error) error {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == "42501" {
 		return fmt.Errorf("each test makes a database of its own, and the user of DATABASE_URL may not; let it with `alter role … createdb`: %w", err)
 	}
-	return fmt.Errorf("make the template: %w", err)
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // copyStrategy is the faster way to copy a database there: file by file in memory, through the log elsewhere.
