@@ -6,10 +6,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/tributaryhq/tributary/deploy/check/internal/checks"
 )
@@ -26,6 +28,9 @@ func main() {
 		}
 		failed = true
 		fmt.Printf("FAIL  %s\n", check.Name)
+		slices.SortFunc(problems, func(a, b checks.Problem) int {
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Reason, b.Reason))
+		})
 		for _, problem := range problems {
 			fmt.Printf("      %s: %s\n", problem.File, problem.Reason)
 		}
