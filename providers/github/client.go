@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +22,12 @@ type client struct {
 	base        *url.URL
 	metadata    Metadata
 	// token is known only to be kept out of errors.
-	token   string
-	answers *answers
+	token string
+	// limit and remaining are the token's budget as the last answer told it; zero when none did.
+	limit, remaining int
+	// requests counts those that were answered.
+	requests int
+	answers  *answers
 }
 
 func (p Provider) client(in *contracts.Integration) (*client, error) {
@@ -124,6 +129,7 @@ func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, e
 		at = time.Now()
 	}
 	at = at.UTC()
+	c.note(res.Header)
 	switch {
 	case res.StatusCode == http.StatusNotModified && isKnown:
 		return known, at, nil
@@ -133,6 +139,21 @@ func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, e
 	answered := answer{tag: res.Header.Get("ETag"), link: strings.Join(res.Header.Values("Link"), ", "), body: body}
 	c.answers.put(key, answered)
 	return answered, at, nil
+}
+
+// note keeps what an answer tells of the budget.
+func (c *client) note(h http.Header) {
+	c.requests++
+	limit, errLimit := strconv.Atoi(h.Get("X-RateLimit-Limit"))
+	remaining, errRemaining := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
+	if errLimit == nil && errRemaining == nil {
+		c.limit, c.remaining = limit, remaining
+	}
+}
+
+// canSpare reports whether the budget has room for some requests and a tenth of it besides, for others who use the token.
+func (c *client) canSpare(requests int) bool {
+	return c.limit == 0 || c.remaining >= requests+c.limit/10
 }
 
 // unanswered wraps the error of a request that got no answer. The error of http.Client quotes the whole URL, which is long and says nothing more.

@@ -64,20 +64,29 @@ func (Provider) DefaultRateLimit() *contracts.RateLimit { return contracts.PerHo
 
 // Sync enumerates every issue, and every comment.
 func (p Provider) Sync(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
-	return p.sync(ctx, in, session, time.Time{})
+	e, err := p.enumerate(in, session, time.Time{})
+	if err != nil {
+		return err
+	}
+	return e.run(ctx, false)
 }
 
-// SyncIncremental enumerates what was updated since an hour before the cursor.
+// SyncIncremental enumerates what was updated since an hour before the cursor. When the token's budget runs low it stops at a point from which the
+// next run goes on, so that also a repository of more than an hour's budget is read in the end.
 func (p Provider) SyncIncremental(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
-	cursor, ok := session.Cursor()
-	if !ok {
-		return p.sync(ctx, in, session, time.Time{})
+	var since time.Time
+	if cursor, ok := session.Cursor(); ok {
+		last, err := cursor.Time()
+		if err != nil {
+			return contracts.Permanent(fmt.Errorf("%w: reset the cursor to a timestamp, or to none", err))
+		}
+		since = last.Add(-Overlap).UTC()
 	}
-	last, err := cursor.Time()
+	e, err := p.enumerate(in, session, since)
 	if err != nil {
-		return contracts.Permanent(fmt.Errorf("%w: reset the cursor to a timestamp, or to none", err))
+		return err
 	}
-	return p.sync(ctx, in, session, last.Add(-Overlap).UTC())
+	return e.run(ctx, true)
 }
 
 // HealthCheck asks for the repository, and gives up after ten seconds.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -48,6 +50,12 @@ type IssueComment struct {
 
 	// Raw is the record as GitHub sent it. A comment that has it is encoded as Raw, whatever its other fields are.
 	Raw json.RawMessage `json:"-"`
+}
+
+// IssueNumber is the number of the issue that the comment is on, from its IssueURL; false when that has none.
+func (c IssueComment) IssueNumber() (int, bool) {
+	number, err := strconv.Atoi(c.IssueURL[strings.LastIndexByte(c.IssueURL, '/')+1:])
+	return number, err == nil
 }
 
 // User is a person, an organization or a bot. GitHub sends none for an account that is gone.
