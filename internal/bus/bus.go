@@ -20,6 +20,9 @@ import (
 const (
 	dialEvery     = time.Second
 	manageTimeout = 5 * time.Second
+	// bucketPrefix and bucketDuplicates are the client's conventions for the streams that buckets are.
+	bucketPrefix     = "KV_"
+	bucketDuplicates = 2 * time.Minute
 )
 
 // Options are what a bus needs beside its connection.
@@ -113,6 +116,27 @@ func (b *Bus) Ready() error {
 	return fmt.Errorf("NATS is %s", b.nc.Status())
 }
 
+// Log is where the bus logs, for what is built on it.
+func (b *Bus) Log() *slog.Logger { return b.log }
+
+// WhileConnected derives a context that also ends when the connection breaks. What must not outlive a connection, such as a watch, starts over then.
+func (b *Bus) WhileConnected(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	broken := b.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	go func() {
+		defer cancel()
+		defer b.nc.RemoveStatusListener(broken)
+		if !b.nc.IsConnected() {
+			return
+		}
+		select {
+		case <-broken:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // Apply creates or updates all streams and buckets. Any number of processes may do so at once.
 func (b *Bus) Apply(ctx context.Context) error {
 	for _, config := range events.Streams(b.replicas) {
@@ -126,7 +150,7 @@ func (b *Bus) Apply(ctx context.Context) error {
 	}
 	for _, config := range events.Buckets(b.replicas, b.timing) {
 		err := b.insist(ctx, "apply bucket "+config.Bucket, func(ctx context.Context) error {
-			_, err := b.js.CreateOrUpdateKeyValue(ctx, config)
+			_, err := b.js.CreateOrUpdateStream(ctx, bucketStream(config))
 			return err
 		})
 		if err != nil {
@@ -134,6 +158,27 @@ func (b *Bus) Apply(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// bucketStream is the stream that a bucket is, as the client would make it, but without direct gets: with these any replica answers, also one that lags behind, and
+// what is read from our buckets decides things.
+func bucketStream(config jetstream.KeyValueConfig) jetstream.StreamConfig {
+	duplicates := bucketDuplicates
+	if config.TTL > 0 {
+		duplicates = min(duplicates, config.TTL)
+	}
+	return jetstream.StreamConfig{
+		Name:              bucketPrefix + config.Bucket,
+		Description:       config.Description,
+		Subjects:          []string{"$KV." + config.Bucket + ".>"},
+		MaxMsgsPerSubject: 1,
+		MaxAge:            config.TTL,
+		Duplicates:        duplicates,
+		Replicas:          config.Replicas,
+		Discard:           jetstream.DiscardNew,
+		DenyDelete:        true,
+		AllowRollup:       true,
+	}
 }
 
 // Bucket opens a bucket that [Bus.Apply] made.
@@ -165,7 +210,7 @@ func (b *Bus) Purge(ctx context.Context, stream string, filters ...string) error
 
 // PurgeKeys removes all keys of a bucket under a prefix, history included.
 func (b *Bus) PurgeKeys(ctx context.Context, bucket, prefix string) error {
-	return b.Purge(ctx, "KV_"+bucket, "$KV."+bucket+"."+prefix+".>")
+	return b.Purge(ctx, bucketPrefix+bucket, "$KV."+bucket+"."+prefix+".>")
 }
 
 // Holds reports whether a stream has any message under the filters, waiting, delivered or delayed.

@@ -19,6 +19,10 @@ const (
 	// pullExpiry is short so that a stopping service waits no longer than this for its open pull, and because pulls that wait don't notice
 	// that a paused consumer has been resumed.
 	pullExpiry = time.Second
+	// gatherTime is how long a free slot waits for others before the next pull.
+	gatherTime = time.Millisecond
+	// lastWords is how long handlers have to return once their context has ended.
+	lastWords = time.Second
 	// failedDelay is how long a message rests after its handler has failed.
 	failedDelay = 2 * time.Second
 )
@@ -68,11 +72,11 @@ func Again(d time.Duration, why string) error {
 // Consume works off a durable consumer until ctx ends; then it stops pulling, lets the handlers finish within their grace, and returns nil.
 // It survives restarts of the broker.
 func (b *Bus) Consume(ctx context.Context, c Consumption) error {
-	slots := make(chan struct{}, c.Slots)
+	slots := make(chan struct{}, max(c.Slots, 1))
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var handlers sync.WaitGroup
-	defer b.drain(ctx, c.Grace, stopWork, &handlers)
+	defer b.drain(ctx, c.Consumer.Durable, c.Grace, stopWork, &handlers)
 	consumer, err := b.consumer(ctx, c)
 	for ; ; consumer, err = b.consumer(ctx, c) {
 		if ctx.Err() != nil {
@@ -82,10 +86,8 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 			return err
 		}
 		for ctx.Err() == nil {
-			if !b.waitForWork(ctx, c, slots) {
-				return nil
-			}
-			if err := b.pull(ctx, work, consumer, c, slots, &handlers); err != nil {
+			taken := take(ctx, slots)
+			if err := b.pull(ctx, work, consumer, c, slots, taken, &handlers); err != nil {
 				b.log.Warn("pull failed, trying again", "consumer", c.Consumer.Durable, "error", err)
 				_ = pause(ctx, retryEvery)
 				// The consumer may be gone with the broker's store: look it up again.
@@ -95,18 +97,41 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 	}
 }
 
-// waitForWork returns when a slot is free (and leaves it free) and nothing holds the consumption; false when ctx has ended.
-func (b *Bus) waitForWork(ctx context.Context, c Consumption, slots chan struct{}) bool {
+// take waits until a slot is free, and takes those that are free by then; none when ctx has ended. Handlers that are quick
+// free several at about the same time, and a pull for many costs hardly more than one for a single message: so take waits a moment for half of them.
+func take(ctx context.Context, slots chan struct{}) int {
+	taken := 0
 	select {
 	case slots <- struct{}{}:
-		<-slots
+		taken++
 	case <-ctx.Done():
-		return false
+		return 0
 	}
-	for c.Hold != nil {
-		if c.Hold(ctx) == nil {
-			break
+	enough := time.NewTimer(gatherTime)
+	defer enough.Stop()
+	for taken < (cap(slots)+1)/2 {
+		select {
+		case slots <- struct{}{}:
+			taken++
+			continue
+		case <-enough.C:
+		case <-ctx.Done():
 		}
+		break
+	}
+	for {
+		select {
+		case slots <- struct{}{}:
+			taken++
+		default:
+			return taken
+		}
+	}
+}
+
+// mayPull waits while the consumption is held; false when ctx has ended.
+func (c Consumption) mayPull(ctx context.Context) bool {
+	for c.Hold != nil && c.Hold(ctx) != nil {
 		if pause(ctx, retryEvery) != nil {
 			return false
 		}
@@ -114,14 +139,22 @@ func (b *Bus) waitForWork(ctx context.Context, c Consumption, slots chan struct{
 	return ctx.Err() == nil
 }
 
-func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Consumption, slots chan struct{}, handlers *sync.WaitGroup) error {
-	free := cap(slots) - len(slots)
-	batch, err := consumer.Fetch(max(free, 1), jetstream.FetchMaxWait(pullExpiry))
+// pull asks for as many messages as slots were taken, and frees those that no message came for.
+func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Consumption, slots chan struct{}, taken int, handlers *sync.WaitGroup) error {
+	defer func() {
+		for range taken {
+			<-slots
+		}
+	}()
+	if !c.mayPull(ctx) {
+		return nil
+	}
+	batch, err := consumer.Fetch(taken, jetstream.FetchMaxWait(pullExpiry))
 	if err != nil {
 		return err
 	}
 	for msg := range batch.Messages() {
-		slots <- struct{}{}
+		taken--
 		handlers.Go(func() {
 			defer func() { <-slots }()
 			b.handle(ctx, work, msg, c)
@@ -140,7 +173,7 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 		b.log.Error("message without metadata", "subject", msg.Subject(), "error", err)
 		return
 	}
-	work = propagation.TraceContext{}.Extract(work, propagation.HeaderCarrier(msg.Headers()))
+	work = propagation.TraceContext{}.Extract(work, carrier(msg.Headers()))
 	work, span := b.tracer.Start(work, "process "+c.Consumer.Durable, trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(attribute.String("messaging.system", "nats"), attribute.String("messaging.destination.name", msg.Subject())))
 	defer span.End()
@@ -187,8 +220,8 @@ func (b *Bus) beat(ctx context.Context, msg jetstream.Msg) {
 	}
 }
 
-// drain waits for the handlers, and stops their contexts when the grace is over.
-func (b *Bus) drain(ctx context.Context, grace time.Duration, stopWork context.CancelFunc, handlers *sync.WaitGroup) {
+// drain waits for the handlers, ends their contexts when the grace is over, and gives up on those that don't heed it: their messages will be delivered again.
+func (b *Bus) drain(ctx context.Context, consumer string, grace time.Duration, stopWork context.CancelFunc, handlers *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
 		handlers.Wait()
@@ -203,7 +236,12 @@ func (b *Bus) drain(ctx context.Context, grace time.Duration, stopWork context.C
 	case <-done:
 	case <-timer.C:
 		stopWork()
-		<-done
+	}
+	timer.Reset(lastWords)
+	select {
+	case <-done:
+	case <-timer.C:
+		b.log.Error("handlers go on although they were told to stop; their messages will be delivered again", "consumer", consumer)
 	}
 }
 

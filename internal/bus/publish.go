@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -79,11 +82,28 @@ func (b *Bus) wire(ctx context.Context, m events.Message) *nats.Msg {
 	if m.ID != "" {
 		msg.Header.Set(nats.MsgIdHdr, m.ID)
 	}
-	if msg.Header.Get("traceparent") == "" {
-		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(msg.Header))
+	// A message from the outbox brings the trace of the transaction that wrote it.
+	if trace := carrier(msg.Header); trace.Get("traceparent") == "" {
+		propagation.TraceContext{}.Inject(ctx, trace)
 	}
 	return msg
 }
+
+// carrier takes the trace through NATS headers. They are case-sensitive, and other clients write traceparent in more than one way.
+type carrier nats.Header
+
+func (c carrier) Get(key string) string {
+	for k, values := range c {
+		if strings.EqualFold(k, key) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+func (c carrier) Set(key, value string) { c[key] = []string{value} }
+
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c)) }
 
 // transient reports whether trying again may help.
 func transient(err error) bool {
