@@ -20,6 +20,9 @@ where (sqlc.arg(provider)::text = '' or provider = sqlc.arg(provider)::text) and
 order by name
 limit sqlc.arg(most);
 
+-- name: IntegrationNames :many
+select id, name from integrations where id = any(sqlc.arg(ids)::uuid[]);
+
 -- name: IntegrationUpdate :one
 -- IntegrationUpdate changes what is given and raises the version, so that running services notice.
 update integrations set

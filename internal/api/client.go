@@ -113,7 +113,8 @@ func (c *Client) Command(ctx context.Context, verb events.Verb, command *eventsv
 	return reply, nil
 }
 
-// Providers gathers what all schedulers that answer have compiled in, sorted by key. Without an answer it returns an [*Error].
+// Providers gathers what all schedulers that answer have compiled in, sorted by key. Without an answer it returns an [*Error]; a scheduler that
+// fails doesn't hide the others.
 func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
@@ -127,6 +128,7 @@ func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
 		return nil, c.explain(ctx, ProvidersList, "", err)
 	}
 	byKey := map[string]Provider{}
+	var failed error
 	for answers := 0; ; answers++ {
 		msg, err := next(limited, sub, answers > 0)
 		if answers > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
@@ -137,11 +139,15 @@ func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
 		}
 		var list ProviderList
 		if err := read(msg, &list); err != nil {
-			return nil, err
+			failed = err
+			continue
 		}
 		for _, p := range list.Providers {
 			byKey[p.Key] = p
 		}
+	}
+	if failed != nil && len(byKey) == 0 {
+		return nil, failed
 	}
 	providers := make([]Provider, 0, len(byKey))
 	for _, p := range byKey {

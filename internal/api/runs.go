@@ -7,7 +7,9 @@ import (
 
 // Run is one sync of one integration.
 type Run struct {
-	ID            string `json:"id"`
+	ID string `json:"id"`
+	// Integration is the integration's name.
+	Integration   string `json:"integration"`
 	IntegrationID string `json:"integration_id"`
 	Provider      string `json:"provider"`
 	// Mode is full or incremental, Cause schedule or command.
@@ -71,7 +73,9 @@ type RunPage struct {
 
 // DeadItem is an item that could not be processed.
 type DeadItem struct {
-	ID            string `json:"id"`
+	ID string `json:"id"`
+	// Integration is the integration's name.
+	Integration   string `json:"integration"`
 	IntegrationID string `json:"integration_id"`
 	Provider      string `json:"provider"`
 	RunID         string `json:"run_id"`

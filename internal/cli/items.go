@@ -49,9 +49,9 @@ func (c *ItemsDeadCommand) Run(env *Env) error {
 	return c.print(env, items, func() error {
 		rows := make([][]string, 0, len(items))
 		for _, i := range items {
-			rows = append(rows, []string{i.ID, i.Provider, i.Status, i.EventType, i.ExternalID, i.Reason, strconv.Itoa(int(i.Tries)), ago(env.Now(), &i.CreatedAt), i.Error})
+			rows = append(rows, []string{i.ID, i.Integration, i.Status, i.EventType, i.ExternalID, i.Reason, strconv.Itoa(int(i.Tries)), ago(env.Now(), &i.CreatedAt), i.Error})
 		}
-		return table(env, []string{"ITEM", "PROVIDER", "STATUS", "EVENT", "EXTERNAL ID", "REASON", "TRIES", "DIED", "ERROR"}, rows)
+		return table(env, []string{"ITEM", "INTEGRATION", "STATUS", "EVENT", "EXTERNAL ID", "REASON", "TRIES", "DIED", "ERROR"}, rows)
 	})
 }
 
@@ -85,7 +85,7 @@ func showItem(env *Env, i api.DeadItem) error {
 	}
 	return sheet(env, []pair{
 		{"item", i.ID},
-		{"integration", i.IntegrationID},
+		{"integration", i.Integration},
 		{"provider", i.Provider},
 		{"run", i.RunID},
 		{"event", i.EventType},

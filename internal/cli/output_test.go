@@ -35,7 +35,7 @@ func detailed() api.Integration {
 
 func closedRun(state string) api.Run {
 	return api.Run{
-		ID: "01a208a9-0000-7000-8000-000000000001", IntegrationID: integration().ID, Provider: "github", Mode: "incremental", Cause: "schedule",
+		ID: "01a208a9-0000-7000-8000-000000000001", Integration: "docs", IntegrationID: integration().ID, Provider: "github", Mode: "incremental", Cause: "schedule",
 		State: state, Attempt: 1, Items: 250, Done: 249, Dead: 1, CreatedAt: *before(5 * time.Minute), ClosedAt: before(4 * time.Minute),
 	}
 }
@@ -48,7 +48,7 @@ func openRun(state string, progress *api.Progress) api.Run {
 
 func deadItem() api.DeadItem {
 	return api.DeadItem{
-		ID: "01a208a9-0000-7000-8000-000000000002", IntegrationID: integration().ID, Provider: "github", RunID: closedRun("").ID, Attempt: 1, Batch: 2, Index: 7,
+		ID: "01a208a9-0000-7000-8000-000000000002", Integration: "docs", IntegrationID: integration().ID, Provider: "github", RunID: closedRun("").ID, Attempt: 1, Batch: 2, Index: 7,
 		EventType: "issue", ExternalID: "42", Reason: "tries used up", Error: "no such\x1b[31m label\nat all", Tries: 5, Status: "open",
 		CreatedAt: *before(4 * time.Minute), UpdatedAt: *before(4 * time.Minute),
 	}

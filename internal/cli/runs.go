@@ -51,10 +51,10 @@ func (c *RunsListCommand) Run(env *Env) error {
 		rows := make([][]string, 0, len(runs))
 		for _, r := range runs {
 			rows = append(rows, []string{
-				r.ID, r.Provider, stateOf(r), r.Mode, r.Cause, number(r.Items), number(r.Done), number(r.Dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
+				r.ID, r.Integration, stateOf(r), r.Mode, r.Cause, number(r.Items), number(r.Done), number(r.Dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
 			})
 		}
-		return table(env, []string{"RUN", "PROVIDER", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
+		return table(env, []string{"RUN", "INTEGRATION", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
 	})
 }
 
@@ -139,7 +139,7 @@ func progressLine(run api.Run) string {
 func showRun(env *Env, r api.Run) error {
 	pairs := []pair{
 		{"run", r.ID},
-		{"integration", r.IntegrationID},
+		{"integration", r.Integration},
 		{"provider", r.Provider},
 		{"state", stateOf(r)},
 		{"mode", r.Mode},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -37,6 +39,10 @@ func (s *Scheduler) listRuns(ctx context.Context, q api.ListRuns) (api.RunPage, 
 	if err != nil {
 		return api.RunPage{}, fmt.Errorf("list runs: %w", err)
 	}
+	byID, err := names(ctx, s.Store, rows, func(row *postgres.Run) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.RunPage{}, err
+	}
 	page := api.RunPage{Runs: make([]api.Run, 0, len(rows))}
 	for i, row := range rows {
 		if i == size {
@@ -44,7 +50,7 @@ func (s *Scheduler) listRuns(ctx context.Context, q api.ListRuns) (api.RunPage, 
 			break
 		}
 		run := runReply(row)
-		run.Error = brief(run.Error)
+		run.Integration, run.Error = byID[row.IntegrationID], brief(run.Error)
 		page.Runs = append(page.Runs, run)
 	}
 	return page, nil
@@ -62,7 +68,12 @@ func (s *Scheduler) showRun(ctx context.Context, q api.ByID) (api.Run, error) {
 	if err != nil {
 		return api.Run{}, fmt.Errorf("read run %s: %w", id, err)
 	}
+	byID, err := names(ctx, s.Store, []*postgres.Run{row}, func(row *postgres.Run) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.Run{}, err
+	}
 	run := runReply(row)
+	run.Integration = byID[row.IntegrationID]
 	if row.ClosedAt == nil {
 		run.Progress = s.tracked.progress(attemptKey{run: row.ID.String(), attempt: row.Attempt})
 	}
@@ -102,6 +113,10 @@ func (s *Scheduler) listDead(ctx context.Context, q api.ListDeadItems) (api.Dead
 	if err != nil {
 		return api.DeadItemPage{}, fmt.Errorf("list dead items: %w", err)
 	}
+	byID, err := names(ctx, s.Store, rows, func(row *dbsqlc.DeadListRow) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.DeadItemPage{}, err
+	}
 	page := api.DeadItemPage{Items: make([]api.DeadItem, 0, len(rows))}
 	for i, row := range rows {
 		if i == size {
@@ -109,8 +124,8 @@ func (s *Scheduler) listDead(ctx context.Context, q api.ListDeadItems) (api.Dead
 			break
 		}
 		page.Items = append(page.Items, api.DeadItem{
-			ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: row.RunID.String(), Attempt: row.Attempt,
-			Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: brief(row.Error),
+			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
+			RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: brief(row.Error),
 			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: brief(row.Note), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		})
 	}
@@ -129,16 +144,37 @@ func (s *Scheduler) showDead(ctx context.Context, q api.ByID) (api.DeadItem, err
 	if err != nil {
 		return api.DeadItem{}, fmt.Errorf("read dead item %s: %w", id, err)
 	}
+	byID, err := names(ctx, s.Store, []*postgres.DeadItem{row}, func(row *postgres.DeadItem) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.DeadItem{}, err
+	}
 	details := &api.DeadItemDetails{Checkpoint: textOf(row.Checkpoint), PayloadBytes: len(row.Payload)}
 	if int64(len(row.Payload)) < s.Bus.Conn().MaxPayload()-replyRoom && json.Valid(row.Payload) {
 		details.Payload = row.Payload
 	}
 	return api.DeadItem{
-		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: row.RunID.String(), Attempt: row.Attempt,
-		Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: row.Error,
+		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
+		RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: row.Error,
 		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: row.Note, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		Details: details,
 	}, nil
+}
+
+// names are the names of the integrations that rows belong to.
+func names[Row any](ctx context.Context, store *postgres.Store, rows []Row, integrationOf func(Row) uuid.UUID) (map[uuid.UUID]string, error) {
+	ids := map[uuid.UUID]struct{}{}
+	for _, row := range rows {
+		ids[integrationOf(row)] = struct{}{}
+	}
+	found, err := store.IntegrationNames(ctx, slices.Collect(maps.Keys(ids)))
+	if err != nil {
+		return nil, fmt.Errorf("read the names of integrations: %w", err)
+	}
+	byID := make(map[uuid.UUID]string, len(found))
+	for _, row := range found {
+		byID[row.ID] = row.Name
+	}
+	return byID, nil
 }
 
 func runReply(row *postgres.Run) api.Run {

@@ -350,6 +350,35 @@ func (q *Queries) IntegrationMoveCursor(ctx context.Context, arg IntegrationMove
 	return result.RowsAffected(), nil
 }
 
+const integrationNames = `-- name: IntegrationNames :many
+select id, name from integrations where id = any($1::uuid[])
+`
+
+type IntegrationNamesRow struct {
+	ID   uuid.UUID
+	Name string
+}
+
+func (q *Queries) IntegrationNames(ctx context.Context, ids []uuid.UUID) ([]*IntegrationNamesRow, error) {
+	rows, err := q.db.Query(ctx, integrationNames, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*IntegrationNamesRow
+	for rows.Next() {
+		var i IntegrationNamesRow
+		if err := rows.Scan(&i.ID, &i.Name); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const integrationSetNextSync = `-- name: IntegrationSetNextSync :exec
 update integrations set next_sync_at = $1 where id = $2
 `
