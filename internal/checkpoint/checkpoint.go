@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
@@ -85,7 +86,12 @@ func (s *Store) Merge(ctx context.Context, key Key, news *eventsv1.Entry) (*even
 		if err != nil {
 			return nil, err
 		}
+		stands := proto.CloneOf(current)
 		merge(current, news)
+		if revision > 0 && proto.Equal(stands, current) {
+			// So it is after a write whose acknowledgement was lost.
+			return current, nil
+		}
 		data, err := proto.Marshal(current)
 		if err != nil {
 			return nil, fmt.Errorf("encode entry %s: %w", key, err)
@@ -170,7 +176,7 @@ func (s *Store) insist(ctx context.Context, what string, call func(context.Conte
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) {
+		if hopeless(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		timer := time.NewTimer(retryEvery)
@@ -181,6 +187,12 @@ func (s *Store) insist(ctx context.Context, what string, call func(context.Conte
 		case <-timer.C:
 		}
 	}
+}
+
+// hopeless reports whether trying again can't help.
+func hopeless(err error) bool {
+	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) || errors.Is(err, nats.ErrMaxPayload) ||
+		errors.Is(err, nats.ErrConnectionClosed)
 }
 
 func conflict(err error) bool {
@@ -198,6 +210,9 @@ func parseKey(key string) (k Key, total bool, err error) {
 	tokens := strings.Split(key, ".")
 	if len(tokens) < 3 || len(tokens) > 4 {
 		return Key{}, false, fmt.Errorf("checkpoint key %q has %d tokens", key, len(tokens))
+	}
+	if tokens[0] == "" {
+		return Key{}, false, fmt.Errorf("checkpoint key %q names no run", key)
 	}
 	k = Key{Run: tokens[0], Index: First}
 	if k.Attempt, err = parseNumber(tokens[1]); err != nil {
@@ -219,7 +234,7 @@ func parseKey(key string) (k Key, total bool, err error) {
 
 func parseNumber(s string) (int32, error) {
 	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || strconv.FormatInt(n, 10) != s {
 		return 0, fmt.Errorf("%q is not a number", s)
 	}
 	return int32(n), nil

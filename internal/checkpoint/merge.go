@@ -3,23 +3,25 @@ package checkpoint
 import (
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// merge joins news into entry. It is commutative and idempotent, so that two workers with one batch, or a write that is repeated, end in the
-// same entry.
+// merge joins news into entry, and shares nothing with it. For finished and retrying outcomes it is commutative, associative and idempotent, so that two workers with one
+// batch, or a write that is repeated, end in the same entry; among marks of running the last one counts.
 func merge(entry, news *eventsv1.Entry) {
 	entry.Size = max(entry.GetSize(), news.GetSize())
 	entry.ProgressAtDelivery = max(entry.GetProgressAtDelivery(), news.GetProgressAtDelivery())
 	for _, outcome := range news.GetOutcomes() {
 		at, found := slices.BinarySearchFunc(entry.Outcomes, outcome.GetIndex(), byIndex)
 		if !found {
-			entry.Outcomes = slices.Insert(entry.Outcomes, at, outcome)
+			entry.Outcomes = slices.Insert(entry.Outcomes, at, proto.CloneOf(outcome))
 			continue
 		}
 		charges := max(entry.Outcomes[at].GetCharges(), outcome.GetCharges())
 		if beats(outcome, entry.Outcomes[at]) {
-			entry.Outcomes[at] = outcome
+			entry.Outcomes[at] = proto.CloneOf(outcome)
 		}
 		entry.Outcomes[at].Charges = charges
 	}

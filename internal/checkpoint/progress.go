@@ -4,7 +4,10 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// Progress is how far an attempt has come, put together from its updates in any order. Its memory is one bit for each finished batch and one byte
+// maxIndex is more than a batch can have items; it keeps a garbled entry from taking all memory.
+const maxIndex = 1 << 20
+
+// Progress is how far an attempt has come, put together from its updates in any order. Its memory is one bit for each finished batch and four bytes
 // for each item of the others. The zero value is ready.
 type Progress struct {
 	total    *eventsv1.Total
@@ -33,24 +36,20 @@ func (p *Progress) Apply(u Update) {
 		return
 	}
 	batch := p.batch(u.Key.Batch)
-	wasHandedOver := batch.isHandedOver()
-	wasRetrying := batch.retrying
+	handedOver, retrying := count(batch.isHandedOver()), batch.retrying
 	if u.Key.Index == First {
 		batch.size = max(batch.size, u.Entry.GetSize())
 	}
 	for _, outcome := range u.Entry.GetOutcomes() {
 		batch.apply(outcome.GetIndex(), outcome.GetState())
 	}
-	p.retrying += int(batch.retrying - wasRetrying)
-	switch {
-	case batch.size > 0 && batch.finished == batch.size:
+	p.retrying += int(batch.retrying - retrying)
+	if batch.isFinished() {
 		p.finish(u.Key.Batch, batch)
-		if wasHandedOver {
-			p.handedOver--
-		}
-	case batch.isHandedOver() && !wasHandedOver:
-		p.handedOver++
+		p.handedOver -= int(handedOver)
+		return
 	}
+	p.handedOver += int(count(batch.isHandedOver()) - handedOver)
 }
 
 // WorkedOff is the number of batches that workers are done with, but for items that wait for another hop.
@@ -100,9 +99,17 @@ func (p *Progress) isFinished(number int32) bool {
 	return word < len(p.finished) && p.finished[word]&(1<<(number%64)) != 0
 }
 
-func (b *openBatch) isHandedOver() bool { return b.size > 0 && b.handedOver == b.size }
+// isHandedOver and isFinished are false while an item is missing, and for a batch that has more items than its size says.
+func (b *openBatch) isHandedOver() bool { return b.isWhole() && b.handedOver == b.size }
+
+func (b *openBatch) isFinished() bool { return b.isWhole() && b.finished == b.size }
+
+func (b *openBatch) isWhole() bool { return b.size > 0 && len(b.states) == int(b.size) }
 
 func (b *openBatch) apply(index int32, state eventsv1.OutcomeState) {
+	if index < 0 || index >= maxIndex {
+		return
+	}
 	for int(index) >= len(b.states) {
 		b.states = append(b.states, 0)
 	}

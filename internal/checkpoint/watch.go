@@ -16,7 +16,7 @@ import (
 var errWatchEnded = errors.New("the watch ended")
 
 // Watch calls fn with every entry and total there is, then with every change, until ctx ends. caughtUp is called once all that was there
-// at the start has been told, again after each interruption; it may be nil. An attempt of 0 means all runs.
+// at the start has been told, again after each interruption, which tells everything anew; it may be nil. An attempt of 0 means all runs.
 func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Update), caughtUp func()) error {
 	filter := ">"
 	if attempt > 0 {
@@ -32,18 +32,18 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !errors.Is(err, errWatchEnded) {
-			return fmt.Errorf("watch checkpoints: %w", err)
-		}
+		s.bus.Log().Debug("watch of checkpoints starts over", "filter", filter, "error", err)
+		timer := time.NewTimer(retryEvery)
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
-		case <-time.After(retryEvery):
+		case <-timer.C:
 		}
 	}
 }
 
-// Read all entries of an attempt, each as it stands, in no particular order.
+// ReadAll tells all entries and the total of an attempt, each as it stands, in no particular order. An error says that not all were told.
 func (s *Store) ReadAll(ctx context.Context, run string, attempt int32, fn func(Update)) error {
 	err := s.watchOnce(ctx, prefix(run, attempt)+".>", fn, func() bool { return false })
 	if err != nil {
@@ -52,23 +52,30 @@ func (s *Store) ReadAll(ctx context.Context, run string, attempt int32, fn func(
 	return nil
 }
 
-// watchOnce tells everything once, then asks goOn whether to tell changes too.
+// watchOnce tells everything once, then asks goOn whether to tell changes too. It ends with the connection: the client would resume a watch only after 10 s, and behind the
+// place where it was, which is nowhere when the broker has lost its store.
 func (s *Store) watchOnce(ctx context.Context, filter string, fn func(Update), goOn func() bool) error {
-	watcher, err := s.bucket.Watch(ctx, filter, jetstream.IgnoreDeletes())
+	connected, cancel := s.bus.WhileConnected(ctx)
+	defer cancel()
+	watcher, err := s.bucket.Watch(connected, filter, jetstream.IgnoreDeletes())
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return errors.Join(errWatchEnded, err)
+		return errors.Join(ctx.Err(), errWatchEnded, err)
 	}
-	defer func() { _ = watcher.Stop() }()
+	defer func() {
+		_ = watcher.Stop()
+		// The client's goroutine may wait for somebody to take the next update.
+		go func() {
+			for range watcher.Updates() {
+			}
+		}()
+	}()
 	for {
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-connected.Done():
+			return errors.Join(ctx.Err(), errWatchEnded)
 		case value, ok := <-watcher.Updates():
 			if !ok {
-				return errWatchEnded
+				return errors.Join(ctx.Err(), errWatchEnded)
 			}
 			if value == nil {
 				if !goOn() {
@@ -78,7 +85,9 @@ func (s *Store) watchOnce(ctx context.Context, filter string, fn func(Update), g
 			}
 			update, err := decode(value)
 			if err != nil {
-				return err
+				// What can't be read delays its run (a missing entry never completes one), and must not stop the others.
+				s.bus.Log().Error("checkpoint can't be read", "key", value.Key(), "error", err)
+				continue
 			}
 			fn(update)
 		}

@@ -1,0 +1,478 @@
+package checkpoint_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, server *natstest.Server) (*checkpoint.Store, *bus.Bus) {
+	t.Helper()
+	nc := server.Connect(nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	b, err := bus.New(nc, bus.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := checkpoint.Open(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, b
+}
+
+func key(run string, attempt, batch int32) checkpoint.Key {
+	return checkpoint.Key{Run: run, Attempt: attempt, Batch: batch, Index: checkpoint.First}
+}
+
+func entry(size int32, outcomes ...*eventsv1.Outcome) *eventsv1.Entry {
+	return &eventsv1.Entry{Size: size, Outcomes: outcomes}
+}
+
+func equal(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMergesAtOnceLoseNothing(t *testing.T) {
+	server := natstest.New(t)
+	const workers, each = 8, 20
+	k := key("r", 1, 0)
+	var group errgroup.Group
+	for worker := range int32(workers) {
+		s, _ := open(t, server)
+		group.Go(func() error {
+			for i := range int32(each) {
+				if _, err := s.Merge(t.Context(), k, entry(workers*each, &eventsv1.Outcome{Index: worker*each + i, State: done})); err != nil {
+					return err
+				}
+				// All of them fight about the last one, too.
+				if _, err := s.Merge(t.Context(), k, entry(0, &eventsv1.Outcome{Index: workers * each, State: retrying, Hop: worker*each + i})); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := open(t, server)
+	got, err := s.Read(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := entry(workers * each)
+	for index := range int32(workers * each) {
+		want.Outcomes = append(want.Outcomes, &eventsv1.Outcome{Index: index, State: done})
+	}
+	want.Outcomes = append(want.Outcomes, &eventsv1.Outcome{Index: workers * each, State: retrying, Hop: workers*each - 1})
+	equal(t, want, got)
+}
+
+func TestMergeReturnsWhatIsStored(t *testing.T) {
+	s, _ := open(t, natstest.New(t))
+	k := key("r", 1, 0)
+	if _, err := s.Merge(t.Context(), k, entry(2, &eventsv1.Outcome{Index: 1, State: done, Checkpoint: []byte("1")})); err != nil {
+		t.Fatal(err)
+	}
+	returned, err := s.Merge(t.Context(), k, entry(0, &eventsv1.Outcome{Index: 0, State: dead}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := s.Read(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, entry(2, &eventsv1.Outcome{Index: 0, State: dead}, &eventsv1.Outcome{Index: 1, State: done, Checkpoint: []byte("1")}), read)
+	equal(t, read, returned)
+	absent, err := s.Read(t.Context(), key("r", 2, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, &eventsv1.Entry{}, absent)
+}
+
+// A write whose acknowledgement gets lost is stored, and its repetition a conflict.
+func TestMergeWithLostAcknowledgements(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		server := natstest.New(t)
+		s, b := open(t, server)
+		writes := 0
+		s = checkpoint.WithBucket(s, func(bucket jetstream.KeyValue) jetstream.KeyValue { return &deaf{KeyValue: bucket, writes: &writes} })
+		k := key("r", 1, 0)
+		for index := range int32(3) {
+			if _, err := s.Merge(t.Context(), k, entry(3, &eventsv1.Outcome{Index: index, State: done})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.WriteTotal(t.Context(), "r", 1, &eventsv1.Total{Items: 3, Batches: 1}); err != nil {
+			t.Fatal(err)
+		}
+		plain, err := checkpoint.Open(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := plain.Read(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, entry(3, &eventsv1.Outcome{Index: 0, State: done}, &eventsv1.Outcome{Index: 1, State: done}, &eventsv1.Outcome{Index: 2, State: done}), got)
+		total, err := plain.ReadTotal(t.Context(), "r", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, &eventsv1.Total{Items: 3, Batches: 1}, total)
+		if writes < 4 {
+			t.Errorf("only %d writes: no acknowledgement was lost", writes)
+		}
+	})
+}
+
+// deaf loses the acknowledgement of every second write.
+type deaf struct {
+	jetstream.KeyValue
+	writes *int
+}
+
+func (d *deaf) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
+	revision, err := d.KeyValue.Create(ctx, key, value, opts...)
+	return d.lose(revision, err)
+}
+
+func (d *deaf) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
+	revision, err := d.KeyValue.Update(ctx, key, value, last)
+	return d.lose(revision, err)
+}
+
+func (d *deaf) lose(revision uint64, err error) (uint64, error) {
+	if *d.writes++; err == nil && *d.writes%2 == 1 {
+		return 0, nats.ErrTimeout
+	}
+	return revision, err
+}
+
+func TestTotalIsWrittenOnce(t *testing.T) {
+	s, _ := open(t, natstest.New(t))
+	absent, err := s.ReadTotal(t.Context(), "r", 1)
+	if err != nil || absent != nil {
+		t.Errorf("a total that was not written is %v, %v", absent, err)
+	}
+	first := &eventsv1.Total{Items: 5, Batches: 2, Duplicates: 1}
+	for _, total := range []*eventsv1.Total{first, {Items: 7}} {
+		if err := s.WriteTotal(t.Context(), "r", 1, total); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.ReadTotal(t.Context(), "r", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, first, got)
+	// An empty total is a total.
+	if err := s.WriteTotal(t.Context(), "r", 2, &eventsv1.Total{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = s.ReadTotal(t.Context(), "r", 2); err != nil || got == nil {
+		t.Errorf("an empty total is %v, %v", got, err)
+	}
+}
+
+func TestMergeWhatCanNotBeStored(t *testing.T) {
+	s, b := open(t, natstest.New(t))
+	large := &eventsv1.Outcome{State: done, Checkpoint: make([]byte, b.Conn().MaxPayload())}
+	if _, err := s.Merge(t.Context(), key("r", 1, 0), entry(1, large)); !errors.Is(err, nats.ErrMaxPayload) {
+		t.Errorf("merge gives %v, want %v", err, nats.ErrMaxPayload)
+	}
+	if _, err := s.Merge(t.Context(), key("no run", 1, 0), entry(1)); !errors.Is(err, jetstream.ErrInvalidKey) {
+		t.Errorf("merge gives %v, want %v", err, jetstream.ErrInvalidKey)
+	}
+	b.Conn().Close()
+	if _, err := s.Merge(t.Context(), key("r", 1, 0), entry(1)); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("merge gives %v, want %v", err, nats.ErrConnectionClosed)
+	}
+}
+
+func TestMergeOutlastsARestart(t *testing.T) {
+	server := natstest.New(t)
+	s, b := open(t, server)
+	if _, err := s.Merge(t.Context(), key("r", 1, 0), entry(2, &eventsv1.Outcome{Index: 0, State: done})); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	var group errgroup.Group
+	group.Go(func() error {
+		_, err := s.Merge(t.Context(), key("r", 1, 0), entry(2, &eventsv1.Outcome{Index: 1, State: done}))
+		return err
+	})
+	for b.Ready() == nil {
+		select {
+		case <-t.Context().Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
+	server.Start()
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Read(t.Context(), key("r", 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, entry(2, &eventsv1.Outcome{Index: 0, State: done}, &eventsv1.Outcome{Index: 1, State: done}), got)
+}
+
+// all reads an attempt into a map by key; the total has the key of its name.
+func all(t *testing.T, s *checkpoint.Store, run string, attempt int32) map[string]bool {
+	t.Helper()
+	got := map[string]bool{}
+	err := s.ReadAll(t.Context(), run, attempt, func(u checkpoint.Update) { got[name(u)] = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func name(u checkpoint.Update) string {
+	if u.Total != nil {
+		return "total"
+	}
+	return u.Key.String()
+}
+
+// fill writes two batches, a hop and a total of each attempt.
+func fill(t *testing.T, s *checkpoint.Store, run string, attempts ...int32) {
+	t.Helper()
+	for _, attempt := range attempts {
+		hop := key(run, attempt, 0)
+		hop.Index = 3
+		for _, k := range []checkpoint.Key{key(run, attempt, 0), key(run, attempt, 1), hop} {
+			if _, err := s.Merge(t.Context(), k, entry(1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.WriteTotal(t.Context(), run, attempt, &eventsv1.Total{Items: 2}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReadAllAndFree(t *testing.T) {
+	s, _ := open(t, natstest.New(t))
+	fill(t, s, "r", 1, 10)
+	fill(t, s, "r2", 1)
+	first := map[string]bool{"r.1.0": true, "r.1.1": true, "r.1.0.3": true, "total": true}
+	tenth := map[string]bool{"r.10.0": true, "r.10.1": true, "r.10.0.3": true, "total": true}
+	nothing := map[string]bool{}
+	equal(t, first, all(t, s, "r", 1))
+	equal(t, nothing, all(t, s, "r", 2))
+	equal(t, nothing, all(t, s, "other", 1))
+	if err := s.Free(t.Context(), "r", 1); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, nothing, all(t, s, "r", 1))
+	equal(t, tenth, all(t, s, "r", 10))
+	// What was freed can be written again.
+	fill(t, s, "r", 1)
+	equal(t, first, all(t, s, "r", 1))
+	if err := s.Free(t.Context(), "r", 0); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, nothing, all(t, s, "r", 1))
+	equal(t, nothing, all(t, s, "r", 10))
+	equal(t, map[string]bool{"r2.1.0": true, "r2.1.1": true, "r2.1.0.3": true, "total": true}, all(t, s, "r2", 1))
+}
+
+func TestReadAllTakesNoTime(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s, _ := open(t, natstest.New(t))
+		start := time.Now()
+		equal(t, map[string]bool{}, all(t, s, "r", 1))
+		fill(t, s, "r", 1)
+		all(t, s, "r", 1)
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("reading took %s", took)
+		}
+	})
+}
+
+func TestReadAllSaysWhenItCouldNot(t *testing.T) {
+	server := natstest.New(t)
+	s, b := open(t, server)
+	fill(t, s, "r", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.ReadAll(ctx, "r", 1, func(checkpoint.Update) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("an ended context gives %v, want %v", err, context.Canceled)
+	}
+	b.Conn().Close()
+	if err := s.ReadAll(t.Context(), "r", 1, func(checkpoint.Update) {}); err == nil {
+		t.Error("a closed connection gives no error")
+	}
+}
+
+// watched is a watch in the background.
+type watched struct {
+	updates  chan string
+	caughtUp chan struct{}
+	stop     func()
+}
+
+func watch(t *testing.T, s *checkpoint.Store, run string, attempt int32) *watched {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &watched{updates: make(chan string, 1000), caughtUp: make(chan struct{}, 100)}
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		err := s.Watch(ctx, run, attempt, func(u checkpoint.Update) { w.updates <- name(u) }, func() { w.caughtUp <- struct{}{} })
+		if err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	w.stop = func() { cancel(); ended.Wait() }
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *watched) until(t *testing.T, want string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case got := <-w.updates:
+			if got == want {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("%s was never told", want)
+		}
+	}
+}
+
+func TestWatch(t *testing.T) {
+	s, _ := open(t, natstest.New(t))
+	fill(t, s, "r", 1)
+	one, every := watch(t, s, "r", 1), watch(t, s, "", 0)
+	for _, w := range []*watched{one, every} {
+		<-w.caughtUp
+		if len(w.updates) != 4 {
+			t.Errorf("caught up with %d updates told, want 4", len(w.updates))
+		}
+	}
+	fill(t, s, "other", 1)
+	fill(t, s, "r", 2)
+	if _, err := s.Merge(t.Context(), key("r", 1, 7), entry(1)); err != nil {
+		t.Fatal(err)
+	}
+	one.until(t, "r.1.7")
+	every.until(t, "other.1.1")
+	every.until(t, "r.2.1")
+	every.until(t, "r.1.7")
+	one.stop()
+	for len(one.updates) > 0 {
+		if got := <-one.updates; got != "total" && got[:4] != "r.1." {
+			t.Errorf("a watch of one attempt tells %s", got)
+		}
+	}
+}
+
+func TestWatchPassesOverWhatItCanNotRead(t *testing.T) {
+	s, b := open(t, natstest.New(t))
+	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"odd", "r.1.x", "r.1.5"} {
+		if _, err := bucket.Put(t.Context(), k, []byte{0xff}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(t, s, "r", 1)
+	w := watch(t, s, "", 0)
+	w.until(t, "r.1.1")
+	equal(t, map[string]bool{"r.1.0": true, "r.1.1": true, "r.1.0.3": true, "total": true}, all(t, s, "r", 1))
+}
+
+func TestWatchGoesOn(t *testing.T) {
+	tests := []struct {
+		name      string
+		interrupt func(*testing.T, *natstest.Server, *bus.Bus)
+	}{
+		{"after a restart", func(_ *testing.T, server *natstest.Server, _ *bus.Bus) { server.Restart() }},
+		{"after a loss of the bucket", func(t *testing.T, server *natstest.Server, b *bus.Bus) {
+			js, err := jetstream.New(b.Conn())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := js.DeleteKeyValue(t.Context(), events.BucketCheckpoints); err != nil {
+				t.Fatal(err)
+			}
+			server.Restart()
+			if err := b.Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				server := natstest.New(t)
+				s, b := open(t, server)
+				fill(t, s, "r", 1, 2, 3)
+				w := watch(t, s, "", 0)
+				<-w.caughtUp
+				tt.interrupt(t, server, b)
+				start := time.Now()
+				if _, err := s.Merge(t.Context(), key("r", 4, 9), entry(1)); err != nil {
+					t.Fatal(err)
+				}
+				w.until(t, "r.4.9")
+				if took := time.Since(start); took > 5*time.Second {
+					t.Errorf("it took %s to go on", took)
+				}
+				w.stop()
+			})
+		})
+	}
+}
+
+// A watch that ends while the client has more to tell must leave nothing behind; TestMain looks.
+func TestReadAllThatIsCutShort(t *testing.T) {
+	s, b := open(t, natstest.New(t))
+	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for batch := range int32(1000) {
+		if _, err := bucket.Put(t.Context(), key("r", 1, batch).String(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err = s.ReadAll(ctx, "r", 1, func(checkpoint.Update) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("read gives %v, want %v", err, context.Canceled)
+	}
+}
