@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
@@ -30,13 +31,24 @@ type auth struct {
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
+	signed, err := a.sign(req)
+	if err != nil {
+		// A transport closes the body whatever happens.
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, fmt.Errorf("authenticate %s %s: %w", req.Method, req.URL.Host, err)
+	}
+	return a.base.RoundTrip(signed)
+}
+
+// sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given.
+func (a *auth) sign(req *http.Request) (*http.Request, error) {
 	in := a.integration()
 	switch provider := a.provider.(type) {
 	case contracts.Authenticator:
-		req = req.Clone(req.Context())
-		if err := provider.Authenticate(in, req); err != nil {
-			return nil, fmt.Errorf("authenticate %s %s: %w", req.Method, req.URL.Host, err)
-		}
+		signed := req.Clone(req.Context())
+		return signed, provider.Authenticate(in, signed)
 	case contracts.OAuth2:
 		var token struct {
 			AccessToken string `json:"access_token"`
@@ -44,13 +56,26 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err := decodeCredentials(in, &token); err != nil {
 			return nil, err
 		}
-		// A redirect keeps the request it answers in Response: then the host is not the one the caller chose.
-		if token.AccessToken != "" && req.Response == nil {
-			req = req.Clone(req.Context())
-			req.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		if token.AccessToken == "" || !staysHome(req) {
+			return req, nil
+		}
+		signed := req.Clone(req.Context())
+		signed.Header.Set("Authorization", "Bearer "+token.AccessToken)
+		return signed, nil
+	}
+	return req, nil
+}
+
+// staysHome reports whether all redirects that led to a request stayed with the scheme and host that the caller chose. A redirect keeps the
+// answer that it follows.
+func staysHome(req *http.Request) bool {
+	for follows := req.Response; follows != nil; follows = follows.Request.Response {
+		from := follows.Request
+		if from == nil || from.URL.Scheme != req.URL.Scheme || !strings.EqualFold(from.URL.Host, req.URL.Host) {
+			return false
 		}
 	}
-	return a.base.RoundTrip(req)
+	return true
 }
 
 func decodeCredentials(in *contracts.Integration, into any) error {
