@@ -161,15 +161,6 @@ func (r renderer) milestone(random *rand.Rand, n int) *milestoneJSON {
 	}
 }
 
-// repository is what GET /repos/{owner}/{repo} answers, as far as a health check looks.
-func (r renderer) repository() map[string]any {
-	return map[string]any{
-		"id": 1, "node_id": nodeID("R", 1), "name": r.u.opts.Repo, "full_name": r.u.opts.Owner + "/" + r.u.opts.Repo,
-		"private": false, "html_url": r.htmlURL(), "url": r.repoURL(), "has_issues": true, "archived": false, "disabled": false,
-		"issues_url": r.repoURL() + "/issues{/number}", "issue_comment_url": r.repoURL() + "/issues/comments{/number}",
-	}
-}
-
 func nodeID(kind string, n int) string {
 	return kind + "_" + strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(strconv.Itoa(n))), "=")
 }
