@@ -1,5 +1,30 @@
 package app
 
-import "github.com/tributaryhq/tributary/internal/cli"
+import (
+	"sync"
+	"time"
 
-func (p *program) cliEnv() *cli.Env { return &cli.Env{} }
+	"github.com/nats-io/nats.go"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/cli"
+)
+
+// apiTimeout is how long one answer of a scheduler may take.
+const apiTimeout = 10 * time.Second
+
+// cliEnv is what the operator's commands work with. The connection is made when the first of them needs it, and lasts as long as the process.
+func (p *program) cliEnv() *cli.Env {
+	client := sync.OnceValues(func() (*api.Client, error) {
+		nc, err := nats.Connect(p.config.natsURL(), append(p.natsOptions(), nats.Name("tributary cli"))...)
+		if err != nil {
+			return nil, &api.Error{Code: api.Unavailable, Message: "NATS does not answer at " + p.config.natsURL() +
+				": start one with tributary dev, or point --nats-url at it (" + err.Error() + ")"}
+		}
+		return api.New(nc, apiTimeout), nil
+	})
+	return &cli.Env{
+		Context: p.ctx, Client: client, In: p.streams.In, Out: p.streams.Out, Err: p.streams.Err, Now: time.Now,
+		Prompt: cli.TerminalPrompt(p.streams.In, p.streams.Err),
+	}
+}

@@ -23,7 +23,6 @@ const (
 	demoProvider = "github"
 	// demoLatency makes the demo upstream about as slow as a quick API.
 	demoLatency = 20 * time.Millisecond
-	apiTimeout  = 5 * time.Second
 )
 
 // demo is the upstream that dev brings along, and the integration that syncs from it.

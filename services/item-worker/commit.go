@@ -58,9 +58,11 @@ func (j *job) commit(ctx context.Context, results []result) error {
 		return err
 	}
 	j.worker.Crash("item-worker: before entry")
-	if _, err := j.worker.Checkpoints.Merge(ctx, j.key, news); err != nil {
+	merged, err := j.worker.Checkpoints.Merge(ctx, j.key, news)
+	if err != nil {
 		return err
 	}
+	j.entry = merged
 	j.worker.Crash("item-worker: entry written")
 	return nil
 }

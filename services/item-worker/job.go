@@ -2,6 +2,7 @@ package itemworker
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -55,46 +57,78 @@ func (j *job) todo() []*eventsv1.Item {
 	return todo
 }
 
-// runTogether runs items side by side and writes outcomes down as they come in, every second or so.
+// runTogether runs items side by side. Every second or so it writes outcomes down, and asks whether the run still wants what is left: if it
+// was closed, nothing more is started; if its integration was paused, the rest is parked.
 func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
-	running, stop := context.WithCancel(ctx)
+	halt, stop := context.WithCancel(ctx)
 	defer stop()
 	results := make(chan result, len(todo))
-	stopped := make(chan bool, 1)
-	go func() { stopped <- j.launch(running, todo, results) }()
+	go j.launch(ctx, halt, todo, results)
 	ticker := time.NewTicker(j.worker.Settings.Progress)
 	defer ticker.Stop()
 	var pending []result
-	var failed error
+	var ended error
 	for open := true; open; {
-		commit := false
 		select {
 		case r, ok := <-results:
-			if ok {
+			if open = ok; ok {
 				pending = append(pending, r)
+				continue
 			}
-			open, commit = ok, !ok
 		case <-ticker.C:
-			commit = len(pending) > 0
+			if ended == nil {
+				if ended = j.wanted(ctx); ended != nil {
+					j.worker.Log.Info("the rest of a batch is not wanted", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(), "why", ended)
+				}
+			}
+		case <-j.delivery.Stopping:
+			stop()
+			continue
 		}
-		if commit && failed == nil {
-			if failed = j.commit(ctx, pending); failed != nil {
-				stop()
+		if len(pending) > 0 && (ended == nil || errors.Is(ended, errPaused)) {
+			if err := j.commit(ctx, pending); err != nil {
+				ended = err
 			}
 			pending = nil
 		}
+		if ended != nil {
+			stop()
+		}
 	}
-	if failed != nil {
-		return failed
-	}
-	if <-stopped {
+	switch {
+	case errors.Is(ended, errPaused):
+		return j.park(ctx)
+	case ended == nil && len(j.todo()) > 0 && j.redrive == nil:
 		return errStopping
+	}
+	return ended
+}
+
+// errPaused means that the integration was paused while the batch was in work.
+var errPaused = errors.New("the integration is paused")
+
+// wanted asks whether the run still accepts what this batch brings. A database that does not answer is no reason to stop.
+func (j *job) wanted(ctx context.Context) error {
+	id, err := uuid.Parse(j.batch.GetRunId())
+	if err != nil {
+		return errRefused
+	}
+	run, err := j.worker.Store.RunAccepts(ctx, id)
+	switch {
+	case postgres.NotFound(err):
+		return errRefused
+	case err != nil:
+		return nil //nolint:nilerr // committing will find out
+	case j.redrive == nil && (run.Closed || run.Attempt != j.batch.GetAttempt()):
+		return errRefused
+	case run.Status != "active":
+		return errPaused
 	}
 	return nil
 }
 
-// launch runs the items and closes results; it reports whether some were left out because the service stops.
-func (j *job) launch(ctx context.Context, todo []*eventsv1.Item, results chan<- result) (stopped bool) {
+// launch starts items until it is halted, waits for those it has started, and closes results.
+func (j *job) launch(ctx, halt context.Context, todo []*eventsv1.Item, results chan<- result) {
 	defer close(results)
 	var forSink []*eventsv1.Item
 	var running sync.WaitGroup
@@ -105,12 +139,8 @@ func (j *job) launch(ctx context.Context, todo []*eventsv1.Item, results chan<- 
 			forSink = append(forSink, item)
 			continue
 		}
-		select {
-		case <-j.delivery.Stopping:
-			return true
-		case <-ctx.Done():
-			return true
-		case slots <- struct{}{}:
+		if !acquire(halt, slots) {
+			return
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
@@ -119,19 +149,26 @@ func (j *job) launch(ctx context.Context, todo []*eventsv1.Item, results chan<- 
 			results <- j.handle(ctx, item)
 		})
 	}
-	if len(forSink) == 0 {
+	if len(forSink) == 0 || !acquire(halt, slots) {
+		return
+	}
+	defer func() { <-slots }()
+	j.worker.alone.RLock()
+	defer j.worker.alone.RUnlock()
+	for _, r := range j.sink(ctx, forSink) {
+		results <- r
+	}
+}
+
+// acquire takes a slot, unless it is halted first.
+func acquire(halt context.Context, slots chan<- struct{}) bool {
+	if halt.Err() != nil {
 		return false
 	}
 	select {
-	case <-j.delivery.Stopping:
-		return true
+	case <-halt.Done():
+		return false
 	case slots <- struct{}{}:
-		defer func() { <-slots }()
-		j.worker.alone.RLock()
-		defer j.worker.alone.RUnlock()
-		for _, r := range j.sink(ctx, forSink) {
-			results <- r
-		}
+		return true
 	}
-	return false
 }

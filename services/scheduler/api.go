@@ -16,6 +16,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -163,6 +164,8 @@ func (a *apiServer) explain(endpoint api.Endpoint, err error) *api.Error {
 		return &api.Error{Code: api.Invalid, Message: err.Error()}
 	case errors.Is(err, postgres.ErrCredentialsChanged):
 		return &api.Error{Code: api.Conflict, Message: "somebody else changed the credentials at the same time; look at them and try again"}
+	case errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrOpen):
+		return &api.Error{Code: api.Refused, Message: err.Error()}
 	case postgres.Unavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		a.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again"}

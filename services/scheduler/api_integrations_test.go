@@ -230,3 +230,20 @@ func TestPages(t *testing.T) {
 	_, err := f.Integrations(t.Context(), api.ListIntegrations{Limit: api.MaxPage + 1})
 	wantCode(t, err, api.Invalid, "limit")
 }
+
+func TestCredentialsWhoseKeyIsLost(t *testing.T) {
+	t.Parallel()
+	f := start(t, shops())
+	create := newShop("north")
+	create.Paused = true
+	f.mustCreate(t, create)
+	if _, err := f.pool.Exec(t.Context(), "update credentials set key_id = 'gone'"); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := f.Integration(t.Context(), "north")
+	if err != nil || !strings.Contains(shown.Details.CredentialsProblem, "gone") || len(shown.Details.Credentials) != 0 {
+		t.Errorf("shown: %+v, %v", shown.Details, err)
+	}
+	_, err = f.UpdateIntegration(t.Context(), api.UpdateIntegration{Integration: "north", Credentials: json.RawMessage(`{"region":"eu"}`)})
+	wantCode(t, err, api.Refused, "gone")
+}

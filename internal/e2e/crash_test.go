@@ -1,0 +1,213 @@
+package e2e_test
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// Every named crash point: a process dies there by kill -9, another takes over, and nothing is lost, skipped or moved too early.
+func TestCrashPoints(t *testing.T) {
+	for _, point := range []string{
+		"scheduler: runs opened", "scheduler: outbox message published", "scheduler: outbox message published#2", "scheduler: before close",
+		"scheduler: run closed", "scheduler: before late reduce", "scheduler: command carried out",
+		"syncer: attempt started", "syncer: batch published", "syncer: dead item stored", "syncer: before total", "syncer: total written",
+		"item-worker: hop published", "item-worker: dead items stored", "item-worker: before entry", "item-worker: before entry#3",
+		"item-worker: entry written", "item-worker: dead item resolved",
+	} {
+		t.Run(point, func(t *testing.T) { crashAt(t, point) })
+	}
+}
+
+// crashAt runs a sync in which every kind of fate occurs, with one process dying at a point: 300 records, of which one fails once, one is dead
+// until it is retried, and one can't travel and is skipped.
+func crashAt(t *testing.T, point string) {
+	t.Helper()
+	w := newWorld(t)
+	w.fill(150)
+	w.put("big", "huge")
+	w.excused["big"] = true
+	w.fill(149)
+	var mended atomic.Bool
+	w.setJudge(func(h handled) verdict {
+		switch {
+		case h.Entry.ID == "r20" && w.count("r20", "fail") == 0:
+			return verdict{Do: "fail"}
+		case h.Entry.ID == "r30" && !mended.Load():
+			return verdict{Do: "permanent"}
+		}
+		return verdict{}
+	})
+	service, _, _ := strings.Cut(point, ":")
+	processes := w.startAll("TRIBUTARY_CRASH_AT=" + point)
+	crashed := make(chan struct{})
+	go w.takeOver(processes, service, crashed)
+	id := w.create("one", "feed")
+	w.wantRun(w.awaitClosed(id, 1), "partial", 300, 2)
+	w.wantCursor(id, "")
+	mended.Store(true)
+	for _, d := range w.dead(id) {
+		if d.Status != "open" {
+			continue
+		}
+		if d.ExternalID == "big" {
+			w.command(events.VerbSkip, "one", `{"item":"`+d.ID.String()+`","reason":"too large","by":"test"}`)
+		} else {
+			w.command(events.VerbRetry, "one", `{"item":"`+d.ID.String()+`"}`)
+		}
+	}
+	w.await("the late reduce", func() bool { return w.cursor(id) == "300" })
+	w.await("the crash at "+point, func() bool {
+		select {
+		case <-crashed:
+			return true
+		default:
+			return false
+		}
+	})
+	w.wantHistory()
+	if runs := w.runs(id); len(runs) != 1 {
+		t.Errorf("%d runs, want one", len(runs))
+	}
+}
+
+// takeOver starts a process anew once the one that was to crash has died.
+func (w *world) takeOver(processes []*process, service string, crashed chan<- struct{}) {
+	for _, p := range processes {
+		if p.name != service {
+			continue
+		}
+		select {
+		case <-p.ended:
+			w.start(service)
+			close(crashed)
+		case <-w.t.Context().Done():
+		}
+	}
+}
+
+func TestPostgresIsAway(t *testing.T) {
+	w := newWorld(t)
+	w.fill(600)
+	w.setJudge(func(handled) verdict { time.Sleep(2 * time.Millisecond); return verdict{} })
+	cable := newCable(t, w.database)
+	w.database = cable.url
+	w.startAll()
+	id := w.create("one", "feed")
+	w.await("work", func() bool { return w.count("", "ok") > 50 })
+	cable.cut()
+	before := len(w.handlings(""))
+	w.await("the work in hand to end", func() bool {
+		now := len(w.handlings(""))
+		defer func() { before = now }()
+		return now == before
+	})
+	cable.mend()
+	w.wantRun(w.awaitClosed(id, 1), "succeeded", 600, 0)
+	w.wantCursor(id, "600")
+	w.wantHistory()
+}
+
+func TestNATSLosesItsStore(t *testing.T) {
+	w := newWorld(t)
+	w.fill(600)
+	w.setJudge(func(handled) verdict { time.Sleep(2 * time.Millisecond); return verdict{} })
+	w.startAll()
+	id := w.create("one", "feed")
+	w.await("work", func() bool { return w.count("", "ok") > 50 })
+	w.nats.Stop()
+	if err := os.RemoveAll(w.nats.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	w.nats.Start()
+	run := w.awaitClosed(id, 1)
+	w.wantRun(run, "succeeded", 600, 0)
+	if run.Attempt < 2 {
+		t.Errorf("closed by attempt %d, want it driven again", run.Attempt)
+	}
+	w.wantCursor(id, "600")
+}
+
+// cable is a connection to Postgres that can be cut.
+type cable struct {
+	url    string
+	target string
+
+	mu    sync.Mutex
+	isCut bool
+	conns map[net.Conn]bool
+}
+
+func newCable(t *testing.T, database string) *cable {
+	t.Helper()
+	parsed, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	c := &cable{target: parsed.Host, conns: map[net.Conn]bool{}}
+	parsed.Host = listener.Addr().String()
+	c.url = parsed.String()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go c.join(conn)
+		}
+	}()
+	return c
+}
+
+func (c *cable) join(conn net.Conn) {
+	other, err := net.Dial("tcp", c.target)
+	if err != nil || !c.add(conn, other) {
+		_ = conn.Close()
+		return
+	}
+	go func() { _, _ = io.Copy(other, conn); _ = other.Close() }()
+	_, _ = io.Copy(conn, other)
+	_ = conn.Close()
+}
+
+func (c *cable) add(conns ...net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, conn := range conns {
+		if c.isCut {
+			_ = conn.Close()
+			continue
+		}
+		c.conns[conn] = true
+	}
+	return !c.isCut
+}
+
+func (c *cable) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isCut = true
+	for conn := range c.conns {
+		_ = conn.Close()
+	}
+	clear(c.conns)
+}
+
+func (c *cable) mend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isCut = false
+}

@@ -1,0 +1,259 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+const (
+	// patience is how long a test waits for what must happen; it says nothing about speed.
+	patience = 90 * time.Second
+	// silence is the clock that the processes run by: how long they may be silent before others take over.
+	silence = time.Second
+)
+
+// world is one whole system, and the test's hands on it.
+type world struct {
+	*upstream
+	t        *testing.T
+	nats     *natstest.Server
+	nc       *nats.Conn
+	store    *postgres.Store
+	database string
+	keys     string
+	timing   time.Duration
+	env      []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	server := natstest.NewListening(t)
+	database := pgtest.URL(t)
+	pool, err := pgxpool.New(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	keys := filepath.Join(t.TempDir(), "keys")
+	ring, err := secret.LoadOrCreate(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{
+		upstream: newUpstream(t), t: t, nats: server, nc: server.Connect(), store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
+	}
+}
+
+// process is one service process.
+type process struct {
+	name   string
+	cmd    *exec.Cmd
+	output *lockedBuffer
+	ended  chan struct{}
+}
+
+// start starts a service; env adds to its environment.
+func (w *world) start(service string, env ...string) *process {
+	w.t.Helper()
+	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], service, "--http-addr=", "--log-level=debug", "--connections=6", "--concurrency=8")
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.nats.URL(),
+		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.ended)
+	}()
+	w.t.Cleanup(func() {
+		p.kill()
+		if w.t.Failed() {
+			w.t.Logf("--- %s\n%s", p.name, p.output.tail())
+		}
+	})
+	return p
+}
+
+// startAll starts one of each service.
+func (w *world) startAll(env ...string) []*process {
+	w.t.Helper()
+	return []*process{w.start("scheduler", env...), w.start("syncer", env...), w.start("item-worker", env...)}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// stop asks the process to stop and returns its exit code.
+func (p *process) stop() int {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.ended
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// create makes an integration that is due now.
+func (w *world) create(name, provider string) uuid.UUID {
+	w.t.Helper()
+	now := time.Now()
+	id := postgres.NewID()
+	metadata, err := json.Marshal(feedMetadata{URL: w.server.URL})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = w.store.IntegrationInsert(w.t.Context(), dbsqlc.IntegrationInsertParams{
+		ID: id, Provider: provider, Name: name, Metadata: metadata, NextSyncAt: &now, Now: now,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+// command publishes a command as an operator would.
+func (w *world) command(verb events.Verb, integration, body string) {
+	w.t.Helper()
+	js, err := w.nc.JetStream()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.await("the command to be stored", func() bool {
+		_, err := js.Publish(events.CommandSubject(verb, integration), []byte(body))
+		return err == nil
+	})
+}
+
+// await waits until a condition holds.
+func (w *world) await(what string, holds func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited %s for %s\n%s", patience, what, w.describe())
+		}
+		select {
+		case <-w.t.Context().Done():
+			w.t.Fatal(w.t.Context().Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (w *world) integration(id uuid.UUID) *postgres.Integration {
+	w.t.Helper()
+	row, err := w.store.IntegrationGet(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return row
+}
+
+// cursor is the integration's cursor, empty for none.
+func (w *world) cursor(id uuid.UUID) string {
+	w.t.Helper()
+	if c := w.integration(id).SyncCursor; c != nil {
+		return *c
+	}
+	return ""
+}
+
+// runs lists the integration's runs, oldest first.
+func (w *world) runs(id uuid.UUID) []*postgres.Run {
+	w.t.Helper()
+	rows, err := w.store.Queries.RunList(w.t.Context(), dbsqlc.RunListParams{IntegrationID: &id, Most: 1000})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Reverse(rows)
+	return rows
+}
+
+// awaitClosed waits until the n-th run is closed, and returns it.
+func (w *world) awaitClosed(id uuid.UUID, n int) *postgres.Run {
+	w.t.Helper()
+	var run *postgres.Run
+	w.await(fmt.Sprintf("run %d to close", n), func() bool {
+		runs := w.runs(id)
+		if len(runs) < n || runs[n-1].ClosedAt == nil {
+			return false
+		}
+		run = runs[n-1]
+		return true
+	})
+	return run
+}
+
+// dead lists the integration's dead items, oldest first, all of them.
+func (w *world) dead(id uuid.UUID) []*dbsqlc.DeadListRow {
+	w.t.Helper()
+	rows, err := w.store.DeadList(w.t.Context(), dbsqlc.DeadListParams{IntegrationID: &id, AllOfThem: true, Most: 10000})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	slices.Reverse(rows)
+	return rows
+}
+
+func (w *world) describe() string {
+	var text bytes.Buffer
+	rows, err := w.store.Queries.RunList(context.Background(), dbsqlc.RunListParams{Most: 20})
+	if err != nil {
+		return err.Error()
+	}
+	for _, r := range rows {
+		_, _ = fmt.Fprintf(&text, "run %s %s attempt %d tries %d items %d done %d dead %d error %q\n", r.ID, r.State, r.Attempt, r.Tries, r.Items, r.Done, r.Dead, r.Error)
+	}
+	_, _ = fmt.Fprintf(&text, "%d handlings, %d pages\n", len(w.handlings("")), w.requests())
+	return text.String()
+}
+
+// lockedBuffer keeps the end of a process's output.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const keepOutput = 64 << 10
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b = append(l.b, p...)
+	if len(l.b) > keepOutput {
+		l.b = append([]byte{}, l.b[len(l.b)-keepOutput/2:]...)
+	}
+	return len(p), nil
+}
+
+func (l *lockedBuffer) tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.b)
+}
