@@ -38,7 +38,7 @@ type loaded struct {
 	value   *contracts.Integration
 }
 
-// NewLoader returns a loader. base is the transport under every client; nil means a clone of [http.DefaultTransport]. tracers may be nil.
+// NewLoader returns a loader. base is the transport under every client; nil means [http.DefaultTransport]. tracers may be nil.
 func NewLoader(store *postgres.Store, registry *contracts.Registry, log *slog.Logger, tracers trace.TracerProvider, base http.RoundTripper) *Loader {
 	if tracers == nil {
 		tracers = noop.NewTracerProvider()
