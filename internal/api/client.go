@@ -1,26 +1,18 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tributaryhq/tributary/pkg/events"
-	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
-
-// gatherFor is how long [Client.Providers] waits for another scheduler's answer after the last one.
-const gatherFor = 250 * time.Millisecond
 
 // Client asks schedulers. Its methods return an [*Error] when the answer is one, and when nobody answers. It is safe for concurrent use.
 type Client struct {
@@ -96,77 +88,6 @@ func (c *Client) Records(ctx context.Context, integration string) (RecordCount, 
 	return ask[RecordCount](ctx, c, RecordsCount, "", ByIntegration{Integration: integration})
 }
 
-// Command has a command carried out and returns what came of it. A rejection is an [*Error].
-func (c *Client) Command(ctx context.Context, verb events.Verb, command *eventsv1.Command) (*eventsv1.CommandReply, error) {
-	body, err := encodeCommand(command)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.request(ctx, CommandEndpoint(verb), "", body)
-	if err != nil {
-		return nil, err
-	}
-	reply := &eventsv1.CommandReply{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(answer, reply); err != nil {
-		return nil, fmt.Errorf("read the reply of %s: %w", CommandEndpoint(verb), err)
-	}
-	return reply, nil
-}
-
-// Providers gathers what all schedulers that answer have compiled in, sorted by key. Without an answer it returns an [*Error]; a scheduler that
-// fails doesn't hide the others.
-func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	inbox := c.nc.NewRespInbox()
-	sub, err := c.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, c.explain(ctx, ProvidersList, "", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := c.nc.PublishRequest(ProvidersList.Subject(""), inbox, nil); err != nil {
-		return nil, c.explain(ctx, ProvidersList, "", err)
-	}
-	byKey := map[string]Provider{}
-	var failed error
-	for answers := 0; ; answers++ {
-		msg, err := next(limited, sub, answers > 0)
-		if answers > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			break
-		}
-		if err != nil {
-			return nil, c.explain(ctx, ProvidersList, "", err)
-		}
-		var list ProviderList
-		if err := read(msg, &list); err != nil {
-			failed = err
-			continue
-		}
-		for _, p := range list.Providers {
-			byKey[p.Key] = p
-		}
-	}
-	if failed != nil && len(byKey) == 0 {
-		return nil, failed
-	}
-	providers := make([]Provider, 0, len(byKey))
-	for _, p := range byKey {
-		providers = append(providers, p)
-	}
-	slices.SortFunc(providers, func(a, b Provider) int { return cmp.Compare(a.Key, b.Key) })
-	return providers, nil
-}
-
-// next waits for an answer: a full time for the first, and a moment for each further one.
-func next(ctx context.Context, sub *nats.Subscription, further bool) (*nats.Msg, error) {
-	if !further {
-		return sub.NextMsgWithContext(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, gatherFor)
-	defer cancel()
-	return sub.NextMsgWithContext(ctx)
-}
-
 func ask[Reply any](ctx context.Context, c *Client, endpoint Endpoint, provider string, request any) (reply Reply, err error) {
 	body, err := json.Marshal(request)
 	if err != nil {
@@ -231,48 +152,6 @@ func (c *Client) explain(ctx context.Context, endpoint Endpoint, provider string
 	}
 }
 
-// noProvider tells a provider that nobody has from a NATS without schedulers.
-func (c *Client) noProvider(ctx context.Context, provider string) error {
-	providers, err := c.Providers(ctx)
-	if err != nil {
-		return err
-	}
-	keys := make([]string, 0, len(providers))
-	for _, p := range providers {
-		keys = append(keys, p.Key)
-	}
-	return &Error{Code: NotFound, Message: fmt.Sprintf(
-		"no scheduler with the provider %q answers on %s: start one whose binary has it; the providers that answer are: %s",
-		provider, c.address(), cmp.Or(strings.Join(keys, ", "), "none"))}
-}
-
 func (c *Client) address() string {
 	return cmp.Or(c.nc.ConnectedUrlRedacted(), "NATS")
-}
-
-// encodeCommand writes a command as JSON, with its cursor as itself.
-func encodeCommand(command *eventsv1.Command) ([]byte, error) {
-	fields := map[string]any{}
-	set := func(name, value string) {
-		if value != "" {
-			fields[name] = value
-		}
-	}
-	set("integration", command.GetIntegration())
-	set("mode", command.GetMode())
-	set("item", command.GetItem())
-	set("reason", command.GetReason())
-	set("by", command.GetBy())
-	for name, on := range map[string]bool{"all": command.GetAll(), "none": command.GetNone(), "cancel": command.GetCancel()} {
-		if on {
-			fields[name] = true
-		}
-	}
-	if command.To != nil {
-		if !json.Valid([]byte(command.GetTo())) {
-			return nil, &Error{Code: Invalid, Message: "the cursor is not JSON"}
-		}
-		fields["to"] = json.RawMessage(bytes.TrimSpace([]byte(command.GetTo())))
-	}
-	return json.Marshal(fields)
 }

@@ -72,7 +72,7 @@ type CreateIntegration struct {
 	SyncInterval string `json:"sync_interval,omitempty"`
 	// Paused starts it paused: nothing is synced until it is resumed.
 	Paused bool `json:"paused,omitempty"`
-	// By is who asks, for the event.
+	// By is who asks, for the log.
 	By string `json:"by,omitempty"`
 }
 
@@ -88,15 +88,17 @@ type UpdateIntegration struct {
 	Credentials json.RawMessage `json:"credentials,omitempty"`
 	// SyncInterval is as in [CreateIntegration]; an empty one goes back to the provider's default.
 	SyncInterval *string `json:"sync_interval,omitempty"`
-	By           string  `json:"by,omitempty"`
+	// By is who asks, for the event.
+	By string `json:"by,omitempty"`
 }
 
 // DeleteIntegration removes a connection with its runs, dead items and records.
 type DeleteIntegration struct {
 	Integration string `json:"integration"`
 	// Force cancels an open run first; without it one is a reason to refuse.
-	Force bool   `json:"force,omitempty"`
-	By    string `json:"by,omitempty"`
+	Force bool `json:"force,omitempty"`
+	// By is who asks, for the events.
+	By string `json:"by,omitempty"`
 }
 
 // Cursor is where the next incremental sync of an integration starts.

@@ -92,12 +92,12 @@ func TestUsage(t *testing.T) {
 		part string
 	}{
 		"no equals sign":    {[]string{"integrations", "create", "github", "--credential", "hunter2"}, "KEY=VALUE"},
-		"no key":            {[]string{"integrations", "create", "github", "--credential", "=hunter2"}, "KEY=VALUE"},
+		"no key":            {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "=hunter2"}, "KEY=VALUE"},
 		"twice":             {[]string{"integrations", "create", "github", "--metadata", "a=1", "--metadata", "a=2"}, "given twice"},
 		"field and object":  {[]string{"integrations", "create", "github", "--metadata", "a=1", "--metadata", "a.b=2"}, "given twice"},
 		"empty part":        {[]string{"integrations", "create", "github", "--metadata", "a..b=2"}, "is empty"},
-		"two from input":    {[]string{"integrations", "create", "github", "--credential", "a=-", "--credential", "b=-"}, "one credential only"},
-		"no such file":      {[]string{"integrations", "create", "github", "--credential", "a=@/no/such/file"}, "no such file"},
+		"two from input":    {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "a=-", "--credential", "b=-"}, "one credential only"},
+		"no such file":      {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "a=@/no/such/file"}, "no such file"},
 		"file of no object": {[]string{"integrations", "create", "github", "--metadata-file", "/dev/null"}, "JSON object"},
 		"nothing to change": {[]string{"integrations", "update", "docs"}, "nothing to change"},
 		"retry nothing":     {[]string{"items", "retry"}, "give an item's id"},
@@ -135,7 +135,7 @@ func TestPrompt(t *testing.T) {
 			labels = append(labels, label)
 			return "typed", nil
 		}
-	}, "integrations", "create", "github", "--credential", "given=x", "--by", "ada")
+	}, "integrations", "create", "github", "--by", "ada", "--credential", "given=x")
 	if got.code != cli.ExitOK {
 		t.Fatalf("got %+v", got)
 	}

@@ -115,7 +115,7 @@ func (s *Scheduler) deleteIntegration(ctx context.Context, q api.DeleteIntegrati
 	if err != nil {
 		return struct{}{}, err
 	}
-	s.Log.Info("integration deleted", "integration", found.Name, "provider", found.Provider)
+	s.Log.Info("integration deleted", "integration", found.Name, "provider", found.Provider, "by", q.By)
 	if cancelled != nil {
 		if err := cancelled.after(ctx); err != nil {
 			s.Log.Warn("could not tidy up after an integration was deleted", "integration", found.Name, "error", err)

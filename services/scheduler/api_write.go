@@ -71,7 +71,7 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 	if err != nil {
 		return api.Integration{}, err
 	}
-	w.Log.Info("integration created", "integration", created.Name, "provider", w.key)
+	w.Log.Info("integration created", "integration", created.Name, "provider", w.key, "by", q.By)
 	kick(w.due)
 	return w.detailed(ctx, created)
 }
@@ -141,7 +141,7 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 	if err != nil {
 		return api.Integration{}, err
 	}
-	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key)
+	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key, "by", q.By)
 	kick(w.due)
 	return w.detailed(ctx, updated)
 }
