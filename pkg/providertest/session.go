@@ -24,7 +24,7 @@ type Item struct {
 type Session struct {
 	// From is the cursor that the session starts from.
 	From contracts.Cursor
-	// OnDispatch, when set, is asked before each item is taken; its error is Dispatch's.
+	// OnDispatch, when set, is asked about each item before anything else; its error is Dispatch's.
 	OnDispatch func(Item) error
 
 	mu         sync.Mutex
@@ -39,9 +39,6 @@ func (s *Session) Cursor() (contracts.Cursor, bool) { return s.From, len(s.From)
 
 // Dispatch records an item.
 func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	encoded, err := contracts.NewCheckpoint(checkpoint)
 	if err != nil {
 		return err
@@ -55,6 +52,9 @@ func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 		if err := s.OnDispatch(item); err != nil {
 			return err
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
