@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -35,6 +36,12 @@ func (w *world) wantCursor(id uuid.UUID, want string) {
 // covers was not handled (I1, I3), and never backwards but by a reset (I2).
 func (w *world) wantHistory() {
 	w.t.Helper()
+	w.wantHistoryOf(func(string) *upstream { return w.upstream })
+}
+
+// wantHistoryOf is wantHistory where each integration has an upstream of its own.
+func (w *world) wantHistoryOf(upstreamOf func(integration string) *upstream) {
+	w.t.Helper()
 	var moves []*eventsv1.CursorMoved
 	w.await("the cursor's events", func() bool {
 		moves = w.cursorMoves()
@@ -59,11 +66,11 @@ func (w *world) wantHistory() {
 		if m.GetRunId() == "" {
 			continue
 		}
-		w.checkMove(m)
+		w.checkMove(upstreamOf(id), m)
 	}
 }
 
-func (w *world) checkMove(m *eventsv1.CursorMoved) {
+func (w *world) checkMove(u *upstream, m *eventsv1.CursorMoved) {
 	w.t.Helper()
 	to, err := strconv.ParseInt(m.GetTo(), 10, 64)
 	if err != nil {
@@ -74,15 +81,15 @@ func (w *world) checkMove(m *eventsv1.CursorMoved) {
 		w.t.Errorf("cursor moves back from %d to %d", from, to)
 	}
 	settled := map[int64]bool{}
-	for _, h := range w.handlings("") {
+	for _, h := range u.handlings("") {
 		if (h.Do == "ok" || h.Do == "skip") && h.at.Before(m.GetAt().AsTime()) {
 			settled[h.Entry.Seq] = true
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, e := range w.entries {
-		if e.Seq <= to && !settled[e.Seq] && !w.excused[e.ID] {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, e := range u.entries {
+		if e.Seq <= to && !settled[e.Seq] && !u.excused[e.ID] {
 			w.t.Errorf("cursor of %s moved to %d at %s, before %s (%d) was handled", m.GetIntegration().GetName(), to, m.GetAt().AsTime(), e.ID, e.Seq)
 		}
 	}
@@ -90,39 +97,47 @@ func (w *world) checkMove(m *eventsv1.CursorMoved) {
 
 func (w *world) cursorMoves() []*eventsv1.CursorMoved {
 	w.t.Helper()
-	js, err := w.nc.JetStream()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	sub, err := js.SubscribeSync(events.Root+".events."+string(events.CursorMoved)+".>", nats.OrderedConsumer())
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	info, err := sub.ConsumerInfo()
-	if err != nil {
-		return nil
-	}
-	seen := map[string]bool{}
 	var moves []*eventsv1.CursorMoved
-	for range info.NumPending + uint64(info.Delivered.Consumer) {
-		msg, err := sub.NextMsgWithContext(w.t.Context())
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		// The relay delivers at least once, under a stable id.
-		if id := msg.Header.Get(nats.MsgIdHdr); seen[id] {
-			continue
-		} else {
-			seen[id] = true
-		}
+	for _, body := range w.history(events.CursorMoved) {
 		m := &eventsv1.CursorMoved{}
-		if err := protojson.Unmarshal(msg.Data, m); err != nil {
+		if err := protojson.Unmarshal(body, m); err != nil {
 			w.t.Fatal(err)
 		}
 		moves = append(moves, m)
 	}
 	return moves
+}
+
+// history reads the events of one name from their stream, each once: the relay delivers at least once, under a stable id.
+func (w *world) history(name events.Name) [][]byte {
+	w.t.Helper()
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	consumer, err := js.OrderedConsumer(w.t.Context(), events.StreamEvents, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{events.Root + ".events." + string(name) + ".>"},
+	})
+	if err != nil {
+		return nil
+	}
+	info, err := consumer.Info(w.t.Context())
+	if err != nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var bodies [][]byte
+	for left := info.NumPending; left > 0; left-- {
+		msg, err := consumer.Next()
+		if err != nil {
+			return nil
+		}
+		if id := msg.Headers().Get(nats.MsgIdHdr); !seen[id] {
+			seen[id] = true
+			bodies = append(bodies, msg.Data())
+		}
+	}
+	return bodies
 }
 
 // listener collects the events of one name.

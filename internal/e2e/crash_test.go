@@ -14,15 +14,25 @@ import (
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
-// Every named crash point: a process dies there by kill -9, another takes over, and nothing is lost, skipped or moved too early.
-func TestCrashPoints(t *testing.T) {
-	for _, point := range []string{
+// crashPoints are the named points, each "service: where"; "#n" means the n-th time.
+func crashPoints() []string {
+	return []string{
 		"scheduler: runs opened", "scheduler: outbox message published", "scheduler: outbox message published#2", "scheduler: before close",
 		"scheduler: run closed", "scheduler: before late reduce", "scheduler: command carried out",
 		"syncer: attempt started", "syncer: batch published", "syncer: dead item stored", "syncer: before total", "syncer: total written",
 		"item-worker: hop published", "item-worker: dead items stored", "item-worker: before entry", "item-worker: before entry#3",
 		"item-worker: entry written", "item-worker: dead item resolved",
-	} {
+	}
+}
+
+func serviceOf(point string) string {
+	service, _, _ := strings.Cut(point, ":")
+	return service
+}
+
+// At every named crash point a process dies by kill -9, another takes over, and nothing is lost, skipped or moved too early.
+func TestCrashPoints(t *testing.T) {
+	for _, point := range crashPoints() {
 		t.Run(point, func(t *testing.T) { crashAt(t, point) })
 	}
 }
@@ -46,7 +56,7 @@ func crashAt(t *testing.T, point string) {
 		}
 		return verdict{}
 	})
-	service, _, _ := strings.Cut(point, ":")
+	service := serviceOf(point)
 	processes := w.startAll("TRIBUTARY_CRASH_AT=" + point)
 	crashed := make(chan struct{})
 	go w.takeOver(processes, service, crashed)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"testing"
 
+	natsserver "github.com/tributaryhq/tributary/internal/embedded/nats"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/pkg/app"
 )
@@ -14,8 +16,32 @@ import (
 // roleVariable makes this test binary one of Tributary's processes instead: its arguments are the command line.
 const roleVariable = "TRIBUTARY_E2E_PROCESS"
 
+// natsRole makes it a nats-server, for tests that kill one.
+const natsRole = "nats"
+
+func runNATS(dir, port string) int {
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return 2
+	}
+	server, err := natsserver.Start(natsserver.Options{Dir: dir, Port: number})
+	if err != nil {
+		_, _ = os.Stderr.WriteString(err.Error())
+		return 1
+	}
+	defer server.Stop()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	<-ctx.Done()
+	return 0
+}
+
 func TestMain(m *testing.M) {
-	if os.Getenv(roleVariable) != "" {
+	switch os.Getenv(roleVariable) {
+	case "":
+	case natsRole:
+		os.Exit(runNATS(os.Args[1], os.Args[2]))
+	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code := app.Run(ctx, os.Args[1:], app.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, feedProviders(), app.OnItem(handleEntry))
 		stop()

@@ -38,6 +38,7 @@ type world struct {
 	*upstream
 	t        *testing.T
 	nats     *natstest.Server
+	natsURL  string
 	nc       *nats.Conn
 	store    *postgres.Store
 	database string
@@ -50,6 +51,14 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
 	server := natstest.NewListening(t)
+	w := newWorldOn(t, server.URL(), server.Connect())
+	w.nats = server
+	return w
+}
+
+// newWorldOn is newWorld on a NATS that the test runs by itself.
+func newWorldOn(t *testing.T, natsURL string, nc *nats.Conn) *world {
+	t.Helper()
 	database := pgtest.URL(t)
 	pool, err := pgxpool.New(t.Context(), database)
 	if err != nil {
@@ -62,7 +71,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return &world{
-		upstream: newUpstream(t), t: t, nats: server, nc: server.Connect(), store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
+		upstream: newUpstream(t), t: t, natsURL: natsURL, nc: nc, store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
 	}
 }
 
@@ -79,7 +88,7 @@ func (w *world) start(service string, env ...string) *process {
 	w.t.Helper()
 	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], service, "--http-addr=", "--log-level=debug", "--connections=6", "--concurrency=8")
-	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.nats.URL(),
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
 		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -122,9 +131,15 @@ func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
 // create makes an integration that is due now.
 func (w *world) create(name, provider string) uuid.UUID {
 	w.t.Helper()
+	return w.createAt(w.upstream, name, provider)
+}
+
+// createAt is create with an upstream of its own.
+func (w *world) createAt(u *upstream, name, provider string) uuid.UUID {
+	w.t.Helper()
 	now := time.Now()
 	id := postgres.NewID()
-	metadata, err := json.Marshal(feedMetadata{URL: w.server.URL})
+	metadata, err := json.Marshal(feedMetadata{URL: u.server.URL})
 	if err != nil {
 		w.t.Fatal(err)
 	}
