@@ -61,7 +61,7 @@ prove: testenv ## Push real payloads of GitHub's through the whole sync path (fe
 
 .PHONY: bench
 bench: ## Measure throughput, latency and memory beside other queues (BENCH="-rounds 5" for options)
-	@go run ./bench $(BENCH)
+	@go -C bench run . $(BENCH)
 
 .PHONY: generate
 generate: ## Generate the code for SQL and protobuf
