@@ -1,5 +1,14 @@
 // Package providertest is for the tests of providers: an integration without a platform, a session that records, and the suite that every
 // provider must pass, [Run]. Package upstream, below it, is a server to test against.
+//
+//	func TestProvider(t *testing.T) {
+//		server := httptest.NewServer(notes) // an upstream of your own
+//		defer server.Close()
+//		providertest.Run(t, providertest.Suite{
+//			Provider: acme.Provider{}, Key: "acme",
+//			Credentials: acme.Credentials{Token: "a-token"}, Metadata: acme.Metadata{BaseURL: server.URL},
+//		})
+//	}
 package providertest
 
 import (

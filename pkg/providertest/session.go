@@ -37,7 +37,7 @@ type Session struct {
 // Cursor is From.
 func (s *Session) Cursor() (contracts.Cursor, bool) { return s.From, len(s.From) > 0 }
 
-// Dispatch records an item.
+// Dispatch records an item. An event that can't be encoded is an error here, where the runtime would make a dead item of it.
 func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
 	encoded, err := contracts.NewCheckpoint(checkpoint)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a sync may take to notice that it was cancelled. It is far longer than any should need, and only ends a test that would hang.
-const patience = 10 * time.Second
+const patience = 5 * time.Second
 
 // sync checks that the same state enumerates to the same items, and that the reducer agrees with itself about them.
 func (k *kit) sync(t *testing.T, provider contracts.ScheduledSync) {

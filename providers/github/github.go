@@ -31,8 +31,8 @@ type Credentials struct {
 
 // Metadata names a repository.
 type Metadata struct {
-	Owner string `json:"owner" validate:"required,max=100,excludesall=/?#"`
-	Repo  string `json:"repo" validate:"required,max=100,excludesall=/?#"`
+	Owner string `json:"owner" validate:"required,max=100,excludesall=/?#,ne=.,ne=.."`
+	Repo  string `json:"repo" validate:"required,max=100,excludesall=/?#,ne=.,ne=.."`
 	// BaseURL is the API's address, https://api.github.com by default; GitHub Enterprise Server has https://HOST/api/v3.
 	BaseURL string `json:"base_url,omitempty" validate:"omitempty,http_url"`
 	// Comments, when false, leaves comments out; they are read by default.

@@ -358,6 +358,25 @@ func TestUnchangedAnswersCostNothing(t *testing.T) {
 	wantLastVersions(t, u, third)
 }
 
+// What is remembered is bounded, and nothing depends on it.
+func TestLittleIsRemembered(t *testing.T) {
+	t.Parallel()
+	const most = 600 << 10
+	u := start(t, upstream.Options{Issues: 450, Seed: 2, MaxPerPage: 20})
+	provider := github.NewKeeping(most)
+	in := providertest.Integration(t, provider, github.Credentials{Token: u.Token()}, metadata(u), nil)
+	for range 2 {
+		session := &providertest.Session{}
+		if err := provider.Sync(t.Context(), in, session); err != nil {
+			t.Fatal(err)
+		}
+		wantAll(t, u, session)
+		if n := provider.KeptBytes(); n > most || n < most/2 {
+			t.Errorf("%d bytes are kept, want most of %d", n, most)
+		}
+	}
+}
+
 func TestCancellationDuringASlowBody(t *testing.T) {
 	t.Parallel()
 	u := start(t, upstream.Options{Issues: 100, Seed: 2})

@@ -49,7 +49,12 @@ func (u *Upstream) renderer(r *http.Request) renderer {
 }
 
 func (u *Upstream) getRepository(w http.ResponseWriter, r *http.Request) {
-	reply(w, r, http.StatusOK, u.renderer(r).repository())
+	body, err := json.Marshal(u.renderer(r).repository())
+	if err != nil {
+		u.fail(w, err)
+		return
+	}
+	reply(w, r, http.StatusOK, body)
 }
 
 func (u *Upstream) getIssue(w http.ResponseWriter, r *http.Request) {
@@ -62,31 +67,20 @@ func (u *Upstream) getIssue(w http.ResponseWriter, r *http.Request) {
 }
 
 func (u *Upstream) sendIssue(w http.ResponseWriter, r *http.Request, status, number int) {
-	u.mu.Lock()
-	found, ok := u.store.issues.get(number)
-	var raw json.RawMessage
-	var err error
-	if ok {
-		raw, err = u.renderer(r).issue(found)
-	}
-	u.mu.Unlock()
-	switch {
-	case err != nil:
-		u.fail(w, err)
-	case !ok:
-		notFound(w)
-	default:
-		reply(w, r, status, raw)
-	}
+	u.send(w, r, status, number, &u.store.issues, u.renderer(r).issue)
 }
 
 func (u *Upstream) sendComment(w http.ResponseWriter, r *http.Request, status, id int) {
+	u.send(w, r, status, id, &u.store.comments, u.renderer(r).comment)
+}
+
+func (u *Upstream) send(w http.ResponseWriter, r *http.Request, status, key int, from *shelf, render func(ref) (json.RawMessage, error)) {
 	u.mu.Lock()
-	found, ok := u.store.comments.get(id)
+	found, ok := from.get(key)
 	var raw json.RawMessage
 	var err error
 	if ok {
-		raw, err = u.renderer(r).comment(found)
+		raw, err = render(found)
 	}
 	u.mu.Unlock()
 	switch {
@@ -187,13 +181,8 @@ func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-// reply sends a value as JSON, or, when the client has it already, says so.
-func reply(w http.ResponseWriter, r *http.Request, status int, value any) {
-	body, err := json.Marshal(value)
-	if err != nil {
-		problem(w, http.StatusInternalServerError, "Server Error")
-		return
-	}
+// reply sends JSON, or, when the client has it already, says so.
+func reply(w http.ResponseWriter, r *http.Request, status int, body []byte) {
 	sum := sha256.Sum256(body)
 	tag := `W/"` + hex.EncodeToString(sum[:]) + `"`
 	h := w.Header()

@@ -72,15 +72,18 @@ func (u *Upstream) list(w http.ResponseWriter, r *http.Request, isComments bool)
 		shelf, write = &u.store.comments, render.comment
 	}
 	records, total := shelf.page(q, u.stateOf)
-	body := make([]json.RawMessage, 0, len(records))
-	for _, record := range records {
-		raw, problem := write(record)
-		if problem != nil {
-			err = problem
+	body := []byte{'['}
+	for i, record := range records {
+		var raw json.RawMessage
+		if raw, err = write(record); err != nil {
 			break
 		}
-		body = append(body, raw)
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, raw...)
 	}
+	body = append(body, ']')
 	u.mu.Unlock()
 	if err != nil {
 		u.fail(w, err)
