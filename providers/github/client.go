@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,10 +65,8 @@ func foreign(what string, to *url.URL) error {
 
 // repository is the address of the repository, or of something within it.
 func (c *client) repository(elements ...string) *url.URL {
-	path := c.base.EscapedPath() + "/repos/" + url.PathEscape(c.metadata.Owner) + "/" + url.PathEscape(c.metadata.Repo)
-	for _, element := range elements {
-		path += "/" + element
-	}
+	all := slices.Concat([]string{c.base.EscapedPath(), "repos", url.PathEscape(c.metadata.Owner), url.PathEscape(c.metadata.Repo)}, elements)
+	path := strings.Join(all, "/")
 	to := *c.base
 	// Neither owner nor repository can hold what would not unescape.
 	to.Path, _ = url.PathUnescape(path)
@@ -118,7 +117,7 @@ func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, e
 	if err != nil {
 		return answer{}, time.Time{}, unanswered(ctx, what, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // nothing was written
+	defer res.Body.Close()
 	const most = 64 << 20
 	body, err := io.ReadAll(io.LimitReader(res.Body, most))
 	if err != nil {
@@ -161,8 +160,7 @@ func unanswered(ctx context.Context, what string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var failed *url.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
 	return fmt.Errorf("%s: %w", what, err)

@@ -19,6 +19,7 @@ func TestSuite(t *testing.T) {
 			providertest.Run(t, providertest.Suite{
 				Provider: provider, Key: "github", Credentials: github.Credentials{Token: u.Token()}, Metadata: metadata(u),
 				Change: func(t testing.TB) string {
+					t.Helper()
 					const number = 42
 					title := "Changed"
 					if err := u.Edit(number, upstream.Change{Title: &title}); err != nil {

@@ -46,7 +46,7 @@ func (u *Upstream) Edit(number int, change Change) error {
 	if change.State != nil && *change.State != e.state {
 		e.state, e.closed = *change.State, nil
 		if e.state == "closed" {
-			e.closed = pointer(e.updated)
+			e.closed = new(e.updated)
 		}
 	}
 	if e.raw != nil {
@@ -231,7 +231,7 @@ func (u *Upstream) edited(number int) (*edit, error) {
 	case old.edit != nil:
 		e = *old.edit
 	case u.rule.closed(number):
-		e.state, e.closed = "closed", pointer(old.updated)
+		e.state, e.closed = "closed", new(old.updated)
 	}
 	e.updated = u.now()
 	return &e, nil

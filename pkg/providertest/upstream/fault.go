@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"net/http"
+	"slices"
 )
 
 // Fault is one kind of hostility: what becomes of a request. It may answer itself, or call next and change the answer. The ready-made ones are
@@ -73,8 +74,8 @@ func (u *Upstream) faulty(next http.Handler) http.Handler {
 				}
 			}
 			u.mu.Unlock()
-			for i := len(struck) - 1; i >= 0; i-- {
-				fault, inner := struck[i], handler
+			for _, fault := range slices.Backward(struck) {
+				inner := handler
 				handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fault.Serve(w, r, inner) })
 			}
 		}

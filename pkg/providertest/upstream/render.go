@@ -43,7 +43,7 @@ func (r renderer) issue(of ref) (json.RawMessage, error) {
 		issue.Body = nil
 	}
 	if issue.Locked {
-		issue.ActiveLockReason = pointer("resolved")
+		issue.ActiveLockReason = new("resolved")
 	}
 	if random.IntN(3) == 0 {
 		issue.Assignees = []*userJSON{r.user(random)}
@@ -60,7 +60,7 @@ func (r renderer) issue(of ref) (json.RawMessage, error) {
 			issue.Comments++
 		}
 		if rule.closed(n) {
-			state, closed = "closed", pointer(rule.timeAt(position))
+			state, closed = "closed", new(rule.timeAt(position))
 		}
 	}
 	if e := of.edit; e != nil {
@@ -68,7 +68,7 @@ func (r renderer) issue(of ref) (json.RawMessage, error) {
 		state, closed = e.state, e.closed
 	}
 	if state == "closed" {
-		issue.State, issue.ClosedAt, issue.StateReason, issue.ClosedBy = state, closed, pointer("completed"), closer
+		issue.State, issue.ClosedAt, issue.StateReason, issue.ClosedBy = state, closed, new("completed"), closer
 	}
 	issue.HTMLURL = r.htmlURL() + "/issues/" + strconv.Itoa(n)
 	switch {
@@ -79,7 +79,7 @@ func (r renderer) issue(of ref) (json.RawMessage, error) {
 		if err != nil {
 			return nil, fmt.Errorf("write pull request %d: %w", n, err)
 		}
-		issue.PullRequest, issue.Draft = raw, pointer(false)
+		issue.PullRequest, issue.Draft = raw, new(false)
 	case rule.nulls > 0 && n%rule.nulls == 0:
 		issue.PullRequest = json.RawMessage("null")
 	}
@@ -146,7 +146,7 @@ func (r renderer) labels(random *rand.Rand) []labelJSON {
 		n := (first + i) % len(text.labels)
 		labels = append(labels, labelJSON{
 			ID: int64(n + 1), NodeID: nodeID("LA", n+1), URL: r.repoURL() + "/labels/" + url.PathEscape(text.labels[n]),
-			Name: text.labels[n], Color: text.colors[n], Default: n < 2, Description: pointer("All about " + text.labels[n]),
+			Name: text.labels[n], Color: text.colors[n], Default: n < 2, Description: new("All about " + text.labels[n]),
 		})
 	}
 	return labels
@@ -164,5 +164,3 @@ func (r renderer) milestone(random *rand.Rand, n int) *milestoneJSON {
 func nodeID(kind string, n int) string {
 	return kind + "_" + strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(strconv.Itoa(n))), "=")
 }
-
-func pointer[T any](v T) *T { return &v }

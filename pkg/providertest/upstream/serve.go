@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,10 +21,7 @@ func (u *Upstream) Stats() Stats {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	stats := u.stats
-	stats.Faults = make(map[string]int, len(u.stats.Faults))
-	for name, n := range u.stats.Faults {
-		stats.Faults[name] = n
-	}
+	stats.Faults = maps.Clone(u.stats.Faults)
 	return stats
 }
 

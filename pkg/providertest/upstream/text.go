@@ -20,7 +20,7 @@ func words() vocabulary {
 		places: []string{"on Windows", "behind a proxy", "with 10,000 rows", "after an upgrade", "in Safari", "on a slow disk", "with an empty file"},
 		sentences: []string{
 			"It happens every time, from a fresh install on.", "The log says nothing about it.", "Expected: the same as last week.",
-			"Ça marche après un redémarrage.", "Second try works <sometimes> & only with `--force`.", "スクリーンショットを添付します。",
+			"À première vue, ça va mieux après.", "Second try works <sometimes> & only with `--force`.", "スクリーンショットを添付します。",
 			"| before | after |\n| --- | --- |\n| 12 ms | 4 s |", "```go\nif err != nil {\n\treturn err\n}\n```", "Tested with \"quotes\", back\\slashes and a tab\there. ✅",
 		},
 	}

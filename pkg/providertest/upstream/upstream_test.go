@@ -334,11 +334,12 @@ func TestLinksFollowEdits(t *testing.T) {
 		t.Errorf("105 records in tens end at %s", last)
 	}
 	seen := map[int]bool{}
-	for next := a.header.Get("Link"); ; {
+	for {
 		for _, r := range list(t, a) {
 			seen[r.Number] = true
 		}
-		if next = follow(a.header.Get("Link"))["next"]; next == "" {
+		next := follow(a.header.Get("Link"))["next"]
+		if next == "" {
 			break
 		}
 		a = ask(t, u, http.MethodGet, next, "")
