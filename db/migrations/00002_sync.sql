@@ -30,6 +30,8 @@ create table sync_runs (
     dead           bigint not null default 0,
     skipped        bigint not null default 0,
     duplicates     bigint not null default 0,
+    -- the W3C traceparent under which the run was opened, so that its close belongs to the same trace
+    trace          text not null default '',
     created_at     timestamptz not null,
     closed_at      timestamptz,
     -- the enumeration was whole, so the run stands for all that its cursor left open

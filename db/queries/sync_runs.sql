@@ -1,8 +1,8 @@
 -- name: RunInsertMany :many
 -- RunInsertMany opens runs; an integration that has an open run already keeps that one, and its row is not returned.
-insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, created_at)
-select r.id, i.id, i.provider, sqlc.arg(mode)::text, sqlc.arg(cause)::text, 'due', sqlc.arg(now), sqlc.arg(now), i.sync_cursor, i.cursor_version, sqlc.arg(now)
-from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(integration_ids)::uuid[]) as integration_id) r
+insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, trace, created_at)
+select r.id, i.id, i.provider, sqlc.arg(mode)::text, sqlc.arg(cause)::text, 'due', sqlc.arg(now), sqlc.arg(now), i.sync_cursor, i.cursor_version, r.trace, sqlc.arg(now)
+from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(integration_ids)::uuid[]) as integration_id, unnest(sqlc.arg(traces)::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
 returning *;

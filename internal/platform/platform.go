@@ -129,7 +129,7 @@ func (p *Platform) build() error {
 	}
 	schedules, err := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Validator: validate.New(),
-		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
 	if err != nil {
 		return err

@@ -44,6 +44,8 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 		return false, nil
 	}
 	started := s.Now()
+	ctx, span := s.spanOf(ctx, run, "close run")
+	defer span.End()
 	v, err := s.judge(ctx, run)
 	if errors.Is(err, errIncomplete) {
 		return false, nil

@@ -14,6 +14,9 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
+// maxCommandDeliveries is after how many failures that are not the database's absence a command is given up.
+const maxCommandDeliveries = 5
+
 // maxRejectedBody is how much of a rejected command's body the event shows.
 const maxRejectedBody = 1 << 10
 
@@ -51,6 +54,9 @@ func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery) error {
 	}
 	if postgres.Unavailable(err) {
 		return bus.Again(connectRetry, err.Error())
+	}
+	if err != nil && d.Count >= maxCommandDeliveries {
+		return s.tellRejected(ctx, id, string(verb), integration, d.Body, fmt.Errorf("it failed %d times: %w", d.Count, err))
 	}
 	return err
 }

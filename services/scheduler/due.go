@@ -74,6 +74,7 @@ func (s *Scheduler) open(ctx context.Context, tx *postgres.Tx, integrations []*p
 	for _, integration := range integrations {
 		p.Ids = append(p.Ids, postgres.NewID())
 		p.IntegrationIds = append(p.IntegrationIds, integration.ID)
+		p.Traces = append(p.Traces, s.traceOfNewRun(ctx, integration))
 		byID[integration.ID] = integration
 	}
 	runs, err := tx.RunInsertMany(ctx, p)
@@ -136,6 +137,9 @@ func dueMessage(run *postgres.Run) (postgres.Outgoing, error) {
 	attempt := run.Attempt + 1
 	m, err := events.NewWork(events.SyncDueSubject(run.Provider, run.IntegrationID.String()), fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
 		&eventsv1.SyncDue{RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: run.Provider, Attempt: attempt, Wake: run.Wake})
+	if err == nil && run.Trace != "" {
+		m.Header[traceHeader] = run.Trace
+	}
 	return postgres.Outgoing(m), err
 }
 

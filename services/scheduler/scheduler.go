@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -58,7 +60,9 @@ type Config struct {
 	Validator   *validate.Validator
 	Log         *slog.Logger
 	Metrics     *Metrics
-	Now         func() time.Time
+	// Tracer starts the trace of every run; nil traces nothing.
+	Tracer trace.Tracer
+	Now    func() time.Time
 	// Crash is called at named points; tests end the process there. It may be nil.
 	Crash    func(point string)
 	Settings Settings
@@ -78,6 +82,9 @@ type Scheduler struct {
 func New(config Config) (*Scheduler, error) {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
+	}
+	if config.Tracer == nil {
+		config.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	s := &Scheduler{
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},

@@ -105,6 +105,7 @@ type SyncRun struct {
 	Dead           int64
 	Skipped        int64
 	Duplicates     int64
+	Trace          string
 	CreatedAt      time.Time
 	ClosedAt       *time.Time
 	Complete       bool

@@ -95,7 +95,7 @@ update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
     skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
     resolved_at = $11, resolution = $12, waiting_until = null
 where id = $13 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunCloseParams struct {
@@ -153,6 +153,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -215,7 +216,7 @@ func (q *Queries) RunFollowUp(ctx context.Context, mode string, iD uuid.UUID) er
 }
 
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -243,6 +244,7 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -255,7 +257,7 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -283,6 +285,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -316,12 +319,12 @@ func (q *Queries) RunHeartbeat(ctx context.Context, arg RunHeartbeatParams) (str
 }
 
 const runInsertMany = `-- name: RunInsertMany :many
-insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, created_at)
-select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor, i.cursor_version, $3
-from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id) r
+insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, trace, created_at)
+select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor, i.cursor_version, r.trace, $3
+from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id, unnest($6::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunInsertManyParams struct {
@@ -330,6 +333,7 @@ type RunInsertManyParams struct {
 	Now            time.Time
 	Ids            []uuid.UUID
 	IntegrationIds []uuid.UUID
+	Traces         []string
 }
 
 // RunInsertMany opens runs; an integration that has an open run already keeps that one, and its row is not returned.
@@ -340,6 +344,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 		arg.Now,
 		arg.Ids,
 		arg.IntegrationIds,
+		arg.Traces,
 	)
 	if err != nil {
 		return nil, err
@@ -370,6 +375,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
@@ -389,7 +395,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
   and ($3::uuid is null
@@ -442,6 +448,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
@@ -461,7 +468,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -489,6 +496,7 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -501,7 +509,7 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -529,6 +537,7 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -565,7 +574,7 @@ func (q *Queries) RunOpenIDs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
@@ -605,6 +614,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
@@ -670,7 +680,7 @@ func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailed
 }
 
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -699,6 +709,7 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -711,7 +722,7 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -756,6 +767,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
@@ -777,7 +789,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 const runStartAttempt = `-- name: RunStartAttempt :one
 update sync_runs set attempt = attempt + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunStartAttemptParams struct {
@@ -812,6 +824,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -906,7 +919,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
 order by r.waiting_until
 limit $2
@@ -945,6 +958,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
@@ -967,7 +981,7 @@ const runWake = `-- name: RunWake :one
 update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = $1, waiting_until = null,
     window_from = coalesce($2, window_from)
 where id = $3 and attempt = $4 and wake = $5 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
 `
 
 type RunWakeParams struct {
@@ -1010,6 +1024,7 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.Dead,
 		&i.Skipped,
 		&i.Duplicates,
+		&i.Trace,
 		&i.CreatedAt,
 		&i.ClosedAt,
 		&i.Complete,
@@ -1022,7 +1037,7 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -1058,6 +1073,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.Dead,
 			&i.Skipped,
 			&i.Duplicates,
+			&i.Trace,
 			&i.CreatedAt,
 			&i.ClosedAt,
 			&i.Complete,
