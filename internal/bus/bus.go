@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,6 +48,8 @@ type Bus struct {
 	timing   events.Timing
 	replicas int
 	now      func() time.Time
+	// restoring is held by the one goroutine that makes what the broker has lost.
+	restoring sync.Mutex
 }
 
 // Dial connects to NATS, and waits for it: an unreachable server is said once and tried again until ctx ends.
@@ -158,6 +161,23 @@ func (b *Bus) Apply(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Restore is called with the error of a call that failed and will be tried again. When it says that a stream or bucket is gone, as after the broker has lost part of its store,
+// all are applied anew, by one caller at a time.
+func (b *Bus) Restore(ctx context.Context, err error) {
+	gone := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) ||
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrStreamNotFound)
+	if !gone || !b.restoring.TryLock() {
+		return
+	}
+	defer b.restoring.Unlock()
+	// Without a leader nobody answers either; then this fails, and the caller goes on trying.
+	ctx, cancel := context.WithTimeout(ctx, manageTimeout)
+	defer cancel()
+	if err := b.Apply(ctx); err != nil {
+		b.log.Warn("streams could not be applied again", "error", err)
+	}
 }
 
 // bucketStream is the stream that a bucket is, as the client would make it, but without direct gets: with these any replica answers, also one that lags behind, and

@@ -61,6 +61,7 @@ func (b *Bus) insistPublish(ctx context.Context, m events.Message, msg *nats.Msg
 			return fmt.Errorf("publish %s: %w", m.Subject, err)
 		}
 		b.log.Debug("publication not acknowledged, trying again under the same id", "subject", m.Subject, "id", m.ID, "error", err)
+		b.Restore(ctx, err)
 		if err := pause(ctx, retryEvery); err != nil {
 			return fmt.Errorf("publish %s: %w", m.Subject, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
@@ -45,6 +46,27 @@ func TestPublishOutlastsARestart(t *testing.T) {
 	}
 	if got := stream(t, b, events.StreamItems).State.Msgs; got != messages {
 		t.Errorf("the stream has %d messages, want %d", got, messages)
+	}
+}
+
+func TestPublishOutlastsTheLossOfItsStream(t *testing.T) {
+	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
+	js, err := jetstream.New(b.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), events.StreamItems); err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	for i := range 8 {
+		group.Go(func() error { return b.Publish(t.Context(), message(fmt.Sprint(i), "x")) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := stream(t, b, events.StreamItems).State.Msgs; got != 8 {
+		t.Errorf("the stream has %d messages, want 8", got)
 	}
 }
 

@@ -179,6 +179,8 @@ func (s *Store) insist(ctx context.Context, what string, call func(context.Conte
 		if hopeless(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+		s.bus.Log().Debug("checkpoints do not answer, trying again", "what", what, "error", err)
+		s.bus.Restore(ctx, err)
 		timer := time.NewTimer(retryEvery)
 		select {
 		case <-ctx.Done():

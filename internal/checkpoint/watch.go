@@ -33,6 +33,7 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 			return nil
 		}
 		s.bus.Log().Debug("watch of checkpoints starts over", "filter", filter, "error", err)
+		s.bus.Restore(ctx, err)
 		timer := time.NewTimer(retryEvery)
 		select {
 		case <-ctx.Done():
