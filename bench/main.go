@@ -17,11 +17,13 @@ import (
 // options are the command line.
 type options struct {
 	rounds     int
+	longRounds int
 	sizes      []int
 	peers      int
 	small      int
 	backlog    int
 	durable    bool
+	only       string
 	cpuProfile string
 }
 
@@ -83,8 +85,10 @@ func parse(args []string) (options, error) {
 	peers := flags.String("peers", "20k", "jobs for River; the broker alone and Postgres alone get five times as many")
 	backlog := flags.String("backlog", "1m", "items of the run that small runs are measured beside")
 	flags.IntVar(&opts.rounds, "rounds", 3, "rounds; the table has their medians")
+	flags.IntVar(&opts.longRounds, "long-rounds", 0, "rounds for runs of more than 100k items; 0 for as many as the others")
 	flags.IntVar(&opts.small, "small", 40, "small runs to measure latency with; 0 for none")
 	flags.BoolVar(&opts.durable, "durable", false, "NATS and Postgres write to disk before they answer, as they should in production")
+	flags.StringVar(&opts.only, "only", "", "measure only cases with this in their name, such as no-op")
 	flags.StringVar(&opts.cpuProfile, "cpuprofile", "", "write a CPU profile of everything to this file")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
@@ -97,6 +101,9 @@ func parse(args []string) (options, error) {
 		opts.sizes = append(opts.sizes, size)
 	}
 	slices.Sort(opts.sizes)
+	if opts.longRounds == 0 {
+		opts.longRounds = opts.rounds
+	}
 	var err error
 	if opts.peers, err = parseSize(*peers); err != nil {
 		return opts, err

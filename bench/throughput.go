@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
-// slowUpTo bounds the runs with the slow handler: a million of them say nothing that a hundred thousand don't.
-const slowUpTo = 100_000
+// longFrom is how many items make a run a long one. The slow handler has none: a million items say nothing there that a hundred thousand don't.
+const longFrom = 100_001
 
 // wideFactor is how many more items the broker alone and Postgres alone get than River, which takes that much longer.
 const wideFactor = 5
@@ -40,6 +41,9 @@ func measureThroughput(ctx context.Context, s *servers, t *tributary, opts optio
 	}
 	for round := range opts.rounds {
 		for _, m := range cases {
+			if m.items >= longFrom && round >= opts.longRounds {
+				continue
+			}
 			used, err := m.run(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%s, %s items: %w", m.name, formatSize(m.items), err)
@@ -60,7 +64,7 @@ func throughputCases(s *servers, t *tributary, opts options) []*measurement {
 	}
 	for _, kind := range []string{kindQuick, kindStored, kindSlow} {
 		for _, items := range opts.sizes {
-			if kind == kindSlow && items > slowUpTo {
+			if kind == kindSlow && items >= longFrom {
 				continue
 			}
 			cases = append(cases, &measurement{
@@ -69,7 +73,7 @@ func throughputCases(s *servers, t *tributary, opts options) []*measurement {
 			})
 		}
 	}
-	return cases
+	return slices.DeleteFunc(cases, func(m *measurement) bool { return !strings.Contains(m.name, opts.only) })
 }
 
 func productCase(kind string) string {
