@@ -67,6 +67,10 @@ func decodeCommandJSON(body []byte, command *eventsv1.Command) error {
 	if string(bytes.TrimSpace(body)) == "null" {
 		return fmt.Errorf("%w: the body is null; leave it empty, or write a JSON object", ErrCommand)
 	}
+	// The decoder would put other characters in the place of what is broken.
+	if !utf8.Valid(body) {
+		return fmt.Errorf("%w: the body is not valid UTF-8", ErrCommand)
+	}
 	var c commandJSON
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.DisallowUnknownFields()
@@ -90,11 +94,8 @@ func checkCommand(verb Verb, c *eventsv1.Command) error {
 	if !slices.Contains(Verbs(), verb) {
 		return fmt.Errorf("%w: unknown verb %q, the verbs are %s", ErrCommand, verb, joinVerbs())
 	}
-	// Postgres can't store a NUL in a text; a command that had one would fail for ever.
-	for _, text := range []string{c.Item, c.Reason, c.By, c.Integration} {
-		if strings.ContainsRune(text, 0) {
-			return fmt.Errorf("%w: a text holds a NUL character", ErrCommand)
-		}
+	if err := checkTexts(c); err != nil {
+		return err
 	}
 	if c.Mode != "" && verb != VerbSync {
 		return fmt.Errorf("%w: mode belongs to sync", ErrCommand)
@@ -109,6 +110,26 @@ func checkCommand(verb Verb, c *eventsv1.Command) error {
 		return fmt.Errorf("%w: item belongs to retry and skip", ErrCommand)
 	}
 	return checkNeeds(verb, c)
+}
+
+// checkTexts refuses what Postgres can't store in a text: a command that had it would fail for ever.
+func checkTexts(c *eventsv1.Command) error {
+	for _, text := range []struct{ field, value string }{
+		{"mode", c.GetMode()},
+		{"item", c.GetItem()},
+		{"reason", c.GetReason()},
+		{"by", c.GetBy()},
+		{"to", c.GetTo()},
+		{"integration", c.GetIntegration()},
+	} {
+		if !utf8.ValidString(text.value) {
+			return fmt.Errorf("%w: %s is not valid UTF-8", ErrCommand, text.field)
+		}
+		if strings.ContainsRune(text.value, 0) {
+			return fmt.Errorf("%w: %s holds a NUL character", ErrCommand, text.field)
+		}
+	}
+	return nil
 }
 
 func checkNeeds(verb Verb, c *eventsv1.Command) error {
@@ -129,7 +150,7 @@ func checkNeeds(verb Verb, c *eventsv1.Command) error {
 		if (c.To == nil) == !c.None {
 			return fmt.Errorf(`%w: reset-cursor needs {"to":<JSON>}, or {"to":null} for no cursor`, ErrCommand)
 		}
-		if c.To != nil && (!json.Valid([]byte(*c.To)) || !utf8.ValidString(*c.To)) {
+		if c.To != nil && !json.Valid([]byte(c.GetTo())) {
 			return fmt.Errorf("%w: to is not JSON", ErrCommand)
 		}
 	case VerbCancel, VerbPause, VerbResume:
