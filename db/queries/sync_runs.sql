@@ -105,10 +105,11 @@ update sync_runs set resolved_at = sqlc.arg(now), resolution = sqlc.arg(resoluti
 where id = sqlc.arg(id) and closed_at is not null and resolved_at is null;
 
 -- name: RunSupersede :many
--- RunSupersede resolves older closed runs that started from the same cursor as a run that has just closed whole.
+-- RunSupersede resolves the other closed runs that started from the same cursor as a run that has just closed whole: with one open run at a time they
+-- are all older, whatever the clocks said.
 update sync_runs set resolved_at = sqlc.arg(now), resolution = 'superseded'
 where integration_id = sqlc.arg(integration_id) and id <> sqlc.arg(id) and closed_at is not null and resolved_at is null
-  and cursor_version = sqlc.arg(cursor_version) and created_at <= sqlc.arg(created_at)
+  and cursor_version = sqlc.arg(cursor_version)
 returning id;
 
 -- name: RunResolvable :many

@@ -125,9 +125,7 @@ func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 
 // Unavailable reports whether an error says that the database can't be reached or is not up to working now, so that trying again later may help.
 func Unavailable(err error) bool {
-	var connect *pgconn.ConnectError
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch server.Code {
 		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover
 		case "57P01", "57P02", "57P03", "53300", "53100", "53200", "25006":
@@ -136,7 +134,7 @@ func Unavailable(err error) bool {
 		// 08: connection exceptions; 40: serialization failure and deadlock, which a second try resolves
 		return len(server.Code) == 5 && (server.Code[:2] == "08" || server.Code[:2] == "40")
 	}
-	if errors.As(err, &connect) {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return true
 	}
 	return err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, context.Canceled) && pgconn.SafeToRetry(err) ||

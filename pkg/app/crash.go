@@ -37,7 +37,11 @@ func killSelf() {
 }
 
 // tune shortens the clocks for tests that wait for recoveries: TRIBUTARY_TEST_TIMING is how long silence may last, such as 2s.
+// TRIBUTARY_TEST_CLOCK puts the process's clock off by a duration.
 func tune(config *platform.Config, getenv func(string) string) {
+	if off, err := time.ParseDuration(getenv("TRIBUTARY_TEST_CLOCK")); err == nil {
+		config.Now = func() time.Time { return time.Now().Add(off) }
+	}
 	silence, err := time.ParseDuration(getenv("TRIBUTARY_TEST_TIMING"))
 	if err != nil || silence <= 0 {
 		return

@@ -281,7 +281,7 @@ func backoff(failures, most int) int {
 // supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their records came again in it.
 func supersedeOlder(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now time.Time) error {
 	older, err := tx.RunSupersede(ctx, dbsqlc.RunSupersedeParams{
-		IntegrationID: run.IntegrationID, ID: run.ID, CursorVersion: run.CursorVersion, CreatedAt: run.CreatedAt, Now: &now,
+		IntegrationID: run.IntegrationID, ID: run.ID, CursorVersion: run.CursorVersion, Now: &now,
 	})
 	if err != nil {
 		return fmt.Errorf("supersede runs before %s: %w", run.ID, err)
@@ -335,7 +335,8 @@ func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration u
 		return fmt.Errorf("read integration %s: %w", integration, err)
 	}
 	if fresh.Status != "active" {
-		return nil
+		// The sync that was asked for comes as soon as the integration is resumed.
+		return tx.IntegrationSetNextSync(ctx, &now, integration)
 	}
 	_, err = s.open(ctx, tx, []*postgres.Integration{fresh}, *run.FollowUp, "command", now)
 	return err

@@ -61,8 +61,9 @@ func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *p
 
 // call runs the provider's method, which may panic, or hang beyond all limits: then it is left behind, and the closed session takes nothing
 // from it any more.
-func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) error {
+func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) (err error) {
 	returned := make(chan error, 1)
+	defer func() { err = fromProvider(err) }()
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
@@ -99,6 +100,18 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 		s.Log.Error("provider does not return though its context has ended; it is left behind", "provider", run.Provider, "run", run.ID)
 		return context.Cause(ctx)
 	}
+}
+
+// providerError is what a provider returned, told apart from our own troubles: an upstream that can't be reached is not a database that can't.
+type providerError struct{ error }
+
+func (e *providerError) Unwrap() error { return e.error }
+
+func fromProvider(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &providerError{err}
 }
 
 // heartbeat shows that the run has a live syncer, and notices when the run or the integration wants no more.

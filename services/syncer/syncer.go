@@ -206,6 +206,7 @@ func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *pos
 	}
 	result, err := s.enumerate(ctx, stopping, run)
 	deferral, deferred := contracts.AsDeferral(err)
+	var theirs *providerError
 	switch {
 	case err == nil:
 		log.Info("enumerated", "mode", run.Mode, "items", result.GetItems(), "batches", result.GetBatches(), "duplicates", result.GetDuplicates())
@@ -218,7 +219,7 @@ func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *pos
 	case errors.Is(err, errStopping):
 		now := s.Now()
 		return s.wait(ctx, run, &now, "", true)
-	case postgres.Unavailable(err):
+	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
 	case deferred && !contracts.IsPermanent(err):
 		until := s.Now().Add(deferral.Delay)

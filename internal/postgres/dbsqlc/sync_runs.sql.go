@@ -839,7 +839,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 const runSupersede = `-- name: RunSupersede :many
 update sync_runs set resolved_at = $1, resolution = 'superseded'
 where integration_id = $2 and id <> $3 and closed_at is not null and resolved_at is null
-  and cursor_version = $4 and created_at <= $5
+  and cursor_version = $4
 returning id
 `
 
@@ -848,17 +848,16 @@ type RunSupersedeParams struct {
 	IntegrationID uuid.UUID
 	ID            uuid.UUID
 	CursorVersion int64
-	CreatedAt     time.Time
 }
 
-// RunSupersede resolves older closed runs that started from the same cursor as a run that has just closed whole.
+// RunSupersede resolves the other closed runs that started from the same cursor as a run that has just closed whole: with one open run at a time they
+// are all older, whatever the clocks said.
 func (q *Queries) RunSupersede(ctx context.Context, arg RunSupersedeParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, runSupersede,
 		arg.Now,
 		arg.IntegrationID,
 		arg.ID,
 		arg.CursorVersion,
-		arg.CreatedAt,
 	)
 	if err != nil {
 		return nil, err
