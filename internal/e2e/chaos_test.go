@@ -208,7 +208,7 @@ func (c *chaos) killAtPoints(kills int) {
 		"scheduler: command carried out", "syncer: attempt started", "syncer: batch published", "syncer: before total", "syncer: total written",
 		"item-worker: hop published", "item-worker: before entry", "item-worker: entry written",
 	}
-	for n := 0; n < kills; n++ {
+	for range kills {
 		victim := c.slots[c.draw(len(c.slots))]
 		var point string
 		for point == "" || serviceOf(point) != victim.service {
