@@ -62,14 +62,20 @@ func writeLatency(b *strings.Builder, name string, values []time.Duration) {
 	fmt.Fprintf(b, "| %s | %d | %.0f | %.0f |\n", name, len(values), millis(quantile(values, 0.5)), millis(quantile(values, 0.99)))
 }
 
-// aims compares the largest run of each kind with the peers, and the largest with the smallest. What was not measured has no aim.
+// aims compares the largest runs that were in every round with the peers, and the largest with the smallest. What was not measured has no aim.
 func (r *report) aims() []aim {
 	smallest, largest := r.opts.sizes[0], r.opts.sizes[len(r.opts.sizes)-1]
-	quick, stored := r.find(productCase(kindQuick), largest), r.find(productCase(kindStored), largest)
+	compared := smallest
+	for _, size := range r.opts.sizes {
+		if size < longFrom || r.opts.longRounds == r.opts.rounds {
+			compared = size
+		}
+	}
+	quick, stored := r.find(productCase(kindQuick), compared), r.find(productCase(kindStored), compared)
 	aims := slices.Concat(
-		compareRates("no-op handler / (a)", quick, r.find(peerBroker, 0), 4),
-		compareRates("no-op handler / (b)", quick, r.find(peerRiver, 0), 30),
-		compareRates("sink / (c)", stored, r.find(peerUpserts, 0), 0.6),
+		compareRates("no-op handler, "+formatSize(compared)+" / (a)", quick, r.find(peerBroker, 0), 4),
+		compareRates("no-op handler, "+formatSize(compared)+" / (b)", quick, r.find(peerRiver, 0), 30),
+		compareRates("sink, "+formatSize(compared)+" / (c)", stored, r.find(peerUpserts, 0), 0.6),
 	)
 	for _, kind := range []string{kindQuick, kindStored} {
 		few, many := r.find(productCase(kind), smallest), r.find(productCase(kind), largest)
@@ -85,12 +91,13 @@ func (r *report) aims() []aim {
 	return aims
 }
 
-// compareRates compares items a second, for which there is an aim, and CPU per item, which other programs on the machine disturb less.
+// compareRates compares items a second in the same round, for which there is an aim, and CPU per item, which other programs on the machine
+// disturb less.
 func compareRates(name string, ours, theirs *measurement, want float64) []aim {
 	if ours == nil || theirs == nil {
 		return nil
 	}
-	rate := ours.rate() / theirs.rate()
+	rate := ours.rateBeside(theirs)
 	return []aim{
 		{name: name + ", items/s", value: rate, want: fmt.Sprintf("≥ %g", want), verdict: verdict(rate >= want)},
 		{name: name + ", items per CPU second", value: micros(total(theirs)) / micros(total(ours)), want: "—"},

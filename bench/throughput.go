@@ -98,11 +98,26 @@ func (m *measurement) peak() int64 {
 	return int64(m.median(func(u usage) float64 { return float64(u.Peak) }))
 }
 
+// rateBeside is the median of how many times as fast as another case this one was in the same round: what slows a round down slows both.
+func (m *measurement) rateBeside(other *measurement) float64 {
+	ratios := make([]float64, 0, len(m.rounds))
+	for i := range min(len(m.rounds), len(other.rounds)) {
+		mine := float64(m.items) / m.rounds[i].Took.Seconds()
+		theirs := float64(other.items) / other.rounds[i].Took.Seconds()
+		ratios = append(ratios, mine/theirs)
+	}
+	return median(ratios)
+}
+
 func (m *measurement) median(of func(usage) float64) float64 {
 	values := make([]float64, 0, len(m.rounds))
 	for _, u := range m.rounds {
 		values = append(values, of(u))
 	}
+	return median(values)
+}
+
+func median(values []float64) float64 {
 	slices.Sort(values)
 	if n := len(values); n%2 == 0 {
 		return (values[n/2-1] + values[n/2]) / 2
