@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,12 +25,17 @@ type program struct {
 	path string
 	dir  string
 	env  []string
+	// nats is where the program's own NATS listens, once it has said so.
+	nats string
 }
 
 func build(t *testing.T) *program {
 	t.Helper()
 	p := &program{t: t, path: filepath.Join(t.TempDir(), "acme"), dir: folder(t)}
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", p.path, "./cmd/acme").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", p.path, "./cmd/acme")
+	// Also where this test is compiled in another way, as for the race detector.
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
 	// Servers that this machine's tests may share are not for a program that migrates and keeps its data.
@@ -55,7 +61,11 @@ func folder(t *testing.T) string {
 
 func (p *program) command(args ...string) *exec.Cmd {
 	// Not the test's context, which ends before its cleanup.
-	command := exec.CommandContext(context.WithoutCancel(p.t.Context()), p.path, append(args, "--data-dir="+p.dir, "--http-addr=")...)
+	args = append(args, "--data-dir="+p.dir, "--http-addr=")
+	if p.nats != "" {
+		args = append(args, "--nats-url="+p.nats)
+	}
+	command := exec.CommandContext(context.WithoutCancel(p.t.Context()), p.path, args...)
 	command.Env = p.env
 	return command
 }
@@ -80,6 +90,9 @@ func (p *program) start() *lockedBuffer {
 			p.t.Log(output.String())
 		}
 	})
+	said := regexp.MustCompile(`(?m)^nats +(\S+) \(embedded\)$`)
+	p.await("NATS", func() bool { return said.MatchString(output.String()) })
+	p.nats = said.FindStringSubmatch(output.String())[1]
 	p.await("an answer", func() bool { return p.command("providers", "list").Run() == nil })
 	return output
 }
