@@ -75,7 +75,7 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		upstreams: map[string]*upstream{}, kills: map[string]int{}, wild: true, names: []string{"alpha", "beta", "gamma"},
 	}
 	url := "nats://127.0.0.1:" + c.natsPort
-	c.broker = c.startBroker(t)
+	c.broker = startBroker(t, c.natsDir, c.natsPort)
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		t.Fatal(err)
@@ -105,10 +105,11 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	return c
 }
 
-func (c *chaos) startBroker(t *testing.T) *process {
+// startBroker starts a nats-server of its own process, to be killed or starved.
+func startBroker(t *testing.T, dir, port string) *process {
 	t.Helper()
 	p := &process{name: "nats", output: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], c.natsDir, c.natsPort)
+	p.cmd = exec.Command(os.Args[0], dir, port)
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+natsRole)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -196,7 +197,7 @@ func (c *chaos) revive(env ...string) {
 	}
 	select {
 	case <-c.broker.ended:
-		c.broker = c.startBroker(c.t)
+		c.broker = startBroker(c.t, c.natsDir, c.natsPort)
 	default:
 	}
 }

@@ -152,6 +152,7 @@ func (n *narrator) hear(msg *nats.Msg) {
 		if decode(msg, &e) {
 			n.say("command    %s %s: %s", e.GetVerb(), e.GetIntegration().GetName(), e.GetResult())
 		}
+	default: // what integrations go through is for machines and for lists
 	}
 }
 
@@ -165,7 +166,7 @@ func (n *narrator) ended(msg *nats.Msg, name events.Name) {
 	run := n.runs[summary.GetRunId()]
 	delete(n.runs, summary.GetRunId())
 	took := summary.GetClosedAt().AsTime().Sub(summary.GetStartedAt().AsTime()).Round(10 * time.Millisecond)
-	line := fmt.Sprintf("run        %s: %s, %s items in %s", summary.GetIntegration().GetName(), summary.GetState(), grouped(summary.GetItems()), took)
+	line := fmt.Sprintf("run        %s: %s, %s in %s", summary.GetIntegration().GetName(), summary.GetState(), counted(summary.GetItems(), "item"), took)
 	if summary.GetDead() > 0 {
 		line += fmt.Sprintf(", %s dead", grouped(summary.GetDead()))
 	}
@@ -173,7 +174,7 @@ func (n *narrator) ended(msg *nats.Msg, name events.Name) {
 		line += fmt.Sprintf(", %s skipped", grouped(summary.GetSkipped()))
 	}
 	if run != nil && run.changed > 0 {
-		line += fmt.Sprintf(", %s records changed", grouped(int64(run.changed)))
+		line += ", " + counted(int64(run.changed), "record") + " changed"
 		if run.changed <= maxNamed {
 			line += ": " + strings.Join(run.named, ", ")
 		}
@@ -241,6 +242,14 @@ func orNone(cursor string) string {
 		return "none"
 	}
 	return cursor
+}
+
+// counted writes a number of things.
+func counted(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return grouped(n) + " " + thing
 }
 
 // grouped writes a number with its thousands apart.
