@@ -48,6 +48,7 @@ func BenchmarkConsume(b *testing.B) {
 }
 
 func benchConsume(b *testing.B, consume func(context.Context, jetstream.JetStream, *bus.Bus, func())) {
+	b.Helper()
 	nc := natstest.New(b).Connect()
 	u := newBus(b, nc, bus.Options{})
 	js, err := jetstream.New(nc)

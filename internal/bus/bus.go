@@ -52,37 +52,6 @@ type Bus struct {
 	restoring sync.Mutex
 }
 
-// Dial connects to NATS, and waits for it: an unreachable server is said once and tried again until ctx ends.
-func Dial(ctx context.Context, url string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	opts = append([]nats.Option{
-		nats.Name("tributary"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("NATS connection lost, reconnecting", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS connection is back") }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
-	}, opts...)
-	for waiting := false; ; waiting = true {
-		nc, err := nats.Connect(url, opts...)
-		if err == nil {
-			return nc, nil
-		}
-		if !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !isNetwork(err) {
-			return nil, fmt.Errorf("connect to NATS at %s: %w", url, err)
-		}
-		if !waiting {
-			log.Warn("waiting for NATS; start one or point --nats-url at it", "url", url, "error", err)
-		}
-		if err := pause(ctx, dialEvery); err != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w", url, err)
-		}
-	}
-}
-
 // New makes a bus of a connection, which stays the caller's to close.
 func New(nc *nats.Conn, opts Options) (*Bus, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(manageTimeout))

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -56,6 +57,20 @@ var address = events.ItemAddress{Lane: events.Bulk, Provider: "p", Integration: 
 
 func message(id, body string) events.Message {
 	return events.Message{Subject: events.ItemsSubject(address), ID: id, Body: []byte(body)}
+}
+
+func publish(t *testing.T, b *bus.Bus, n int) {
+	t.Helper()
+	for i := range n {
+		if err := b.Publish(t.Context(), message(fmt.Sprint(i), fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func waiting(t *testing.T, b *bus.Bus) uint64 {
+	t.Helper()
+	return stream(t, b, events.StreamItems).State.Msgs
 }
 
 func TestApplyAgainAndAtOnce(t *testing.T) {

@@ -39,17 +39,6 @@ func consume(t *testing.T, b *bus.Bus, c bus.Consumption, handle func(stop func(
 	}
 }
 
-func publish(t *testing.T, b *bus.Bus, n int) {
-	t.Helper()
-	for i := range n {
-		if err := b.Publish(t.Context(), message(fmt.Sprint(i), fmt.Sprint(i))); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func waiting(t *testing.T, b *bus.Bus) uint64 { return stream(t, b, events.StreamItems).State.Msgs }
-
 func TestConsumeDecidesTheFateOfAMessage(t *testing.T) {
 	tests := []struct {
 		name string
@@ -102,7 +91,7 @@ func TestConsumeExtendsTheDeadlineWhileTheHandlerWorks(t *testing.T) {
 			mu.Lock()
 			counts[string(d.Body)] = max(counts[string(d.Body)], d.Count)
 			mu.Unlock()
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			stop()
 			return nil
 		})
@@ -151,7 +140,7 @@ func TestConsumeBoundsWhatIsInWork(t *testing.T) {
 					defer running.Add(-1)
 					for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
 					}
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 					if done.Add(1) == messages {
 						stop()
 					}
@@ -170,7 +159,7 @@ func TestConsumeHoldsNoMoreThanItsSlots(t *testing.T) {
 		b := newBus(t, natstest.New(t).Connect(), bus.Options{})
 		publish(t, b, 20)
 		consume(t, b, bus.Consumption{Slots: 4, Grace: time.Minute}, func(stop func(), _ *bus.Delivery) error {
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			js, err := jetstream.New(b.Conn())
 			if err != nil {
 				return err

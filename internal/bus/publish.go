@@ -112,8 +112,7 @@ func transient(err error) bool {
 		errors.Is(err, nats.ErrPermissionViolation) {
 		return false
 	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		// 5xx is the server's own trouble: no leader, no space, starting up.
 		return api.Code >= 500
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cli"
 )
 
@@ -16,10 +17,9 @@ const apiTimeout = 10 * time.Second
 // cliEnv is what the operator's commands work with. The connection is made when the first of them needs it, and lasts as long as the process.
 func (p *program) cliEnv() *cli.Env {
 	client := sync.OnceValues(func() (*api.Client, error) {
-		nc, err := nats.Connect(p.config.natsURL(), append(p.natsOptions(), nats.Name("tributary cli"))...)
+		nc, err := bus.Connect(p.config.natsURL(), append(p.natsOptions(), nats.Name("tributary cli"))...)
 		if err != nil {
-			return nil, &api.Error{Code: api.Unavailable, Message: "NATS does not answer at " + p.config.natsURL() +
-				": start one with tributary dev, or point --nats-url at it (" + err.Error() + ")"}
+			return nil, &api.Error{Code: api.Unavailable, Message: err.Error() + "; start one with tributary dev, or point --nats-url at it"}
 		}
 		return api.New(nc, apiTimeout), nil
 	})

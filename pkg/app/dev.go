@@ -69,7 +69,7 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer demo.stop()
-	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(p.config.HTTPAddr)}
+	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(ctx, p.config.HTTPAddr)}
 	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
 		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}
 		return narrator.run(ctx, func(ctx context.Context) error { return demo.ensure(ctx, nc, say) })
@@ -114,11 +114,15 @@ func (p *program) startPostgres(log *slog.Logger, failed context.CancelCauseFunc
 
 func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url string, stop func(), err error) {
 	if p.config.NATSURL != "" {
-		say("nats       %s", p.config.NATSURL)
+		shown, err := bus.Redact(p.config.NATSURL)
+		if err != nil {
+			return "", nil, err
+		}
+		say("nats       %s", shown)
 		return p.config.NATSURL, func() {}, nil
 	}
 	opts := embeddednats.Options{Dir: filepath.Join(p.config.DataDir, "nats"), Port: usualPort, Log: log, SyncAlways: true}
-	if !free(usualPort) {
+	if !free(p.ctx, usualPort) {
 		opts.Port = embeddednats.RandomPort
 	}
 	server, err := embeddednats.Start(opts)
@@ -138,18 +142,18 @@ func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url str
 }
 
 // devAddr keeps the default port from making dev fail on a machine where something else has it.
-func devAddr(addr string) string {
+func devAddr(ctx context.Context, addr string) string {
 	if addr != ":8080" {
 		return addr
 	}
-	if free(8080) {
+	if free(ctx, 8080) {
 		return "127.0.0.1:8080"
 	}
 	return "127.0.0.1:0"
 }
 
-func free(port int) bool {
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+func free(ctx context.Context, port int) bool {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return false
 	}

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/db"
+	"github.com/tributaryhq/tributary/internal/bus"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
 )
 
@@ -58,7 +57,12 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		}
 		return
 	}
-	conn, err := pgx.Connect(ctx, string(p.config.DatabaseURL))
+	config, err := pgx.ParseConfig(string(p.config.DatabaseURL))
+	if err != nil {
+		say(false, "postgres", errDatabaseURL.Error())
+		return
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		say(false, "postgres", fmt.Sprintf("DATABASE_URL does not work: %v", err))
 		return
@@ -81,32 +85,33 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 }
 
 func (p *program) examineNATS(say func(bool, string, string)) {
-	url := p.config.natsURL()
-	nc, err := nats.Connect(url, p.natsOptions()...)
+	nc, err := bus.Connect(p.config.natsURL(), p.natsOptions()...)
 	if err != nil {
-		if p.config.NATSURL == "" {
-			listener, err := net.Listen("tcp", "127.0.0.1:4222")
-			if err != nil {
-				say(true, "nats", "dev runs its own, on another port than 4222, which is taken")
-				return
-			}
-			_ = listener.Close()
-			say(true, "nats", "dev runs its own, on port 4222")
-			return
+		switch {
+		case p.config.NATSURL != "":
+			say(false, "nats", err.Error())
+		case free(p.ctx, usualPort):
+			say(true, "nats", fmt.Sprintf("dev runs its own, on port %d", usualPort))
+		default:
+			say(true, "nats", fmt.Sprintf("dev runs its own, on another port than %d, which is taken", usualPort))
 		}
-		say(false, "nats", fmt.Sprintf("%s does not answer: %v", url, err))
 		return
 	}
 	defer nc.Close()
+	shown, err := bus.Redact(nc.ConnectedUrl())
+	if err != nil {
+		say(false, "nats", err.Error())
+		return
+	}
 	js, err := nc.JetStream()
 	if err == nil {
 		_, err = js.AccountInfo()
 	}
 	if err != nil {
-		say(false, "nats", fmt.Sprintf("%s has no JetStream (%v); start nats-server with -js", url, err))
+		say(false, "nats", fmt.Sprintf("%s has no JetStream (%v); start nats-server with -js", shown, err))
 		return
 	}
-	say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", url, nc.ConnectedServerVersion()))
+	say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", shown, nc.ConnectedServerVersion()))
 }
 
 func (p *program) keysFrom() string {

@@ -188,11 +188,13 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	return err
 }
 
+// errDatabaseURL stands for the driver's error, which quotes the URL and with it perhaps a password.
+var errDatabaseURL = errors.New("the database URL can't be read; it looks like postgres://user:password@localhost:5432/tributary")
+
 func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// The error quotes the URL, which may hold a password.
-		return nil, errors.New("the database URL can't be read; it looks like postgres://user:password@localhost:5432/tributary")
+		return nil, errDatabaseURL
 	}
 	config.MaxConns = int32(p.config.Connections)
 	if p.config.OTLPEndpoint != "" {
