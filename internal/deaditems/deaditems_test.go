@@ -80,7 +80,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	_, err = f.store.RunInsertMany(t.Context(), dbsqlc.RunInsertManyParams{
-		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{f.run}, IntegrationIds: []uuid.UUID{f.integration},
+		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{f.run}, IntegrationIds: []uuid.UUID{f.integration}, Traces: []string{""},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -211,6 +211,7 @@ func TestInsertRefused(t *testing.T) {
 		{"older attempt", func(_ *testing.T, f *fixture) *eventsv1.ItemBatch { return f.batch(1) }, false},
 		{"attempt to come", func(_ *testing.T, f *fixture) *eventsv1.ItemBatch { return f.batch(3) }, false},
 		{"closed run", func(t *testing.T, f *fixture) *eventsv1.ItemBatch {
+			t.Helper()
 			if _, err := f.store.RunClose(t.Context(), dbsqlc.RunCloseParams{ID: f.run, State: "cancelled", Now: &now}); err != nil {
 				t.Fatal(err)
 			}
@@ -222,6 +223,7 @@ func TestInsertRefused(t *testing.T) {
 			return b
 		}, false},
 		{"deleted integration", func(t *testing.T, f *fixture) *eventsv1.ItemBatch {
+			t.Helper()
 			if _, err := f.store.IntegrationDelete(t.Context(), f.integration); err != nil {
 				t.Fatal(err)
 			}
