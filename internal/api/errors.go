@@ -52,8 +52,7 @@ func (e *Error) Error() string {
 
 // CodeOf is the code of an error, and "" if it is none of the API's.
 func CodeOf(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return ""

@@ -22,26 +22,21 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 	if attempt > 0 {
 		filter = prefix(run, attempt) + ".>"
 	}
-	for {
+	for ctx.Err() == nil {
 		err := s.watchOnce(ctx, filter, fn, func() bool {
 			if caughtUp != nil {
 				caughtUp()
 			}
 			return true
 		})
-		if ctx.Err() != nil {
-			return nil
-		}
 		s.bus.Log().Debug("watch of checkpoints starts over", "filter", filter, "error", err)
 		s.bus.Restore(ctx, err)
-		timer := time.NewTimer(retryEvery)
 		select {
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
-		case <-timer.C:
+		case <-time.After(retryEvery):
 		}
 	}
+	return nil
 }
 
 // ReadAll tells all entries and the total of an attempt, each as it stands, in no particular order. An error says that not all were told.

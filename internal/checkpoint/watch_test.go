@@ -104,6 +104,7 @@ func TestWatchGoesOn(t *testing.T) {
 	}{
 		{"after a restart", func(_ *testing.T, server *natstest.Server, _ *bus.Bus) { server.Restart() }},
 		{"after a loss of the bucket", func(t *testing.T, server *natstest.Server, b *bus.Bus) {
+			t.Helper()
 			js, err := jetstream.New(b.Conn())
 			if err != nil {
 				t.Fatal(err)

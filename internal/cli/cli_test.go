@@ -22,7 +22,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 )
 
-//nolint:gochecknoglobals // flags of a test binary are global
 var update = flag.Bool("update", false, "write the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -84,7 +83,7 @@ type result struct {
 	out, err string
 }
 
-var now = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant, which a time can't be
+var now = time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 
 // run is the command line as pkg/app runs it.
 func (s *stub) run(change func(*cli.Env), args ...string) result {

@@ -107,7 +107,7 @@ func (w *world) takeOver(processes []*process, service string, crashed chan<- st
 func TestPostgresIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.fill(600)
-	w.setJudge(func(handled) verdict { time.Sleep(2 * time.Millisecond); return verdict{} })
+	w.setJudge(func(handled) verdict { <-time.After(2 * time.Millisecond); return verdict{} })
 	cable := newCable(t, w.database)
 	w.database = cable.url
 	w.startAll()
@@ -129,7 +129,7 @@ func TestPostgresIsAway(t *testing.T) {
 func TestNATSLosesItsStore(t *testing.T) {
 	w := newWorld(t)
 	w.fill(600)
-	w.setJudge(func(handled) verdict { time.Sleep(2 * time.Millisecond); return verdict{} })
+	w.setJudge(func(handled) verdict { <-time.After(2 * time.Millisecond); return verdict{} })
 	w.startAll()
 	id := w.create("one", "feed")
 	w.await("work", func() bool { return w.count("", "ok") > 50 })

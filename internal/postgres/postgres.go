@@ -22,9 +22,12 @@ const connectEvery = time.Second
 
 // The rows that services work with.
 type (
+	// Integration is one connection to a third party, with its schedule and its cursor.
 	Integration = dbsqlc.Integration
-	Run         = dbsqlc.SyncRun
-	DeadItem    = dbsqlc.DeadItem
+	// Run is one sync of an integration, with the attempts it takes.
+	Run = dbsqlc.SyncRun
+	// DeadItem is an item that is tried no more, until somebody retries or skips it.
+	DeadItem = dbsqlc.DeadItem
 )
 
 // Store is the database: every query, outside of a transaction, and InTx for those that belong together.
@@ -85,7 +88,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("Postgres: %w", err)
+		return fmt.Errorf("reach Postgres: %w", err)
 	}
 	return nil
 }

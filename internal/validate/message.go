@@ -117,6 +117,7 @@ func amount(f validator.FieldError) string {
 		unit = " character"
 	case reflect.Slice, reflect.Array, reflect.Map:
 		unit = " item"
+	default: // a number is its own amount
 	}
 	if unit != "" && f.Param() != "1" {
 		unit += "s"

@@ -79,9 +79,7 @@ func (s subject) typeOf(path string) (reflect.Type, error) {
 		}
 		known := fieldsOf(indirect(t))
 		if i == 0 {
-			for name, f := range s.extra {
-				known[name] = f
-			}
+			maps.Copy(known, s.extra)
 		}
 		f, ok := known[name]
 		if !ok {
@@ -120,8 +118,7 @@ func (v *Validator) try(value any, tag string) (err error) {
 		}
 	}()
 	if verdict := v.rules.Var(value, tag); verdict != nil {
-		var invalid *validator.InvalidValidationError
-		if errors.As(verdict, &invalid) {
+		if _, ok := errors.AsType[*validator.InvalidValidationError](verdict); ok {
 			return verdict
 		}
 	}

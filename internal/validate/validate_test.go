@@ -54,8 +54,8 @@ type settings struct {
 	Billing  *owner            `json:"billing"`
 	Contact  owner             `json:"contact"`
 	Ratio    float64           `json:"ratio,string"`
-	internal string
-	Ignored  string `json:"-" validate:"required"`
+	internal string            //nolint:unused // what JSON does not see
+	Ignored  string            `json:"-" validate:"required"`
 }
 
 func typed() described {
@@ -69,8 +69,10 @@ func TestTyped(t *testing.T) {
 		want      []string
 	}{
 		{"valid", `{` + valid + `}`, nil},
-		{"all given", `{` + valid + `,"region":"eu","port":1,"since":"2024-03-01T00:00:00Z","labels":["a"],"headers":{"a":"bc"},"billing":{"email":"b@example.com"},"ratio":"1.5"}`,
-			[]string{"metadata.since: must be in the future"}},
+		{
+			"all given", `{` + valid + `,"region":"eu","port":1,"since":"2024-03-01T00:00:00Z","labels":["a"],"headers":{"a":"bc"},"billing":{"email":"b@example.com"},"ratio":"1.5"}`,
+			[]string{"metadata.since: must be in the future"},
+		},
 		{"null is absent", `{` + valid + `,"region":null,"port":null,"labels":null,"billing":null}`, nil},
 		{"nothing", ``, []string{"metadata.contact.email: is required", "metadata.repo: must be at least 1 character", "metadata.token: is required"}},
 		{"too short", `{"token":"hunter2-hunter2","repo":"r","contact":{"email":"a@example.com"}}`, []string{"metadata.token: must be at least 20 characters"}},

@@ -29,7 +29,7 @@ func EventType(event any) string {
 	if reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[EventTyper]()) {
 		pointer := reflect.New(v.Type())
 		pointer.Elem().Set(v)
-		if named, ok := pointer.Interface().(EventTyper); ok {
+		if named, ok := reflect.TypeAssert[EventTyper](pointer); ok {
 			return named.EventType()
 		}
 	}

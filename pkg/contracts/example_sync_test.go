@@ -160,13 +160,13 @@ func ExampleAttemptFrom() {
 		if attempt, ok := contracts.AttemptFrom(ctx); ok && attempt.LastTry() {
 			fmt.Println("note", note.ID, "will be dead if this fails")
 		}
-		return nil
+		return errors.New("the mail server is away")
 	}
 	ctx := contracts.WithAttempt(context.Background(), contracts.Attempt{ExternalID: "n1", Try: 5, MaxTries: 5})
 	fmt.Println(handle(ctx, Note{ID: "n1"}))
 	// Output:
 	// note n1 will be dead if this fails
-	// <nil>
+	// the mail server is away
 }
 
 func ExampleRulesFor() {

@@ -30,8 +30,10 @@ type synced struct {
 }
 
 func (synced) Sync(context.Context, *contracts.Integration, contracts.SyncSession) error { return nil }
-func (s synced) DefaultSyncInterval() time.Duration                                      { return s.interval }
-func (s synced) DefaultRateLimit() *contracts.RateLimit                                  { return s.limit }
+
+func (s synced) DefaultSyncInterval() time.Duration { return s.interval }
+
+func (s synced) DefaultRateLimit() *contracts.RateLimit { return s.limit }
 
 // typed has credentials and metadata as told.
 type typed struct {
@@ -188,15 +190,19 @@ func (everything) CursorAdvances(_, _ contracts.Cursor) bool { return true }
 func (everything) HandleWebhook(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) {
 	return nil, nil
 }
+
 func (everything) VerifyWebhookSignature(context.Context, *contracts.Integration, *contracts.WebhookRequest) error {
 	return nil
 }
+
 func (everything) AuthorizationURL(context.Context, *contracts.Integration, string, string) (string, error) {
 	return "", nil
 }
+
 func (everything) ExchangeCode(context.Context, *contracts.Integration, string, string) (contracts.Token, error) {
 	return contracts.Token{}, nil
 }
+
 func (everything) RefreshToken(context.Context, *contracts.Integration) (contracts.Token, error) {
 	return contracts.Token{}, nil
 }

@@ -3,6 +3,7 @@ package contracts
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -28,10 +29,8 @@ func addRules(rules Rules, prefix string, t reflect.Type, path []reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return
 	}
-	for _, outer := range path {
-		if outer == t {
-			return
-		}
+	if slices.Contains(path, t) {
+		return
 	}
 	path = append(path, t)
 	for field := range fieldsOf(t) {
@@ -71,8 +70,8 @@ func setRule(rules Rules, name, tag string) {
 func fieldsOf(t reflect.Type) func(yield func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
 		for _, embedded := range []bool{false, true} {
-			for i := range t.NumField() {
-				if f := t.Field(i); f.Anonymous == embedded && !yield(f) {
+			for f := range t.Fields() {
+				if f.Anonymous == embedded && !yield(f) {
 					return
 				}
 			}

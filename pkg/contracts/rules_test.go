@@ -32,7 +32,7 @@ type (
 		Free     string      `json:"free"`
 		Off      ruledNode   `json:"off" validate:"-"`
 		Unseen   string      `json:"-" validate:"required"`
-		Hyphen   string      `json:"-," validate:"required"`
+		Hyphen   string      `json:"-," validate:"required"` //nolint:staticcheck // the name is "-"
 		Since    time.Time   `json:"since" validate:"required"`
 		Tags     []string    `json:"tags" validate:"dive,required"`
 		internal string      `validate:"required"`

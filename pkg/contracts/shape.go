@@ -185,8 +185,7 @@ func isMisspelled(found, name string) bool {
 // signatures are the methods of t by name, as functions without receiver.
 func signatures(t reflect.Type) map[string]reflect.Type {
 	all := make(map[string]reflect.Type, t.NumMethod())
-	for i := range t.NumMethod() {
-		m := t.Method(i)
+	for m := range t.Methods() {
 		all[m.Name] = withoutReceiver(m.Type)
 	}
 	return all
@@ -198,16 +197,16 @@ func withoutReceiver(f reflect.Type) reflect.Type {
 		in = append(in, f.In(i))
 	}
 	out := make([]reflect.Type, 0, f.NumOut())
-	for i := range f.NumOut() {
-		out = append(out, f.Out(i))
+	for result := range f.Outs() {
+		out = append(out, result)
 	}
 	return reflect.FuncOf(in, out, f.IsVariadic())
 }
 
 func methodsOf(iface reflect.Type) func(yield func(reflect.Method) bool) {
 	return func(yield func(reflect.Method) bool) {
-		for i := range iface.NumMethod() {
-			if !yield(iface.Method(i)) {
+		for method := range iface.Methods() {
+			if !yield(method) {
 				return
 			}
 		}

@@ -47,6 +47,7 @@ func (j *job) commit(ctx context.Context, results []result) error {
 				r.item.Tries++
 			}
 			dead = append(dead, deaditems.Dead{Item: r.item, Reason: r.reason, Error: r.errorText()})
+		default: // no result is in another state
 		}
 		news.Outcomes = append(news.Outcomes, outcome)
 		j.worker.Metrics.outcome(j.batch.GetProvider(), r)

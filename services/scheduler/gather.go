@@ -20,7 +20,7 @@ import (
 type position struct{ batch, index int32 }
 
 // folded stands for all positions, where a reducer may be applied to parts.
-var folded = position{-1, -1}
+func folded() position { return position{-1, -1} }
 
 func (p position) compare(q position) int {
 	return cmp.Or(cmp.Compare(p.batch, q.batch), cmp.Compare(p.index, q.index))
@@ -185,7 +185,7 @@ func (c *collector) finish() []value {
 		if len(c.pending) == 0 {
 			return nil
 		}
-		return []value{{at: folded, checkpoint: c.pending[0]}}
+		return []value{{at: folded(), checkpoint: c.pending[0]}}
 	}
 	slices.SortFunc(c.values, func(a, b value) int { return a.at.compare(b.at) })
 	return c.values
