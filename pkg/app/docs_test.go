@@ -178,7 +178,7 @@ func TestDocMakeTargets(t *testing.T) {
 			if !isMake {
 				continue
 			}
-			for _, target := range strings.Fields(targets) {
+			for _, target := range words(t, targets) {
 				known++
 				if !strings.Contains(target, "=") && !regexp.MustCompile(`(?m)^`+regexp.QuoteMeta(target)+`:`).MatchString(makefile) {
 					t.Errorf("%s: %s: the Makefile has no target %s", path, line, target)
