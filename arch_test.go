@@ -67,9 +67,10 @@ var mayImport = map[string][]string{
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 
-	// Servers for one machine and for one test.
+	// Servers for one machine and for one test, and real input for tests.
 	"internal/embedded":        {"internal/embedded"},
 	"internal/embedded/pgtest": {"internal/embedded", "db"},
+	"internal/octokit":         {"pkg/providertest"},
 
 	"cmd":          {"pkg/app", "providers"},
 	"cmd/testenv":  {"internal/embedded/postgres"},
@@ -85,6 +86,7 @@ var onlyIn = map[string][]string{
 	module + "internal/embedded/natstest":  {"internal/e2e"},
 	module + "internal/embedded/pgtest":    {"internal/e2e"},
 	module + "internal/e2e":                {"internal/e2e"},
+	module + "internal/octokit":            {"internal/octokit"},
 	"testing":                              {"internal/embedded/natstest", "internal/embedded/pgtest", "internal/e2e", "pkg/providertest"},
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tributaryhq/tributary/pkg/app"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/providers/github"
 )
 
 // entry is a record of the test's upstream. Its Seq grows with every change to anything and is its checkpoint.
@@ -40,7 +41,7 @@ type feed struct {
 }
 
 func feedProviders() app.Providers {
-	return app.Providers{"feed": feed{}, "list": listProvider{}}
+	return app.Providers{"feed": feed{}, "list": listProvider{}, "github": github.New()}
 }
 
 func (feed) Name() string                           { return "Feed" }
