@@ -33,7 +33,7 @@ func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *p
 	// calling ends when the enumeration must stop; ctx goes on for what was handed over.
 	calling, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	session := newSession(s, run, ctx, calling)
+	session := newSession(ctx, calling, s, run)
 	helpers, helping := errgroup.WithContext(ctx)
 	helping, stopHelping := context.WithCancel(helping)
 	helpers.Go(func() error { s.heartbeat(helping, run, stop); return nil })

@@ -47,7 +47,7 @@ const maxExternalID = 500
 
 var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
 
-func newSession(s *Syncer, run *postgres.Run, work, calling context.Context) *session {
+func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *eventsv1.ItemBatch),
 		seed: maphash.MakeSeed(), seen: map[uint64]uint64{}, last: s.Now(),

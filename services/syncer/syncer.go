@@ -125,7 +125,7 @@ func (s *Syncer) handle(ctx context.Context, d *bus.Delivery) error {
 	}
 	runID, err := uuid.Parse(due.GetRunId())
 	if err != nil {
-		s.Log.Error("due event without a run, dropped", "subject", d.Subject, "run", due.GetRunId())
+		s.Log.Error("due event without a run, dropped", "subject", d.Subject, "run", due.GetRunId(), "error", err)
 		return nil
 	}
 	run, err := s.start(ctx, runID, due.GetAttempt())
