@@ -74,8 +74,10 @@ func TestOutput(t *testing.T) {
 	s.on(api.ItemsShow, "", item)
 	s.on(api.CursorShow, "", api.Cursor{Integration: "docs", Cursor: json.RawMessage(`"2026-01-31T11:57:00Z"`), Version: 9, LastSyncedAt: before(time.Minute)})
 	s.on(api.ProvidersList, "", api.ProviderList{Providers: []api.Provider{
-		{Key: "github", Name: "GitHub", Scheduled: true, Incremental: true, DefaultInterval: "5m0s",
-			Credentials: []api.Field{{Name: "token", Required: true, Rule: "required"}}, Metadata: []api.Field{{Name: "base_url"}, {Name: "repo", Required: true}}},
+		{
+			Key: "github", Name: "GitHub", Scheduled: true, Incremental: true, DefaultInterval: "5m0s",
+			Credentials: []api.Field{{Name: "token", Required: true, Rule: "required"}}, Metadata: []api.Field{{Name: "base_url"}, {Name: "repo", Required: true}},
+		},
 		{Key: "postmark", Name: "Postmark", Credentials: []api.Field{}, Metadata: []api.Field{}},
 	}})
 	s.on(api.CommandEndpoint(events.VerbSync), "", map[string]any{"accepted": true, "result": "started", "run_id": closedRun("").ID})

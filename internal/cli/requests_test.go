@@ -36,16 +36,30 @@ func TestRequests(t *testing.T) {
 		input string
 		want  []string // the requests
 	}{
-		{[]string{"integrations", "create", "github", "--name", "docs", "--by", "ada", "--interval", "15m", "--paused",
-			"--metadata", "repo=docs", "--metadata", "limit=10", "--metadata", "deep.on=true", "--metadata", `id="7"`, "--metadata", "text=a,b=c",
-			"--credential", "token=7", "--credential", "key=@" + secretFile}, "",
-			[]string{`{"name":"docs","metadata":{"deep":{"on":true},"id":"7","limit":10,"repo":"docs","text":"a,b=c"},"credentials":{"key":"from-file","token":"7"},"sync_interval":"15m0s","paused":true,"by":"ada"}`}},
-		{[]string{"integrations", "create", "github", "--by", "ada", "--credential", "token=-"}, "from-input\n",
-			[]string{`{"credentials":{"token":"from-input"},"by":"ada"}`}},
-		{[]string{"integrations", "create", "github", "--by", "ada", "--credentials-file", "-"}, `{"token":"t"}`,
-			[]string{`{"credentials":{"token":"t"},"by":"ada"}`}},
-		{[]string{"integrations", "update", "docs", "--by", "ada", "--metadata", "limit=null", "--interval", "default", "--owner", ""}, "",
-			[]string{`{"integration":"docs"}`, `{"integration":"docs","owner":"","metadata":{"limit":null},"sync_interval":"","by":"ada"}`}},
+		{
+			[]string{
+				"integrations", "create", "github", "--name", "docs", "--by", "ada", "--interval", "15m", "--paused",
+				"--metadata", "repo=docs", "--metadata", "limit=10", "--metadata", "deep.on=true", "--metadata", `id="7"`, "--metadata", "text=a,b=c",
+				"--credential", "token=7", "--credential", "key=@" + secretFile,
+			},
+			"",
+			[]string{`{"name":"docs","metadata":{"deep":{"on":true},"id":"7","limit":10,"repo":"docs","text":"a,b=c"},"credentials":{"key":"from-file","token":"7"},"sync_interval":"15m0s","paused":true,"by":"ada"}`},
+		},
+		{
+			[]string{"integrations", "create", "github", "--by", "ada", "--credential", "token=-"},
+			"from-input\n",
+			[]string{`{"credentials":{"token":"from-input"},"by":"ada"}`},
+		},
+		{
+			[]string{"integrations", "create", "github", "--by", "ada", "--credentials-file", "-"},
+			`{"token":"t"}`,
+			[]string{`{"credentials":{"token":"t"},"by":"ada"}`},
+		},
+		{
+			[]string{"integrations", "update", "docs", "--by", "ada", "--metadata", "limit=null", "--interval", "default", "--owner", ""},
+			"",
+			[]string{`{"integration":"docs"}`, `{"integration":"docs","owner":"","metadata":{"limit":null},"sync_interval":"","by":"ada"}`},
+		},
 		{[]string{"integrations", "delete", "docs", "--force", "--by", "ada"}, "", []string{`{"integration":"docs","force":true,"by":"ada"}`}},
 		{[]string{"sync", "docs", "--full"}, "", []string{`{"integration":"docs","mode":"full"}`}},
 		{[]string{"cancel", "docs", "--reason", "why", "--by", "ada"}, "", []string{`{"integration":"docs","reason":"why","by":"ada"}`}},
@@ -53,10 +67,16 @@ func TestRequests(t *testing.T) {
 		{[]string{"resume", "docs", "--by", "ada"}, "", []string{`{"integration":"docs","by":"ada"}`}},
 		{[]string{"items", "retry", id}, "", []string{`{"id":"` + id + `"}`, `{"integration":"` + whose + `","item":"` + id + `"}`}},
 		{[]string{"items", "retry", "--all", "--integration", "docs"}, "", []string{`{"all":true,"integration":"docs"}`}},
-		{[]string{"items", "skip", id, "--reason", "why", "--by", "ada"}, "",
-			[]string{`{"id":"` + id + `"}`, `{"integration":"` + whose + `","item":"` + id + `","reason":"why","by":"ada"}`}},
-		{[]string{"cursor", "reset", "docs", "--to", `{"at":12345678901234567890}`, "--cancel", "--by", "ada"}, "",
-			[]string{`{"integration":"docs","to":{"at":12345678901234567890},"cancel":true,"by":"ada"}`}},
+		{
+			[]string{"items", "skip", id, "--reason", "why", "--by", "ada"},
+			"",
+			[]string{`{"id":"` + id + `"}`, `{"integration":"` + whose + `","item":"` + id + `","reason":"why","by":"ada"}`},
+		},
+		{
+			[]string{"cursor", "reset", "docs", "--to", `{"at":12345678901234567890}`, "--cancel", "--by", "ada"},
+			"",
+			[]string{`{"integration":"docs","to":{"at":12345678901234567890},"cancel":true,"by":"ada"}`},
+		},
 		{[]string{"cursor", "reset", "docs", "--none", "--by", "ada"}, "", []string{`{"integration":"docs","none":true,"by":"ada"}`}},
 	} {
 		t.Run(strings.Join(test.args[:2], " "), func(t *testing.T) {

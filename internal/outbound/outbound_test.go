@@ -106,8 +106,11 @@ func TestCredentialsOverRedirects(t *testing.T) {
 		{"none to send", plain{}, token, "/a", []string{"/a"}, nil},
 		{"a provider that signs", signer{}, `{}`, "/a", []string{"/a signed by main for /a"}, nil},
 		{
-			"a provider that signs every hop, and knows its hosts itself", signer{}, `{}`, "/to?AWAY/b",
-			[]string{"/to signed by main for /to"}, []string{"/b signed by main for /b"},
+			"a provider that signs every hop, and knows its hosts itself",
+			signer{},
+			`{}`, "/to?AWAY/b",
+			[]string{"/to signed by main for /to"},
+			[]string{"/b signed by main for /b"},
 		},
 		{"a token", tokens{}, token, "/a", []string{"/a Bearer t"}, nil},
 		{"a token, over a redirect at home", tokens{}, token, "/to?HOME/b", []string{"/to Bearer t", "/b Bearer t"}, nil},

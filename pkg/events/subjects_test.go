@@ -25,17 +25,20 @@ func TestItemSubjectsRoundTrip(t *testing.T) {
 		subject string
 	}{
 		{
-			"shared", events.ItemAddress{Lane: events.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 1},
+			"shared",
+			events.ItemAddress{Lane: events.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 1},
 			events.ItemsSubject, events.ParseItemsSubject,
 			"tributary.items.shared.github." + integration + "." + run + ".1",
 		},
 		{
-			"bulk", events.ItemAddress{Lane: events.Bulk, Provider: "my-shop_2", Integration: integration, Run: run, Attempt: math.MaxInt32},
+			"bulk",
+			events.ItemAddress{Lane: events.Bulk, Provider: "my-shop_2", Integration: integration, Run: run, Attempt: math.MaxInt32},
 			events.ItemsSubject, events.ParseItemsSubject,
 			"tributary.items.bulk.my-shop_2." + integration + "." + run + ".2147483647",
 		},
 		{
-			"retry", events.ItemAddress{
+			"retry",
+			events.ItemAddress{
 				Lane: events.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 2, Batch: 0, Index: 255, Hop: 7,
 			},
 			events.RetrySubject, events.ParseRetrySubject,
