@@ -49,6 +49,8 @@ type Update struct {
 	Key   Key
 	Entry *eventsv1.Entry
 	Total *eventsv1.Total
+	// At is when the broker stored it.
+	At time.Time
 }
 
 // Store reads and writes the bucket.

@@ -95,7 +95,7 @@ func decode(value jetstream.KeyValueEntry) (Update, error) {
 	if err != nil {
 		return Update{}, err
 	}
-	u := Update{Key: key}
+	u := Update{Key: key, At: value.Created()}
 	if isTotal {
 		u.Total = &eventsv1.Total{}
 		err = proto.Unmarshal(value.Value(), u.Total)

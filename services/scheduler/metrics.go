@@ -15,6 +15,7 @@ type Metrics struct {
 	runs      *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	reducing  *prometheus.HistogramVec
+	entries   prometheus.Histogram
 	drives    *prometheus.CounterVec
 	messages  prometheus.Counter
 	commands  *prometheus.CounterVec
@@ -42,7 +43,12 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		runs:     counter("runs_total", "Runs that were closed, by state.", "provider", "state"),
 		duration: histogram("run_duration_seconds", "Time from a run's opening to its close.", 0.01),
 		reducing: histogram("close_duration_seconds", "Time to read a complete run's entries, reduce and close it.", 0.001),
-		drives:   counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
+		entries: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "tributary", Subsystem: "scheduler", Name: "checkpoint_lag_seconds",
+			Help:    "Time from a checkpoint entry being stored to its being seen here.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
+		}),
+		drives: counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "tributary", Subsystem: "scheduler", Name: "relayed_messages_total", Help: "Outbox messages that were published.",
 		}),
@@ -52,7 +58,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.drives, m.messages, m.commands, m.open, m.dead, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.messages, m.commands, m.open, m.dead, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -69,6 +75,8 @@ func (m *Metrics) closed(run *postgres.Run, now, started time.Time) {
 	m.duration.WithLabelValues(run.Provider).Observe(now.Sub(run.CreatedAt).Seconds())
 	m.reducing.WithLabelValues(run.Provider).Observe(now.Sub(started).Seconds())
 }
+
+func (m *Metrics) checkpointSeen(lag time.Duration) { m.entries.Observe(max(lag, 0).Seconds()) }
 
 func (m *Metrics) driven(provider string) { m.drives.WithLabelValues(provider).Inc() }
 

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -90,7 +91,13 @@ func (t *tracker) drop(runs map[string]bool) {
 
 // watch follows the whole bucket. Completion is seen within about a millisecond of the last outcome.
 func (s *Scheduler) watch(ctx context.Context) error {
-	return s.Checkpoints.Watch(ctx, "", 0, s.tracked.apply, nil)
+	var live atomic.Bool
+	return s.Checkpoints.Watch(ctx, "", 0, func(u checkpoint.Update) {
+		if live.Load() {
+			s.Metrics.checkpointSeen(s.Now().Sub(u.At))
+		}
+		s.tracked.apply(u)
+	}, func() { live.Store(true) })
 }
 
 // closeReady closes the runs that look complete.
