@@ -66,13 +66,16 @@ func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 	go j.launch(ctx, halt, todo, results)
 	ticker := time.NewTicker(j.worker.Settings.Progress)
 	defer ticker.Stop()
+	stopping := j.delivery.Stopping
 	var pending []result
 	var ended error
+	finished := 0
 	for open := true; open; {
 		select {
 		case r, ok := <-results:
 			if open = ok; ok {
 				pending = append(pending, r)
+				finished++
 				continue
 			}
 		case <-ticker.C:
@@ -81,8 +84,9 @@ func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 					j.worker.Log.Info("the rest of a batch is not wanted", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(), "why", ended)
 				}
 			}
-		case <-j.delivery.Stopping:
+		case <-stopping:
 			stop()
+			stopping = nil
 			continue
 		}
 		if len(pending) > 0 && (ended == nil || errors.Is(ended, errPaused)) {
@@ -98,7 +102,7 @@ func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 	switch {
 	case errors.Is(ended, errPaused):
 		return j.park(ctx)
-	case ended == nil && len(j.todo()) > 0 && j.redrive == nil:
+	case ended == nil && finished < len(todo):
 		return errStopping
 	}
 	return ended
