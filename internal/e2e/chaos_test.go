@@ -364,16 +364,22 @@ func (c *chaos) checkEvents() {
 	})
 }
 
+// freePort finds a port for a server that is killed and started again. It is below those that the system gives to whoever asks for any port, so
+// that nobody takes it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count = 20000, 10000
+	for range 100 {
+		port := strconv.Itoa(first + rand.IntN(count))
+		listener, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer func() { _ = listener.Close() }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no free port found")
+	return ""
 }

@@ -59,6 +59,9 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 	}
 	s.Crash("scheduler: before close")
 	closed, err := s.commitClose(ctx, run, v)
+	if errors.Is(err, errDeadChanged) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -119,7 +122,7 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		if locked.ClosedAt != nil || locked.Attempt != run.Attempt {
 			return nil
 		}
-		if changed, err := s.deadChanged(ctx, tx, locked, v); err != nil || changed {
+		if err := deadUnchanged(ctx, tx, locked, v); err != nil {
 			return err
 		}
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
@@ -149,11 +152,14 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 	return closed, nil
 }
 
-// deadChanged reports whether the dead rows are others than those that the verdict speaks of: then it is made anew.
-func (s *Scheduler) deadChanged(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) (bool, error) {
+// errDeadChanged means that an item was retried or skipped while its run was being judged: the verdict is made anew.
+var errDeadChanged = errors.New("the dead items have changed")
+
+// deadUnchanged makes sure that the dead rows are those that the verdict speaks of.
+func deadUnchanged(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) error {
 	rows, err := tx.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
-		return false, fmt.Errorf("read dead items of run %s: %w", run.ID, err)
+		return fmt.Errorf("read dead items of run %s: %w", run.ID, err)
 	}
 	open := int64(0)
 	for _, row := range rows {
@@ -162,10 +168,9 @@ func (s *Scheduler) deadChanged(ctx context.Context, tx *postgres.Tx, run *postg
 		}
 	}
 	if open != v.dead+int64(len(v.lateDone)) {
-		kick(s.tracked.ready)
-		return true, nil
+		return errDeadChanged
 	}
-	return false, nil
+	return nil
 }
 
 // moveCursor advances the cursor if nothing is dead, the cursor is still the one that the run started from, and the candidate is forward.

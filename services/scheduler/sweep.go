@@ -111,7 +111,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 		return s.reduceFailed(ctx, run, err)
 	}
 	s.Crash("scheduler: before late reduce")
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := s.Now()
 		locked, err := tx.RunLock(ctx, run.ID)
 		if err != nil || locked.ResolvedAt != nil {
@@ -146,6 +146,10 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 		s.Log.Info("run resolved", "run", run.ID, "provider", run.Provider, "cursor_moved", len(messages) > 0)
 		return tx.Publish(ctx, now, messages...)
 	})
+	if errors.Is(err, errReducer) {
+		return s.reduceFailed(ctx, run, err)
+	}
+	return err
 }
 
 // reduceFailed leaves a run's checkpoints until somebody has mended the reducer and asks for a retry.
