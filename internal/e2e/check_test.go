@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -127,14 +128,21 @@ func (w *world) history(name events.Name) [][]byte {
 	}
 	seen := map[string]bool{}
 	var bodies [][]byte
-	for left := info.NumPending; left > 0; left-- {
-		msg, err := consumer.Next()
+	for left := int(info.NumPending); left > 0; {
+		batch, err := consumer.Fetch(left, jetstream.FetchMaxWait(5*time.Second))
 		if err != nil {
 			return nil
 		}
-		if id := msg.Headers().Get(nats.MsgIdHdr); !seen[id] {
-			seen[id] = true
-			bodies = append(bodies, msg.Data())
+		before := left
+		for msg := range batch.Messages() {
+			left--
+			if id := msg.Headers().Get(nats.MsgIdHdr); !seen[id] {
+				seen[id] = true
+				bodies = append(bodies, msg.Data())
+			}
+		}
+		if left == before {
+			return nil
 		}
 	}
 	return bodies

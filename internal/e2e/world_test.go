@@ -202,7 +202,7 @@ func (w *world) cursor(id uuid.UUID) string {
 // runs lists the integration's runs, oldest first.
 func (w *world) runs(id uuid.UUID) []*postgres.Run {
 	w.t.Helper()
-	rows, err := w.store.Queries.RunList(w.t.Context(), dbsqlc.RunListParams{IntegrationID: &id, Most: 1000})
+	rows, err := w.store.Queries.RunList(w.t.Context(), dbsqlc.RunListParams{IntegrationID: &id, Most: 100_000})
 	if err != nil {
 		w.t.Fatal(err)
 	}
