@@ -113,8 +113,7 @@ func (b *Bus) WhileConnected(ctx context.Context) (context.Context, context.Canc
 func (b *Bus) Apply(ctx context.Context) error {
 	for _, config := range events.Streams(b.replicas) {
 		err := b.insist(ctx, "apply stream "+config.Name, func(ctx context.Context) error {
-			_, err := b.js.CreateOrUpdateStream(ctx, config)
-			return err
+			return b.applyStream(ctx, config)
 		})
 		if err != nil {
 			return err
@@ -122,14 +121,23 @@ func (b *Bus) Apply(ctx context.Context) error {
 	}
 	for _, config := range events.Buckets(b.replicas, b.timing) {
 		err := b.insist(ctx, "apply bucket "+config.Bucket, func(ctx context.Context) error {
-			_, err := b.js.CreateOrUpdateStream(ctx, bucketStream(config))
-			return err
+			return b.applyStream(ctx, bucketStream(config))
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// applyStream creates a stream, which does nothing where it is as wanted, and updates it only where it is not: the broker (2.15.2) lets an update race
+// with consumers that are created at the same time, as they are by every service that starts.
+func (b *Bus) applyStream(ctx context.Context, config jetstream.StreamConfig) error {
+	_, err := b.js.CreateStream(ctx, config)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		_, err = b.js.UpdateStream(ctx, config)
+	}
+	return err
 }
 
 // Restore is called with the error of a call that failed and will be tried again. When it says that a stream or bucket is gone, as after the broker has lost part of its store,
