@@ -10,8 +10,6 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -26,8 +24,7 @@ type Loader struct {
 	store    *postgres.Store
 	registry *contracts.Registry
 	log      *slog.Logger
-	tracers  trace.TracerProvider
-	base     http.RoundTripper
+	outbound outbound.Config
 
 	mu     sync.Mutex
 	loaded map[uuid.UUID]loaded
@@ -38,15 +35,9 @@ type loaded struct {
 	value   *contracts.Integration
 }
 
-// NewLoader returns a loader. base is the transport under every client; nil means [http.DefaultTransport]. tracers may be nil.
-func NewLoader(store *postgres.Store, registry *contracts.Registry, log *slog.Logger, tracers trace.TracerProvider, base http.RoundTripper) *Loader {
-	if tracers == nil {
-		tracers = noop.NewTracerProvider()
-	}
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	return &Loader{store: store, registry: registry, log: log, tracers: tracers, base: base, loaded: map[uuid.UUID]loaded{}}
+// NewLoader returns a loader whose integrations send their requests through chains of the given configuration.
+func NewLoader(store *postgres.Store, registry *contracts.Registry, log *slog.Logger, chains outbound.Config) *Loader {
+	return &Loader{store: store, registry: registry, log: log, outbound: chains, loaded: map[uuid.UUID]loaded{}}
 }
 
 // Load returns the integration at a version, as read with the run: while that is the one in memory, without a query.
@@ -70,7 +61,7 @@ func (l *Loader) Load(ctx context.Context, id uuid.UUID, version int64) (*contra
 		return nil, err
 	}
 	var in *contracts.Integration
-	client := &http.Client{Transport: outbound.Chain(l.base, l.tracers, provider, func() *contracts.Integration { return in })}
+	client := &http.Client{Transport: l.outbound.Chain(outbound.Target{Provider: provider, Integration: func() *contracts.Integration { return in }})}
 	in = contracts.NewIntegration(contracts.IntegrationFields{
 		ID: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner,
 		Credentials: credentials, Metadata: row.Metadata, Client: client,

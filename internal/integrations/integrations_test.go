@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
@@ -71,7 +72,7 @@ func newFixture(t *testing.T, provider string) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{store: postgres.New(pgtest.DB(t), ring), log: &strings.Builder{}, id: postgres.NewID()}
-	f.loader = integrations.NewLoader(f.store, registry, slog.New(slog.NewTextHandler(f.log, nil)), nil, echo{})
+	f.loader = integrations.NewLoader(f.store, registry, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}})
 	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
 		ID: f.id, Provider: provider, Name: "main", Owner: "team", Metadata: json.RawMessage(`{"shop":"a"}`), Now: now,
 	})

@@ -13,7 +13,6 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -48,7 +47,7 @@ func (signingTokens) Authenticate(in *contracts.Integration, req *http.Request) 
 
 func client(base http.RoundTripper, provider contracts.Provider, credentials string) *http.Client {
 	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Credentials: json.RawMessage(credentials)})
-	return &http.Client{Transport: outbound.Chain(base, noop.NewTracerProvider(), provider, func() *contracts.Integration { return in })}
+	return &http.Client{Transport: outbound.Config{Base: base}.Chain(outbound.Target{Provider: provider, Integration: func() *contracts.Integration { return in }})}
 }
 
 // upstream notes what it was sent, and redirects /to?<address> there.

@@ -20,6 +20,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -114,7 +115,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
-	loader := integrations.NewLoader(p.Store, p.Registry, c.Log, c.Tracers, c.Transport)
+	loader := integrations.NewLoader(p.Store, p.Registry, c.Log, outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now})
 	schedulerMetrics, err := scheduler.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)

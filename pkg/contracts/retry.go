@@ -1,6 +1,10 @@
 package contracts
 
-import "time"
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
 
 // Verdict is an answer that may be left to the core. The zero value leaves it.
 type Verdict int
@@ -52,10 +56,30 @@ const (
 	FailureUnknown FailureClass = "unknown"
 )
 
+// ResponseError is an answer that may be a failure, as an error: what [FailureClassifier] and [RetryCustomizer] are asked about by the platform's
+// client, which knows nothing of a vendor SDK's own errors.
+type ResponseError struct {
+	// Method and Path are those of the request.
+	Method, Path string
+	// Status is that of the answer; it can be below 400.
+	Status int
+	Header http.Header
+	// Excerpt is the beginning of the body, 4 KiB at most.
+	Excerpt []byte
+}
+
+// Error shows neither headers nor body, which may hold secrets.
+func (e *ResponseError) Error() string {
+	return fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
+}
+
 // FailureClassifier is implemented by providers whose upstream's failures don't say by their status what they are: a 403 that is a
 // rate limit, a 200 with an error inside.
 type FailureClassifier interface {
-	// ClassifyFailure is the class of the failure, and false when the core is to decide by status and kind of error. [FailureUnknown] with true
+	// ClassifyFailure is asked about a [*ResponseError], or about the error of a request that got no answer; handlers and tests may ask about the provider's own
+	// errors. It is asked about successes too, and then says false unless there is an error inside.
+	//
+	// The answer is the class of the failure, and false when the core is to decide by status and kind of error. [FailureUnknown] with true
 	// is a decision.
 	ClassifyFailure(err error) (FailureClass, bool)
 }

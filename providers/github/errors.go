@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 func (c *client) failure(what string, res *http.Response, body []byte, at time.Time) error {
 	failed := &Error{
 		Request: what, Status: res.StatusCode, Message: c.redacted(messageOf(body)), RequestID: res.Header.Get("X-GitHub-Request-Id"),
-		IsRateLimit: isRateLimit(res, body),
+		IsRateLimit: isRateLimit(res.StatusCode, res.Header, body),
 	}
 	repository := c.metadata.Owner + "/" + c.metadata.Repo
 	switch {
@@ -83,13 +83,13 @@ func messageOf(body []byte) string {
 }
 
 // isRateLimit tells a limit, which comes as 429 or 403, from a missing permission, which is a 403 too.
-func isRateLimit(res *http.Response, body []byte) bool {
-	switch res.StatusCode {
+func isRateLimit(status int, h http.Header, body []byte) bool {
+	switch status {
 	case http.StatusTooManyRequests:
 		return true
 	case http.StatusForbidden:
 		message := strings.ToLower(messageOf(body))
-		return res.Header.Get("Retry-After") != "" || res.Header.Get("X-RateLimit-Remaining") == "0" ||
+		return h.Get("Retry-After") != "" || h.Get("X-RateLimit-Remaining") == "0" ||
 			strings.Contains(message, "rate limit") || strings.Contains(message, "abuse")
 	default:
 		return false

@@ -127,6 +127,10 @@ func (Provider) ClassifyFailure(err error) (contracts.FailureClass, bool) {
 	if errors.As(err, &failed) && failed.IsRateLimit {
 		return contracts.FailureThrottle, true
 	}
+	var answer *contracts.ResponseError
+	if errors.As(err, &answer) && isRateLimit(answer.Status, answer.Header, answer.Excerpt) {
+		return contracts.FailureThrottle, true
+	}
 	return "", false
 }
 

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -31,7 +32,7 @@ func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *p
 		return &eventsv1.Total{}, err
 	}
 	// calling ends when the enumeration must stop; ctx goes on for what was handed over.
-	calling, stop := context.WithCancelCause(ctx)
+	calling, stop := context.WithCancelCause(outbound.WithOrigin(ctx, outbound.Origin{Run: run.ID.String()}))
 	defer stop(nil)
 	session := newSession(ctx, calling, s, run)
 	helpers, helping := errgroup.WithContext(ctx)

@@ -1,5 +1,3 @@
-// Package outbound is the transport of every request to a third party: one http.RoundTripper for each concern, composed in [Chain]. Today these
-// are the trace and the provider's authentication.
 package outbound
 
 import (
@@ -8,20 +6,8 @@ import (
 	"net/http"
 	"strings"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
-
-// Chain composes the transport of one integration, outermost first: trace → auth → base.
-func Chain(base http.RoundTripper, tracers trace.TracerProvider, provider contracts.Provider, in func() *contracts.Integration) http.RoundTripper {
-	authenticated := &auth{base: base, provider: provider, integration: in}
-	// No trace header leaves the house: an upstream has no use for it.
-	return otelhttp.NewTransport(authenticated, otelhttp.WithTracerProvider(tracers),
-		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
-}
 
 // auth lets the provider put its credentials on a request.
 type auth struct {

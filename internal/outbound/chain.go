@@ -1,0 +1,58 @@
+// Package outbound is the transport of every request to a third party: one http.RoundTripper for each concern, composed in [Config.Chain].
+package outbound
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// Config is what all chains of a process share. Its zero value sends requests with nothing but a trace that nobody sees and the provider's
+// authentication.
+type Config struct {
+	// Base sends what the chain lets through; nil means [http.DefaultTransport].
+	Base    http.RoundTripper
+	Tracers trace.TracerProvider
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Target is the integration that a chain is for.
+type Target struct {
+	Provider contracts.Provider
+	// Integration is asked at each request; the chain is part of what it returns.
+	Integration func() *contracts.Integration
+}
+
+// Chain composes the transport of one integration, outermost first: trace → auth → base.
+func (c Config) Chain(t Target) http.RoundTripper {
+	c = c.withDefaults()
+	next := c.Base
+	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
+	// No trace header leaves the house: an upstream has no use for it.
+	return otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
+		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
+}
+
+func (c Config) withDefaults() Config {
+	if c.Base == nil {
+		c.Base = http.DefaultTransport
+	}
+	if c.Tracers == nil {
+		c.Tracers = noop.NewTracerProvider()
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
