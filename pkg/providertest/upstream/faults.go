@@ -19,10 +19,10 @@ func Latency(d time.Duration) Fault {
 	}}
 }
 
-// TooManyRequests answers 429 with a Retry-After in whole seconds.
+// TooManyRequests answers 429 with a Retry-After in whole seconds; a wait of 0 sends none.
 func TooManyRequests(after time.Duration) Fault {
 	return Fault{"too-many-requests", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
+		waitFor(w, after)
 		problem(w, http.StatusTooManyRequests, "Too Many Requests")
 	}}
 }
@@ -30,9 +30,7 @@ func TooManyRequests(after time.Duration) Fault {
 // SecondaryLimit answers 403 as GitHub does to who asks too fast; a wait of 0 sends no Retry-After.
 func SecondaryLimit(after time.Duration) Fault {
 	return Fault{"secondary-limit", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		if after > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
-		}
+		waitFor(w, after)
 		problem(w, http.StatusForbidden, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.")
 	}}
 }
@@ -40,11 +38,7 @@ func SecondaryLimit(after time.Duration) Fault {
 // PrimaryLimit answers 403 as GitHub does when the hour's budget is used up, which comes back after the given time.
 func PrimaryLimit(resetIn time.Duration) Fault {
 	return Fault{"primary-limit", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		now, err := http.ParseTime(w.Header().Get("Date"))
-		if err != nil {
-			now = time.Now()
-		}
-		setLimits(w.Header(), 5000, 5000, now.Add(resetIn))
+		setLimits(w.Header(), 5000, 5000, timeOf(w).Add(resetIn))
 		problem(w, http.StatusForbidden, "API rate limit exceeded for user ID 1.")
 	}}
 }
@@ -153,11 +147,8 @@ func (u *Upstream) Shift(n int) Fault {
 			return
 		}
 		for range n {
-			u.mu.Lock()
-			number := 1 + u.faults.random.IntN(u.opts.Issues)
-			u.mu.Unlock()
 			// The number is within the first ones, which always exist.
-			_ = u.Touch(number)
+			_ = u.Touch(u.number(u.opts.Issues))
 		}
 	}}
 }

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ func (u *Upstream) Stats() Stats {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	stats := u.stats
-	stats.Faults = maps.Clone(u.stats.Faults)
+	stats.Faults = u.Struck()
 	return stats
 }
 

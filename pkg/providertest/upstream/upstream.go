@@ -66,8 +66,10 @@ func newest() time.Time { return time.Date(2024, time.June, 30, 12, 0, 0, 0, tim
 // gap is the time between the last two timestamps of the first records.
 const gap = 2 * time.Hour
 
-// Upstream is the server. It is safe for concurrent use.
+// Upstream is the server. It is safe for concurrent use. Its faults strike reading requests alone.
 type Upstream struct {
+	*Faults
+
 	opts   Options
 	rule   rule
 	words  vocabulary
@@ -78,7 +80,6 @@ type Upstream struct {
 	url    string
 	store  store
 	limits limits
-	faults faults
 	stats  Stats
 }
 
@@ -100,10 +101,8 @@ func New(opts Options) *Upstream {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	u := &Upstream{opts: opts, rule: newRule(opts), words: words()}
+	u := &Upstream{Faults: NewFaults(opts.Seed), opts: opts, rule: newRule(opts), words: words()}
 	u.store = newStore(u.rule)
-	u.faults = newFaults(opts.Seed)
-	u.stats = Stats{Faults: map[string]int{}}
 	return u
 }
 
