@@ -31,14 +31,15 @@ type Target struct {
 	Integration func() *contracts.Integration
 }
 
-// Chain composes the transport of one integration, outermost first: trace → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
 	// No trace header leaves the house: an upstream has no use for it.
-	return otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
+	next = otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
 		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
+	return &begin{next: next, provider: t.Provider}
 }
 
 func (c Config) withDefaults() Config {
