@@ -195,6 +195,11 @@ func (everything) VerifyWebhookSignature(context.Context, *contracts.Integration
 	return nil
 }
 
+func (everything) WebhookChallenge(context.Context, *contracts.Integration, *contracts.WebhookRequest) ([]byte, bool, error) {
+	return nil, false, nil
+}
+func (everything) WebhookOrderingKey(*contracts.WebhookRequest) (string, bool) { return "", false }
+
 func (everything) AuthorizationURL(context.Context, *contracts.Integration, string, string) (string, error) {
 	return "", nil
 }
@@ -236,6 +241,8 @@ type every interface {
 	contracts.AssociativeReducer
 	contracts.CheckpointOrderer
 	contracts.WebhookHandler
+	contracts.WebhookChallenger
+	contracts.WebhookOrderer
 	contracts.OAuth2
 	contracts.Authenticator
 	contracts.HealthChecker

@@ -25,6 +25,8 @@ func contractsOfProviders() []contract {
 		{iface: reflect.TypeFor[AssociativeReducer](), needs: sync},
 		{iface: reflect.TypeFor[CheckpointOrderer](), needs: sync},
 		{iface: reflect.TypeFor[WebhookHandler]()},
+		{iface: reflect.TypeFor[WebhookChallenger](), needs: reflect.TypeFor[WebhookHandler]()},
+		{iface: reflect.TypeFor[WebhookOrderer](), needs: reflect.TypeFor[WebhookHandler]()},
 		{iface: reflect.TypeFor[OAuth2]()},
 		{iface: reflect.TypeFor[Authenticator]()},
 		{iface: reflect.TypeFor[HealthChecker]()},

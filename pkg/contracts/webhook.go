@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 )
@@ -60,3 +61,44 @@ func (WebhookDefaults) WebhookHandlers() map[string]WebhookFunc { return nil }
 
 // WebhookDeliveryID finds no id: the hash of the body stands in for it.
 func (WebhookDefaults) WebhookDeliveryID(*WebhookRequest) (string, bool) { return "", false }
+
+// WebhookChallenger is implemented by a [WebhookHandler] whose upstream makes sure of an endpoint before it uses it, by a question that is answered at once.
+// Package webhooks has the answers for Meta and Slack.
+type WebhookChallenger interface {
+	// WebhookChallenge is asked before the signature is verified. When the request is a challenge, ok is true, and the answer is sent as plain text; an error is
+	// answered with 403. When ok is false, the request is a delivery like any other. It makes no requests.
+	WebhookChallenge(ctx context.Context, in *Integration, req *WebhookRequest) (answer []byte, ok bool, err error)
+}
+
+// WebhookOrderer is implemented by a [WebhookHandler] for which the order of deliveries matters.
+type WebhookOrderer interface {
+	// WebhookOrderingKey names what a delivery is about, such as "issue/7". Of the deliveries to one integration with the same key, one is handled only when those
+	// that were received before it are done, ignored, skipped or dead. Without a key, and for false, deliveries are handled side by side.
+	WebhookOrderingKey(req *WebhookRequest) (string, bool)
+}
+
+// Dispatcher takes records over, to go to the handlers of their type or into the table of records. [SyncSession] is one, and so is what a webhook's handler finds by
+// [Dispatch].
+type Dispatcher interface {
+	Dispatch(ctx context.Context, event any, checkpoint any, externalID string) error
+}
+
+type dispatcherKey struct{}
+
+// WithDispatcher returns a context in which [Dispatch] hands records to d; the runtime calls it before it handles a webhook, and tests of handlers do.
+func WithDispatcher(ctx context.Context, d Dispatcher) context.Context {
+	return context.WithValue(ctx, dispatcherKey{}, d)
+}
+
+// Dispatch hands a record over from within a webhook's handler, with the meanings of [SyncSession]: the event's type picks the application's handlers, and without any it is
+// stored as a record, which an older checkpoint never overwrites. Records are worked on after the handler has returned nil, within the same delivery: it is done
+// when they are, and what they fail with is the delivery's error. The cursor of the integration is not touched.
+func Dispatch(ctx context.Context, event any, checkpoint any, externalID string) error {
+	d, ok := ctx.Value(dispatcherKey{}).(Dispatcher)
+	if !ok {
+		return errNoDispatcher
+	}
+	return d.Dispatch(ctx, event, checkpoint, externalID)
+}
+
+var errNoDispatcher = errors.New("dispatch: the context is not that of a webhook's handler")
