@@ -82,3 +82,32 @@ returning i.*;
 
 -- name: IntegrationClearStale :execrows
 update integrations set stale_since = null where id = sqlc.arg(id) and stale_since is not null;
+
+-- name: IntegrationVersions :many
+-- IntegrationVersions are the versions of those integrations that still exist.
+select id, version from integrations where id = any(sqlc.arg(ids)::uuid[]);
+
+-- name: IntegrationSetRate :one
+-- IntegrationSetRate puts a request budget in the place of the provider's, or with no limit takes it away again.
+update integrations set
+    rate_limit = sqlc.narg(rate_limit)::integer, rate_window = sqlc.narg(rate_window)::interval,
+    rate_sliding = sqlc.arg(rate_sliding)::boolean, rate_until = sqlc.narg(rate_until)::timestamptz,
+    version = version + 1, updated_at = sqlc.arg(now)
+where id = sqlc.arg(id)
+returning *;
+
+-- name: IntegrationSetCircuit :one
+-- IntegrationSetCircuit overrides the circuit, or with an empty override leaves it to itself again.
+update integrations set
+    circuit_override = sqlc.arg(circuit_override)::text, circuit_until = sqlc.narg(circuit_until)::timestamptz,
+    version = version + 1, updated_at = sqlc.arg(now)
+where id = sqlc.arg(id)
+returning *;
+
+-- name: IntegrationOverridesEnded :many
+-- IntegrationOverridesEnded locks integrations with an override whose time is over.
+select * from integrations
+where rate_until <= sqlc.arg(now)::timestamptz or circuit_until <= sqlc.arg(now)::timestamptz
+order by id
+limit sqlc.arg(most)
+for no key update skip locked;

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
@@ -56,6 +57,8 @@ func (echo) RoundTrip(req *http.Request) (*http.Response, error) {
 
 type fixture struct {
 	store  *postgres.Store
+	pool   *pgxpool.Pool
+	feed   *integrations.Feed
 	loader *integrations.Loader
 	log    *strings.Builder
 	id     uuid.UUID
@@ -71,8 +74,10 @@ func newFixture(t *testing.T, provider string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{store: postgres.New(pgtest.DB(t), ring), log: &strings.Builder{}, id: postgres.NewID()}
-	f.loader = integrations.NewLoader(f.store, registry, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}})
+	f := &fixture{pool: pgtest.DB(t), log: &strings.Builder{}, id: postgres.NewID()}
+	f.store = postgres.New(f.pool, ring)
+	f.feed = integrations.NewFeed(f.store)
+	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}})
 	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
 		ID: f.id, Provider: provider, Name: "main", Owner: "team", Metadata: json.RawMessage(`{"shop":"a"}`), Now: now,
 	})
@@ -172,8 +177,8 @@ func TestLoadKeepsAVersion(t *testing.T) {
 	if got := sentKey(t, f.load(t, f.version(t))); got != "k2" {
 		t.Errorf("after a change requests carry the key %q, want k2", got)
 	}
-	if got := sentKey(t, first); got != "k1" {
-		t.Errorf("who holds the old value sends %q, want k1", got)
+	if got := sentKey(t, first); got != "k2" {
+		t.Errorf("who holds the old value sends %q, want k2", got)
 	}
 	// A run that was read before the change gets the present state, too.
 	if got := sentKey(t, f.load(t, version)); got != "k2" {

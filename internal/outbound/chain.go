@@ -29,11 +29,16 @@ type Target struct {
 	Provider contracts.Provider
 	// Integration is asked at each request; the chain is part of what it returns.
 	Integration func() *contracts.Integration
+	// Settings are asked for at each request, too; nil means none.
+	Settings func() Settings
 }
 
 // Chain composes the transport of one integration, outermost first: call → trace → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
+	if t.Settings == nil {
+		t.Settings = func() Settings { return Settings{} }
+	}
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
 	// No trace header leaves the house: an upstream has no use for it.

@@ -78,6 +78,10 @@ type Platform struct {
 	Store       *postgres.Store
 	Checkpoints *checkpoint.Store
 	Registry    *contracts.Registry
+	// Feed tells of changed integrations while [Platform.Run] runs.
+	Feed *integrations.Feed
+	// Integrations are opened, kept and kept current.
+	Integrations *integrations.Loader
 
 	config   Config
 	services map[string]func(context.Context) error
@@ -115,7 +119,9 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
-	loader := integrations.NewLoader(p.Store, p.Registry, c.Log, outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now})
+	p.Feed = integrations.NewFeed(p.Store)
+	p.Integrations = integrations.NewLoader(p.Store, p.Registry, p.Feed, c.Log,
+		outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now})
 	schedulerMetrics, err := scheduler.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -136,11 +142,11 @@ func (p *Platform) build() error {
 		return err
 	}
 	syncs := syncer.New(syncer.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: loader,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations,
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: loader, Handlers: c.Handlers,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers,
 		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{
@@ -164,5 +170,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 			return nil
 		})
 	}
+	group.Go(func() error { return p.Feed.Run(ctx) })
+	group.Go(func() error { return p.Integrations.Run(ctx) })
 	return group.Wait()
 }

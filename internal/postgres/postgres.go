@@ -93,8 +93,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Listen calls fn for every notification on a channel, and once at the start and after each reconnection, until ctx ends.
-func (s *Store) Listen(ctx context.Context, channel string, fn func()) {
+// Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number
+// may have been missed, it calls fn with an empty one.
+func (s *Store) Listen(ctx context.Context, channel string, fn func(payload string)) {
 	for ctx.Err() == nil {
 		_ = s.listenOnce(ctx, channel, fn)
 		select {
@@ -104,7 +105,7 @@ func (s *Store) Listen(ctx context.Context, channel string, fn func()) {
 	}
 }
 
-func (s *Store) listenOnce(ctx context.Context, channel string, fn func()) error {
+func (s *Store) listenOnce(ctx context.Context, channel string, fn func(payload string)) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return err
@@ -115,11 +116,12 @@ func (s *Store) listenOnce(ctx context.Context, channel string, fn func()) error
 	if _, err := raw.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return err
 	}
-	for {
-		fn()
-		if _, err := raw.WaitForNotification(ctx); err != nil {
+	for fn(""); ; {
+		notification, err := raw.WaitForNotification(ctx)
+		if err != nil {
 			return err
 		}
+		fn(notification.Payload)
 	}
 }
 

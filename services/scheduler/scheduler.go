@@ -108,7 +108,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.loop(ctx, "claim due runs", s.Settings.Tick, s.due, s.claimDue) })
 	group.Go(func() error { return s.loop(ctx, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox) })
-	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func() { kick(s.relay) }); return nil })
+	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
 	group.Go(func() error { return s.loop(ctx, "sweep", s.Settings.Sweep, nil, s.sweep) })
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error { return s.loop(ctx, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady) })

@@ -14,7 +14,7 @@ import (
 )
 
 const integrationClaimDue = `-- name: IntegrationClaimDue :many
-select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at from integrations i
+select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until from integrations i
 where i.status = 'active' and i.next_sync_at <= $1 and i.provider = any($2::text[])
   and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
 order by i.next_sync_at
@@ -56,6 +56,12 @@ func (q *Queries) IntegrationClaimDue(ctx context.Context, arg IntegrationClaimD
 			&i.CursorVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.RateLimit,
+			&i.RateWindow,
+			&i.RateSliding,
+			&i.RateUntil,
+			&i.CircuitOverride,
+			&i.CircuitUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -92,7 +98,7 @@ func (q *Queries) IntegrationDelete(ctx context.Context, id uuid.UUID) (int64, e
 }
 
 const integrationGet = `-- name: IntegrationGet :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where id = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where id = $1
 `
 
 func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -116,12 +122,18 @@ func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integratio
 		&i.CursorVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
 	)
 	return &i, err
 }
 
 const integrationGetByName = `-- name: IntegrationGetByName :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where name = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where name = $1
 `
 
 func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integration, error) {
@@ -145,6 +157,12 @@ func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integ
 		&i.CursorVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
 	)
 	return &i, err
 }
@@ -185,7 +203,7 @@ func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertPa
 }
 
 const integrationList = `-- name: IntegrationList :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations
 where ($1::text = '' or provider = $1::text) and name > $2::text
 order by name
 limit $3
@@ -225,6 +243,12 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 			&i.CursorVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.RateLimit,
+			&i.RateWindow,
+			&i.RateSliding,
+			&i.RateUntil,
+			&i.CircuitOverride,
+			&i.CircuitUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -237,7 +261,7 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 }
 
 const integrationLock = `-- name: IntegrationLock :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at from integrations where id = $1 for no key update
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where id = $1 for no key update
 `
 
 func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -261,6 +285,12 @@ func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integrati
 		&i.CursorVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
 	)
 	return &i, err
 }
@@ -270,7 +300,7 @@ update integrations i set stale_since = $1
 from (select unnest($3::text[]) as provider, unnest($4::interval[]) as default_interval) d
 where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
   and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $2::integer < $1
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until
 `
 
 type IntegrationMarkStaleParams struct {
@@ -313,6 +343,12 @@ func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkS
 			&i.CursorVersion,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.RateLimit,
+			&i.RateWindow,
+			&i.RateSliding,
+			&i.RateUntil,
+			&i.CircuitOverride,
+			&i.CircuitUntil,
 		); err != nil {
 			return nil, err
 		}
@@ -379,6 +415,111 @@ func (q *Queries) IntegrationNames(ctx context.Context, ids []uuid.UUID) ([]*Int
 	return items, nil
 }
 
+const integrationOverridesEnded = `-- name: IntegrationOverridesEnded :many
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations
+where rate_until <= $1::timestamptz or circuit_until <= $1::timestamptz
+order by id
+limit $2
+for no key update skip locked
+`
+
+// IntegrationOverridesEnded locks integrations with an override whose time is over.
+func (q *Queries) IntegrationOverridesEnded(ctx context.Context, now time.Time, most int32) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationOverridesEnded, now, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*Integration
+	for rows.Next() {
+		var i Integration
+		if err := rows.Scan(
+			&i.ID,
+			&i.Provider,
+			&i.Name,
+			&i.Owner,
+			&i.Metadata,
+			&i.Status,
+			&i.StatusReason,
+			&i.Version,
+			&i.SyncInterval,
+			&i.NextSyncAt,
+			&i.LastSyncedAt,
+			&i.ConsecutiveSyncFailures,
+			&i.StaleSince,
+			&i.SyncCursor,
+			&i.CursorVersion,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.RateLimit,
+			&i.RateWindow,
+			&i.RateSliding,
+			&i.RateUntil,
+			&i.CircuitOverride,
+			&i.CircuitUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const integrationSetCircuit = `-- name: IntegrationSetCircuit :one
+update integrations set
+    circuit_override = $1::text, circuit_until = $2::timestamptz,
+    version = version + 1, updated_at = $3
+where id = $4
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+`
+
+type IntegrationSetCircuitParams struct {
+	CircuitOverride string
+	CircuitUntil    *time.Time
+	Now             time.Time
+	ID              uuid.UUID
+}
+
+// IntegrationSetCircuit overrides the circuit, or with an empty override leaves it to itself again.
+func (q *Queries) IntegrationSetCircuit(ctx context.Context, arg IntegrationSetCircuitParams) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationSetCircuit,
+		arg.CircuitOverride,
+		arg.CircuitUntil,
+		arg.Now,
+		arg.ID,
+	)
+	var i Integration
+	err := row.Scan(
+		&i.ID,
+		&i.Provider,
+		&i.Name,
+		&i.Owner,
+		&i.Metadata,
+		&i.Status,
+		&i.StatusReason,
+		&i.Version,
+		&i.SyncInterval,
+		&i.NextSyncAt,
+		&i.LastSyncedAt,
+		&i.ConsecutiveSyncFailures,
+		&i.StaleSince,
+		&i.SyncCursor,
+		&i.CursorVersion,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
+	)
+	return &i, err
+}
+
 const integrationSetNextSync = `-- name: IntegrationSetNextSync :exec
 update integrations set next_sync_at = $1 where id = $2
 `
@@ -399,10 +540,67 @@ func (q *Queries) IntegrationSetNextSyncMany(ctx context.Context, ids []uuid.UUI
 	return err
 }
 
+const integrationSetRate = `-- name: IntegrationSetRate :one
+update integrations set
+    rate_limit = $1::integer, rate_window = $2::interval,
+    rate_sliding = $3::boolean, rate_until = $4::timestamptz,
+    version = version + 1, updated_at = $5
+where id = $6
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+`
+
+type IntegrationSetRateParams struct {
+	RateLimit   *int32
+	RateWindow  *time.Duration
+	RateSliding bool
+	RateUntil   *time.Time
+	Now         time.Time
+	ID          uuid.UUID
+}
+
+// IntegrationSetRate puts a request budget in the place of the provider's, or with no limit takes it away again.
+func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRateParams) (*Integration, error) {
+	row := q.db.QueryRow(ctx, integrationSetRate,
+		arg.RateLimit,
+		arg.RateWindow,
+		arg.RateSliding,
+		arg.RateUntil,
+		arg.Now,
+		arg.ID,
+	)
+	var i Integration
+	err := row.Scan(
+		&i.ID,
+		&i.Provider,
+		&i.Name,
+		&i.Owner,
+		&i.Metadata,
+		&i.Status,
+		&i.StatusReason,
+		&i.Version,
+		&i.SyncInterval,
+		&i.NextSyncAt,
+		&i.LastSyncedAt,
+		&i.ConsecutiveSyncFailures,
+		&i.StaleSince,
+		&i.SyncCursor,
+		&i.CursorVersion,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
+	)
+	return &i, err
+}
+
 const integrationSetStatus = `-- name: IntegrationSetStatus :one
 update integrations set status = $1, status_reason = $2, version = version + 1, updated_at = $3
 where id = $4
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
 `
 
 type IntegrationSetStatusParams struct {
@@ -438,6 +636,12 @@ func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetSt
 		&i.CursorVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
 	)
 	return &i, err
 }
@@ -472,7 +676,7 @@ update integrations set
     version = version + 1,
     updated_at = $5
 where id = $6
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
 `
 
 type IntegrationUpdateParams struct {
@@ -513,6 +717,42 @@ func (q *Queries) IntegrationUpdate(ctx context.Context, arg IntegrationUpdatePa
 		&i.CursorVersion,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.RateLimit,
+		&i.RateWindow,
+		&i.RateSliding,
+		&i.RateUntil,
+		&i.CircuitOverride,
+		&i.CircuitUntil,
 	)
 	return &i, err
+}
+
+const integrationVersions = `-- name: IntegrationVersions :many
+select id, version from integrations where id = any($1::uuid[])
+`
+
+type IntegrationVersionsRow struct {
+	ID      uuid.UUID
+	Version int64
+}
+
+// IntegrationVersions are the versions of those integrations that still exist.
+func (q *Queries) IntegrationVersions(ctx context.Context, ids []uuid.UUID) ([]*IntegrationVersionsRow, error) {
+	rows, err := q.db.Query(ctx, integrationVersions, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*IntegrationVersionsRow
+	for rows.Next() {
+		var i IntegrationVersionsRow
+		if err := rows.Scan(&i.ID, &i.Version); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

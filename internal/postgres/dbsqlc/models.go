@@ -60,6 +60,12 @@ type Integration struct {
 	CursorVersion           int64
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
+	RateLimit               *int32
+	RateWindow              *time.Duration
+	RateSliding             bool
+	RateUntil               *time.Time
+	CircuitOverride         string
+	CircuitUntil            *time.Time
 }
 
 type Outbox struct {
