@@ -23,7 +23,7 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
-		return nil, fmt.Errorf("authenticate %s %s: %w", req.Method, req.URL.Host, err)
+		return nil, &unsentError{fmt.Errorf("authenticate %s %s: %w", req.Method, req.URL.Host, err)}
 	}
 	return a.base.RoundTrip(signed)
 }

@@ -33,7 +33,7 @@ type Target struct {
 	Settings func() Settings
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -41,6 +41,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
+	next = &retry{base: next, provider: t.Provider, now: c.Now}
 	// No trace header leaves the house: an upstream has no use for it.
 	next = otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
 		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))

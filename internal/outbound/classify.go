@@ -72,8 +72,14 @@ func classify(provider contracts.Provider, err error, status int) contracts.Fail
 // isControl reports whether an error is one of the chain's own or the provider's verbs, and no failure of the upstream.
 func isControl(err error) bool {
 	_, deferred := contracts.AsDeferral(err)
-	return deferred || contracts.IsPermanent(err)
+	_, unsent := errors.AsType[*unsentError](err)
+	return deferred || unsent || contracts.IsPermanent(err)
 }
+
+// unsentError is why a request did not leave, when the reason is on this side.
+type unsentError struct{ error }
+
+func (e *unsentError) Unwrap() error { return e.error }
 
 // responseError is an answer as an error, with the beginning of its body.
 func responseError(res *http.Response) *contracts.ResponseError {

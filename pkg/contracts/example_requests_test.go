@@ -198,3 +198,11 @@ func ExampleRateLimiter() {
 	fmt.Println(limit.Limit, limit.Window, limit.IsSliding)
 	// Output: 700 1m0s true
 }
+
+// A search is a POST that changes nothing, so it may be sent as often as a GET.
+func ExampleWithAttempts() {
+	ctx := contracts.WithAttempts(context.Background(), 3)
+	attempts, _ := contracts.AttemptsFrom(ctx)
+	fmt.Println(attempts)
+	// Output: 3
+}
