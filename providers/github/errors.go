@@ -37,7 +37,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// failure turns an answer into an error: a deferral when the budget is used up, a permanent one when waiting can't help, else a plain one.
+// failure turns an answer into an error: a deferral when the budget is used up (the platform's client makes it one itself, and no such answer gets here), a permanent one when waiting can't help, else a plain one.
 func (c *client) failure(what string, res *http.Response, body []byte, at time.Time) error {
 	failed := &Error{
 		Request: what, Status: res.StatusCode, Message: c.redacted(messageOf(body)), RequestID: res.Header.Get("X-GitHub-Request-Id"),
@@ -95,6 +95,22 @@ func isRateLimit(status int, h http.Header, body []byte) bool {
 		return false
 	}
 }
+
+// RetryDelay tells when a budget that is used up comes back, which stands in a header of GitHub's own. How long to wait otherwise is left to the core.
+func (Provider) RetryDelay(err error, _, _ int) (time.Duration, bool) {
+	answer, ok := errors.AsType[*contracts.ResponseError](err)
+	if !ok || !isRateLimit(answer.Status, answer.Header, answer.Excerpt) {
+		return 0, false
+	}
+	at, err := http.ParseTime(answer.Header.Get("Date"))
+	if err != nil {
+		at = time.Now()
+	}
+	return waitFor(answer.Header, at), true
+}
+
+// IsRetryable leaves all to the core.
+func (Provider) IsRetryable(error) contracts.Verdict { return contracts.VerdictDefault }
 
 // waitFor is how long GitHub wants to be left alone, by its own clock: its Retry-After, else until the budget is back, else a minute, as its documentation asks.
 func waitFor(h http.Header, at time.Time) time.Duration {

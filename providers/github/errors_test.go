@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/providertest"
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
@@ -67,6 +68,51 @@ func TestFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The platform's client repeats and defers by itself; the provider's own errors then stand for what is left.
+func TestFailuresThroughThePlatformsClient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fault upstream.Fault
+		// delay is that of a deferral; -1 is none.
+		delay time.Duration
+		says  string
+	}{
+		"429":                            {upstream.TooManyRequests(42 * time.Second), 42 * time.Second, "429"},
+		"secondary limit":                {upstream.SecondaryLimit(90 * time.Second), 90 * time.Second, "403"},
+		"secondary limit, no time given": {upstream.SecondaryLimit(0), time.Minute, "403"},
+		"primary limit":                  {upstream.PrimaryLimit(25 * time.Minute), 25 * time.Minute, "403"},
+		"forbidden":                      {upstream.Forbidden(), -1, "may not read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := start(t, upstream.Options{Issues: 10, Seed: 1})
+			u.Always(c.fault)
+			var in *contracts.Integration
+			chain := outbound.Config{}.Chain(outbound.Target{Provider: github.Provider{}, Integration: func() *contracts.Integration { return in }})
+			in = providertest.Integration(t, github.Provider{}, github.Credentials{Token: u.Token()}, metadata(u), &http.Client{Transport: chain})
+			err := github.Provider{}.Sync(t.Context(), in, &providertest.Session{})
+			deferral, isDeferral := contracts.AsDeferral(err)
+			if isDeferral != (c.delay >= 0) || isDeferral && deferral.Delay != c.delay {
+				t.Errorf("%v; want a deferral of %s", err, c.delay)
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v does not say %q", err, c.says)
+			}
+		})
+	}
+	t.Run("down for a moment", func(t *testing.T) {
+		t.Parallel()
+		u := start(t, upstream.Options{Issues: 10, Seed: 1})
+		u.Next(1, upstream.ServerError(502))
+		var in *contracts.Integration
+		chain := outbound.Config{}.Chain(outbound.Target{Provider: github.Provider{}, Integration: func() *contracts.Integration { return in }})
+		in = providertest.Integration(t, github.Provider{}, github.Credentials{Token: u.Token()}, metadata(u), &http.Client{Transport: chain})
+		if err := (github.Provider{}).Sync(t.Context(), in, &providertest.Session{}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTheRealTokenAndRepositoryAreChecked(t *testing.T) {

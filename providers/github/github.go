@@ -173,4 +173,5 @@ var (
 	_ contracts.HealthChecker     = Provider{}
 	_ contracts.Authenticator     = Provider{}
 	_ contracts.FailureClassifier = Provider{}
+	_ contracts.RetryCustomizer   = Provider{}
 )
