@@ -1,0 +1,84 @@
+package sdks_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stripe/stripe-go/v82"
+
+	"github.com/tributaryhq/tributary/examples/sdks"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
+)
+
+// newStripeClient is stripe-go against Stripe's mock, on behalf of an integration.
+func newStripeClient(w *world, v *vendor) *stripe.Client {
+	w.t.Helper()
+	in := w.integration("stripe", "stripe", sdks.StripeCredentials{SecretKey: stripeSecret}, sdks.StripeMetadata{BaseURL: v.URL})
+	client, err := sdks.Stripe(in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return client
+}
+
+// Stripe's mock answers 401 to a key that isn't one, so what it answers is signed by the platform.
+func TestStripeIsSigned(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	customer, err := client.V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{Email: stripe.String("ada@example.com")})
+	if err != nil || customer.Email != "ada@example.com" {
+		t.Fatalf("%v, %v", customer, err)
+	}
+	for customer, err := range client.V1Customers.List(t.Context(), &stripe.CustomerListParams{}) {
+		if err != nil || customer.ID == "" {
+			t.Errorf("%v, %v", customer, err)
+		}
+	}
+	for _, r := range v.requests() {
+		if got := r.Header.Get("Authorization"); got != "Bearer "+stripeSecret {
+			t.Errorf("%s %s was signed %q", r.Method, r.URL.Path, got)
+		}
+	}
+}
+
+// A read is sent again by the platform, not by the SDK, and the SDK sees only the answer that came in the end.
+func TestStripeReadsAreRetried(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Next(2, upstream.Header("Retry-After", "0"))
+	v.Next(2, upstream.ServerError(http.StatusServiceUnavailable))
+	customer, err := client.V1Customers.Retrieve(t.Context(), "cus_1", nil)
+	if err != nil || customer.ID == "" {
+		t.Errorf("%v, %v", customer, err)
+	}
+	if n := len(v.requests()); n != 3 {
+		t.Errorf("%d requests were sent, want 3", n)
+	}
+}
+
+// A write is not, for it may have been done. Its failure reaches the caller as stripe-go words it.
+func TestStripeWritesAreNot(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Next(1, upstream.ServerError(http.StatusServiceUnavailable))
+	_, err := client.V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{})
+	if _, deferred := contracts.AsDeferral(err); err == nil || deferred {
+		t.Errorf("the error is %v", err)
+	}
+	if n := len(v.requests()); n != 1 {
+		t.Errorf("%d requests were sent, want 1", n)
+	}
+}
+
+// A throttle comes out of the SDK as the deferral that it is, so that a handler can return it as it is.
+func TestStripeThrottleIsADeferral(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Next(1, upstream.TooManyRequests(90*time.Second))
+	_, err := client.V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{})
+	if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != 90*time.Second {
+		t.Errorf("the error is %v", err)
+	}
+}
