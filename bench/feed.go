@@ -34,8 +34,10 @@ func newRecord(seq int) record {
 
 // The kinds of records differ in what handles them.
 type (
-	// quick has a handler that does nothing.
+	// quick has a handler that does nothing, not even look into the item.
 	quick record
+	// typed has a handler that is given the decoded item and does nothing.
+	typed record
 	// slow has a handler that takes a millisecond.
 	slow record
 	// stored has no handler and goes to the records table.
@@ -45,13 +47,14 @@ type (
 // The kinds as metadata spells them.
 const (
 	kindQuick  = "quick"
+	kindTyped  = "typed"
 	kindSlow   = "slow"
 	kindStored = "stored"
 )
 
 // feedMetadata says what an integration enumerates.
 type feedMetadata struct {
-	Kind  string `json:"kind" validate:"required,oneof=quick slow stored"`
+	Kind  string `json:"kind" validate:"required,oneof=quick typed slow stored"`
 	Items int    `json:"items" validate:"required"`
 }
 
@@ -77,6 +80,8 @@ func (feed) Sync(ctx context.Context, in *contracts.Integration, session contrac
 		switch metadata.Kind {
 		case kindQuick:
 			event = quick(r)
+		case kindTyped:
+			event = typed(r)
 		case kindSlow:
 			event = slow(r)
 		default:
@@ -89,10 +94,11 @@ func (feed) Sync(ctx context.Context, in *contracts.Integration, session contrac
 	return nil
 }
 
-// handlers decode their item, as those of an application do.
+// handlers are those of the kinds. All but one decode their item, as app.OnItem does for an application.
 func handlers() map[string][]itemworker.ItemHandler {
 	return map[string][]itemworker.ItemHandler{
-		contracts.EventType(quick{}): {decoding(func(quick) {})},
+		contracts.EventType(quick{}): {func(context.Context, *contracts.Integration, []byte) error { return nil }},
+		contracts.EventType(typed{}): {decoding(func(typed) {})},
 		contracts.EventType(slow{}):  {decoding(func(slow) { time.Sleep(slowHandler) })},
 	}
 }

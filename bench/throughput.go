@@ -62,7 +62,7 @@ func throughputCases(s *servers, t *tributary, opts options) []*measurement {
 		{name: peerRiver, items: opts.peers, run: func(ctx context.Context) (usage, error) { return measureRiver(ctx, s, opts.peers) }},
 		{name: peerUpserts, items: wide, run: func(ctx context.Context) (usage, error) { return measureUpserts(ctx, s, wide) }},
 	}
-	for _, kind := range []string{kindQuick, kindStored, kindSlow} {
+	for _, kind := range []string{kindQuick, kindTyped, kindStored, kindSlow} {
 		for _, items := range opts.sizes {
 			if kind == kindSlow && items >= longFrom {
 				continue
@@ -78,7 +78,8 @@ func throughputCases(s *servers, t *tributary, opts options) []*measurement {
 
 func productCase(kind string) string {
 	return map[string]string{
-		kindQuick: "Tributary, no-op handler", kindStored: "Tributary, built-in sink", kindSlow: "Tributary, 1 ms handler",
+		kindQuick: "Tributary, no-op handler", kindTyped: "Tributary, no-op typed handler, decoding", kindStored: "Tributary, built-in sink",
+		kindSlow: "Tributary, 1 ms handler",
 	}[kind]
 }
 

@@ -53,15 +53,17 @@ type Attempt struct {
 // LastTry reports whether the item is dead if this try fails.
 func (a Attempt) LastTry() bool { return a.Try >= a.MaxTries }
 
-type attemptKey struct{}
+// AttemptKey is the key of the [Attempt] that a context carries. The runtime's own contexts answer to it without having been made by
+// [WithAttempt]; read it with [AttemptFrom].
+type AttemptKey struct{}
 
-// WithAttempt returns a context that carries the attempt; the runtime calls it before every handler.
+// WithAttempt returns a context that carries the attempt, as the context of every handler does: for tests of handlers.
 func WithAttempt(ctx context.Context, a Attempt) context.Context {
-	return context.WithValue(ctx, attemptKey{}, a)
+	return context.WithValue(ctx, AttemptKey{}, a)
 }
 
 // AttemptFrom returns the attempt that the handler is serving, and false outside a handler.
 func AttemptFrom(ctx context.Context) (Attempt, bool) {
-	a, ok := ctx.Value(attemptKey{}).(Attempt)
+	a, ok := ctx.Value(AttemptKey{}).(Attempt)
 	return a, ok
 }

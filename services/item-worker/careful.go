@@ -64,10 +64,11 @@ func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error)
 	j.worker.alone.Lock()
 	defer j.worker.alone.Unlock()
 	j.worker.Crash("item-worker: marked running")
-	if len(j.worker.Handlers[item.GetEventType()]) == 0 {
-		return j.sink(ctx, []*eventsv1.Item{item})[0], nil
+	results := newRound(ctx, j, []*eventsv1.Item{item}, true).settle()
+	if len(results) == 0 {
+		return result{}, errors.Join(errStopping, j.erase(ctx, item))
 	}
-	return j.handle(ctx, item), nil
+	return results[0], nil
 }
 
 // charge looks for an item that was running when its worker's lease expired.

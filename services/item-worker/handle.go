@@ -3,9 +3,6 @@ package itemworker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
-	"strconv"
 	"time"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -32,62 +29,16 @@ type result struct {
 	err    error
 }
 
-// handle runs the application's handlers on one item.
-func (j *job) handle(ctx context.Context, item *eventsv1.Item) result {
-	started := j.worker.Now()
-	ctx, cancel := context.WithTimeout(ctx, j.worker.Settings.Timeout)
-	defer cancel()
-	ctx = contracts.WithAttempt(ctx, contracts.Attempt{
-		Run: j.batch.GetRunId(), ExternalID: item.GetExternalId(),
-		Item: j.batch.GetRunId() + "/" + itoa(j.batch.GetAttempt()) + "/" + itoa(j.batch.GetBatch()) + "/" + itoa(item.GetIndex()),
-		Try:  int(item.GetTries()) + 1, MaxTries: j.worker.Settings.Tries,
-	})
-	var err error
-	for _, handler := range j.worker.Handlers[item.GetEventType()] {
-		if err = j.call(ctx, handler, item); err != nil {
-			break
-		}
-	}
-	j.worker.Metrics.item(j.batch.GetProvider(), j.worker.Now().Sub(started))
-	return j.classify(item, err)
-}
-
-// call runs one handler, which may panic, or go on though its time is up: then it is left behind.
-func (j *job) call(ctx context.Context, handler ItemHandler, item *eventsv1.Item) error {
-	returned := make(chan error, 1)
-	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				j.worker.Log.Error("handler panicked", "event", item.GetEventType(), "external_id", item.GetExternalId(), "panic", v, "stack", string(debug.Stack()))
-				returned <- fmt.Errorf("handler panicked: %v", v)
-			}
-		}()
-		returned <- handler(ctx, j.in, item.GetPayload())
-	}()
-	select {
-	case err := <-returned:
-		return err
-	case <-ctx.Done():
-	}
-	timer := time.NewTimer(j.worker.Settings.Grace)
-	defer timer.Stop()
-	select {
-	case err := <-returned:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("the handler did not return: %w", ctx.Err())
-	}
-}
-
 // classify turns what a handler returned into a result, by the verbs of contracts.
 func (j *job) classify(item *eventsv1.Item, err error) result {
 	r := result{item: item, err: err}
+	if err == nil {
+		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
+		return r
+	}
 	skip, skipped := contracts.AsSkip(err)
 	deferral, deferred := contracts.AsDeferral(err)
 	switch {
-	case err == nil:
-		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
-		return r
 	case skipped:
 		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, skip.Reason
 		return r
@@ -124,5 +75,3 @@ func (r result) errorText() string {
 	}
 	return r.err.Error()
 }
-
-func itoa(n int32) string { return strconv.Itoa(int(n)) }

@@ -3,10 +3,10 @@ package itemworker
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -26,6 +26,8 @@ type job struct {
 	entry    *eventsv1.Entry
 	in       *contracts.Integration
 	provider contracts.Provider
+	// took measures how long handlers take.
+	took prometheus.Observer
 	// redrive is the dead item that the batch brings again; its fate is kept in Postgres and not in the bucket.
 	redrive *uuid.UUID
 }
@@ -60,49 +62,48 @@ func (j *job) todo() []*eventsv1.Item {
 // runTogether runs items side by side. Every second or so it writes outcomes down, and asks whether the run still wants what is left: if it
 // was closed, nothing more is started; if its integration was paused, the rest is parked.
 func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
-	halt, stop := context.WithCancel(ctx)
-	defer stop()
-	results := make(chan result, len(todo))
-	go j.launch(ctx, halt, todo, results)
+	r := newRound(ctx, j, todo, false)
+	defer r.halt()
 	ticker := time.NewTicker(j.worker.Settings.Progress)
 	defer ticker.Stop()
+	w := newWatch(r)
+	defer w.stop()
 	stopping := j.delivery.Stopping
-	var pending []result
 	var ended error
-	finished := 0
 	for open := true; open; {
 		select {
-		case r, ok := <-results:
-			if open = ok; ok {
-				pending = append(pending, r)
-				finished++
-				continue
-			}
+		case <-r.over:
+			open = false
 		case <-ticker.C:
 			if ended == nil {
 				if ended = j.wanted(ctx); ended != nil {
 					j.worker.Log.Info("the rest of a batch is not wanted", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(), "why", ended)
 				}
 			}
+		case <-w.timer.C:
+			w.look()
+			continue
+		case <-w.ended:
+			w.hurry()
+			continue
 		case <-stopping:
-			stop()
+			r.halt()
 			stopping = nil
 			continue
 		}
-		if len(pending) > 0 && (ended == nil || errors.Is(ended, errPaused)) {
-			if err := j.commit(ctx, pending); err != nil {
+		if ended == nil || errors.Is(ended, errPaused) {
+			if err := j.commit(ctx, r.take()); err != nil {
 				ended = err
 			}
-			pending = nil
 		}
 		if ended != nil {
-			stop()
+			r.halt()
 		}
 	}
 	switch {
 	case errors.Is(ended, errPaused):
 		return j.park(ctx)
-	case ended == nil && finished < len(todo):
+	case ended == nil && !r.isWhole(len(todo)):
 		return errStopping
 	}
 	return ended
@@ -129,50 +130,4 @@ func (j *job) wanted(ctx context.Context) error {
 		return errPaused
 	}
 	return nil
-}
-
-// launch starts items until it is halted, waits for those it has started, and closes results.
-func (j *job) launch(ctx, halt context.Context, todo []*eventsv1.Item, results chan<- result) {
-	defer close(results)
-	var forSink []*eventsv1.Item
-	var running sync.WaitGroup
-	defer running.Wait()
-	slots := j.worker.slots[j.lane]
-	for _, item := range todo {
-		if len(j.worker.Handlers[item.GetEventType()]) == 0 {
-			forSink = append(forSink, item)
-			continue
-		}
-		if !acquire(halt, slots) {
-			return
-		}
-		running.Go(func() {
-			defer func() { <-slots }()
-			j.worker.alone.RLock()
-			defer j.worker.alone.RUnlock()
-			results <- j.handle(ctx, item)
-		})
-	}
-	if len(forSink) == 0 || !acquire(halt, slots) {
-		return
-	}
-	defer func() { <-slots }()
-	j.worker.alone.RLock()
-	defer j.worker.alone.RUnlock()
-	for _, r := range j.sink(ctx, forSink) {
-		results <- r
-	}
-}
-
-// acquire takes a slot, unless it is halted first.
-func acquire(halt context.Context, slots chan<- struct{}) bool {
-	if halt.Err() != nil {
-		return false
-	}
-	select {
-	case <-halt.Done():
-		return false
-	case slots <- struct{}{}:
-		return true
-	}
 }

@@ -48,10 +48,6 @@ func (m *Metrics) batch(provider string, lane events.Lane, took time.Duration) {
 	m.batches.WithLabelValues(provider, string(lane)).Observe(took.Seconds())
 }
 
-func (m *Metrics) item(provider string, took time.Duration) {
-	m.items.WithLabelValues(provider).Observe(took.Seconds())
-}
-
 func (m *Metrics) refused(provider string) { m.refusals.WithLabelValues(provider).Inc() }
 
 func (m *Metrics) outcome(provider string, r result) {

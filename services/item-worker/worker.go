@@ -175,7 +175,7 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	if redrive == nil && (run.Closed || run.Attempt != batch.GetAttempt()) {
 		return nil, errRefused
 	}
-	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, key: keyOf(batch)}
+	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, key: keyOf(batch), took: w.Metrics.items.WithLabelValues(batch.GetProvider())}
 	if j.entry, err = w.Checkpoints.Read(ctx, j.key); err != nil {
 		return nil, err
 	}

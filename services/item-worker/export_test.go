@@ -1,0 +1,52 @@
+package itemworker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// Round has items handled as those of a batch are, with nothing around it.
+type Round struct {
+	worker *Worker
+	batch  *eventsv1.ItemBatch
+}
+
+// Outcome is what an item came to, and when.
+type Outcome struct {
+	State eventsv1.OutcomeState
+	Error string
+}
+
+// NewRounds returns what runs batches of one event type in one lane.
+func NewRounds(settings Settings, handlers map[string][]ItemHandler) (*Round, error) {
+	metrics, err := NewMetrics(prometheus.NewRegistry())
+	w := New(Config{Handlers: handlers, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now, Settings: settings})
+	return &Round{worker: w}, err
+}
+
+// Run handles items until stopping is closed, and returns the outcomes by index.
+func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *eventsv1.ItemBatch) map[int32]Outcome {
+	j := &job{worker: r.worker, batch: batch, lane: events.Bulk, took: r.worker.Metrics.items.WithLabelValues("test")}
+	round := newRound(ctx, j, batch.GetItems(), false)
+	var halting sync.WaitGroup
+	halting.Go(func() {
+		select {
+		case <-stopping:
+			round.halt()
+		case <-round.over:
+		}
+	})
+	outcomes := map[int32]Outcome{}
+	for _, result := range round.settle() {
+		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText()}
+	}
+	halting.Wait()
+	return outcomes
+}

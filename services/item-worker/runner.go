@@ -1,0 +1,95 @@
+package itemworker
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// turnTime is how long a runner keeps its slot from one item to the next though others wait for it. So quick handlers pay for a slot once in many
+// items, and a small batch waits no longer than this for a large one.
+const turnTime = time.Millisecond
+
+// runner is a goroutine that handles items of a round.
+type runner struct {
+	round *round
+	// item is what it works on, nil between two.
+	item    *eventsv1.Item
+	context *itemContext
+	// now is when it last took an item or finished one, seated when it last got its slot.
+	now, seated time.Time
+	// left says that it was left behind: its item has failed and its slot is another's.
+	left bool
+}
+
+func (w *runner) run() {
+	w.seated = w.now
+	for w.next() && w.tell(w.round.job.classify(w.item, w.handle())) {
+		// The conditions do it all.
+	}
+}
+
+// next takes an item; false sends the runner home.
+func (w *runner) next() bool {
+	r := w.round
+	if w.now.Sub(w.seated) > turnTime && r.hasMore() {
+		r.rise()
+		if !r.sit() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(r.runners, w)
+			r.endIfIdle()
+			return false
+		}
+		w.seated = time.Now()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.started == len(r.todo) || r.halted.Err() != nil {
+		delete(r.runners, w)
+		r.rise()
+		r.endIfIdle()
+		return false
+	}
+	if w.seated.After(w.now) {
+		w.now = w.seated
+	}
+	w.item, w.context = r.todo[r.started], &r.contexts[r.started]
+	w.context.begin(r.ctx, r.job, w.item, w.now.Add(r.job.worker.Settings.Timeout))
+	r.started++
+	return true
+}
+
+// handle calls the application's handlers, which may panic.
+func (w *runner) handle() (err error) {
+	j := w.round.job
+	defer w.context.end()
+	defer func() {
+		if v := recover(); v != nil {
+			j.worker.Log.Error("handler panicked", "event", w.item.GetEventType(), "external_id", w.item.GetExternalId(), "panic", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("handler panicked: %v", v)
+		}
+	}()
+	for _, handler := range j.worker.Handlers[w.item.GetEventType()] {
+		if err := handler(w.context, j.in, w.item.GetPayload()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell says what the item came to; false if the runner was left behind, and nobody listens.
+func (w *runner) tell(came result) bool {
+	r, now := w.round, time.Now()
+	r.job.took.Observe(now.Sub(w.now).Seconds())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w.left {
+		return false
+	}
+	r.note(came)
+	w.item, w.now = nil, now
+	return true
+}
