@@ -47,8 +47,10 @@ func equivalent(s sample, req *contracts.WebhookRequest) bool {
 	return false
 }
 
-func FuzzGitHub(f *testing.F)  { fuzzHeaders(f, samples()[0], "X-Hub-Signature-256") }
-func FuzzSlack(f *testing.F)   { fuzzHeaders(f, samples()[1], "X-Slack-Request-Timestamp", "X-Slack-Signature") }
+func FuzzGitHub(f *testing.F) { fuzzHeaders(f, samples()[0], "X-Hub-Signature-256") }
+func FuzzSlack(f *testing.F) {
+	fuzzHeaders(f, samples()[1], "X-Slack-Request-Timestamp", "X-Slack-Signature")
+}
 func FuzzStripe(f *testing.F)  { fuzzHeaders(f, opensslSamples("Stripe"), "Stripe-Signature") }
 func FuzzShopify(f *testing.F) { fuzzHeaders(f, opensslSamples("Shopify"), "X-Shopify-Hmac-Sha256") }
 func FuzzBasic(f *testing.F)   { fuzzHeaders(f, opensslSamples("Basic"), "Authorization") }

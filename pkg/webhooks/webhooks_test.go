@@ -31,7 +31,8 @@ func samples() []sample {
 			// https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries#testing-the-webhook-payload-validation
 			name: "GitHub", verifier: webhooks.GitHub(), secret: "It's a Secret to Everybody", body: "Hello, World!", at: 1700000000,
 			header: map[string]string{"X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
-		}, {
+		},
+		{
 			// the tests of github.com/slack-go/slack, security_test.go
 			name: "Slack", verifier: webhooks.Slack(), secret: "e6b19c573432dcc6b075501d51b51bb8", at: 1531431954,
 			body: `{"token":"aF5ynEYQH0dFN9imlgcADxDB","team_id":"XXXXXXXXX","api_app_id":"YYYYYYYYY","event":{"type":"app_mention","user":"AAAAAAAAA",` +
@@ -41,14 +42,16 @@ func samples() []sample {
 				"X-Slack-Request-Timestamp": "1531431954",
 				"X-Slack-Signature":         "v0=adada4ed31709aef585c2580ca3267678c6a8eaeb7e0c1aca3ee57b656886b2c",
 			},
-		}, {
+		},
+		{
 			// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md and its libraries' tests
 			name: "Standard", verifier: webhooks.Standard{}, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", at: 1614265330, body: `{"test": 2432232314}`,
 			header: map[string]string{
 				"Webhook-Id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "Webhook-Timestamp": "1614265330",
 				"Webhook-Signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
 			},
-		}, {
+		},
+		{
 			name: "Svix", verifier: webhooks.Standard{}, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", at: 1614265330, body: `{"test": 2432232314}`,
 			header: map[string]string{
 				"Svix-Id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "Svix-Timestamp": "1614265330",
@@ -260,7 +263,9 @@ func forgeBody(s sample, refuse func(string, func(*contracts.WebhookRequest))) {
 	}
 	refuse("a line feed after the body", func(req *contracts.WebhookRequest) { req.Body = append(req.Body, '\n') })
 	refuse("a byte order mark", func(req *contracts.WebhookRequest) { req.Body = []byte("\ufeff" + s.body) })
-	refuse("UTF-16", func(req *contracts.WebhookRequest) { req.Body = []byte(strings.Join(strings.Split(s.body, ""), "\x00")) })
+	refuse("UTF-16", func(req *contracts.WebhookRequest) {
+		req.Body = []byte(strings.Join(strings.Split(s.body, ""), "\x00"))
+	})
 }
 
 func flipCase(b byte) string {
@@ -272,7 +277,9 @@ func flipCase(b byte) string {
 
 func TestChallenges(t *testing.T) {
 	t.Parallel()
-	meta := func(query string) *contracts.WebhookRequest { return &contracts.WebhookRequest{Method: http.MethodGet, Query: query} }
+	meta := func(query string) *contracts.WebhookRequest {
+		return &contracts.WebhookRequest{Method: http.MethodGet, Query: query}
+	}
 	for _, c := range []struct {
 		query, answer string
 		ok            bool

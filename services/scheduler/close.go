@@ -235,7 +235,7 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 	if err != nil {
 		return nil, err
 	}
-	ended, err := runEvent(integration, run, now)
+	ended, err := logEnd(ctx, tx, integration, run, now)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
 		return nil, fmt.Errorf("set the next sync: %w", err)
 	}
-	m, err := runEvent(integration, closed, now)
+	m, err := logEnd(ctx, tx, integration, closed, now)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,6 +20,18 @@ func ref(integration *postgres.Integration) *eventsv1.Ref {
 func event(name events.Name, integration *postgres.Integration, m proto.Message) (postgres.Outgoing, error) {
 	encoded, err := events.NewEvent(name, integration.Provider, integration.ID.String(), "", m)
 	return postgres.Outgoing(encoded), err
+}
+
+// logEnd writes a run's end to the business log and returns the event that tells of it.
+func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
+	err := tx.LogOperations(ctx, postgres.Operation{
+		Integration: integration.ID, Operation: "sync", Status: run.State, Subject: run.ID.String(), Error: run.Error, Started: run.CreatedAt, Ended: now,
+		Summary: fmt.Sprintf("%s sync: %d items, %d done, %d dead, %d skipped", run.Mode, run.Items, run.Done, run.Dead, run.Skipped),
+	})
+	if err != nil {
+		return postgres.Outgoing{}, err
+	}
+	return runEvent(integration, run, now)
 }
 
 // runEvent is the event of a run's end.
