@@ -104,11 +104,14 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	}
 	in := l.keep(id, provider)
 	next := &state{version: row.Version, settings: settingsOf(row, credentialsVersion)}
-	next.value = contracts.NewIntegration(contracts.IntegrationFields{
+	fields := contracts.IntegrationFields{
 		ID: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner,
 		Credentials: credentials, Metadata: row.Metadata, Client: in.client,
-		Log: l.log.With("provider", row.Provider, "integration", row.Name),
-	})
+	}
+	// What the provider and the handlers log may quote what they were given.
+	redactor := outbound.NewRedactor(provider, contracts.NewIntegration(fields))
+	fields.Log = redactor.Logger(l.log).With("provider", row.Provider, "integration", row.Name)
+	next.value = contracts.NewIntegration(fields)
 	for {
 		have := in.state.Load()
 		if have != nil && have.version >= next.version {

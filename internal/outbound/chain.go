@@ -4,6 +4,7 @@ package outbound
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -33,19 +34,40 @@ type Target struct {
 	Settings func() Settings
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → auth → base.
+// Chain composes the transport of one integration, outermost first: call → conceal → trace → reveal → retry → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
 		t.Settings = func() Settings { return Settings{} }
 	}
+	redactor := t.redactor()
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
+	next = &reveal{next: next, redactor: redactor}
 	// No trace header leaves the house: an upstream has no use for it.
 	next = otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
 		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
+	next = &conceal{next: next, redactor: redactor}
 	return &begin{next: next, provider: t.Provider}
+}
+
+// redactor returns a function that finds the redactor of what the integration is at the moment.
+func (t Target) redactor() func() *Redactor {
+	type built struct {
+		of       *contracts.Integration
+		redactor *Redactor
+	}
+	var latest atomic.Pointer[built]
+	return func() *Redactor {
+		in := t.Integration()
+		have := latest.Load()
+		if have == nil || have.of != in {
+			have = &built{of: in, redactor: NewRedactor(t.Provider, in)}
+			latest.Store(have)
+		}
+		return have.redactor
+	}
 }
 
 func (c Config) withDefaults() Config {

@@ -20,6 +20,7 @@ import (
 	"github.com/tributaryhq/tributary/db"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cli"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
@@ -220,7 +221,13 @@ func (p *program) keyRing() (*secret.Ring, error) {
 func (p *program) logger() (*slog.Logger, error) { return p.loggerTo(p.streams.Err) }
 
 func (p *program) loggerTo(w io.Writer) (*slog.Logger, error) {
-	return telemetry.NewLogger(w, p.config.LogFormat, p.config.LogLevel)
+	log, err := telemetry.NewLogger(w, p.config.LogFormat, p.config.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	// Errors quote URLs, and URLs may hold tokens.
+	var redactor *outbound.Redactor
+	return redactor.Logger(log), nil
 }
 
 func (p *program) natsOptions() []nats.Option {

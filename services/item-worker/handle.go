@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -31,6 +32,10 @@ type result struct {
 
 // classify turns what a handler returned into a result, by the verbs of contracts.
 func (j *job) classify(item *eventsv1.Item, err error) result {
+	if err != nil {
+		// It is stored and shown.
+		err = outbound.NewRedactor(nil, j.in).Error(err)
+	}
 	r := result{item: item, err: err}
 	if err == nil {
 		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE

@@ -64,7 +64,7 @@ func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *p
 // from it any more.
 func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) (err error) {
 	returned := make(chan error, 1)
-	defer func() { err = fromProvider(err) }()
+	defer func() { err = fromProvider(in, err) }()
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
@@ -108,11 +108,12 @@ type providerError struct{ error }
 
 func (e *providerError) Unwrap() error { return e.error }
 
-func fromProvider(err error) error {
+// fromProvider marks an error as the provider's. It is stored and shown, so it must hold no secret.
+func fromProvider(in *contracts.Integration, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &providerError{err}
+	return &providerError{outbound.NewRedactor(nil, in).Error(err)}
 }
 
 // heartbeat shows that the run has a live syncer, and notices when the run or the integration wants no more.

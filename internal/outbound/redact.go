@@ -1,0 +1,163 @@
+package outbound
+
+import (
+	"bytes"
+	"errors"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// Redacted stands where something secret was.
+const Redacted = "[REDACTED]"
+
+// Redactor takes secrets out of all that is kept or shown of an integration's requests: rows of the request log, errors, log lines, spans. It is
+// built once for each state of an integration, and safe for concurrent use. A nil one knows the rules for names alone.
+//
+// Three things are secret: what has a name such as token, secret, password or key in a header, a query, a form or a part of a multipart body; what the provider
+// declares by [contracts.Redactor], in JSON and in forms; and the integration's own credentials wherever they appear, also URL-, base64- or
+// JSON-encoded.
+type Redactor struct {
+	request, response []path
+	values            *strings.Replacer
+	// longest is the length of the longest of the values: so much of a text's cut end may be the beginning of one.
+	longest int
+}
+
+// NewRedactor returns the redactor of an integration.
+func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redactor {
+	r := &Redactor{}
+	if declared, ok := provider.(contracts.Redactor); ok {
+		r.request, r.response = paths(declared.SensitiveRequestFields()), paths(declared.SensitiveResponseFields())
+	}
+	if in == nil {
+		return r
+	}
+	// Credentials that can't be read can't be sent either.
+	if credentials, err := in.Credentials(); err == nil {
+		r.values, r.longest = replacer(credentials)
+	}
+	return r
+}
+
+// Text redacts a text of any kind, such as an error: the queries and the user of URLs in it, and the credentials.
+func (r *Redactor) Text(text string) string { return r.credentials(redactURLs(text)) }
+
+// Query redacts a raw query, without its question mark.
+func (r *Redactor) Query(raw string) string { return r.Text(redactPairs(raw, r.requestPaths())) }
+
+// URL returns a URL without secrets: the given one, where it has none.
+func (r *Redactor) URL(u *url.URL) *url.URL {
+	shown := *u
+	if shown.User != nil {
+		shown.User = url.User(Redacted)
+	}
+	shown.Host, shown.Opaque, shown.RawQuery = r.credentials(u.Host), r.Text(u.Opaque), r.Query(u.RawQuery)
+	shown.Fragment, shown.RawFragment = "", ""
+	if shown.Path = r.credentials(u.Path); shown.Path != u.Path {
+		shown.RawPath = ""
+	}
+	if shown == *u {
+		return u
+	}
+	return &shown
+}
+
+// Error returns an error that shows no secrets, and is still the same to [errors.Is] and [errors.As].
+func (r *Redactor) Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	shown := r.Text(text)
+	if shown == text {
+		return err
+	}
+	return &redactedError{text: shown, cause: err}
+}
+
+type redactedError struct {
+	text  string
+	cause error
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.cause }
+
+// Timeout is what [url.Error] asks of an error that it wraps.
+func (e *redactedError) Timeout() bool {
+	var slow interface{ Timeout() bool }
+	return errors.As(e.cause, &slow) && slow.Timeout()
+}
+
+// Header returns a redacted copy.
+func (r *Redactor) Header(header http.Header) http.Header {
+	shown := make(http.Header, len(header))
+	for name, values := range header {
+		kept := make([]string, len(values))
+		for i, value := range values {
+			if kept[i] = Redacted; !secretName(name) {
+				kept[i] = r.Text(value)
+			}
+		}
+		shown[name] = kept
+	}
+	return shown
+}
+
+// RequestBody redacts a request's body, or the beginning of one that was cut. What nothing had to be taken from is returned as it is.
+func (r *Redactor) RequestBody(contentType string, body []byte, cut bool) []byte {
+	return r.body(contentType, body, cut, r.requestPaths())
+}
+
+// ResponseBody is RequestBody for an answer.
+func (r *Redactor) ResponseBody(contentType string, body []byte, cut bool) []byte {
+	if r == nil {
+		return r.body(contentType, body, cut, nil)
+	}
+	return r.body(contentType, body, cut, r.response)
+}
+
+func (r *Redactor) body(contentType string, body []byte, cut bool, declared []path) []byte {
+	media, parameters, _ := mime.ParseMediaType(contentType)
+	switch {
+	case media == "application/x-www-form-urlencoded":
+		body = []byte(redactPairs(string(body), declared))
+	case strings.HasPrefix(media, "multipart/"):
+		body = redactParts(body, parameters["boundary"], declared)
+	case strings.Contains(media, "json"), looksLikeJSON(body):
+		body = redactJSON(body, declared)
+	}
+	text := string(body)
+	shown := r.Text(text)
+	if cut && r != nil && r.longest > 0 {
+		// The end may be the beginning of a credential.
+		shown = shown[:max(len(shown)-r.longest+1, 0)]
+	}
+	if shown == text {
+		return body
+	}
+	return []byte(shown)
+}
+
+func (r *Redactor) requestPaths() []path {
+	if r == nil {
+		return nil
+	}
+	return r.request
+}
+
+func (r *Redactor) credentials(text string) string {
+	if r == nil || r.values == nil {
+		return text
+	}
+	return r.values.Replace(text)
+}
+
+func looksLikeJSON(body []byte) bool {
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	return len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[')
+}

@@ -1,0 +1,71 @@
+package outbound
+
+import (
+	"bytes"
+	"mime"
+	"net/textproto"
+	"strconv"
+	"strings"
+)
+
+// redactParts redacts the parts of a multipart body, which may be cut. Of a file only its size is kept.
+func redactParts(body []byte, boundary string, declared []path) []byte {
+	if boundary == "" {
+		return []byte("[UNREADABLE " + strconv.Itoa(len(body)) + " bytes]")
+	}
+	delimiter := []byte("--" + boundary)
+	var shown bytes.Buffer
+	for first := true; len(body) > 0; first = false {
+		end := bytes.Index(body, delimiter)
+		if end < 0 {
+			end = len(body)
+		}
+		if first {
+			shown.Write(body[:end])
+		} else {
+			shown.Write(redactPart(body[:end], declared))
+		}
+		body = body[end:]
+		if len(body) > 0 {
+			shown.Write(delimiter)
+			body = body[len(delimiter):]
+		}
+	}
+	return shown.Bytes()
+}
+
+// redactPart takes a part from behind its delimiter to before the next.
+func redactPart(part []byte, declared []path) []byte {
+	gap := []byte("\r\n\r\n")
+	if lines := []byte("\n\n"); !bytes.Contains(part, gap) && bytes.Contains(part, lines) {
+		gap = lines
+	}
+	head, content, found := bytes.Cut(part, gap)
+	if !found {
+		return part
+	}
+	header := func(name string) string {
+		for line := range strings.Lines(string(head)) {
+			if key, value, ok := strings.Cut(line, ":"); ok && textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(key)) == name {
+				return strings.TrimSpace(value)
+			}
+		}
+		return ""
+	}
+	_, parameters, _ := mime.ParseMediaType(header("Content-Disposition"))
+	name := parameters["name"]
+	content, ending := bytes.CutSuffix(content, []byte("\r\n"))
+	switch {
+	case parameters["filename"] != "":
+		content = []byte("[" + strconv.Itoa(len(content)) + " bytes]")
+	case secretName(name), declares(declared, fieldPath(name)):
+		content = []byte(Redacted)
+	case strings.Contains(header("Content-Type"), "json"), looksLikeJSON(content):
+		content = redactJSON(content, declared)
+	}
+	result := bytes.Join([][]byte{head, content}, gap)
+	if ending {
+		result = append(result, "\r\n"...)
+	}
+	return result
+}
