@@ -129,6 +129,9 @@ func (u *upstream) serveItems(w http.ResponseWriter, r *http.Request) {
 	u.mu.Unlock()
 	if onPage != nil {
 		if status := onPage(after, requests); status != 0 {
+			if status == http.StatusTooManyRequests {
+				w.Header().Set("Retry-After", "0.3")
+			}
 			w.WriteHeader(status)
 			return
 		}
@@ -162,5 +165,12 @@ func (u *upstream) serveHandle(w http.ResponseWriter, r *http.Request) {
 	u.mu.Lock()
 	u.history = append(u.history, handling{handled: h, verdict: v, at: time.Now()})
 	u.mu.Unlock()
+	if v.Status != 0 {
+		if v.Wait != "" {
+			w.Header().Set("Retry-After", v.Wait)
+		}
+		w.WriteHeader(v.Status)
+		return
+	}
 	_ = json.NewEncoder(w).Encode(v)
 }

@@ -1,0 +1,102 @@
+package e2e_test
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// limitVariable is the request budget of guarded, such as 10/4s; empty for none.
+const limitVariable = "TRIBUTARY_E2E_LIMIT"
+
+// guarded is feed with a budget, and with handlers that ask the test through the integration's client.
+type guarded struct{ feed }
+
+func (guarded) Name() string { return "Guarded" }
+
+func (guarded) DefaultRateLimit() *contracts.RateLimit {
+	requests, window, _ := strings.Cut(os.Getenv(limitVariable), "/")
+	n, err := strconv.Atoi(requests)
+	if err != nil {
+		return nil
+	}
+	d, err := time.ParseDuration(window)
+	if err != nil {
+		return nil
+	}
+	return contracts.Per(n, d)
+}
+
+// wantTries fails unless each handling of a record says the try that it has to: one more than there were failures before. What had to wait for a budget,
+// a circuit or the upstream's patience has spent none.
+func (w *world) wantTries(isFailure func(handling) bool) {
+	w.t.Helper()
+	failures := map[string]int{}
+	for _, h := range w.handlings("") {
+		if want := failures[h.Entry.ID] + 1; h.Try != want {
+			w.t.Errorf("%s was handled as try %d, want %d", h.Entry.ID, h.Try, want)
+		}
+		if isFailure(h) {
+			failures[h.Entry.ID]++
+		}
+	}
+}
+
+// awaitWaiting waits until the open run says until when it waits.
+func (w *world) awaitWaiting(id uuid.UUID) {
+	w.t.Helper()
+	w.await("the run to say until when it waits", func() bool {
+		runs := w.runs(id)
+		return len(runs) > 0 && runs[0].State == "waiting" && runs[0].WaitingUntil != nil && runs[0].WaitingUntil.After(time.Now().Add(-time.Minute))
+	})
+}
+
+// A throttling upstream gets what it asks for: items wait, and spend no try.
+func TestThrottledItemsSpendNoTry(t *testing.T) {
+	w := newWorld(t)
+	w.fill(40)
+	var calm atomic.Bool
+	w.setJudge(func(h handled) verdict {
+		if calm.Load() {
+			return verdict{}
+		}
+		return verdict{Status: http.StatusTooManyRequests, Wait: "1"}
+	})
+	w.startAll()
+	id := w.create("one", "guarded")
+	w.await("the upstream to be asked seven times over", func() bool { return len(w.handlings("r1")) >= 7 })
+	calm.Store(true)
+	w.wantRun(w.awaitClosed(id, 1), "succeeded", 40, 0)
+	w.wantCursor(id, "40")
+	w.wantTries(func(handling) bool { return false })
+}
+
+// A throttled enumeration waits, says so, and spends no try.
+func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
+	w := newWorld(t)
+	w.fill(40)
+	var calm atomic.Bool
+	w.setOnPage(func(int64, int) int { return statusIf(!calm.Load(), http.StatusTooManyRequests) })
+	w.startAll()
+	id := w.create("one", "guarded")
+	w.awaitWaiting(id)
+	w.await("seven attempts", func() bool { return w.runs(id)[0].Attempt >= 7 })
+	calm.Store(true)
+	run := w.awaitClosed(id, 1)
+	w.wantRun(run, "succeeded", 40, 0)
+	if run.Tries != 1 {
+		t.Errorf("the run took %d tries, want 1", run.Tries)
+	}
+	if n := slices.IndexFunc(w.handlings(""), func(h handling) bool { return h.Try != 1 }); n >= 0 {
+		t.Errorf("%s was handled as try %d", w.handlings("")[n].Entry.ID, w.handlings("")[n].Try)
+	}
+}
