@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,6 +37,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	config := platform.Defaults()
+	config.Transport = http.DefaultTransport // the upstreams are on this machine
 	config.NATS, config.Pool, config.Ring = natstest.New(t).Connect(), pgtest.DB(t), ring
 	config.Providers = map[string]contracts.Provider{"stripe": sdks.StripeProvider{}, "github": github.New()}
 	built, err := platform.New(t.Context(), config)

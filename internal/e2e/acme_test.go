@@ -90,7 +90,7 @@ func (w *world) startBinary(path, service string) *process {
 	w.t.Helper()
 	p := &process{name: filepath.Base(path) + " " + service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(path, service, "--http-addr=", "--connections=6", "--concurrency=8")
-	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
+	p.cmd.Env = append(os.Environ(), "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
 		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2")
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

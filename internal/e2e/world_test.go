@@ -88,7 +88,7 @@ func (w *world) start(service string, env ...string) *process {
 	w.t.Helper()
 	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], service, "--http-addr=", "--log-level=debug", "--connections=6", "--concurrency=8")
-	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
+	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
 		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -56,7 +56,9 @@ type Config struct {
 	Crash    func(point string)
 	Timing   events.Timing
 	Replicas int
-	// Transport is under every client of every integration.
+	// Egress is how requests leave. Its zero value lets them reach the public internet alone.
+	Egress outbound.Egress
+	// Transport is under every client of every integration; nil means one that keeps to Egress.
 	Transport http.RoundTripper
 
 	Scheduler  scheduler.Settings
@@ -119,6 +121,9 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
+	if c.Transport == nil {
+		c.Transport = outbound.NewTransport(c.Egress)
+	}
 	p.Feed = integrations.NewFeed(p.Store)
 	p.Integrations = integrations.NewLoader(p.Store, p.Registry, p.Feed, c.Log,
 		outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now})

@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddednats "github.com/tributaryhq/tributary/internal/embedded/nats"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 )
 
@@ -42,6 +43,7 @@ func (c devCommand) Run(p *program) error {
 	ctx, cancel := context.WithCancelCause(p.ctx)
 	defer cancel(nil)
 	p.ctx = ctx
+	p.config.AllowNetworks = append(p.config.AllowNetworks, outbound.LoopbackNetworks)
 	database, stopDatabase, err := p.startPostgres(log, cancel, say)
 	if err != nil {
 		return err

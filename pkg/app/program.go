@@ -166,6 +166,9 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	config.NATS, config.Pool, config.Ring, config.Providers, config.Handlers = parts.nc, pool, parts.ring, p.providers, p.handlers
 	config.Log, config.Metrics, config.Tracers, config.Replicas = log, registry, tracers, p.config.NATSReplicas
 	config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
+	if config.Egress, err = p.config.egress(); err != nil {
+		return err
+	}
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
 	tune(&config, os.Getenv)
 	built, err := platform.New(p.ctx, config)
