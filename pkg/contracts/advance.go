@@ -60,7 +60,7 @@ func sameValue(a, b any) bool {
 	switch a := a.(type) {
 	case json.Number:
 		b, ok := b.(json.Number)
-		return ok && numberKey(a) == numberKey(b)
+		return ok && numberKey(string(a)) == numberKey(string(b))
 	case []any:
 		b, ok := b.([]any)
 		return ok && slices.EqualFunc(a, b, sameValue)

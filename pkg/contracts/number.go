@@ -1,7 +1,6 @@
 package contracts
 
 import (
-	"encoding/json"
 	"math/big"
 	"strconv"
 	"strings"
@@ -17,8 +16,8 @@ const (
 // numberKey writes a JSON number so that greater numbers compare greater byte by byte and equal ones are equal. A positive number is 0.ddd × 10^e
 // with the first d not 0: its key is a 2, e, and the digits, for of two numbers the greater e wins and then the greater digits. A negative number has the nines'
 // complement of that, and at its end a character greater than all digits, for there fewer digits are the greater number.
-func numberKey(number json.Number) string {
-	text, negative := strings.CutPrefix(string(number), "-")
+func numberKey(number string) string {
+	text, negative := strings.CutPrefix(number, "-")
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
 	whole, fraction, _ := strings.Cut(mantissa, ".")
 	digits := strings.TrimLeft(whole+fraction, "0")
@@ -27,25 +26,29 @@ func numberKey(number json.Number) string {
 	if digits == "" {
 		return zeroKey
 	}
-	e, _ := new(big.Int).SetString(exponent, 10) // absent: nil, as "" is no number
-	if e == nil {
-		e = new(big.Int)
-	}
-	e.Add(e, big.NewInt(int64(len(whole)-leading)))
-	body := integerKey(e) + digits
+	body := exponentKey(exponent, len(whole)-leading) + digits
 	if negative {
 		return negativeKey + complement(body) + "~"
 	}
 	return positiveKey + body
 }
 
+// exponentKey is the key of the sum of an exponent, as written and perhaps absent, and a small number.
+func exponentKey(exponent string, n int) string {
+	if exponent == "" {
+		return integerKey(strconv.Itoa(n))
+	}
+	e, _ := new(big.Int).SetString(exponent, 10) // a JSON number's exponent is one
+	return integerKey(e.Add(e, big.NewInt(int64(n))).String())
+}
+
 // integerKey writes an integer so that greater ones compare greater and none is the beginning of another: a sign, how many digits the
 // number of digits has, the number of digits, the digits; all complemented below zero.
-func integerKey(i *big.Int) string {
-	digits := new(big.Int).Abs(i).String()
+func integerKey(integer string) string {
+	digits, negative := strings.CutPrefix(integer, "-")
 	length := strconv.Itoa(len(digits))
 	body := strconv.Itoa(len(length)) + length + digits
-	if i.Sign() < 0 {
+	if negative {
 		return "0" + complement(body)
 	}
 	return "1" + body
