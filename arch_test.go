@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"internal/secret":     {},
 	"internal/telemetry":  {},
 	"internal/bus":        {"pkg/events", "internal/telemetry"},
-	"internal/checkpoint": {"pkg/events", "internal/bus"},
+	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus"},
 	"internal/outbound":   {"pkg/contracts"},
 	"internal/validate":   {"pkg/contracts"},
 	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},

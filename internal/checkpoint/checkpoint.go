@@ -68,46 +68,6 @@ func Open(ctx context.Context, b *bus.Bus) (*Store, error) {
 	return &Store{bus: b, bucket: bucket}, nil
 }
 
-// Read returns an entry, or an empty one where there is none.
-func (s *Store) Read(ctx context.Context, key Key) (*eventsv1.Entry, error) {
-	entry, _, err := s.read(ctx, key)
-	return entry, err
-}
-
-func (s *Store) read(ctx context.Context, key Key) (entry *eventsv1.Entry, revision uint64, err error) {
-	entry = &eventsv1.Entry{}
-	revision, err = s.get(ctx, key.String(), entry)
-	return entry, revision, err
-}
-
-// Merge joins news into an entry by compare-and-set: for each item the state that is further on wins, whoever wrote it and in whatever order. It
-// returns the entry as it stands, and goes on until the broker has stored it or ctx ends.
-func (s *Store) Merge(ctx context.Context, key Key, news *eventsv1.Entry) (*eventsv1.Entry, error) {
-	for {
-		current, revision, err := s.read(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		stands := proto.CloneOf(current)
-		merge(current, news)
-		if revision > 0 && proto.Equal(stands, current) {
-			// So it is after a write whose acknowledgement was lost.
-			return current, nil
-		}
-		data, err := proto.Marshal(current)
-		if err != nil {
-			return nil, fmt.Errorf("encode entry %s: %w", key, err)
-		}
-		stored, err := s.put(ctx, key.String(), data, revision)
-		if err != nil {
-			return nil, err
-		}
-		if stored {
-			return current, nil
-		}
-	}
-}
-
 // WriteTotal writes an attempt's total once; a second one changes nothing.
 func (s *Store) WriteTotal(ctx context.Context, run string, attempt int32, total *eventsv1.Total) error {
 	data, err := proto.Marshal(total)
@@ -151,18 +111,20 @@ func (s *Store) get(ctx context.Context, key string, into proto.Message) (revisi
 	return revision, err
 }
 
-// put stores data if the key still has the revision, 0 for none, and reports whether it did.
-func (s *Store) put(ctx context.Context, key string, data []byte, revision uint64) (stored bool, err error) {
+// put stores data if the key still has the revision, 0 for none, and returns the new one; 0 if it did not.
+func (s *Store) put(ctx context.Context, key string, data []byte, revision uint64) (stored uint64, err error) {
 	err = s.insist(ctx, "write "+key, func(ctx context.Context) error {
 		if revision == 0 {
-			_, err = s.bucket.Create(ctx, key, data)
+			stored, err = s.bucket.Create(ctx, key, data)
 		} else {
-			_, err = s.bucket.Update(ctx, key, data, revision)
+			stored, err = s.bucket.Update(ctx, key, data, revision)
+		}
+		if err != nil {
+			stored = 0
 		}
 		if conflict(err) {
 			return nil
 		}
-		stored = err == nil
 		return err
 	})
 	return stored, err

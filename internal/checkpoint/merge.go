@@ -13,6 +13,7 @@ import (
 func merge(entry, news *eventsv1.Entry) {
 	entry.Size = max(entry.GetSize(), news.GetSize())
 	entry.ProgressAtDelivery = max(entry.GetProgressAtDelivery(), news.GetProgressAtDelivery())
+	mergeDone(entry, news)
 	for _, outcome := range news.GetOutcomes() {
 		at, found := slices.BinarySearchFunc(entry.Outcomes, outcome.GetIndex(), byIndex)
 		if !found {
@@ -25,15 +26,19 @@ func merge(entry, news *eventsv1.Entry) {
 		}
 		entry.Outcomes[at].Charges = charges
 	}
+	dropDone(entry)
 }
 
-// Find returns an item's outcome in an entry, or nil.
+// Find returns an item's outcome in an entry, or nil. That of an item which is done without one is put together.
 func Find(entry *eventsv1.Entry, index int32) *eventsv1.Outcome {
-	at, found := slices.BinarySearchFunc(entry.GetOutcomes(), index, byIndex)
-	if !found {
-		return nil
+	var outcome *eventsv1.Outcome
+	if at, found := slices.BinarySearchFunc(entry.GetOutcomes(), index, byIndex); found {
+		outcome = entry.GetOutcomes()[at]
 	}
-	return entry.GetOutcomes()[at]
+	if isDone(entry, index) && outcome.GetState() != eventsv1.OutcomeState_OUTCOME_STATE_DONE {
+		return &eventsv1.Outcome{Index: index, State: eventsv1.OutcomeState_OUTCOME_STATE_DONE, Charges: outcome.GetCharges()}
+	}
+	return outcome
 }
 
 // beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done. A later mark of running replaces an earlier one, and an

@@ -48,6 +48,11 @@ func entries(states ...eventsv1.OutcomeState) *rapid.Generator[*eventsv1.Entry] 
 		for _, o := range rapid.SliceOfNDistinct(outcomes(states...), 0, 6, (*eventsv1.Outcome).GetIndex).Draw(t, "outcomes") {
 			checkpoint.MergeInto(e, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{o}})
 		}
+		for _, index := range rapid.SliceOfNDistinct(rapid.Int32Range(0, 17), 0, 4, rapid.ID[int32]).Draw(t, "done") {
+			marked := &eventsv1.Entry{Folded: [][]byte{fmt.Append(nil, index%3)}}
+			checkpoint.MarkDone(marked, index)
+			checkpoint.MergeInto(e, marked)
+		}
 		return e
 	})
 }
@@ -84,13 +89,22 @@ func TestMergeWithMarks(t *testing.T) {
 		same(t, "not associative", join(join(a, b), c), join(a, join(b, c)))
 		same(t, "not idempotent", join(a, b), join(a, b, b))
 		joined := join(a, b)
-		for index := range int32(6) {
+		for index := range int32(18) {
 			x, y, got := checkpoint.Find(a, index), checkpoint.Find(b, index), checkpoint.Find(joined, index)
 			if got.GetCharges() != max(x.GetCharges(), y.GetCharges()) {
 				t.Fatalf("item %d has %d charges of %d and %d", index, got.GetCharges(), x.GetCharges(), y.GetCharges())
 			}
 			if most := max(x.GetState(), y.GetState()); checkpoint.HandedOver(most) && got.GetState() != most {
 				t.Fatalf("item %d is %s of %s and %s", index, got.GetState(), x.GetState(), y.GetState())
+			}
+			told := none
+			for at, state := range checkpoint.States(joined) {
+				if at == index {
+					told = max(told, state)
+				}
+			}
+			if told != got.GetState() {
+				t.Fatalf("item %d is told as %s and found as %s", index, told, got.GetState())
 			}
 		}
 	})
@@ -140,5 +154,24 @@ func TestMergeOrder(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestNothingButChargesIsKeptBesideAMarkOfDone(t *testing.T) {
+	entry := &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{
+		{Index: 1, State: running, Incarnation: "a"}, {Index: 2, State: running, Incarnation: "a", Charges: 1}, {Index: 3, State: running, Incarnation: "a"},
+	}}
+	news := &eventsv1.Entry{Folded: [][]byte{[]byte("7")}}
+	checkpoint.MarkDone(news, 1)
+	checkpoint.MarkDone(news, 2)
+	checkpoint.MergeInto(entry, news)
+	want := &eventsv1.Entry{
+		Outcomes: []*eventsv1.Outcome{{Index: 2, Charges: 1}, {Index: 3, State: running, Incarnation: "a"}}, Done: []byte{0b110}, Folded: [][]byte{[]byte("7")},
+	}
+	if diff := cmp.Diff(want, entry, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	if got := checkpoint.Find(entry, 2); got.GetState() != done || got.GetCharges() != 1 {
+		t.Errorf("found %v", got)
 	}
 }

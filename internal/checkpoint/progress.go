@@ -40,8 +40,8 @@ func (p *Progress) Apply(u Update) {
 	if u.Key.Index == First {
 		batch.size = max(batch.size, u.Entry.GetSize())
 	}
-	for _, outcome := range u.Entry.GetOutcomes() {
-		batch.apply(outcome.GetIndex(), outcome.GetState())
+	for index, state := range States(u.Entry) {
+		batch.apply(index, state)
 	}
 	p.retrying += int(batch.retrying - retrying)
 	if batch.isFinished() {

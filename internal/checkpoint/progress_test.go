@@ -29,11 +29,13 @@ func (m *model) apply(u checkpoint.Update) {
 	if u.Key.Index == checkpoint.First {
 		m.sizes[u.Key.Batch] = max(m.sizes[u.Key.Batch], u.Entry.GetSize())
 	}
-	for _, o := range u.Entry.GetOutcomes() {
-		if m.items[u.Key.Batch] == nil {
-			m.items[u.Key.Batch] = map[int32]eventsv1.OutcomeState{}
+	for index := range int32(8) {
+		if o := checkpoint.Find(u.Entry, index); o != nil {
+			if m.items[u.Key.Batch] == nil {
+				m.items[u.Key.Batch] = map[int32]eventsv1.OutcomeState{}
+			}
+			m.items[u.Key.Batch][index] = max(m.items[u.Key.Batch][index], o.GetState())
 		}
-		m.items[u.Key.Batch][o.GetIndex()] = max(m.items[u.Key.Batch][o.GetIndex()], o.GetState())
 	}
 }
 
@@ -104,7 +106,12 @@ func history(t *rapid.T) (updates []checkpoint.Update, total *eventsv1.Total) {
 			if rapid.Bool().Draw(t, "marked") {
 				updates = append(updates, update(checkpoint.Key{Run: "r", Attempt: 1, Batch: batch, Index: checkpoint.First}, size, index, running))
 			}
-			first = join(first, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{{Index: index, State: state, Hop: min(hops, 1)}}})
+			news := &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{{Index: index, State: state, Hop: min(hops, 1)}}}
+			if state == done && rapid.Bool().Draw(t, "in one bit") {
+				news = &eventsv1.Entry{}
+				checkpoint.MarkDone(news, index)
+			}
+			first = join(first, news)
 			updates = append(updates, checkpoint.Update{Key: checkpoint.Key{Run: "r", Attempt: 1, Batch: batch, Index: checkpoint.First}, Entry: first})
 			if hops == 2 {
 				updates = append(updates, update(hop, 0, index, retrying))

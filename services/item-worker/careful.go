@@ -15,12 +15,12 @@ const maxCharges = 2
 
 // isSuspect reports whether the batch has come back often enough without progress, or has been under suspicion before.
 func (j *job) isSuspect() bool {
-	for _, outcome := range j.entry.GetOutcomes() {
+	for _, outcome := range j.cell.Entry().GetOutcomes() {
 		if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_RUNNING || outcome.GetCharges() > 0 {
 			return true
 		}
 	}
-	fruitless := j.delivery.Count - 1 - min(j.entry.GetProgressAtDelivery(), j.delivery.Count-1)
+	fruitless := j.delivery.Count - 1 - min(j.cell.Entry().GetProgressAtDelivery(), j.delivery.Count-1)
 	return fruitless >= j.worker.Settings.Careful
 }
 
@@ -39,7 +39,7 @@ func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 		default:
 		}
 		r := result{item: item, err: errPoison}.dead(reasonPoison)
-		if charges(j.entry, item) < maxCharges {
+		if charges(j.cell.Entry(), item) < maxCharges {
 			var err error
 			if r, err = j.runAlone(ctx, item); err != nil {
 				return err
@@ -56,7 +56,7 @@ var errPoison = errors.New("the process died each time while this item was the o
 
 func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error) {
 	mark := &eventsv1.Outcome{
-		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: j.worker.incarnation, Charges: charges(j.entry, item),
+		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: j.worker.incarnation, Charges: charges(j.cell.Entry(), item),
 	}
 	if err := j.merge(ctx, mark); err != nil {
 		return result{}, err
@@ -73,7 +73,7 @@ func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error)
 
 // charge looks for an item that was running when its worker's lease expired.
 func (j *job) charge(ctx context.Context) error {
-	for _, outcome := range j.entry.GetOutcomes() {
+	for _, outcome := range j.cell.Entry().GetOutcomes() {
 		if outcome.GetState() != eventsv1.OutcomeState_OUTCOME_STATE_RUNNING || outcome.GetIncarnation() == j.worker.incarnation {
 			continue
 		}
@@ -94,12 +94,11 @@ func (j *job) charge(ctx context.Context) error {
 
 // erase takes the mark off an item that is handed back.
 func (j *job) erase(ctx context.Context, item *eventsv1.Item) error {
-	return j.merge(ctx, &eventsv1.Outcome{Index: item.GetIndex(), Charges: charges(j.entry, item)})
+	return j.merge(ctx, &eventsv1.Outcome{Index: item.GetIndex(), Charges: charges(j.cell.Entry(), item)})
 }
 
-func (j *job) merge(ctx context.Context, outcome *eventsv1.Outcome) (err error) {
-	j.entry, err = j.worker.Checkpoints.Merge(ctx, j.key, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome}})
-	return err
+func (j *job) merge(ctx context.Context, outcome *eventsv1.Outcome) error {
+	return j.cell.Merge(ctx, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome}})
 }
 
 func charges(entry *eventsv1.Entry, item *eventsv1.Item) int32 {

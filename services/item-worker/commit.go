@@ -28,13 +28,10 @@ func (j *job) commit(ctx context.Context, results []result) error {
 	if j.redrive != nil {
 		return j.commitRedrive(ctx, results[0])
 	}
-	news := &eventsv1.Entry{ProgressAtDelivery: j.delivery.Count}
-	if j.batch.GetItems()[0].GetHop() == 0 {
-		news.Size = int32(len(j.batch.GetItems()))
-	}
+	news := j.newEntry()
 	var dead []deaditems.Dead
 	var again []result
-	for _, r := range results {
+	for _, r := range j.fold(news, results) {
 		outcome := &eventsv1.Outcome{Index: r.item.GetIndex(), State: r.state}
 		switch r.state {
 		case eventsv1.OutcomeState_OUTCOME_STATE_DONE, eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED:
@@ -50,8 +47,8 @@ func (j *job) commit(ctx context.Context, results []result) error {
 		default: // no result is in another state
 		}
 		news.Outcomes = append(news.Outcomes, outcome)
-		j.worker.Metrics.outcome(j.batch.GetProvider(), r)
 	}
+	j.worker.Metrics.outcomesOf(j.batch.GetProvider(), results)
 	if err := j.sendOn(ctx, again); err != nil {
 		return err
 	}
@@ -59,11 +56,9 @@ func (j *job) commit(ctx context.Context, results []result) error {
 		return err
 	}
 	j.worker.Crash("item-worker: before entry")
-	merged, err := j.worker.Checkpoints.Merge(ctx, j.key, news)
-	if err != nil {
+	if err := j.cell.Merge(ctx, news); err != nil {
 		return err
 	}
-	j.entry = merged
 	j.worker.Crash("item-worker: entry written")
 	return nil
 }
@@ -154,10 +149,7 @@ func (j *job) park(ctx context.Context) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	entry := &eventsv1.Entry{ProgressAtDelivery: j.delivery.Count}
-	if j.batch.GetItems()[0].GetHop() == 0 {
-		entry.Size = int32(len(j.batch.GetItems()))
-	}
+	entry := j.newEntry()
 	parked := make([]*eventsv1.Item, 0, len(todo))
 	for _, item := range todo {
 		item.Hop++
@@ -172,8 +164,7 @@ func (j *job) park(ctx context.Context) error {
 	if j.redrive != nil {
 		return j.noteHop(ctx, parked[0])
 	}
-	_, err := j.worker.Checkpoints.Merge(ctx, j.key, entry)
-	return err
+	return j.cell.Merge(ctx, entry)
 }
 
 // unpaused is when the items' window began, with the time that they were parked taken out.
@@ -188,7 +179,7 @@ func unpaused(batch *eventsv1.ItemBatch, now time.Time) time.Time {
 // commitRedrive writes what became of a dead item that was given another go.
 func (j *job) commitRedrive(ctx context.Context, r result) error {
 	now := j.worker.Now()
-	j.worker.Metrics.outcome(j.batch.GetProvider(), r)
+	j.worker.Metrics.outcomesOf(j.batch.GetProvider(), []result{r})
 	switch r.state {
 	case eventsv1.OutcomeState_OUTCOME_STATE_RETRYING:
 		if err := j.sendOn(ctx, []result{r}); err != nil {

@@ -23,7 +23,7 @@ type job struct {
 	batch    *eventsv1.ItemBatch
 	lane     events.Lane
 	key      checkpoint.Key
-	entry    *eventsv1.Entry
+	cell     *checkpoint.Cell
 	in       *contracts.Integration
 	provider contracts.Provider
 	// took measures how long handlers take.
@@ -50,7 +50,7 @@ func (j *job) run(ctx context.Context) error {
 func (j *job) todo() []*eventsv1.Item {
 	var todo []*eventsv1.Item
 	for _, item := range j.batch.GetItems() {
-		outcome := checkpoint.Find(j.entry, item.GetIndex())
+		outcome := checkpoint.Find(j.cell.Entry(), item.GetIndex())
 		sentOn := outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_RETRYING && outcome.GetHop() > item.GetHop()
 		if j.redrive != nil || !checkpoint.Finished(outcome.GetState()) && !sentOn {
 			todo = append(todo, item)

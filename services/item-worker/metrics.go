@@ -50,17 +50,27 @@ func (m *Metrics) batch(provider string, lane events.Lane, took time.Duration) {
 
 func (m *Metrics) refused(provider string) { m.refusals.WithLabelValues(provider).Inc() }
 
-func (m *Metrics) outcome(provider string, r result) {
-	name := "deferred"
+func (m *Metrics) outcomesOf(provider string, results []result) {
+	counts := map[string]int{}
+	for _, r := range results {
+		counts[r.name()]++
+	}
+	for name, n := range counts {
+		m.outcomes.WithLabelValues(provider, name).Add(float64(n))
+	}
+}
+
+// name is the result as the metric spells it.
+func (r result) name() string {
 	switch {
 	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_DONE:
-		name = "done"
+		return "done"
 	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED:
-		name = "skipped"
+		return "skipped"
 	case r.state == eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
-		name = "dead"
+		return "dead"
 	case r.failed:
-		name = "failed"
+		return "failed"
 	}
-	m.outcomes.WithLabelValues(provider, name).Inc()
+	return "deferred"
 }

@@ -176,7 +176,7 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 		return nil, errRefused
 	}
 	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, key: keyOf(batch), took: w.Metrics.items.WithLabelValues(batch.GetProvider())}
-	if j.entry, err = w.Checkpoints.Read(ctx, j.key); err != nil {
+	if j.cell, err = w.Checkpoints.Cell(ctx, j.key); err != nil {
 		return nil, err
 	}
 	batch.FirstAt, batch.ParkedAt = timestamppb.New(unpaused(batch, w.Now())), nil

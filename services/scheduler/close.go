@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -87,7 +88,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 	}
 	_, fold := provider.(contracts.AssociativeReducer)
 	e, err := s.gather(ctx, run, reducer, fold)
-	if fold && errors.Is(err, errReducer) {
+	if fold && errors.Is(err, checkpoint.ErrReducer) {
 		// Keep every value, so that a mended reducer finds them all.
 		e, err = s.gather(ctx, run, reducer, false)
 	}
@@ -103,7 +104,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 	case e.dead > 0:
 		v.state = "partial"
 	case len(e.values) > 0:
-		if v.candidate, err = reduce(reducer, checkpointsOf(e.values)); err != nil {
+		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
 			v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
 		}
 	}

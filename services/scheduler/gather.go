@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -47,20 +46,22 @@ var (
 )
 
 // gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
-// missing, errReducer when folding fails, and errMismatch when the bucket calls an item dead of which there is no row: the run is then driven again.
+// missing, checkpoint.ErrReducer when folding fails, and errMismatch when the bucket calls an item dead of which there is no row: the run is then driven again.
 func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
 	var progress checkpoint.Progress
 	states := tally{}
 	collected := collector{reducer: reducer, associative: fold}
 	err := s.Checkpoints.ReadAll(ctx, run.ID.String(), run.Attempt, func(u checkpoint.Update) {
 		progress.Apply(u)
+		for index, state := range checkpoint.States(u.Entry) {
+			states.raise(position{u.Key.Batch, index}, state)
+		}
 		for _, outcome := range u.Entry.GetOutcomes() {
-			at := position{u.Key.Batch, outcome.GetIndex()}
-			states.raise(at, outcome.GetState())
 			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE || outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
-				collected.add(at, outcome.GetCheckpoint())
+				collected.add(position{u.Key.Batch, outcome.GetIndex()}, outcome.GetCheckpoint())
 			}
 		}
+		collected.addFolded(u.Key.Batch, u.Entry.GetFolded())
 	})
 	if err != nil {
 		return nil, err
@@ -142,11 +143,29 @@ type collector struct {
 	associative bool
 	seen        map[position]struct{}
 	values      []value
-	pending     []contracts.Checkpoint
-	err         error
+	// parts are what workers have folded, by batch. They come before the values of their batch.
+	parts   map[int32][][]byte
+	pending []contracts.Checkpoint
+	err     error
 }
 
 const foldAtATime = 1024
+
+// addFolded takes what a worker has folded; each telling of a batch has all that the one before had.
+func (c *collector) addFolded(batch int32, folded [][]byte) {
+	if c.associative {
+		for _, part := range folded {
+			c.add(position{batch, -1}, part)
+		}
+		return
+	}
+	if c.parts == nil {
+		c.parts = map[int32][][]byte{}
+	}
+	if len(folded) > len(c.parts[batch]) {
+		c.parts[batch] = folded
+	}
+}
 
 func (c *collector) add(at position, checkpoint []byte) {
 	if !c.associative {
@@ -171,7 +190,7 @@ func (c *collector) fold() {
 	if len(c.pending) == 0 || c.err != nil {
 		return
 	}
-	cursor, err := reduce(c.reducer, c.pending)
+	cursor, err := checkpoint.Reduce(c.reducer, c.pending)
 	if err != nil {
 		c.err = err
 		return
@@ -187,37 +206,25 @@ func (c *collector) finish() []value {
 		}
 		return []value{{at: folded(), checkpoint: c.pending[0]}}
 	}
+	for batch, parts := range c.parts {
+		for i, part := range parts {
+			c.values = append(c.values, value{at: position{batch, int32(i - len(parts))}, checkpoint: part})
+		}
+	}
 	slices.SortFunc(c.values, func(a, b value) int { return a.at.compare(b.at) })
 	return c.values
-}
-
-// errReducer wraps what a provider's reducer returned.
-var errReducer = errors.New("the reducer failed")
-
-// reduce calls the provider's reducer, which may panic.
-func reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (cursor contracts.Cursor, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: panic: %v\n%s", errReducer, v, debug.Stack())
-		}
-	}()
-	cursor, err = reducer.ReduceCheckpoints(checkpoints)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errReducer, err)
-	}
-	return cursor, nil
 }
 
 // advances asks whether a candidate is forward of the current cursor; the provider's code may panic.
 func advances(provider contracts.Provider, current *string, candidate contracts.Cursor) (forward bool, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: panic: %v", errReducer, v)
+			err = fmt.Errorf("%w: panic: %v", checkpoint.ErrReducer, v)
 		}
 	}()
 	forward, err = contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", errReducer, err)
+		return false, fmt.Errorf("%w: %w", checkpoint.ErrReducer, err)
 	}
 	return forward, nil
 }

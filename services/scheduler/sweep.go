@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -106,7 +107,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 	for _, row := range rows {
 		checkpoints = append(checkpoints, orNil(textOf(row.Checkpoint)))
 	}
-	candidate, err := reduce(reducer, checkpoints)
+	candidate, err := checkpoint.Reduce(reducer, checkpoints)
 	if err != nil {
 		return s.reduceFailed(ctx, run, err)
 	}
@@ -146,7 +147,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 		s.Log.Info("run resolved", "run", run.ID, "provider", run.Provider, "cursor_moved", len(messages) > 0)
 		return tx.Publish(ctx, now, messages...)
 	})
-	if errors.Is(err, errReducer) {
+	if errors.Is(err, checkpoint.ErrReducer) {
 		return s.reduceFailed(ctx, run, err)
 	}
 	return err

@@ -181,8 +181,12 @@ type Entry struct {
 	Size int32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	// The broker's delivery count when the entry last gained an outcome.
 	ProgressAtDelivery uint64 `protobuf:"varint,3,opt,name=progress_at_delivery,json=progressAtDelivery,proto3" json:"progress_at_delivery,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Items that are done without an outcome of their own: one bit each by index, the lowest first.
+	Done []byte `protobuf:"bytes,4,opt,name=done,proto3" json:"done,omitempty"`
+	// What the checkpoints of the items in done fold to, in ascending order; each write that adds items adds one.
+	Folded        [][]byte `protobuf:"bytes,5,rep,name=folded,proto3" json:"folded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
@@ -234,6 +238,20 @@ func (x *Entry) GetProgressAtDelivery() uint64 {
 		return x.ProgressAtDelivery
 	}
 	return 0
+}
+
+func (x *Entry) GetDone() []byte {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+func (x *Entry) GetFolded() [][]byte {
+	if x != nil {
+		return x.Folded
+	}
+	return nil
 }
 
 // Total says that an attempt's enumeration has ended and what it handed over.
@@ -328,11 +346,13 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\x18\x04 \x01(\fR\n" +
 	"checkpoint\x12\x18\n" +
 	"\acharges\x18\x05 \x01(\x05R\acharges\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\x87\x01\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\xb3\x01\n" +
 	"\x05Entry\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.tributary.events.v1.OutcomeR\boutcomes\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x05R\x04size\x120\n" +
-	"\x14progress_at_delivery\x18\x03 \x01(\x04R\x12progressAtDelivery\"\xa4\x01\n" +
+	"\x14progress_at_delivery\x18\x03 \x01(\x04R\x12progressAtDelivery\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\fR\x04done\x12\x16\n" +
+	"\x06folded\x18\x05 \x03(\fR\x06folded\"\xa4\x01\n" +
 	"\x05Total\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\x03R\x05items\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x05R\abatches\x12\x1e\n" +

@@ -1,0 +1,52 @@
+package itemworker
+
+import (
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// newEntry is an entry of the batch with no outcome yet.
+func (j *job) newEntry() *eventsv1.Entry {
+	entry := &eventsv1.Entry{ProgressAtDelivery: j.delivery.Count}
+	if j.isFirst() {
+		entry.Size = int32(len(j.batch.GetItems()))
+	}
+	return entry
+}
+
+// isFirst reports whether this is the batch as first published, and no hop of some of its items.
+func (j *job) isFirst() bool { return j.batch.GetItems()[0].GetHop() == 0 }
+
+// fold notes the items that are done as one bit each and one checkpoint for all, where the provider's reducer may be applied to parts, and returns the
+// results that need outcomes of their own. A reducer that fails now may be mended before the run is closed: then it finds every value.
+func (j *job) fold(entry *eventsv1.Entry, results []result) []result {
+	reducer, ok := j.provider.(contracts.ScheduledSync)
+	if _, associative := j.provider.(contracts.AssociativeReducer); !ok || !associative || !j.isFirst() {
+		return results
+	}
+	var others []result
+	checkpoints := make([]contracts.Checkpoint, 0, len(results))
+	for _, r := range results {
+		if r.state != eventsv1.OutcomeState_OUTCOME_STATE_DONE {
+			others = append(others, r)
+		} else if len(r.item.GetCheckpoint()) > 0 {
+			checkpoints = append(checkpoints, r.item.GetCheckpoint())
+		}
+	}
+	if len(checkpoints) > 0 {
+		folded, err := checkpoint.Reduce(reducer, checkpoints)
+		if err != nil {
+			return results
+		}
+		if len(folded) > 0 {
+			entry.Folded = [][]byte{folded}
+		}
+	}
+	for _, r := range results {
+		if r.state == eventsv1.OutcomeState_OUTCOME_STATE_DONE {
+			checkpoint.MarkDone(entry, r.item.GetIndex())
+		}
+	}
+	return others
+}
