@@ -32,20 +32,20 @@ type result struct {
 
 // classify turns what a handler returned into a result, by the verbs of contracts.
 func (j *job) classify(item *eventsv1.Item, err error) result {
-	if err != nil {
-		// It is stored and shown.
-		err = outbound.NewRedactor(nil, j.in).Error(err)
-	}
-	r := result{item: item, err: err}
+	r := result{item: item}
 	if err == nil {
 		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
 		return r
 	}
+	// What is said is stored and shown.
+	redactor := outbound.NewRedactor(nil, j.in)
+	err = redactor.Error(err)
+	r.err = err
 	skip, skipped := contracts.AsSkip(err)
 	deferral, deferred := contracts.AsDeferral(err)
 	switch {
 	case skipped:
-		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, skip.Reason
+		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, redactor.Text(skip.Reason)
 		return r
 	case contracts.IsPermanent(err):
 		return r.dead(reasonPermanent)
