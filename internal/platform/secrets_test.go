@@ -152,6 +152,9 @@ func TestNoSecretIsKept(t *testing.T) {
 		}
 		w.Calm()
 	}
+	if n := len(w.requests()); n != 120 {
+		t.Errorf("%d requests reached the upstream, want 120", n)
+	}
 	w.wantNoSecrets()
 }
 

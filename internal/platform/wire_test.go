@@ -24,6 +24,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -85,6 +86,10 @@ func newWire(t *testing.T, provider contracts.Provider, tune ...func(*wire, *pla
 	config.Log = slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	config.Tracers = sdktrace.NewTracerProvider(sdktrace.WithSyncer(w.spans))
 	config.Providers = map[string]contracts.Provider{"wired": provider}
+	// The upstream is on this machine.
+	if config.Egress.Networks, err = outbound.ParseNetworks([]string{outbound.LoopbackNetworks}); err != nil {
+		t.Fatal(err)
+	}
 	config.Scheduler.Tick = 50 * time.Millisecond
 	for _, change := range tune {
 		change(w, &config)
