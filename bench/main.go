@@ -23,6 +23,7 @@ type options struct {
 	small      int
 	backlog    int
 	durable    bool
+	requests   int
 	only       string
 	cpuProfile string
 }
@@ -50,11 +51,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer s.stop()
-	t, err := startTributary(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer t.stop()
 	if opts.cpuProfile != "" {
 		file, err := os.Create(opts.cpuProfile)
 		if err != nil {
@@ -66,6 +62,19 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if opts.requests > 0 {
+		about, load := s.describe(ctx), loadAverage()
+		cases, err := measureOutbound(ctx, s, opts)
+		if err != nil {
+			return err
+		}
+		return writeOutbound(os.Stdout, about, load, opts, cases)
+	}
+	t, err := startTributary(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer t.stop()
 	r := &report{opts: opts, about: s.describe(ctx), load: loadAverage()}
 	if r.throughput, err = measureThroughput(ctx, s, t, opts); err != nil {
 		return err
@@ -88,6 +97,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&opts.longRounds, "long-rounds", 0, "rounds for runs of more than 100k items; 0 for as many as the others")
 	flags.IntVar(&opts.small, "small", 40, "small runs to measure latency with; 0 for none")
 	flags.BoolVar(&opts.durable, "durable", false, "NATS and Postgres write to disk before they answer, as they should in production")
+	flags.IntVar(&opts.requests, "requests", 0, "measure nothing but requests to upstreams, with so many in each case of a round; 0 for everything else")
 	flags.StringVar(&opts.only, "only", "", "measure only cases with this in their name, such as no-op")
 	flags.StringVar(&opts.cpuProfile, "cpuprofile", "", "write a CPU profile of everything to this file")
 	if err := flags.Parse(args); err != nil {
