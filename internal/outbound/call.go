@@ -3,7 +3,6 @@ package outbound
 import (
 	"context"
 	"net/http"
-	"net/url"
 
 	"github.com/google/uuid"
 
@@ -21,9 +20,6 @@ type call struct {
 	key string
 	// deduped says that the upstream recognises the key, so that sending the request again does nothing twice.
 	deduped bool
-
-	// url is the true one, where another is shown.
-	url *url.URL
 
 	// verdict is the judgement of the answer that was judged last.
 	verdict   judged

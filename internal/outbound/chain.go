@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -34,21 +32,16 @@ type Target struct {
 	Settings func() Settings
 }
 
-// Chain composes the transport of one integration, outermost first: call → conceal → trace → reveal → retry → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
 		t.Settings = func() Settings { return Settings{} }
 	}
-	redactor := t.redactor()
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
-	next = &reveal{next: next, redactor: redactor}
-	// No trace header leaves the house: an upstream has no use for it.
-	next = otelhttp.NewTransport(next, otelhttp.WithTracerProvider(c.Tracers),
-		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator()))
-	next = &conceal{next: next, redactor: redactor}
+	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: t.redactor()}
 	return &begin{next: next, provider: t.Provider}
 }
 
