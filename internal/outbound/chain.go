@@ -21,6 +21,8 @@ type Config struct {
 	Tracers trace.TracerProvider
 	Log     *slog.Logger
 	Now     func() time.Time
+	// Requests has a row for every attempt that leaves; nil keeps none.
+	Requests *RequestLog
 }
 
 // Target is the integration that a chain is for.
@@ -32,16 +34,22 @@ type Target struct {
 	Settings func() Settings
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → record → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
 		t.Settings = func() Settings { return Settings{} }
 	}
+	redactor := t.redactor()
 	next := c.Base
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
+	if c.Requests != nil {
+		next = &record{
+			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: unloggedEndpoints(t.Provider), now: c.Now,
+		}
+	}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
-	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: t.redactor()}
+	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
 	return &begin{next: next, provider: t.Provider}
 }
 

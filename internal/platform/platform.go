@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -61,6 +62,7 @@ type Config struct {
 	// Transport is under every client of every integration; nil means one that keeps to Egress.
 	Transport http.RoundTripper
 
+	Requests   outbound.RequestLogSettings
 	Scheduler  scheduler.Settings
 	Syncer     syncer.Settings
 	ItemWorker itemworker.Settings
@@ -70,7 +72,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
-		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Requests: outbound.DefaultRequestLogSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 	}
 }
 
@@ -86,6 +88,7 @@ type Platform struct {
 	Integrations *integrations.Loader
 
 	config   Config
+	requests *outbound.RequestLog
 	services map[string]func(context.Context) error
 }
 
@@ -121,12 +124,12 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
-	if c.Transport == nil {
-		c.Transport = outbound.NewTransport(c.Egress)
+	chains, err := p.chains()
+	if err != nil {
+		return err
 	}
 	p.Feed = integrations.NewFeed(p.Store)
-	p.Integrations = integrations.NewLoader(p.Store, p.Registry, p.Feed, c.Log,
-		outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now})
+	p.Integrations = integrations.NewLoader(p.Store, p.Registry, p.Feed, c.Log, chains)
 	schedulerMetrics, err := scheduler.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -177,5 +180,12 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	}
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })
-	return group.Wait()
+	// The request log outlives who makes requests.
+	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var logged sync.WaitGroup
+	logged.Go(func() { p.requests.Run(logging) })
+	err := group.Wait()
+	stop()
+	logged.Wait()
+	return err
 }

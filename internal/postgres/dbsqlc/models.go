@@ -11,6 +11,17 @@ import (
 	"github.com/google/uuid"
 )
 
+type CachedAnswer struct {
+	Key        []byte
+	Variant    []byte
+	Vary       []string
+	KeyID      string
+	Sealed     []byte
+	StoredAt   time.Time
+	FreshUntil time.Time
+	KeepUntil  time.Time
+}
+
 type Credential struct {
 	IntegrationID uuid.UUID
 	KeyID         string
@@ -38,6 +49,24 @@ type DeadItem struct {
 	Status        string
 	ResolvedBy    string
 	Note          string
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+type IdempotencyKey struct {
+	IntegrationID uuid.UUID
+	Key           string
+	Hop           int32
+	Provider      string
+	Fingerprint   []byte
+	State         string
+	Owner         uuid.UUID
+	LeaseUntil    time.Time
+	RequestID     *uuid.UUID
+	KeyID         *string
+	Sealed        []byte
+	Error         string
+	ResolvedBy    string
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -87,6 +116,37 @@ type Record struct {
 	RunID         uuid.UUID
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
+}
+
+type Request struct {
+	ID             uuid.UUID
+	CreatedAt      time.Time
+	IntegrationID  uuid.UUID
+	Provider       string
+	RunID          *uuid.UUID
+	Item           string
+	Webhook        string
+	Attempt        int32
+	FirstID        uuid.UUID
+	IdempotencyKey string
+	Method         string
+	Host           string
+	Path           string
+	Query          string
+	Status         *int32
+	FailureClass   string
+	Error          string
+	UpstreamID     string
+	Duration       time.Duration
+	RequestHeader  string
+	ResponseHeader string
+	RequestBody    string
+	ResponseBody   string
+	RequestBytes   int64
+	ResponseBytes  int64
+	RequestCut     bool
+	ResponseCut    bool
+	BodiesDropped  bool
 }
 
 type SyncRun struct {

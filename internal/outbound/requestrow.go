@@ -1,0 +1,147 @@
+package outbound
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+const (
+	upstreamIDBytes = 128
+	errorBytes      = 4 << 10
+	// nameBytes bounds the other texts that come from outside.
+	nameBytes = 2 << 10
+)
+
+// RequestRow is one attempt as it is stored: redacted, cut, and of text that a database takes.
+type RequestRow struct {
+	ID, First      uuid.UUID
+	At             time.Time
+	Integration    string
+	Provider       string
+	Origin         Origin
+	Attempt        int
+	IdempotencyKey string
+	// Method to Query are those of the URL that was asked for.
+	Method, Host, Path, Query string
+	// Status is 0 without an answer.
+	Status int
+	Class  contracts.FailureClass
+	Error  string
+	// UpstreamID is the id that the upstream gave the request.
+	UpstreamID string
+	// Duration is until the head of the answer, or the error.
+	Duration time.Duration
+	// RequestHeader and ResponseHeader are JSON objects of lists.
+	RequestHeader, ResponseHeader string
+	RequestBody, ResponseBody     string
+	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too.
+	RequestBytes, ResponseBytes int64
+	RequestCut, ResponseCut     bool
+	// BodiesDropped says that there was no memory for a body.
+	BodiesDropped bool
+}
+
+// row is the attempt as it is stored.
+func (a *attempt) row(maxResponse int64) RequestRow {
+	u := a.redactor.URL(&a.url)
+	row := RequestRow{
+		ID: a.id, First: a.first, At: a.at, Integration: a.integration, Provider: a.provider, Origin: a.origin, Attempt: a.attempt, IdempotencyKey: a.key,
+		Method: fit(cmp.Or(a.method, http.MethodGet), nameBytes), Host: fit(u.Host, nameBytes), Path: fit(u.Path, nameBytes), Query: fit(u.RawQuery, nameBytes),
+		Status: a.status, Class: a.class, Duration: max(a.duration, 0), Error: fit(a.redactor.Text(a.failure), errorBytes),
+		UpstreamID:    fit(a.redactor.Text(upstreamID(a.responseHeader)), upstreamIDBytes),
+		RequestHeader: headerText(a.redactor.Header(a.requestHeader)), ResponseHeader: headerText(a.redactor.Header(a.responseHeader)),
+	}
+	var dropped bool
+	row.RequestBody, row.RequestBytes, row.RequestCut, row.BodiesDropped = a.request.text(func(body []byte, cut bool) []byte {
+		return a.redactor.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
+	})
+	row.ResponseBody, row.ResponseBytes, row.ResponseCut, dropped = a.response.text(func(body []byte, cut bool) []byte {
+		return a.redactor.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
+	})
+	row.BodiesDropped = row.BodiesDropped || dropped
+	if a.response.unwanted && row.ResponseBytes > 0 || maxResponse > 0 && row.ResponseBytes > maxResponse {
+		row.ResponseBody, row.ResponseCut = "["+strconv.FormatInt(row.ResponseBytes, 10)+" bytes]", false
+	}
+	return row
+}
+
+// free gives the memory of the bodies back.
+func (a *attempt) free() {
+	a.request.free()
+	a.response.free()
+}
+
+// text is what is stored of a body. It ends the recording.
+func (r *recording) text(redact func(body []byte, cut bool) []byte) (text string, size int64, cut, dropped bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	if r.digest != nil {
+		return binary(r.size, r.digest.Sum(nil)), r.size, false, false
+	}
+	shown := redact(r.kept, r.full)
+	if !isText(shown, r.full) {
+		digest := sha256.Sum256(r.kept)
+		return binary(r.size, digest[:]), r.size, false, r.dropped
+	}
+	cut = r.full || len(shown) > recordedBytes
+	return fit(string(shown), recordedBytes), r.size, cut, r.dropped
+}
+
+func (r *recording) free() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log.release(len(r.kept))
+	r.kept = nil
+}
+
+func binary(size int64, digest []byte) string {
+	return "[BINARY " + strconv.FormatInt(size, 10) + " bytes sha256=" + hex.EncodeToString(digest) + "]"
+}
+
+// fit cuts a text to a number of bytes, at a character, and replaces what Postgres does not take.
+func fit(text string, most int) string {
+	if len(text) > most {
+		text = text[:most]
+	}
+	if isText([]byte(text), false) {
+		return text
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
+}
+
+func headerText(header http.Header) string {
+	if len(header) == 0 {
+		return "{}"
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(header); err != nil {
+		return "{}"
+	}
+	return string(bytes.TrimSpace(text.Bytes()))
+}
+
+// upstreamID is the id by which an upstream's own people find the request.
+func upstreamID(header http.Header) string {
+	for _, name := range []string{
+		"X-Request-Id", "Request-Id", "X-Github-Request-Id", "X-Zendesk-Request-Id", "X-Amzn-Requestid", "X-Amz-Request-Id", "X-Correlation-Id", "X-Trace-Id", "Cf-Ray",
+	} {
+		if id := header.Get(name); id != "" {
+			return id
+		}
+	}
+	return ""
+}

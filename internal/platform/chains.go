@@ -1,0 +1,22 @@
+package platform
+
+import (
+	"fmt"
+
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+)
+
+// chains is what all requests to third parties go through.
+func (p *Platform) chains() (outbound.Config, error) {
+	c := p.config
+	if c.Transport == nil {
+		c.Transport = outbound.NewTransport(c.Egress)
+	}
+	metrics, err := outbound.NewRequestLogMetrics(c.Metrics)
+	if err != nil {
+		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
+	}
+	p.requests = outbound.NewRequestLog(requestStore{postgres.NewRequestWriter(p.Store)}, c.Requests, metrics, c.Log)
+	return outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests}, nil
+}
