@@ -15,22 +15,23 @@ import (
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
 type Config struct {
-	DatabaseURL   Secret   `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
-	NATSURL       string   `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
-	NATSCreds     string   `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
-	NATSReplicas  int      `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
-	Keys          Secret   `help:"Key ring that seals credentials: id:base64,… of which the first seals. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
-	KeysFile      string   `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
-	DataDir       string   `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
-	HTTPAddr      string   `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
-	LogFormat     string   `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
-	LogLevel      string   `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
-	OTLPEndpoint  string   `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
-	AllowNetworks []string `help:"Networks beside the public internet that requests to upstreams may go to: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
-	Proxy         Secret   `help:"Proxy for requests to upstreams, as a URL; it then guards where they go. HTTP_PROXY and the like are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
-	Concurrency   int      `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
-	Runs          int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
-	Connections   int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
+	DatabaseURL      Secret   `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
+	NATSURL          string   `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
+	NATSCreds        string   `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
+	NATSReplicas     int      `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
+	Keys             Secret   `help:"Key ring that seals credentials: id:base64,… of which the first seals. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
+	KeysFile         string   `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
+	DataDir          string   `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
+	HTTPAddr         string   `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
+	LogFormat        string   `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
+	LogLevel         string   `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
+	OTLPEndpoint     string   `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
+	AllowNetworks    []string `help:"Networks beside the public internet that requests to upstreams may go to: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
+	Proxy            Secret   `help:"Proxy for requests to upstreams, as a URL; it then guards where they go. HTTP_PROXY and the like are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
+	Concurrency      int      `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
+	Runs             int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
+	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
+	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
 }
 
 // Validate refuses values that make no sense; kong calls it.
@@ -48,6 +49,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.egress(); err != nil {
 		return err
+	}
+	if c.MaxResponseBytes < 0 {
+		return fmt.Errorf("--max-response-bytes is %d, it must not be negative", c.MaxResponseBytes)
 	}
 	if c.Keys != "" && c.KeysFile != "" {
 		return fmt.Errorf("both --keys and --keys-file are given; give one")

@@ -170,6 +170,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		return err
 	}
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
+	config.Requests.MaxResponseBytes = p.config.MaxResponseBytes
 	tune(&config, os.Getenv)
 	built, err := platform.New(p.ctx, config)
 	if err != nil {
