@@ -25,6 +25,9 @@ type Redactor struct {
 	values            *strings.Replacer
 	// longest is the length of the longest of the values: so much of a text's cut end may be the beginning of one.
 	longest int
+	// sent replaces the secrets of one request, which an answer may echo anywhere; found collects them. See [Redactor.exchange].
+	sent  *strings.Replacer
+	found *findings
 }
 
 // NewRedactor returns the redactor of an integration.
@@ -38,7 +41,7 @@ func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redact
 	}
 	// Credentials that can't be read can't be sent either.
 	if credentials, err := in.Credentials(); err == nil {
-		r.values, r.longest = replacer(credentials)
+		r.values, r.longest = replacer(leaves(nil, credentials))
 	}
 	return r
 }
@@ -47,7 +50,9 @@ func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redact
 func (r *Redactor) Text(text string) string { return r.credentials(redactURLs(text)) }
 
 // Query redacts a raw query, without its question mark.
-func (r *Redactor) Query(raw string) string { return r.Text(redactPairs(raw, r.requestPaths())) }
+func (r *Redactor) Query(raw string) string {
+	return r.Text(redactPairs(raw, r.requestPaths(), r.findings()))
+}
 
 // URL returns a URL without secrets: the given one, where it has none.
 func (r *Redactor) URL(u *url.URL) *url.URL {
@@ -99,7 +104,10 @@ func (r *Redactor) Header(header http.Header) http.Header {
 	for name, values := range header {
 		kept := make([]string, len(values))
 		for i, value := range values {
-			if kept[i] = Redacted; !secretName(name) {
+			if secretName(name) {
+				kept[i] = Redacted
+				r.findings().addFields(value)
+			} else {
 				kept[i] = r.Text(value)
 			}
 		}
@@ -125,11 +133,11 @@ func (r *Redactor) body(contentType string, body []byte, cut bool, declared []pa
 	media, parameters, _ := mime.ParseMediaType(contentType)
 	switch {
 	case media == "application/x-www-form-urlencoded":
-		body = []byte(redactPairs(string(body), declared))
+		body = []byte(redactPairs(string(body), declared, r.findings()))
 	case strings.HasPrefix(media, "multipart/"):
-		body = redactParts(body, parameters["boundary"], declared)
+		body = redactParts(body, parameters["boundary"], declared, r.findings())
 	case strings.Contains(media, "json"), looksLikeJSON(body):
-		body = redactJSON(body, declared)
+		body = redactJSON(body, declared, r.findings())
 	}
 	text := string(body)
 	shown := r.Text(text)
@@ -151,10 +159,16 @@ func (r *Redactor) requestPaths() []path {
 }
 
 func (r *Redactor) credentials(text string) string {
-	if r == nil || r.values == nil {
+	if r == nil {
 		return text
 	}
-	return r.values.Replace(text)
+	if r.values != nil {
+		text = r.values.Replace(text)
+	}
+	if r.sent != nil {
+		text = r.sent.Replace(text)
+	}
+	return text
 }
 
 func looksLikeJSON(body []byte) bool {

@@ -42,7 +42,7 @@ func declares(declared []path, place path) bool {
 // from an answer is gone, and keys such as "key" or "next_page_token" mean many things.
 func secretKey(key string) bool {
 	switch key {
-	case "access_token", "refresh_token", "id_token", "accessToken", "refreshToken", "idToken", "client_secret", "clientSecret", "password",
+	case "token", "secret", "access_token", "refresh_token", "id_token", "accessToken", "refreshToken", "idToken", "client_secret", "clientSecret", "password",
 		"api_key", "apiKey", "private_key", "privateKey":
 		return true
 	}
@@ -51,7 +51,7 @@ func secretKey(key string) bool {
 
 // maySecretKey is a quick look whether a body can have any of those keys.
 func maySecretKey(body []byte) bool {
-	for _, part := range []string{"_token\"", "Token\"", "_secret\"", "Secret\"", "password\"", "_key\"", "Key\""} {
+	for _, part := range []string{"oken\"", "ecret\"", "password\"", "_key\"", "Key\""} {
 		if bytes.Contains(body, []byte(part)) {
 			return true
 		}
@@ -61,11 +61,11 @@ func maySecretKey(body []byte) bool {
 
 // redactJSON replaces secret values in a JSON body, which may be cut, and leaves all other bytes as they are. What follows a mistake in the JSON
 // can't be judged and is left out.
-func redactJSON(body []byte, declared []path) []byte {
+func redactJSON(body []byte, declared []path, found *findings) []byte {
 	if len(declared) == 0 && !maySecretKey(body) {
 		return body
 	}
-	w := jsonWalk{body: body, declared: declared, decoder: json.NewDecoder(bytes.NewReader(body))}
+	w := jsonWalk{body: body, declared: declared, found: found, decoder: json.NewDecoder(bytes.NewReader(body))}
 	w.decoder.UseNumber()
 	for w.step() {
 	}
@@ -79,6 +79,7 @@ func redactJSON(body []byte, declared []path) []byte {
 type jsonWalk struct {
 	body     []byte
 	declared []path
+	found    *findings
 	decoder  *json.Decoder
 	place    path
 	levels   []jsonLevel
@@ -127,6 +128,7 @@ func (w *jsonWalk) step() bool {
 			w.cutAt(start, len(w.body))
 			return false
 		}
+		w.find(token)
 		w.cutAt(start, int(w.decoder.InputOffset()))
 		delimiter = 0
 	}
@@ -187,9 +189,21 @@ func (w *jsonWalk) skip() bool {
 			depth++
 		case json.Delim('}'), json.Delim(']'):
 			depth--
+		default:
+			w.find(token)
 		}
 	}
 	return true
+}
+
+// find notes a secret.
+func (w *jsonWalk) find(token json.Token) {
+	switch value := token.(type) {
+	case string:
+		w.found.add(value)
+	case json.Number:
+		w.found.add(value.String())
+	}
 }
 
 func (w *jsonWalk) cutAt(start, end int) {

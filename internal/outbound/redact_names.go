@@ -45,7 +45,7 @@ func redactURLs(text string) string {
 		switch {
 		case text[at] == '?' || text[at] == '#':
 			start, end = at+1, at+1+span(text[at+1:], false)
-			instead = redactPairs(text[start:end], nil)
+			instead = redactPairs(text[start:end], nil, nil)
 		case strings.HasPrefix(text[at:], "://"):
 			start = at + len("://")
 			end = start + strings.LastIndexByte(text[start:start+span(text[start:], true)], '@') + 1
@@ -91,7 +91,7 @@ func span(text string, authority bool) int {
 }
 
 // redactPairs redacts name=value pairs, as of a query or a form. All that is not secret stays byte for byte.
-func redactPairs(text string, declared []path) string {
+func redactPairs(text string, declared []path, found *findings) string {
 	if strings.IndexByte(text, '=') < 0 {
 		return text
 	}
@@ -109,6 +109,7 @@ func redactPairs(text string, declared []path) string {
 			shown.WriteString(text[kept : end-len(value)])
 			shown.WriteString(Redacted)
 			kept = end
+			found.addEscaped(value)
 		}
 		at = next
 	}

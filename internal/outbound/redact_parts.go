@@ -9,7 +9,7 @@ import (
 )
 
 // redactParts redacts the parts of a multipart body, which may be cut. Of a file only its size is kept.
-func redactParts(body []byte, boundary string, declared []path) []byte {
+func redactParts(body []byte, boundary string, declared []path, found *findings) []byte {
 	if boundary == "" {
 		return []byte("[UNREADABLE " + strconv.Itoa(len(body)) + " bytes]")
 	}
@@ -23,7 +23,7 @@ func redactParts(body []byte, boundary string, declared []path) []byte {
 		if first {
 			shown.Write(body[:end])
 		} else {
-			shown.Write(redactPart(body[:end], declared))
+			shown.Write(redactPart(body[:end], declared, found))
 		}
 		body = body[end:]
 		if len(body) > 0 {
@@ -35,13 +35,13 @@ func redactParts(body []byte, boundary string, declared []path) []byte {
 }
 
 // redactPart takes a part from behind its delimiter to before the next.
-func redactPart(part []byte, declared []path) []byte {
+func redactPart(part []byte, declared []path, found *findings) []byte {
 	gap := []byte("\r\n\r\n")
 	if lines := []byte("\n\n"); !bytes.Contains(part, gap) && bytes.Contains(part, lines) {
 		gap = lines
 	}
-	head, content, found := bytes.Cut(part, gap)
-	if !found {
+	head, content, whole := bytes.Cut(part, gap)
+	if !whole {
 		return part
 	}
 	header := func(name string) string {
@@ -59,9 +59,10 @@ func redactPart(part []byte, declared []path) []byte {
 	case parameters["filename"] != "":
 		content = []byte("[" + strconv.Itoa(len(content)) + " bytes]")
 	case secretName(name), declares(declared, fieldPath(name)):
+		found.add(string(content))
 		content = []byte(Redacted)
 	case strings.Contains(header("Content-Type"), "json"), looksLikeJSON(content):
-		content = redactJSON(content, declared)
+		content = redactJSON(content, declared, found)
 	}
 	result := bytes.Join([][]byte{head, content}, gap)
 	if ending {

@@ -13,10 +13,10 @@ import (
 // shortestValue is from how many bytes on a credential is looked for: shorter ones would turn up by chance.
 const shortestValue = 8
 
-// replacer replaces the values of credentials, in every spelling, and tells how long the longest is.
-func replacer(credentials map[string]any) (values *strings.Replacer, longest int) {
+// replacer replaces values, in every spelling, and tells how long the longest is.
+func replacer(secrets []string) (values *strings.Replacer, longest int) {
 	var spelled []string
-	for _, value := range leaves(nil, credentials) {
+	for _, value := range secrets {
 		if len(value) >= shortestValue {
 			spelled = append(spelled, spellings(value)...)
 		}

@@ -54,20 +54,21 @@ type RequestRow struct {
 
 // row is the attempt as it is stored.
 func (a *attempt) row(maxResponse int64) RequestRow {
-	u := a.redactor.URL(&a.url)
+	request, answer := a.redactor.exchange()
+	u := request.URL(&a.url)
 	row := RequestRow{
 		ID: a.id, First: a.first, At: a.at, Integration: a.integration, Provider: a.provider, Origin: a.origin, Attempt: a.attempt, IdempotencyKey: a.key,
 		Method: fit(cmp.Or(a.method, http.MethodGet), nameBytes), Host: fit(u.Host, nameBytes), Path: fit(u.Path, nameBytes), Query: fit(u.RawQuery, nameBytes),
-		Status: a.status, Class: a.class, Duration: max(a.duration, 0), Error: fit(a.redactor.Text(a.failure), errorBytes),
-		UpstreamID:    fit(a.redactor.Text(upstreamID(a.responseHeader)), upstreamIDBytes),
-		RequestHeader: headerText(a.redactor.Header(a.requestHeader)), ResponseHeader: headerText(a.redactor.Header(a.responseHeader)),
+		Status: a.status, Class: a.class, Duration: max(a.duration, 0), RequestHeader: headerText(request.Header(a.requestHeader)),
 	}
-	var dropped bool
 	row.RequestBody, row.RequestBytes, row.RequestCut, row.BodiesDropped = a.request.text(func(body []byte, cut bool) []byte {
-		return a.redactor.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
+		return request.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
 	})
+	response, dropped := answer(), false
+	row.Error, row.UpstreamID = fit(response.Text(a.failure), errorBytes), fit(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
+	row.ResponseHeader = headerText(response.Header(a.responseHeader))
 	row.ResponseBody, row.ResponseBytes, row.ResponseCut, dropped = a.response.text(func(body []byte, cut bool) []byte {
-		return a.redactor.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
+		return response.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
 	})
 	row.BodiesDropped = row.BodiesDropped || dropped
 	if a.response.unwanted && row.ResponseBytes > 0 || maxResponse > 0 && row.ResponseBytes > maxResponse {
