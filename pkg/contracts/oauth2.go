@@ -39,21 +39,36 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(t)) }
 // OAuth2 is implemented by providers whose users grant access in a browser. Package pkg/oauth2 has a ready-made value to embed; embed
 // [OAuth2Defaults] when writing the flow by hand.
 //
-// The PKCE verifier of a flow travels in the context of AuthorizationURL and ExchangeCode: see [PKCEVerifierFrom].
+// The PKCE verifier of a flow travels in the context of AuthorizationURL and ExchangeCode: see [PKCEVerifierFrom]. In these methods
+// [Integration.HTTP] neither authenticates nor repeats a request.
 type OAuth2 interface {
 	// AuthorizationURL is where the user is sent to grant access. It contains the state and the redirect URI exactly as given, and
 	// the challenge of the PKCE verifier where the upstream supports PKCE.
 	AuthorizationURL(ctx context.Context, in *Integration, redirectURI, state string) (string, error)
 	// ExchangeCode turns the code that came to the redirect URI into a token. It is called once for a code.
 	ExchangeCode(ctx context.Context, in *Integration, code, redirectURI string) (Token, error)
-	// RefreshToken gets a new token with the refresh token among the integration's credentials. A grant that the upstream has
-	// ended is [Permanent]: the user must authorize again.
+	// RefreshToken gets a new token with the refresh token among the integration's credentials, which it sends once: an upstream that rotates refresh tokens takes
+	// a second use for a theft. A grant that the upstream has ended is [Permanent]: the user must authorize again.
 	RefreshToken(ctx context.Context, in *Integration) (Token, error)
 	// RevokeToken ends the grant at the upstream. The stored tokens are dropped only when it returns nil.
 	RevokeToken(ctx context.Context, in *Integration) error
 	// RefreshThreshold is how long before its expiry a token is refreshed. 0 means [DefaultRefreshThreshold]; less is refused by
 	// [NewRegistry].
 	RefreshThreshold() time.Duration
+}
+
+// OAuth2Issuer is implemented beside [OAuth2] where the authorization server may name itself along with a code (RFC 9207). A callback from another
+// issuer than this one is refused: its code was meant for somebody else.
+type OAuth2Issuer interface {
+	// OAuth2Issuer is the server's issuer identifier, exactly as it names itself; empty checks nothing.
+	OAuth2Issuer(in *Integration) (string, error)
+}
+
+// UnattendedGranter marks an [OAuth2] provider whose RefreshToken needs neither a user nor a refresh token, as with the client credentials grant. Its tokens are got when
+// they are first needed, and nobody is ever asked to authorize.
+type UnattendedGranter interface {
+	// GrantsUnattended does nothing; having it is the mark.
+	GrantsUnattended()
 }
 
 // OAuth2Defaults is embedded by a hand-written [OAuth2] that has no refresh threshold of its own.

@@ -28,6 +28,8 @@ func contractsOfProviders() []contract {
 		{iface: reflect.TypeFor[WebhookChallenger](), needs: reflect.TypeFor[WebhookHandler]()},
 		{iface: reflect.TypeFor[WebhookOrderer](), needs: reflect.TypeFor[WebhookHandler]()},
 		{iface: reflect.TypeFor[OAuth2]()},
+		{iface: reflect.TypeFor[OAuth2Issuer](), needs: reflect.TypeFor[OAuth2]()},
+		{iface: reflect.TypeFor[UnattendedGranter](), needs: reflect.TypeFor[OAuth2]()},
 		{iface: reflect.TypeFor[Authenticator]()},
 		{iface: reflect.TypeFor[HealthChecker]()},
 		{iface: reflect.TypeFor[Redactor]()},
