@@ -60,7 +60,7 @@ var mayImport = map[string][]string{
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/integrations",

@@ -121,7 +121,8 @@ func newGuarded(ctx context.Context, built *platform.Platform) (*contracts.Integ
 		if err != nil {
 			return fmt.Errorf("create an integration: %w", err)
 		}
-		return built.Store.PutCredentials(ctx, tx, id, []byte(`{"key":"of-the-benchmark"}`), 0, now)
+		_, err = built.Store.PutCredentials(ctx, tx, id, []byte(`{"key":"of-the-benchmark"}`), 0, postgres.Access{At: now})
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -34,6 +34,10 @@ update integrations set
 where id = sqlc.arg(id)
 returning *;
 
+-- name: IntegrationTouch :one
+-- IntegrationTouch raises the version and nothing else, for credentials that have changed.
+update integrations set version = version + 1, updated_at = sqlc.arg(now) where id = sqlc.arg(id) returning version;
+
 -- name: IntegrationSetStatus :one
 update integrations set status = sqlc.arg(status), status_reason = sqlc.arg(reason), version = version + 1, updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)

@@ -67,7 +67,8 @@ func (w *world) integration(provider, name string, credentials, metadata any) *c
 		if err != nil {
 			return err
 		}
-		return w.Store.PutCredentials(w.t.Context(), tx, id, encode(w.t, credentials), 0, now)
+		_, err = w.Store.PutCredentials(w.t.Context(), tx, id, encode(w.t, credentials), 0, postgres.Access{At: now})
+		return err
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,5 +1,6 @@
-// Package api is what a scheduler answers over NATS micro (the service "tributary", subjects tributary.api.<noun>.<verb>[.<provider>]): the requests,
-// the replies and the errors, all in JSON, and a client for them. The scheduler serves it; the CLI and the API's other callers are its clients.
+// Package api is what schedulers and token-refreshers answer over NATS micro (the service "tributary", subjects
+// tributary.api.<noun>.<verb>[.<provider>]): the requests, the replies and the errors, all in JSON, a client for them, and the server that both services answer
+// with. The CLI and the API's other callers are its clients.
 //
 // A reply with the header Nats-Service-Error-Code is an [Error]: the header holds its code, Nats-Service-Error its message on one line, and the
 // body the whole as JSON. No reply ever holds a credential.
@@ -53,6 +54,11 @@ func CommandEndpoint(verb events.Verb) Endpoint { return Endpoint("command." + s
 func (e Endpoint) Subject(provider string) string {
 	noun, verb, _ := strings.Cut(string(e), ".")
 	return events.APISubject(noun, verb, provider)
+}
+
+// isRefreshers reports whether token-refreshers answer, not schedulers.
+func (e Endpoint) isRefreshers() bool {
+	return strings.HasPrefix(string(e), "token.") || strings.HasPrefix(string(e), "secrets.")
 }
 
 // MaxPage is how many rows a page holds at most; DefaultPage is how many it holds when the request doesn't say.

@@ -42,12 +42,9 @@ func (c *Client) CreateIntegration(ctx context.Context, create CreateIntegration
 
 // UpdateIntegration changes a connection and returns it. An empty Provider is looked up first.
 func (c *Client) UpdateIntegration(ctx context.Context, update UpdateIntegration) (Integration, error) {
-	if update.Provider == "" {
-		integration, err := c.Integration(ctx, update.Integration)
-		if err != nil {
-			return Integration{}, err
-		}
-		update.Provider = integration.Provider
+	var err error
+	if update.Provider, err = c.providerOf(ctx, update.Provider, update.Integration); err != nil {
+		return Integration{}, err
 	}
 	return ask[Integration](ctx, c, IntegrationsUpdate, update.Provider, update)
 }
@@ -139,6 +136,9 @@ func (c *Client) explain(ctx context.Context, endpoint Endpoint, provider string
 	switch {
 	case ctx.Err() != nil && !errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("ask for %s: %w", endpoint, ctx.Err())
+	case errors.Is(err, nats.ErrNoResponders) && endpoint.isRefreshers():
+		return &Error{Code: Unavailable, Message: fmt.Sprintf("no token-refresher answers %s on %s: start one, with the provider in its binary, by `tributary token-refresher`",
+			endpoint.Subject(provider), c.address())}
 	case errors.Is(err, nats.ErrNoResponders) && provider != "":
 		return c.noProvider(ctx, provider)
 	case errors.Is(err, nats.ErrNoResponders):

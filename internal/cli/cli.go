@@ -50,7 +50,7 @@ type Env struct {
 
 // Commands are the operator's commands, to be embedded in a command line of kong's.
 type Commands struct {
-	Integrations IntegrationsCommand `cmd:"" help:"Integrations: list, show, create, update, delete."`
+	Integrations IntegrationsCommand `cmd:"" help:"Integrations: list, show, create, update, delete, connect, revoke."`
 	Providers    ProvidersCommand    `cmd:"" help:"Providers that the running schedulers have compiled in."`
 	Sync         SyncCommand         `cmd:"" help:"Start a sync now."`
 	Cancel       CancelCommand       `cmd:"" help:"Cancel the open run of an integration."`
@@ -59,6 +59,7 @@ type Commands struct {
 	Runs         RunsCommand         `cmd:"" help:"Runs: list, show."`
 	Items        ItemsCommand        `cmd:"" help:"Dead items: list, show, retry, skip."`
 	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
+	Secrets      SecretsCommand      `cmd:"" help:"Sealed credentials: keys, their rotation, the audit."`
 }
 
 // usageError is a mistake in the command line that only the command itself can see.

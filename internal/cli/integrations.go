@@ -10,11 +10,14 @@ import (
 
 // IntegrationsCommand is the group of commands on integrations.
 type IntegrationsCommand struct {
-	List   IntegrationsListCommand   `cmd:"" help:"List integrations by name."`
-	Show   IntegrationsShowCommand   `cmd:"" help:"Show one with its metadata and the names of its credentials."`
-	Create IntegrationsCreateCommand `cmd:"" help:"Create one; it is synced at once unless it starts paused."`
-	Update IntegrationsUpdateCommand `cmd:"" help:"Change what is given and leave the rest."`
-	Delete IntegrationsDeleteCommand `cmd:"" help:"Delete one with its runs, dead items and records."`
+	List    IntegrationsListCommand    `cmd:"" help:"List integrations by name."`
+	Show    IntegrationsShowCommand    `cmd:"" help:"Show one with its metadata and the names of its credentials."`
+	Create  IntegrationsCreateCommand  `cmd:"" help:"Create one; it is synced at once unless it starts paused."`
+	Update  IntegrationsUpdateCommand  `cmd:"" help:"Change what is given and leave the rest."`
+	Delete  IntegrationsDeleteCommand  `cmd:"" help:"Delete one with its runs, dead items and records, and revoke its OAuth grant."`
+	Connect IntegrationsConnectCommand `cmd:"" help:"Make a link under which its user authorizes it, for the first time or again."`
+	Token   IntegrationsTokenCommand   `cmd:"" help:"Show how its OAuth tokens are."`
+	Revoke  IntegrationsRevokeCommand  `cmd:"" help:"Revoke its OAuth grant, upstream and here."`
 }
 
 // IntegrationsListCommand lists all.

@@ -121,7 +121,8 @@ func (p *proof) create() {
 		if err != nil {
 			return err
 		}
-		return p.w.store.PutCredentials(p.w.t.Context(), tx, p.id, credentials, 0, now)
+		_, err = p.w.store.PutCredentials(p.w.t.Context(), tx, p.id, credentials, 0, postgres.Access{At: now})
+		return err
 	})
 	if err != nil {
 		p.w.t.Fatal(err)

@@ -36,6 +36,8 @@ type Loader struct {
 	registry *contracts.Registry
 	log      *slog.Logger
 	outbound outbound.Config
+	tokens   *tokenSource
+	clock    func() time.Time
 	changes  *changes
 	most     int
 
@@ -59,9 +61,14 @@ type state struct {
 	settings outbound.Settings
 }
 
-// NewLoader returns a loader whose integrations send their requests through chains of the given configuration.
-func NewLoader(store *postgres.Store, registry *contracts.Registry, feed *Feed, log *slog.Logger, chains outbound.Config) *Loader {
-	l := &Loader{store: store, registry: registry, log: log, outbound: chains, changes: newChanges(), most: cacheSize, loaded: map[uuid.UUID]*loaded{}}
+// NewLoader returns a loader whose integrations send their requests through chains of the given configuration. Refreshers get new OAuth tokens for them; nil
+// sends tokens as they are.
+func NewLoader(store *postgres.Store, registry *contracts.Registry, feed *Feed, log *slog.Logger, chains outbound.Config, refreshers Refreshers) *Loader {
+	clock := chains.Now
+	if clock == nil {
+		clock = time.Now
+	}
+	l := &Loader{store: store, registry: registry, log: log, outbound: chains, tokens: newTokenSource(refreshers), clock: clock, changes: newChanges(), most: cacheSize, loaded: map[uuid.UUID]*loaded{}}
 	feed.Follow(l.changes.add)
 	return l
 }
@@ -94,7 +101,7 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read integration %s: %w", id, err)
 	}
-	credentials, credentialsVersion, err := l.store.Credentials(ctx, id)
+	credentials, credentialsVersion, err := l.store.Credentials(ctx, id, postgres.Access{Who: "runtime", Why: "send requests", At: l.clock()})
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +142,7 @@ func (l *Loader) keep(id uuid.UUID, provider contracts.Provider) *loaded {
 		Provider:    provider,
 		Integration: func() *contracts.Integration { return l.now(in).value },
 		Settings:    func() outbound.Settings { return l.now(in).settings },
+		Tokens:      l.tokensOf(in, provider),
 	})}
 	l.put(in)
 	return in

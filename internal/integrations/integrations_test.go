@@ -77,7 +77,7 @@ func newFixture(t *testing.T, provider string) *fixture {
 	f := &fixture{pool: pgtest.DB(t), log: &strings.Builder{}, id: postgres.NewID()}
 	f.store = postgres.New(f.pool, ring)
 	f.feed = integrations.NewFeed(f.store)
-	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}})
+	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}}, nil)
 	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
 		ID: f.id, Provider: provider, Name: "main", Owner: "team", Metadata: json.RawMessage(`{"shop":"a"}`), Now: now,
 	})
@@ -100,7 +100,7 @@ func (f *fixture) version(t *testing.T) int64 {
 func (f *fixture) putKey(t *testing.T, key string, version int64) {
 	t.Helper()
 	err := f.store.InTx(t.Context(), func(tx *postgres.Tx) error {
-		if err := f.store.PutCredentials(t.Context(), tx, f.id, json.RawMessage(`{"key":"`+key+`"}`), version, now); err != nil {
+		if _, err := f.store.PutCredentials(t.Context(), tx, f.id, json.RawMessage(`{"key":"`+key+`"}`), version, postgres.Access{At: now}); err != nil {
 			return err
 		}
 		_, err := tx.IntegrationUpdate(t.Context(), dbsqlc.IntegrationUpdateParams{ID: f.id, Now: now})

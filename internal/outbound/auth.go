@@ -14,6 +14,8 @@ type auth struct {
 	base        http.RoundTripper
 	provider    contracts.Provider
 	integration func() *contracts.Integration
+	// tokens is nil where there are none to be kept fresh.
+	tokens Tokens
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -31,6 +33,13 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 // sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given.
 func (a *auth) sign(req *http.Request) (*http.Request, error) {
 	in := a.integration()
+	if a.tokens != nil && staysHome(req) {
+		fresh, err := a.tokens.Fresh(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		in, callOf(req).signed = fresh, fresh
+	}
 	switch provider := a.provider.(type) {
 	case contracts.Authenticator:
 		signed := req.Clone(req.Context())

@@ -20,6 +20,8 @@ type call struct {
 	key string
 	// deduped says that the upstream recognises the key, so that sending the request again does nothing twice.
 	deduped bool
+	// signed is the integration whose access token the request was sent with; nil without one.
+	signed *contracts.Integration
 
 	// verdict is the judgement of the answer that was judged last.
 	verdict   judged

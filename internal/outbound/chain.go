@@ -32,9 +32,11 @@ type Target struct {
 	Integration func() *contracts.Integration
 	// Settings are asked for at each request, too; nil means none.
 	Settings func() Settings
+	// Tokens are those of an OAuth2 provider; nil takes the token among the credentials as it is.
+	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → record → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → record → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -42,11 +44,14 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	redactor := t.redactor()
 	next := c.Base
-	next = &auth{base: next, provider: t.Provider, integration: t.Integration}
+	next = &auth{base: next, provider: t.Provider, integration: t.Integration, tokens: t.Tokens}
 	if c.Requests != nil {
 		next = &record{
 			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: unloggedEndpoints(t.Provider), now: c.Now,
 		}
+	}
+	if t.Tokens != nil {
+		next = &reauth{base: next, tokens: t.Tokens}
 	}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
 	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
@@ -69,6 +74,13 @@ func (t Target) redactor() func() *Redactor {
 		}
 		return have.redactor
 	}
+}
+
+// Once is the transport of requests that are sent once and carry their own credentials: those for tokens. They are traced, and nothing else.
+func (c Config) Once() http.RoundTripper {
+	c = c.withDefaults()
+	nobody := NewRedactor(nil, nil)
+	return &traced{next: c.Base, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: func() *Redactor { return nobody }}
 }
 
 func (c Config) withDefaults() Config {

@@ -30,6 +30,7 @@ import (
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
+	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
 )
 
 // The services that a process can run.
@@ -37,10 +38,14 @@ const (
 	SchedulerService  = "scheduler"
 	SyncerService     = "syncer"
 	ItemWorkerService = "item-worker"
+	// TokenRefresherService is of use where there is a provider with OAuth, and for the rotation of keys.
+	TokenRefresherService = "token-refresher"
 )
 
 // Services lists them all.
-func Services() []string { return []string{SchedulerService, SyncerService, ItemWorkerService} }
+func Services() []string {
+	return []string{SchedulerService, SyncerService, ItemWorkerService, TokenRefresherService}
+}
 
 // Config is what a process is given. What is left out has a sensible default, but for the connections, the ring and the providers.
 type Config struct {
@@ -62,10 +67,11 @@ type Config struct {
 	// Transport is under every client of every integration; nil means one that keeps to Egress.
 	Transport http.RoundTripper
 
-	Requests   outbound.RequestLogSettings
-	Scheduler  scheduler.Settings
-	Syncer     syncer.Settings
-	ItemWorker itemworker.Settings
+	Requests       outbound.RequestLogSettings
+	Scheduler      scheduler.Settings
+	Syncer         syncer.Settings
+	ItemWorker     itemworker.Settings
+	TokenRefresher tokenrefresher.Settings
 }
 
 // Defaults fills what a test or a command does not set itself.
@@ -73,6 +79,7 @@ func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		TokenRefresher: tokenrefresher.DefaultSettings(),
 	}
 }
 
@@ -89,6 +96,7 @@ type Platform struct {
 
 	config   Config
 	requests *outbound.RequestLog
+	tokens   *tokenrefresher.Refresher
 	services map[string]func(context.Context) error
 }
 
@@ -129,7 +137,10 @@ func (p *Platform) build() error {
 		return err
 	}
 	p.Feed = integrations.NewFeed(p.Store)
-	p.Integrations = integrations.NewLoader(p.Store, p.Registry, p.Feed, c.Log, chains)
+	p.Integrations = p.loader(chains)
+	if p.tokens, err = p.refresher(chains); err != nil {
+		return err
+	}
 	schedulerMetrics, err := scheduler.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -159,6 +170,7 @@ func (p *Platform) build() error {
 	})
 	p.services = map[string]func(context.Context) error{
 		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run,
+		TokenRefresherService: p.tokens.Run,
 	}
 	return nil
 }

@@ -127,7 +127,8 @@ func (w *wire) insert(name string, credentials, metadata any, due *time.Time) uu
 		if err != nil {
 			return err
 		}
-		return w.Store.PutCredentials(w.t.Context(), tx, id, encoded(w.t, credentials), 0, now)
+		_, err = w.Store.PutCredentials(w.t.Context(), tx, id, encoded(w.t, credentials), 0, postgres.Access{At: now})
+		return err
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -15,10 +15,21 @@ import (
 // ErrCredentialsChanged means that somebody else wrote the credentials first.
 var ErrCredentialsChanged = errors.New("the credentials were changed by somebody else")
 
+// Access is who touches credentials, why and when. Each is written down, in the statement that touches them: see "Audit" in docs/oauth.md.
+type Access struct {
+	// Who is a person, or the service that acts by itself.
+	Who string
+	// Why completes "in order to …".
+	Why string
+	At  time.Time
+}
+
 // Credentials opens an integration's credentials and returns their version: nil and 0 where there are none. An error from opening wraps the
 // secret package's, and never looks like "no credentials".
-func (s *Store) Credentials(ctx context.Context, integration uuid.UUID) (json.RawMessage, int64, error) {
-	row, err := s.CredentialsGet(ctx, integration)
+func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access Access) (json.RawMessage, int64, error) {
+	row, err := s.CredentialsRead(ctx, dbsqlc.CredentialsReadParams{
+		IntegrationID: integration, AuditID: NewID(), Who: access.Who, Why: access.Why, Now: access.At,
+	})
 	if NotFound(err) {
 		return nil, 0, nil
 	}
@@ -32,20 +43,22 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID) (json.Ra
 	return plain, row.Version, nil
 }
 
-// PutCredentials seals and stores credentials if their version is still the given one, 0 for none. It returns [ErrCredentialsChanged] if not.
-func (s *Store) PutCredentials(ctx context.Context, tx *Tx, integration uuid.UUID, plain json.RawMessage, version int64, now time.Time) error {
+// PutCredentials seals and stores credentials if their version is still the given one, 0 for none, and returns the new version. It returns
+// [ErrCredentialsChanged] if it is another.
+func (s *Store) PutCredentials(ctx context.Context, tx *Tx, integration uuid.UUID, plain json.RawMessage, version int64, access Access) (int64, error) {
 	keyID, sealed, err := s.ring.Seal(plain, integration[:])
 	if err != nil {
-		return fmt.Errorf("seal credentials of %s: %w", integration, err)
+		return 0, fmt.Errorf("seal credentials of %s: %w", integration, err)
 	}
 	stored, err := tx.CredentialsPut(ctx, dbsqlc.CredentialsPutParams{
-		IntegrationID: integration, KeyID: keyID, Sealed: sealed, Version: version, Now: now,
+		IntegrationID: integration, KeyID: keyID, Sealed: sealed, Version: version,
+		AuditID: NewID(), Who: access.Who, Why: access.Why, Now: access.At,
 	})
+	if NotFound(err) {
+		return 0, ErrCredentialsChanged
+	}
 	if err != nil {
-		return fmt.Errorf("store credentials of %s: %w", integration, err)
+		return 0, fmt.Errorf("store credentials of %s: %w", integration, err)
 	}
-	if stored == 0 {
-		return ErrCredentialsChanged
-	}
-	return nil
+	return stored, nil
 }

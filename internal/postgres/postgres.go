@@ -28,6 +28,8 @@ type (
 	Run = dbsqlc.SyncRun
 	// DeadItem is an item that is tried no more, until somebody retries or skips it.
 	DeadItem = dbsqlc.DeadItem
+	// Grant is what is known of an integration's OAuth tokens.
+	Grant = dbsqlc.OauthGrant
 )
 
 // Store is the database: every query, outside of a transaction, and InTx for those that belong together.
@@ -123,6 +125,14 @@ func (s *Store) listenOnce(ctx context.Context, channel string, fn func(payload 
 		}
 		fn(notification.Payload)
 	}
+}
+
+// IntegrationNamed finds an integration by its id or its name.
+func (s *Store) IntegrationNamed(ctx context.Context, name string) (*Integration, error) {
+	if id, err := uuid.Parse(name); err == nil {
+		return s.IntegrationGet(ctx, id)
+	}
+	return s.IntegrationGetByName(ctx, name)
 }
 
 // NotFound reports whether a query for one row found none.

@@ -34,6 +34,7 @@ type Option func(*options)
 
 type options struct {
 	handlers map[string][]itemworker.ItemHandler
+	kms      KMS
 }
 
 // OnItem has fn called for every item whose event is a T, wherever it comes from. Several handlers of one event run one after the
@@ -92,7 +93,7 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)
 		return cli.ExitUsage
 	}
-	p := &program{ctx: ctx, streams: streams, config: root.Config, providers: providers, handlers: o.handlers}
+	p := &program{ctx: ctx, streams: streams, config: root.Config, providers: providers, handlers: o.handlers, kms: o.kms}
 	err = p.runCommand(parsed)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)

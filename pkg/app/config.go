@@ -32,6 +32,8 @@ type Config struct {
 	Runs             int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
 	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
 	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
+
+	OAuth OAuthConfig `embed:"" prefix:"oauth-"`
 }
 
 // Validate refuses values that make no sense; kong calls it.
@@ -52,6 +54,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxResponseBytes < 0 {
 		return fmt.Errorf("--max-response-bytes is %d, it must not be negative", c.MaxResponseBytes)
+	}
+	if err := c.OAuth.check(); err != nil {
+		return err
 	}
 	if c.Keys != "" && c.KeysFile != "" {
 		return fmt.Errorf("both --keys and --keys-file are given; give one")

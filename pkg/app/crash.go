@@ -55,5 +55,7 @@ func tune(config *platform.Config, getenv func(string) string) {
 	for i := range config.ItemWorker.Backoff {
 		config.ItemWorker.Backoff[i] = silence / 4
 	}
+	config.TokenRefresher.Tick, config.TokenRefresher.Sweep, config.TokenRefresher.Backoff = silence/10, silence/2, silence/4
+	config.TokenRefresher.Lease, config.TokenRefresher.Call = 4*silence, 3*silence
 	config.ItemWorker.Park, config.ItemWorker.Progress = silence/2, silence/10
 }

@@ -57,7 +57,7 @@ func (c devCommand) Run(p *program) error {
 	if _, err := db.Migrate(ctx, database); err != nil {
 		return err
 	}
-	ring, err := p.keyRing()
+	ring, err := p.keyRing(log)
 	if err != nil {
 		return err
 	}

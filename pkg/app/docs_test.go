@@ -18,6 +18,7 @@ import (
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
+	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
 )
 
 var update = flag.Bool("update", false, "write the generated documents")
@@ -237,6 +238,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := scheduler.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := syncer.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := itemworker.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },
 	} {
 		if err := register(registered); err != nil {
 			t.Fatal(err)

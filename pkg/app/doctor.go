@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -31,7 +32,7 @@ func (doctorCommand) Run(p *program) error {
 	}
 	p.examinePostgres(ctx, say)
 	p.examineNATS(say)
-	if _, err := p.keyRing(); err != nil {
+	if _, err := p.keyRing(slog.New(slog.DiscardHandler)); err != nil {
 		say(false, "keys", err.Error())
 	} else {
 		say(true, "keys", p.keysFrom())

@@ -32,14 +32,14 @@ import (
 type commands struct {
 	Config `embed:""`
 
-	Dev            devCommand        `cmd:"" help:"Run everything in one process, with a demo if there is nothing else to sync."`
-	Scheduler      schedulerCommand  `cmd:"" help:"Run the scheduler: due runs, cursors, commands, the API."`
-	Syncer         syncerCommand     `cmd:"" help:"Run a syncer: enumerates due runs."`
-	ItemWorker     itemWorkerCommand `cmd:"" help:"Run an item-worker: handlers and records."`
-	WebhookIngress laterCommand      `cmd:"" help:"Take webhooks in (comes with a later version)."`
-	TokenRefresher laterCommand      `cmd:"" help:"Keep OAuth tokens fresh (comes with a later version)."`
-	Migrate        migrateCommand    `cmd:"" help:"Bring the database up to date."`
-	Doctor         doctorCommand     `cmd:"" help:"Say what is missing here and how to get it."`
+	Dev            devCommand            `cmd:"" help:"Run everything in one process, with a demo if there is nothing else to sync."`
+	Scheduler      schedulerCommand      `cmd:"" help:"Run the scheduler: due runs, cursors, commands, the API."`
+	Syncer         syncerCommand         `cmd:"" help:"Run a syncer: enumerates due runs."`
+	ItemWorker     itemWorkerCommand     `cmd:"" help:"Run an item-worker: handlers and records."`
+	WebhookIngress laterCommand          `cmd:"" help:"Take webhooks in (comes with a later version)."`
+	TokenRefresher tokenRefresherCommand `cmd:"" help:"Run a token-refresher: OAuth tokens, and the rotation of keys."`
+	Migrate        migrateCommand        `cmd:"" help:"Bring the database up to date."`
+	Doctor         doctorCommand         `cmd:"" help:"Say what is missing here and how to get it."`
 
 	cli.Commands `embed:""`
 }
@@ -51,6 +51,7 @@ type program struct {
 	config    Config
 	providers Providers
 	handlers  map[string][]itemworker.ItemHandler
+	kms       KMS
 }
 
 func (p *program) runCommand(parsed *kong.Context) error {
@@ -72,15 +73,18 @@ func exitCode(err error) int {
 }
 
 type (
-	schedulerCommand  struct{}
-	syncerCommand     struct{}
-	itemWorkerCommand struct{}
-	migrateCommand    struct{}
+	schedulerCommand      struct{}
+	syncerCommand         struct{}
+	itemWorkerCommand     struct{}
+	tokenRefresherCommand struct{}
+	migrateCommand        struct{}
 )
 
 func (schedulerCommand) Run(p *program) error  { return p.serve(platform.SchedulerService) }
 func (syncerCommand) Run(p *program) error     { return p.serve(platform.SyncerService) }
 func (itemWorkerCommand) Run(p *program) error { return p.serve(platform.ItemWorkerService) }
+
+func (tokenRefresherCommand) Run(p *program) error { return p.serve(platform.TokenRefresherService) }
 
 func (migrateCommand) Run(p *program) error {
 	if p.config.DatabaseURL == "" {
@@ -115,7 +119,7 @@ func (p *program) serve(service string) error {
 	if err != nil {
 		return err
 	}
-	ring, err := p.keyRing()
+	ring, err := p.keyRing(log)
 	if err != nil {
 		return err
 	}
@@ -171,6 +175,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	}
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
 	config.Requests.MaxResponseBytes = p.config.MaxResponseBytes
+	p.config.OAuth.apply(&config.TokenRefresher)
 	tune(&config, os.Getenv)
 	built, err := platform.New(p.ctx, config)
 	if err != nil {
@@ -208,16 +213,12 @@ func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.Tr
 	return postgres.Connect(p.ctx, config, log)
 }
 
-func (p *program) keyRing() (*secret.Ring, error) {
+func (p *program) keyRing(log *slog.Logger) (*secret.Ring, error) {
 	switch {
 	case p.config.Keys != "":
-		return secret.ParseRing(string(p.config.Keys))
+		return secret.ParseWrapped(p.ctx, string(p.config.Keys), p.kms)
 	case p.config.KeysFile != "":
-		text, err := os.ReadFile(p.config.KeysFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the key ring: %w", err)
-		}
-		return secret.ParseRing(string(text))
+		return secret.Load(p.ctx, p.config.KeysFile, p.kms, log)
 	}
 	return secret.LoadOrCreate(filepath.Join(p.config.DataDir, "keys"))
 }

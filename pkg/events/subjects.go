@@ -61,6 +61,12 @@ const (
 	CommandAccepted    Name = "command-accepted"
 	CommandRejected    Name = "command-rejected"
 	RecordsChanged     Name = "records-changed"
+	OAuthConnected     Name = "oauth-connected"
+	OAuthConnectFailed Name = "oauth-connect-failed"
+	OAuthRevoked       Name = "oauth-revoked"
+	TokenRefreshed     Name = "token-refreshed"
+	TokenRefreshFailed Name = "token-refresh-failed"
+	ReauthRequired     Name = "reauth-required"
 )
 
 // ErrSubject is what every parse error of this package wraps.

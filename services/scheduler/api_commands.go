@@ -19,14 +19,14 @@ import (
 
 // commandAnswer carries a command out as if it came from the stream, and replies what came of it in the form that the request had. A message
 // id makes it safe to ask twice.
-func (a *apiServer) commandAnswer(verb events.Verb) answer {
+func (s *Scheduler) commandAnswer(verb events.Verb) api.Answer {
 	return func(ctx context.Context, r micro.Request) ([]byte, error) {
 		contentType := r.Headers().Get(events.HeaderContentType)
 		command, err := events.DecodeCommand(verb, contentType, r.Data())
 		if err != nil {
 			return nil, err
 		}
-		integration, err := a.lookup(ctx, command.GetIntegration())
+		integration, err := s.lookup(ctx, command.GetIntegration())
 		if err != nil {
 			return nil, err
 		}
@@ -34,7 +34,7 @@ func (a *apiServer) commandAnswer(verb events.Verb) answer {
 		if id != "" {
 			id = "api/" + id
 		}
-		result, runID, err := a.command(ctx, verb, integration.ID.String(), command, id)
+		result, runID, err := s.command(ctx, verb, integration.ID.String(), command, id)
 		if err != nil {
 			return nil, err
 		}
@@ -58,13 +58,7 @@ func (s *Scheduler) lookup(ctx context.Context, name string) (*postgres.Integrat
 	if !events.ValidToken(name) {
 		return nil, missing
 	}
-	var integration *postgres.Integration
-	var err error
-	if id, parseErr := uuid.Parse(name); parseErr == nil {
-		integration, err = s.Store.IntegrationGet(ctx, id)
-	} else {
-		integration, err = s.Store.IntegrationGetByName(ctx, name)
-	}
+	integration, err := s.Store.IntegrationNamed(ctx, name)
 	if postgres.NotFound(err) {
 		return nil, missing
 	}

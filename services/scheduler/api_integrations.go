@@ -55,7 +55,7 @@ func (s *Scheduler) detailed(ctx context.Context, row *postgres.Integration) (ap
 	reply := integrationReply(row)
 	details := &api.IntegrationDetails{Metadata: row.Metadata, Credentials: []string{}, Cursor: textOf(row.SyncCursor), CursorVersion: row.CursorVersion}
 	reply.Details = details
-	plain, _, err := s.Store.Credentials(ctx, row.ID)
+	plain, _, err := s.Store.Credentials(ctx, row.ID, s.access("scheduler", "show the names of their fields"))
 	switch {
 	case errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrOpen):
 		details.CredentialsProblem = err.Error()
@@ -106,6 +106,9 @@ func (s *Scheduler) deleteIntegration(ctx context.Context, q api.DeleteIntegrati
 			if cancelled, err = s.cancel(ctx, tx, integration, run, &eventsv1.Command{Reason: "the integration is deleted", By: q.By}); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.RevocationInsert(ctx, s.Now(), integration.ID); err != nil {
+			return fmt.Errorf("keep the grant of %s to be revoked: %w", integration.ID, err)
 		}
 		if _, err := tx.IntegrationDelete(ctx, integration.ID); err != nil {
 			return fmt.Errorf("delete integration %s: %w", integration.ID, err)

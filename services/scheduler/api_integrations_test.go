@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -43,7 +44,7 @@ func TestCreate(t *testing.T) {
 	if _, err := uuid.Parse(shown.Details.OpenRun); err != nil {
 		t.Errorf("no open run after creation: %v", err)
 	}
-	plain, version, err := f.store.Credentials(t.Context(), uuid.MustParse(created.ID))
+	plain, version, err := f.store.Credentials(t.Context(), uuid.MustParse(created.ID), postgres.Access{})
 	if err != nil || string(plain) != `{"token":"s3cret-token"}` || version != 1 {
 		t.Errorf("stored credentials: %s, version %d, %v", plain, version, err)
 	}
@@ -138,7 +139,7 @@ func TestUpdate(t *testing.T) {
 	if !strings.Contains(metadata, `"shop":"north"`) || !strings.Contains(metadata, `"limit":12345678901234567`) {
 		t.Errorf("metadata are %s", metadata)
 	}
-	plain, version, err := f.store.Credentials(t.Context(), uuid.MustParse(created.ID))
+	plain, version, err := f.store.Credentials(t.Context(), uuid.MustParse(created.ID), postgres.Access{})
 	if err != nil || string(plain) != `{"token":"another-token"}` || version != 2 {
 		t.Errorf("stored credentials: %s, version %d, %v", plain, version, err)
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,7 +56,7 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 			return &api.Error{Code: api.Conflict, Message: fmt.Sprintf("there is an integration with the name %q already; give this one another name", row.Name)}
 		}
 		if string(credentials) != "{}" {
-			if err := w.Store.PutCredentials(ctx, tx, row.ID, credentials, 0, row.Now); err != nil {
+			if _, err := w.Store.PutCredentials(ctx, tx, row.ID, credentials, 0, w.access(q.By, "create the integration")); err != nil {
 				return err
 			}
 		}
@@ -112,7 +113,7 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 	if len(q.Credentials) > 0 {
 		// Read ahead of the transaction; the version makes sure that nothing is lost.
 		var stored json.RawMessage
-		if stored, version, err = w.Store.Credentials(ctx, found.ID); err != nil {
+		if stored, version, err = w.Store.Credentials(ctx, found.ID, w.access(q.By, "change some of them")); err != nil {
 			return api.Integration{}, err
 		}
 		if credentials, err = merge("credentials", stored, q.Credentials); err != nil {
@@ -129,7 +130,7 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 			return err
 		}
 		if credentials != nil {
-			if err := w.Store.PutCredentials(ctx, tx, found.ID, credentials, version, w.Now()); err != nil {
+			if _, err := w.Store.PutCredentials(ctx, tx, found.ID, credentials, version, w.access(q.By, "change some of them")); err != nil {
 				return err
 			}
 		}
@@ -240,4 +241,9 @@ func orEmpty(raw json.RawMessage) json.RawMessage {
 		return json.RawMessage("{}")
 	}
 	return raw
+}
+
+// access is what the audit says of a person who works through the API, or of who does not say.
+func (s *Scheduler) access(by, why string) postgres.Access {
+	return postgres.Access{Who: cmp.Or(by, "somebody"), Why: why, At: s.Now()}
 }

@@ -85,6 +85,15 @@ func (s *Scheduler) commandResume(ctx context.Context, tx *postgres.Tx, integrat
 	if integration.Status == "active" {
 		return &reply{result: "active already"}, nil
 	}
+	if integration.Status == "reauth-required" {
+		grant, err := tx.GrantGet(ctx, integration.ID)
+		if err != nil {
+			return nil, fmt.Errorf("read the grant: %w", err)
+		}
+		if grant.State != "connected" && grant.State != "uncertain" {
+			return nil, reject("its user must authorize it first: make a link with tributary integrations connect %s", integration.Name)
+		}
+	}
 	done, err := s.setStatus(ctx, tx, integration, "active", "resumed", c)
 	if err != nil {
 		return nil, err

@@ -12,29 +12,48 @@ import (
 	"github.com/google/uuid"
 )
 
-const credentialsGet = `-- name: CredentialsGet :one
-select integration_id, key_id, sealed, version, updated_at from credentials where integration_id = $1
+const credentialsCountByKey = `-- name: CredentialsCountByKey :many
+select key_id, count(*) as sealed from credentials group by key_id order by key_id
 `
 
-func (q *Queries) CredentialsGet(ctx context.Context, integrationID uuid.UUID) (*Credential, error) {
-	row := q.db.QueryRow(ctx, credentialsGet, integrationID)
-	var i Credential
-	err := row.Scan(
-		&i.IntegrationID,
-		&i.KeyID,
-		&i.Sealed,
-		&i.Version,
-		&i.UpdatedAt,
-	)
-	return &i, err
+type CredentialsCountByKeyRow struct {
+	KeyID  string
+	Sealed int64
 }
 
-const credentialsPut = `-- name: CredentialsPut :execrows
-insert into credentials (integration_id, key_id, sealed, version, updated_at)
-values ($1, $2, $3, 1, $4)
-on conflict (integration_id) do update
-    set key_id = excluded.key_id, sealed = excluded.sealed, version = credentials.version + 1, updated_at = excluded.updated_at
-    where credentials.version = $5::bigint
+func (q *Queries) CredentialsCountByKey(ctx context.Context) ([]*CredentialsCountByKeyRow, error) {
+	rows, err := q.db.Query(ctx, credentialsCountByKey)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*CredentialsCountByKeyRow
+	for rows.Next() {
+		var i CredentialsCountByKeyRow
+		if err := rows.Scan(&i.KeyID, &i.Sealed); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const credentialsPut = `-- name: CredentialsPut :one
+with stored as (
+    insert into credentials (integration_id, key_id, sealed, version, updated_at)
+    values ($1, $2, $3, 1, $4)
+    on conflict (integration_id) do update
+        set key_id = excluded.key_id, sealed = excluded.sealed, version = credentials.version + 1, updated_at = excluded.updated_at
+        where credentials.version = $5::bigint
+    returning integration_id, key_id, version
+), audited as (
+    insert into secret_audit (id, at, integration_id, action, who, why, version, key_id)
+    select $6, $4, s.integration_id, 'write', $7, $8, s.version, s.key_id from stored s
+)
+select version from stored
 `
 
 type CredentialsPutParams struct {
@@ -43,19 +62,155 @@ type CredentialsPutParams struct {
 	Sealed        []byte
 	Now           time.Time
 	Version       int64
+	AuditID       uuid.UUID
+	Who           string
+	Why           string
 }
 
-// CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one.
+// CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. It writes down who has, and why, and returns the
+// new version; no row means that somebody else was first.
 func (q *Queries) CredentialsPut(ctx context.Context, arg CredentialsPutParams) (int64, error) {
-	result, err := q.db.Exec(ctx, credentialsPut,
+	row := q.db.QueryRow(ctx, credentialsPut,
 		arg.IntegrationID,
 		arg.KeyID,
 		arg.Sealed,
 		arg.Now,
 		arg.Version,
+		arg.AuditID,
+		arg.Who,
+		arg.Why,
+	)
+	var version int64
+	err := row.Scan(&version)
+	return version, err
+}
+
+const credentialsRead = `-- name: CredentialsRead :one
+with stored as (
+    select c.integration_id, c.key_id, c.sealed, c.version, c.updated_at from credentials c where c.integration_id = $1
+), audited as (
+    insert into secret_audit (id, at, integration_id, action, who, why, version, key_id)
+    select $2, $3, s.integration_id, 'read', $4, $5, s.version, s.key_id from stored s
+)
+select integration_id, key_id, sealed, version from stored
+`
+
+type CredentialsReadParams struct {
+	IntegrationID uuid.UUID
+	AuditID       uuid.UUID
+	Now           time.Time
+	Who           string
+	Why           string
+}
+
+type CredentialsReadRow struct {
+	IntegrationID uuid.UUID
+	KeyID         string
+	Sealed        []byte
+	Version       int64
+}
+
+// CredentialsRead reads credentials and writes down who has, and why.
+func (q *Queries) CredentialsRead(ctx context.Context, arg CredentialsReadParams) (*CredentialsReadRow, error) {
+	row := q.db.QueryRow(ctx, credentialsRead,
+		arg.IntegrationID,
+		arg.AuditID,
+		arg.Now,
+		arg.Who,
+		arg.Why,
+	)
+	var i CredentialsReadRow
+	err := row.Scan(
+		&i.IntegrationID,
+		&i.KeyID,
+		&i.Sealed,
+		&i.Version,
+	)
+	return &i, err
+}
+
+const credentialsReseal = `-- name: CredentialsReseal :execrows
+with resealed as (
+    update credentials c set key_id = $4, sealed = d.sealed
+    from (select unnest($5::uuid[]) as id, unnest($7::bigint[]) as version, unnest($8::bytea[]) as sealed) d
+    where c.integration_id = d.id and c.version = d.version
+    returning c.integration_id, c.version
+)
+insert into secret_audit (id, at, integration_id, action, who, why, version, key_id)
+select a.audit_id, $1, r.integration_id, 'reseal', $2, $3, r.version, $4
+from resealed r
+join (select unnest($5::uuid[]) as id, unnest($6::uuid[]) as audit_id) a on a.id = r.integration_id
+`
+
+type CredentialsResealParams struct {
+	Now      time.Time
+	Who      string
+	Why      string
+	KeyID    string
+	Ids      []uuid.UUID
+	AuditIds []uuid.UUID
+	Versions []int64
+	Sealed   [][]byte
+}
+
+// CredentialsReseal replaces how credentials are sealed; what they say, and with it their version, stays.
+func (q *Queries) CredentialsReseal(ctx context.Context, arg CredentialsResealParams) (int64, error) {
+	result, err := q.db.Exec(ctx, credentialsReseal,
+		arg.Now,
+		arg.Who,
+		arg.Why,
+		arg.KeyID,
+		arg.Ids,
+		arg.AuditIds,
+		arg.Versions,
+		arg.Sealed,
 	)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const credentialsStale = `-- name: CredentialsStale :many
+select integration_id, key_id, sealed, version from credentials
+where key_id <> $1 and integration_id > $2 order by integration_id limit $3 for update skip locked
+`
+
+type CredentialsStaleParams struct {
+	KeyID string
+	After uuid.UUID
+	Most  int32
+}
+
+type CredentialsStaleRow struct {
+	IntegrationID uuid.UUID
+	KeyID         string
+	Sealed        []byte
+	Version       int64
+}
+
+// CredentialsStale locks credentials that another key than the given one has sealed, beginning after an integration.
+func (q *Queries) CredentialsStale(ctx context.Context, arg CredentialsStaleParams) ([]*CredentialsStaleRow, error) {
+	rows, err := q.db.Query(ctx, credentialsStale, arg.KeyID, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*CredentialsStaleRow
+	for rows.Next() {
+		var i CredentialsStaleRow
+		if err := rows.Scan(
+			&i.IntegrationID,
+			&i.KeyID,
+			&i.Sealed,
+			&i.Version,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -668,6 +668,18 @@ func (q *Queries) IntegrationSynced(ctx context.Context, arg IntegrationSyncedPa
 	return consecutive_sync_failures, err
 }
 
+const integrationTouch = `-- name: IntegrationTouch :one
+update integrations set version = version + 1, updated_at = $1 where id = $2 returning version
+`
+
+// IntegrationTouch raises the version and nothing else, for credentials that have changed.
+func (q *Queries) IntegrationTouch(ctx context.Context, now time.Time, iD uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, integrationTouch, now, iD)
+	var version int64
+	err := row.Scan(&version)
+	return version, err
+}
+
 const integrationUpdate = `-- name: IntegrationUpdate :one
 update integrations set
     owner = coalesce($1, owner),

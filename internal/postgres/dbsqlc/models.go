@@ -22,14 +22,6 @@ type CachedAnswer struct {
 	KeepUntil  time.Time
 }
 
-type Credential struct {
-	IntegrationID uuid.UUID
-	KeyID         string
-	Sealed        []byte
-	Version       int64
-	UpdatedAt     time.Time
-}
-
 type DeadItem struct {
 	ID            uuid.UUID
 	IntegrationID uuid.UUID
@@ -95,6 +87,51 @@ type Integration struct {
 	RateUntil               *time.Time
 	CircuitOverride         string
 	CircuitUntil            *time.Time
+}
+
+type OauthGrant struct {
+	IntegrationID      uuid.UUID
+	Provider           string
+	State              string
+	TokenID            string
+	CredentialsVersion int64
+	Refreshable        bool
+	ObtainedAt         *time.Time
+	ExpiresAt          *time.Time
+	DueAt              *time.Time
+	Failures           int32
+	Reason             string
+	Fence              int64
+	Holder             string
+	LeasedUntil        *time.Time
+	IntentAt           *time.Time
+	UpdatedAt          time.Time
+}
+
+type OauthRevocation struct {
+	IntegrationID uuid.UUID
+	Provider      string
+	Name          string
+	Owner         string
+	Metadata      json.RawMessage
+	KeyID         string
+	Sealed        []byte
+	Failures      int32
+	Reason        string
+	DueAt         time.Time
+	CreatedAt     time.Time
+}
+
+type OauthState struct {
+	StateHash     []byte
+	IntegrationID uuid.UUID
+	Provider      string
+	BrowserHash   []byte
+	KeyID         string
+	Verifier      []byte
+	StartedBy     string
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
 }
 
 type Outbox struct {

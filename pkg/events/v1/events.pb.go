@@ -1143,6 +1143,412 @@ func (x *RecordsChanged) GetRecords() []*RecordsChanged_Record {
 	return nil
 }
 
+// OAuthConnected: a user has authorized an integration, for the first time or again.
+type OAuthConnected struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// Who asked for the link.
+	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// When the access token ends; absent when it doesn't, or nobody knows.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuthConnected) Reset() {
+	*x = OAuthConnected{}
+	mi := &file_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthConnected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthConnected) ProtoMessage() {}
+
+func (x *OAuthConnected) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthConnected.ProtoReflect.Descriptor instead.
+func (*OAuthConnected) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *OAuthConnected) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *OAuthConnected) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *OAuthConnected) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// OAuthConnectFailed: an authorization that was under way has failed; what was there before stays.
+type OAuthConnectFailed struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// The provider's error, such as access_denied, or why the answer was refused.
+	Error         string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuthConnectFailed) Reset() {
+	*x = OAuthConnectFailed{}
+	mi := &file_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthConnectFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthConnectFailed) ProtoMessage() {}
+
+func (x *OAuthConnectFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthConnectFailed.ProtoReflect.Descriptor instead.
+func (*OAuthConnectFailed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *OAuthConnectFailed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *OAuthConnectFailed) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *OAuthConnectFailed) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *OAuthConnectFailed) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// TokenRefreshed: an integration has a new access token.
+type TokenRefreshed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenRefreshed) Reset() {
+	*x = TokenRefreshed{}
+	mi := &file_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenRefreshed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenRefreshed) ProtoMessage() {}
+
+func (x *TokenRefreshed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenRefreshed.ProtoReflect.Descriptor instead.
+func (*TokenRefreshed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TokenRefreshed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *TokenRefreshed) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+// TokenRefreshFailed: a token could not be refreshed; the grant stays, and it is tried again.
+type TokenRefreshFailed struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason      string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Failures    int32                  `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	RetryAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// The refresh token may be spent, for it is not known what became of the request.
+	Uncertain     bool `protobuf:"varint,5,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenRefreshFailed) Reset() {
+	*x = TokenRefreshFailed{}
+	mi := &file_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenRefreshFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenRefreshFailed) ProtoMessage() {}
+
+func (x *TokenRefreshFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenRefreshFailed.ProtoReflect.Descriptor instead.
+func (*TokenRefreshFailed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TokenRefreshFailed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *TokenRefreshFailed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TokenRefreshFailed) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *TokenRefreshFailed) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *TokenRefreshFailed) GetUncertain() bool {
+	if x != nil {
+		return x.Uncertain
+	}
+	return false
+}
+
+// ReauthRequired: nothing of an integration runs until its user has authorized again.
+type ReauthRequired struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason      string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The grant was lost when a refresh broke off, and not ended by the user or the upstream.
+	Lost          bool `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReauthRequired) Reset() {
+	*x = ReauthRequired{}
+	mi := &file_v1_events_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReauthRequired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReauthRequired) ProtoMessage() {}
+
+func (x *ReauthRequired) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReauthRequired.ProtoReflect.Descriptor instead.
+func (*ReauthRequired) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReauthRequired) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *ReauthRequired) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReauthRequired) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+// OAuthRevoked: an integration's grant was ended from here.
+type OAuthRevoked struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	By          string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	// The upstream was not asked.
+	LocalOnly bool `protobuf:"varint,3,opt,name=local_only,json=localOnly,proto3" json:"local_only,omitempty"`
+	// The integration was deleted.
+	Deleted bool `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Why the upstream could not be told, when that was given up.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuthRevoked) Reset() {
+	*x = OAuthRevoked{}
+	mi := &file_v1_events_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthRevoked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthRevoked) ProtoMessage() {}
+
+func (x *OAuthRevoked) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthRevoked.ProtoReflect.Descriptor instead.
+func (*OAuthRevoked) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *OAuthRevoked) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *OAuthRevoked) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *OAuthRevoked) GetLocalOnly() bool {
+	if x != nil {
+		return x.LocalOnly
+	}
+	return false
+}
+
+func (x *OAuthRevoked) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *OAuthRevoked) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // Record names a row of the records table.
 type RecordsChanged_Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1154,7 +1560,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[16]
+	mi := &file_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1572,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[16]
+	mi := &file_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1705,38 @@ const file_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tR\teventType\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
-	"externalIdB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"externalId\"\x97\x01\n" +
+	"\x0eOAuthConnected\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x129\n" +
+	"\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x98\x01\n" +
+	"\x12OAuthConnectFailed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"\x87\x01\n" +
+	"\x0eTokenRefreshed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xd9\x01\n" +
+	"\x12TokenRefreshFailed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\x05R\bfailures\x125\n" +
+	"\bretry_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1c\n" +
+	"\tuncertain\x18\x05 \x01(\bR\tuncertain\"x\n" +
+	"\x0eReauthRequired\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\bR\x04lost\"\xa9\x01\n" +
+	"\fOAuthRevoked\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x1d\n" +
+	"\n" +
+	"local_only\x18\x03 \x01(\bR\tlocalOnly\x12\x18\n" +
+	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05errorB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_events_proto_rawDescOnce sync.Once
@@ -1313,7 +1750,7 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_v1_events_proto_goTypes = []any{
 	(*Ref)(nil),                   // 0: tributary.events.v1.Ref
 	(*RunStarted)(nil),            // 1: tributary.events.v1.RunStarted
@@ -1331,34 +1768,49 @@ var file_v1_events_proto_goTypes = []any{
 	(*CommandAccepted)(nil),       // 13: tributary.events.v1.CommandAccepted
 	(*CommandRejected)(nil),       // 14: tributary.events.v1.CommandRejected
 	(*RecordsChanged)(nil),        // 15: tributary.events.v1.RecordsChanged
-	(*RecordsChanged_Record)(nil), // 16: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*OAuthConnected)(nil),        // 16: tributary.events.v1.OAuthConnected
+	(*OAuthConnectFailed)(nil),    // 17: tributary.events.v1.OAuthConnectFailed
+	(*TokenRefreshed)(nil),        // 18: tributary.events.v1.TokenRefreshed
+	(*TokenRefreshFailed)(nil),    // 19: tributary.events.v1.TokenRefreshFailed
+	(*ReauthRequired)(nil),        // 20: tributary.events.v1.ReauthRequired
+	(*OAuthRevoked)(nil),          // 21: tributary.events.v1.OAuthRevoked
+	(*RecordsChanged_Record)(nil), // 22: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	17, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	23, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	17, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	17, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	23, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	23, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 6: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 7: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
 	0,  // 8: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 9: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
 	0,  // 10: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	17, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	23, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	17, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	23, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
 	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
 	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
 	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	16, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	22, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	0,  // 19: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
+	23, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 21: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 22: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
+	23, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 24: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
+	23, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	0,  // 26: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
+	0,  // 27: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -1372,7 +1824,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -118,7 +118,7 @@ func find(t *testing.T, prefix string) checks.Check {
 func copyDeploy(t *testing.T) checks.Root {
 	t.Helper()
 	copied := checks.Root(t.TempDir())
-	for _, service := range []string{"scheduler", "syncer", "item-worker"} {
+	for _, service := range []string{"scheduler", "syncer", "item-worker", "token-refresher"} {
 		if err := os.MkdirAll(copied.Path("services/"+service), 0o755); err != nil {
 			t.Fatal(err)
 		}

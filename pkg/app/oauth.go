@@ -1,0 +1,46 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
+)
+
+// OAuthConfig is where users authorize integrations.
+type OAuthConfig struct {
+	Addr       string `help:"Where a token-refresher serves the OAuth routes for browsers; empty for nowhere." env:"TRIBUTARY_OAUTH_ADDR" default:":8082" placeholder:"ADDR"`
+	URL        string `help:"What browsers and upstreams know that address by. Upstreams send users back to <URL>/integrations/oauth/callback." name:"url" env:"TRIBUTARY_OAUTH_URL" default:"http://127.0.0.1:8082" placeholder:"URL"`
+	SuccessURL string `help:"Where users are sent who have authorized; without it, to a page that says so." name:"success-url" env:"TRIBUTARY_OAUTH_SUCCESS_URL" placeholder:"URL"`
+	ErrorURL   string `help:"Where users are sent whose authorization failed; without it, to a page that says why." name:"error-url" env:"TRIBUTARY_OAUTH_ERROR_URL" placeholder:"URL"`
+}
+
+func (c OAuthConfig) check() error {
+	for _, address := range []struct{ name, value string }{{"url", c.URL}, {"success-url", c.SuccessURL}, {"error-url", c.ErrorURL}} {
+		if address.value == "" && address.name != "url" {
+			continue
+		}
+		u, err := url.Parse(address.value)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+			return fmt.Errorf("--oauth-%s is not a URL such as https://app.example.com", address.name)
+		}
+	}
+	return nil
+}
+
+func (c OAuthConfig) apply(settings *tokenrefresher.Settings) {
+	settings.Addr, settings.PublicURL, settings.SuccessURL, settings.ErrorURL = c.Addr, c.URL, c.SuccessURL, c.ErrorURL
+}
+
+// KMS opens the keys of a ring that are stored wrapped, as "<id>:kms:<base64>": it is a key management service's Decrypt, bound to whatever that needs. It is asked
+// when the ring is read, and never when credentials are.
+type KMS interface {
+	// Unwrap returns the 32 bytes of the key that was wrapped under the ring's key id.
+	Unwrap(ctx context.Context, keyID string, wrapped []byte) ([]byte, error)
+}
+
+// WithKMS lets a key ring hold keys that a KMS has wrapped.
+func WithKMS(kms KMS) Option {
+	return func(o *options) { o.kms = kms }
+}

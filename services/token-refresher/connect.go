@@ -1,0 +1,237 @@
+package tokenrefresher
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// What a link is for; a signature for the one does not count for the other.
+const (
+	forAuthorize = "authorize"
+	forRevoke    = "revoke"
+)
+
+const callbackPath = "/integrations/oauth/callback"
+
+// link makes an address that only who was given it can use, and not for long.
+func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.ConnectLink, error) {
+	row, err := r.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.ConnectLink{}, err
+	}
+	flow, ok := r.flows[row.Provider]
+	if !ok {
+		return api.ConnectLink{}, api.Invalidf("provider %q has no OAuth", row.Provider)
+	}
+	if _, unattended := flow.(contracts.UnattendedGranter); unattended && !q.Revoke {
+		return api.ConnectLink{}, api.Invalidf("provider %q gets its tokens by itself; there is nobody to ask", row.Provider)
+	}
+	what := forAuthorize
+	if q.Revoke {
+		what = forRevoke
+	}
+	expires := r.Now().Add(r.Settings.LinkLife).Truncate(time.Second)
+	query := url.Values{"expires": {strconv.FormatInt(expires.Unix(), 10)}, "by": {q.By}}
+	query.Set("signature", base64.RawURLEncoding.EncodeToString(r.Store.SignLink(linkText(what, row.ID, query))))
+	return api.ConnectLink{URL: strings.TrimSuffix(r.Settings.PublicURL, "/") + "/integrations/" + row.ID.String() + "/oauth/" + what + "?" + query.Encode(), ExpiresAt: expires}, nil
+}
+
+func linkText(what string, id uuid.UUID, query url.Values) string {
+	return strings.Join([]string{what, id.String(), query.Get("expires"), query.Get("by")}, "\n")
+}
+
+// admits reports whether a link was made here, for this and for this integration, and is still good.
+func (r *Refresher) admits(what string, id uuid.UUID, query url.Values) bool {
+	signature, err := base64.RawURLEncoding.DecodeString(query.Get("signature"))
+	expires, notANumber := strconv.ParseInt(query.Get("expires"), 10, 64)
+	return err == nil && notANumber == nil && r.Store.VerifyLink(linkText(what, id, query), signature) && r.Now().Before(time.Unix(expires, 0))
+}
+
+// departure is where a browser is sent to authorize, and what it must bring back.
+type departure struct {
+	url, cookie, value string
+}
+
+// depart begins an authorization.
+func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string) (departure, error) {
+	a, err := r.open(ctx, id, postgres.Access{Who: orService(by), Why: "begin an authorization", At: r.Now()})
+	if err != nil {
+		return departure{}, err
+	}
+	state, browser, verifier := random(), random(), random()
+	address, err := a.flow.AuthorizationURL(contracts.WithPKCEVerifier(ctx, verifier), a.in, r.callback(), state)
+	if err != nil {
+		return departure{}, fmt.Errorf("make the address to authorize at: %w", err)
+	}
+	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return departure{}, errors.New("the provider's address to authorize at is none of the web")
+	}
+	now := r.Now()
+	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: by}, now, now.Add(r.Settings.StateLife))
+	if err != nil {
+		return departure{}, err
+	}
+	return departure{url: address, cookie: r.cookieOf(state), value: browser}, nil
+}
+
+func (r *Refresher) callback() string {
+	return strings.TrimSuffix(r.Settings.PublicURL, "/") + callbackPath
+}
+
+// cookieOf is a cookie for each flow, so that one can begin while another is under way. With TLS its name keeps other hosts of the domain from setting it.
+func (r *Refresher) cookieOf(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	name := "tributary-oauth-" + hex.EncodeToString(sum[:8])
+	if r.secure() {
+		name = "__Host-" + name
+	}
+	return name
+}
+
+func (r *Refresher) secure() bool { return strings.HasPrefix(r.Settings.PublicURL, "https://") }
+
+// random is 256 bits, as text that can stand anywhere.
+func random() string {
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw)
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// arrival is what a browser brings back.
+type arrival struct {
+	code, issuer     string
+	failure, details string
+}
+
+// arrive ends an authorization: the code is exchanged, once, and the tokens are stored over the credentials. An error is told of in an event, too.
+func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arrival) error {
+	access := postgres.Access{Who: orService(state.By), Why: "connect the integration", At: r.Now()}
+	a, err := r.open(ctx, state.Integration, access)
+	if err != nil {
+		return err
+	}
+	token, err := r.exchange(ctx, a, state, from)
+	r.Crash("token-refresher: code exchanged")
+	if err == nil {
+		err = r.insist(ctx, func() error { return r.connect(ctx, a, token, access) })
+	}
+	if err == nil {
+		r.Log.Info("integration connected", "integration", a.row.Name, "provider", a.row.Provider, "by", access.Who)
+		return nil
+	}
+	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
+	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: err.Error(), By: access.Who}
+	var refused *refusal
+	if errors.As(err, &refused) {
+		failed.Error, failed.Description = refused.code, refused.text
+	}
+	told := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		return publish(ctx, tx, r.Now(), events.OAuthConnectFailed, a.row, failed)
+	})
+	return errors.Join(err, told)
+}
+
+// refusal is why an authorization came to nothing, for the user who waits.
+type refusal struct{ code, text string }
+
+func (e *refusal) Error() string { return e.code + ": " + e.text }
+
+func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.State, from arrival) (contracts.Token, error) {
+	if named, ok := a.flow.(contracts.OAuth2Issuer); ok && from.issuer != "" {
+		issuer, err := named.OAuth2Issuer(a.in)
+		if err != nil {
+			return contracts.Token{}, err
+		}
+		if issuer != "" && issuer != from.issuer {
+			return contracts.Token{}, &refusal{"wrong_issuer", "the answer is from another authorization server than the one that was asked"}
+		}
+	}
+	switch {
+	case from.failure != "":
+		return contracts.Token{}, &refusal{from.failure, from.details}
+	case from.code == "":
+		return contracts.Token{}, &refusal{"no_code", "the answer has no code"}
+	}
+	ctx, cancel := context.WithTimeout(contracts.WithPKCEVerifier(ctx, state.Verifier), r.Settings.Call)
+	defer cancel()
+	token, err := a.flow.ExchangeCode(ctx, a.in, from.code, r.callback())
+	if err == nil && token.AccessToken == "" {
+		err = errors.New("the provider returned no access token")
+	}
+	if err != nil {
+		return contracts.Token{}, &refusal{"exchange_failed", a.redacted(err).Error()}
+	}
+	return token, nil
+}
+
+// connect stores what a user has granted. Whatever is under way with an older grant is fenced off.
+func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Token, access postgres.Access) error {
+	for {
+		credentials, err := merged(a.credentials, token)
+		if err != nil {
+			return err
+		}
+		if err := r.Validator.Credentials(a.flow.(contracts.Provider), credentials); err != nil {
+			return &refusal{"invalid_credentials", "what was granted does not fit the provider's rules for credentials"}
+		}
+		id, whole, err := tokenIDOf(credentials)
+		if err != nil {
+			return err
+		}
+		err = r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+			row, err := tx.IntegrationLock(ctx, a.row.ID)
+			if err != nil {
+				return fmt.Errorf("lock integration %s: %w", a.row.ID, err)
+			}
+			version, err := r.Store.PutCredentials(ctx, tx, row.ID, credentials, a.version, access)
+			if err != nil {
+				return err
+			}
+			_, err = tx.GrantConnect(ctx, dbsqlc.GrantConnectParams{
+				IntegrationID: row.ID, Provider: row.Provider, TokenID: id, CredentialsVersion: version, ExpiresAt: whole.ExpiresAt,
+				Refreshable: whole.RefreshToken != "", DueAt: r.dueAt(a.flow, whole.ExpiresAt, whole.RefreshToken != ""), Now: access.At,
+			})
+			if err != nil {
+				return fmt.Errorf("note the grant: %w", err)
+			}
+			if _, err := tx.IntegrationTouch(ctx, access.At, row.ID); err != nil {
+				return fmt.Errorf("raise the version of %s: %w", row.ID, err)
+			}
+			if err := letGo(ctx, tx, row, access); err != nil {
+				return err
+			}
+			return publish(ctx, tx, access.At, events.OAuthConnected, row, &eventsv1.OAuthConnected{Integration: ref(row), By: access.Who, ExpiresAt: stampOf(whole.ExpiresAt)})
+		})
+		if !errors.Is(err, postgres.ErrCredentialsChanged) {
+			return err
+		}
+		if a, err = r.open(ctx, a.row.ID, access); err != nil {
+			return err
+		}
+	}
+}
+
+func orService(by string) string {
+	if by == "" {
+		return serviceName
+	}
+	return by
+}

@@ -1,0 +1,152 @@
+package tokenrefresher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// statusReauth is the status of an integration that waits for its user: nothing of it is synced or handled, and what is under way is put aside.
+const statusReauth = "reauth-required"
+
+// sweepAtATime bounds what one step of a sweep turns to.
+const sweepAtATime = 500
+
+// end marks a grant that the upstream has ended. The stored tokens stay, for whoever looks into it.
+func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, reason string) error {
+	r.Log.Warn("the user must authorize again", "integration", a.row.Name, "provider", a.row.Provider, "reason", reason)
+	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		now := r.Now()
+		row, err := tx.IntegrationLock(ctx, grant.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", grant.IntegrationID, err)
+		}
+		written, err := tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
+			IntegrationID: row.ID, Fence: grant.Fence, State: "reauth-required", Reason: reason, TokenID: grant.TokenID, CredentialsVersion: grant.CredentialsVersion, Now: now,
+		})
+		if err != nil {
+			return fmt.Errorf("note the end of a grant: %w", err)
+		}
+		if written == 0 {
+			return errFenced
+		}
+		if err := r.hold(ctx, tx, row, reason); err != nil {
+			return err
+		}
+		return publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: ref(row), Reason: reason, Lost: grant.State == "uncertain"})
+	})
+}
+
+// hold stops an active integration until its user has authorized. One that a person has paused stays as it is.
+func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, reason string) error {
+	if row.Status != "active" {
+		_, err := tx.IntegrationTouch(ctx, r.Now(), row.ID)
+		return err
+	}
+	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: row.ID, Status: statusReauth, Reason: reason, Now: r.Now()})
+	if err != nil {
+		return fmt.Errorf("stop integration %s: %w", row.ID, err)
+	}
+	return publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: ref(row), What: statusReauth, Reason: reason, By: serviceName})
+}
+
+// letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put aside goes on, from where the cursor is.
+func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, access postgres.Access) error {
+	if row.Status != statusReauth {
+		return nil
+	}
+	m, err := events.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who, Reason: access.Why})
+	if err != nil {
+		return err
+	}
+	return tx.Publish(ctx, access.At, postgres.Outgoing(m))
+}
+
+// holdStrays stops integrations that somebody has resumed though they have no grant.
+func (r *Refresher) holdStrays(ctx context.Context) error {
+	ids, err := r.Store.GrantStray(ctx, r.keys, sweepAtATime)
+	if err != nil {
+		return fmt.Errorf("look for active integrations without a grant: %w", err)
+	}
+	for _, id := range ids {
+		err := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+			row, err := tx.IntegrationLock(ctx, id)
+			if err != nil {
+				return err
+			}
+			grant, err := tx.GrantGet(ctx, id)
+			if err != nil || grant.State == "connected" || grant.State == "uncertain" {
+				return err
+			}
+			return r.hold(ctx, tx, row, grant.Reason)
+		})
+		if err != nil && !postgres.NotFound(err) {
+			return fmt.Errorf("stop integration %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// adoptChanged takes over what was written by somebody else: integrations that are new, and credentials that were changed by hand.
+func (r *Refresher) adoptChanged(ctx context.Context) error {
+	ids, err := r.Store.GrantUnadopted(ctx, r.keys, sweepAtATime)
+	if err != nil {
+		return fmt.Errorf("look for changed credentials: %w", err)
+	}
+	var problems []error
+	for _, id := range ids {
+		if err := r.adopt(ctx, id); err != nil && !postgres.NotFound(err) {
+			problems = append(problems, fmt.Errorf("adopt the credentials of %s: %w", id, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// adopt makes a grant of what an integration's credentials hold.
+func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
+	access := postgres.Access{Who: serviceName, Why: "look for tokens", At: r.Now()}
+	a, err := r.open(ctx, id, access)
+	if err != nil {
+		return err
+	}
+	p := dbsqlc.GrantAdoptParams{
+		IntegrationID: id, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID, CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
+		Refreshable: a.refreshable(), DueAt: r.dueAt(a.flow, a.token.ExpiresAt, a.refreshable()), Now: access.At,
+	}
+	_, signs := a.flow.(contracts.Authenticator)
+	switch {
+	case a.tokenID == "" && a.unattended(), a.token.AccessToken == "" && a.token.RefreshToken != "":
+		p.DueAt = &p.Now
+	case a.tokenID == "" && !signs:
+		p.State, p.Reason = "missing", "its user has not authorized it yet; make a link for that with: tributary integrations connect "+a.row.Name
+	}
+	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		row, err := tx.IntegrationLock(ctx, id)
+		if err != nil {
+			return err
+		}
+		now, err := tx.GrantGet(ctx, id)
+		if err != nil || now.CredentialsNow != a.version {
+			return err
+		}
+		grant, err := tx.GrantAdopt(ctx, p)
+		if err != nil {
+			return err
+		}
+		switch {
+		case grant.State == "connected":
+			return letGo(ctx, tx, row, postgres.Access{Who: serviceName, Why: "it has new tokens", At: access.At})
+		case grant.State == "missing" && row.Status == "active":
+			return r.hold(ctx, tx, row, grant.Reason)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,184 @@
+// Package tokenrefresher owns the OAuth2 life of every integration: it sends users to authorize, exchanges their codes, refreshes tokens ahead of their
+// expiry and on demand, and revokes. It also seals all credentials anew when keys are rotated.
+//
+// A refresh token may be good for one use only, so that two uses, or one whose answer is lost, cost the user's grant. Hence the order of a refresh:
+// one statement takes the lease of the grant, raises its fence and writes down the intent; then the refresh token is sent, once; then one transaction, which the
+// fence must allow, stores the new tokens. Nobody can use the new access token before the new refresh token is stored, for that is where they read
+// it. See docs/oauth.md.
+package tokenrefresher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/validate"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// Settings are the numbers and addresses that a refresher runs by; see [DefaultSettings].
+type Settings struct {
+	// Addr is where the HTTP routes are served; empty for nowhere.
+	Addr string
+	// PublicURL is what users' browsers and the upstreams know that address by. The callback is below it.
+	PublicURL string
+	// SuccessURL and ErrorURL are where browsers are sent in the end; empty shows a page.
+	SuccessURL, ErrorURL string
+
+	// Tick is how often due grants are looked for, Sweep how often all else is.
+	Tick, Sweep time.Duration
+	// Concurrency is how many tokens a process gets at a time.
+	Concurrency int
+	// Call is how long an upstream has for one token. Lease is how long nobody else touches the grant meanwhile: enough for a call and what is written after it.
+	Call, Lease time.Duration
+	// Young is the age up to which a token that the upstream refuses is not replaced; but never more than a quarter of its life. An upstream that answers
+	// 401 to everything must not cost a refresh for every request.
+	Young time.Duration
+	// Backoff is the wait after the first refresh that failed; it doubles up to BackoffMost.
+	Backoff, BackoffMost time.Duration
+	// StateLife is how long a user may take between start and callback: 600 s, as in the original. LinkLife is how long a link may wait for its user.
+	StateLife, LinkLife time.Duration
+	// RevokeFor is how long it is tried to revoke the grant of a deleted integration.
+	RevokeFor time.Duration
+	// AuditKeep is how long the audit is kept.
+	AuditKeep time.Duration
+	// Grace is how long a refresh may go on after the service was told to stop.
+	Grace time.Duration
+}
+
+// DefaultSettings are the original's numbers where it has any.
+func DefaultSettings() Settings {
+	return Settings{
+		Addr: ":8082", PublicURL: "http://127.0.0.1:8082",
+		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 32,
+		Call: 20 * time.Second, Lease: time.Minute, Young: 10 * time.Second,
+		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute,
+		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
+		RevokeFor: 7 * 24 * time.Hour, AuditKeep: 400 * 24 * time.Hour, Grace: 25 * time.Second,
+	}
+}
+
+// Config is what a refresher is made of.
+type Config struct {
+	Bus       *bus.Bus
+	Store     *postgres.Store
+	Registry  *contracts.Registry
+	Validator *validate.Validator
+	// Transport sends the requests for tokens, each once.
+	Transport http.RoundTripper
+	Log       *slog.Logger
+	Metrics   *Metrics
+	Now       func() time.Time
+	// Crash is called at named points; tests end the process there. It may be nil.
+	Crash    func(point string)
+	Settings Settings
+}
+
+// Refresher is the service. Any number of them may run.
+type Refresher struct {
+	Config
+	holder  string
+	client  *http.Client
+	flows   map[string]contracts.OAuth2
+	keys    []string
+	slots   chan struct{}
+	kicked  chan struct{}
+	asking  singleflight.Group
+	working sync.WaitGroup
+	// work is for refreshes under way, which end later than the service's own context.
+	work context.Context
+}
+
+// New returns a refresher for the OAuth2 providers of the registry.
+func New(config Config) (*Refresher, error) {
+	if config.Crash == nil {
+		config.Crash = func(string) {}
+	}
+	host, _ := os.Hostname()
+	r := &Refresher{
+		Config: config, holder: fmt.Sprintf("%s/%d", cmp.Or(host, "?"), os.Getpid()), flows: map[string]contracts.OAuth2{}, keys: []string{},
+		client: &http.Client{Transport: config.Transport, Timeout: config.Settings.Call},
+		slots:  make(chan struct{}, config.Settings.Concurrency), kicked: make(chan struct{}, 1), work: context.Background(),
+	}
+	for _, key := range config.Registry.Keys() {
+		provider, err := config.Registry.Provider(key)
+		if err != nil {
+			return nil, err
+		}
+		if flow, ok := provider.(contracts.OAuth2); ok {
+			r.flows[key] = flow
+			r.keys = append(r.keys, key)
+		}
+	}
+	slices.Sort(r.keys)
+	return r, nil
+}
+
+// Run refreshes until ctx ends. A refresh that is under way then is brought to its end.
+func (r *Refresher) Run(ctx context.Context) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	r.work = work
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.loop(ctx, "refresh tokens", r.Settings.Tick, r.refreshDue) })
+	group.Go(func() error { return r.loop(ctx, "sweep", r.Settings.Sweep, r.sweep) })
+	group.Go(func() error { return r.serveAPI(ctx) })
+	group.Go(func() error { return r.serveHTTP(ctx) })
+	err := group.Wait()
+	hurry := time.AfterFunc(r.Settings.Grace, stop)
+	defer hurry.Stop()
+	r.working.Wait()
+	return err
+}
+
+// loop does a step at every interval and whenever it is kicked. A step that fails is said and tried again at the next.
+func (r *Refresher) loop(ctx context.Context, what string, every time.Duration, step func(context.Context) error) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		if err := step(ctx); err != nil && ctx.Err() == nil {
+			level := slog.LevelError
+			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
+				level = slog.LevelWarn
+			}
+			r.Log.Log(ctx, level, "could not "+what+", trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-r.kicked:
+		}
+	}
+}
+
+// sweep is for what no clock of a grant announces.
+func (r *Refresher) sweep(ctx context.Context) error {
+	return errors.Join(r.adoptChanged(ctx), r.holdStrays(ctx), r.revokeDeleted(ctx), r.forget(ctx), r.measure(ctx))
+}
+
+// forget drops what has had its time.
+func (r *Refresher) forget(ctx context.Context) error {
+	if _, err := r.Store.StateForget(ctx, r.Now()); err != nil {
+		return fmt.Errorf("forget expired states: %w", err)
+	}
+	if _, err := r.Store.AuditForget(ctx, r.Now().Add(-r.Settings.AuditKeep), forgetAtATime); err != nil {
+		return fmt.Errorf("forget old audit entries: %w", err)
+	}
+	return nil
+}
+
+// forgetAtATime bounds the audit entries that one sweep drops.
+const forgetAtATime = 1000
