@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -61,9 +62,12 @@ type outside struct {
 	url         string
 	bare, chain *http.Client
 	nc          *nats.Conn
+	pool        *pgxpool.Pool
 	database    processTree
-	cancel      context.CancelFunc
-	ended       chan error
+	// sent counts requests through the chain.
+	sent   int
+	cancel context.CancelFunc
+	ended  chan error
 }
 
 func startOutside(ctx context.Context, s *servers) (*outside, error) {
@@ -75,7 +79,7 @@ func startOutside(ctx context.Context, s *servers) (*outside, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	o := &outside{url: "http://" + listener.Addr().String() + "/orders/1", database: s.database, ended: make(chan error, 1)}
+	o := &outside{url: "http://" + listener.Addr().String() + "/orders/1", pool: s.pool, database: s.database, ended: make(chan error, 1)}
 	o.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
@@ -208,7 +212,16 @@ func (o *outside) measure(ctx context.Context, c *outboundCase, requests int) (o
 			return outboundUsage{}, err
 		}
 	}
+	took := time.Since(meter.started)
+	// The request log is written off the request's path, and belongs to it all the same.
+	if c.client == o.chain {
+		o.sent += requests
+	}
+	if err := o.awaitRows(ctx); err != nil {
+		return outboundUsage{}, err
+	}
 	used := meter.stop()
+	used.Took = took
 	runtime.ReadMemStats(&after)
 	each := func(n uint64) float64 { return float64(n) / float64(requests) }
 	return outboundUsage{
@@ -216,6 +229,24 @@ func (o *outside) measure(ctx context.Context, c *outboundCase, requests int) (o
 		allocations: each(after.Mallocs - before.Mallocs), bytes: each(after.TotalAlloc - before.TotalAlloc),
 		brokerMessages: each(o.nc.Stats().OutMsgs - messages),
 	}, nil
+}
+
+// awaitRows returns once all that was sent through the chain is in the request log.
+func (o *outside) awaitRows(ctx context.Context) error {
+	for {
+		var rows int
+		if err := o.pool.QueryRow(ctx, "select count(*) from requests").Scan(&rows); err != nil {
+			return fmt.Errorf("count the request log: %w", err)
+		}
+		if rows >= o.sent {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (o *outside) send(ctx context.Context, c *outboundCase, n int, body string) (err error) {

@@ -59,10 +59,26 @@ func maySecretKey(body []byte) bool {
 	return false
 }
 
+// mayDeclare is a quick look whether a body can have a declared place: the last key of its path would be in it, if not spelled with an escape.
+func mayDeclare(body []byte, declared []path) bool {
+	if len(declared) > 0 && bytes.IndexByte(body, '\\') >= 0 {
+		return true
+	}
+	return slices.ContainsFunc(declared, func(p path) bool {
+		for _, element := range slices.Backward(p) {
+			// The others stand for an index, or any key.
+			if element != "*" && !isDigits(element) {
+				return bytes.Contains(body, []byte(element))
+			}
+		}
+		return true
+	})
+}
+
 // redactJSON replaces secret values in a JSON body, which may be cut, and leaves all other bytes as they are. What follows a mistake in the JSON
 // can't be judged and is left out.
 func redactJSON(body []byte, declared []path, found *findings) []byte {
-	if len(declared) == 0 && !maySecretKey(body) {
+	if !mayDeclare(body, declared) && !maySecretKey(body) {
 		return body
 	}
 	w := jsonWalk{body: body, declared: declared, found: found, decoder: json.NewDecoder(bytes.NewReader(body))}

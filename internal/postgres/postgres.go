@@ -47,6 +47,7 @@ type Tx struct {
 // Connect opens a pool and waits for the database: one that can't be reached is said once and tried again until ctx ends. Wrong
 // passwords and missing databases are returned at once.
 func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
+	config.AfterConnect = sendIDs
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
