@@ -18,6 +18,8 @@ const (
 const (
 	BucketCheckpoints = "tributary_checkpoints"
 	BucketWorkers     = "tributary_workers"
+	BucketLimits      = "tributary_limits"
+	BucketCircuits    = "tributary_circuits"
 )
 
 // The headers.
@@ -35,6 +37,8 @@ const (
 	// DedupeWindow is how long the broker remembers a message id. It is an optimisation, and costs 210 bytes a message while it
 	// lasts; the long truth is in Postgres.
 	DedupeWindow = 10 * time.Minute
+	// LimitsMaxAge is after how long without a request a budget is forgotten: longer than two windows of any budget.
+	LimitsMaxAge = 90 * 24 * time.Hour
 	// EventsMaxAge is how long events wait for your application.
 	EventsMaxAge = 7 * 24 * time.Hour
 )
@@ -97,6 +101,15 @@ func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
 		Bucket:      BucketWorkers,
 		Description: "Leases of live workers",
 		TTL:         timing.WorkerLease,
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketLimits,
+		Description: "Request budgets: what is spent of them, and what upstreams said about theirs",
+		TTL:         LimitsMaxAge,
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketCircuits,
+		Description: "Circuits that have been open",
 		Replicas:    replicas,
 	}}
 }

@@ -104,7 +104,7 @@ func TestWorkConsumers(t *testing.T) {
 		}
 	}
 	for _, bucket := range events.Buckets(1, timing) {
-		if want := map[string]time.Duration{events.BucketWorkers: timing.WorkerLease}[bucket.Bucket]; bucket.TTL != want {
+		if want := map[string]time.Duration{events.BucketWorkers: timing.WorkerLease, events.BucketLimits: events.LimitsMaxAge}[bucket.Bucket]; bucket.TTL != want {
 			t.Errorf("bucket %s forgets after %s, want %s", bucket.Bucket, bucket.TTL, want)
 		}
 	}

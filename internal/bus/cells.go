@@ -1,0 +1,101 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// cellTimeout is how long one read or write of a cell may take: a request to an upstream waits for it.
+const cellTimeout = 2 * time.Second
+
+// Cells are a bucket's entries, each a small value that several processes change by compare-and-set.
+type Cells struct {
+	bus    *Bus
+	bucket jetstream.KeyValue
+}
+
+// Cells opens a bucket that [Bus.Apply] made.
+func (b *Bus) Cells(ctx context.Context, bucket string) (*Cells, error) {
+	opened, err := b.Bucket(ctx, bucket)
+	if err != nil {
+		return nil, err
+	}
+	return &Cells{bus: b, bucket: opened}, nil
+}
+
+// Read returns a cell's value and its revision: nil and 0 for a cell that was never written.
+func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
+	defer cancel()
+	entry, err := c.bucket.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		c.bus.Restore(ctx, err)
+		return nil, 0, fmt.Errorf("read %s of %s: %w", key, c.bucket.Bucket(), err)
+	}
+	return entry.Value(), entry.Revision(), nil
+}
+
+// Write sets a cell that is still at the given revision, and returns its next. It is false when somebody else was faster. After an error nobody
+// knows whether the cell was written.
+func (c *Cells) Write(ctx context.Context, key string, value []byte, revision uint64) (next uint64, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
+	defer cancel()
+	next, err = c.bucket.Update(ctx, key, value, revision)
+	if api, is := errors.AsType[*jetstream.APIError](err); is {
+		switch api.ErrorCode {
+		// One node and a cluster say it with different codes.
+		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return 0, false, nil
+		}
+	}
+	if err != nil {
+		c.bus.Restore(ctx, err)
+		return 0, false, fmt.Errorf("write %s of %s: %w", key, c.bucket.Bucket(), err)
+	}
+	return next, true, nil
+}
+
+// Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx ends. After a lost connection
+// it calls fn with all of them again.
+func (c *Cells) Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
+	for {
+		if err := c.watchOnce(ctx, pattern, fn); err != nil && ctx.Err() == nil {
+			c.bus.log.Debug("watch broken, starting over", "bucket", c.bucket.Bucket(), "error", err)
+			c.bus.Restore(ctx, err)
+		}
+		if pause(ctx, retryEvery) != nil {
+			return nil
+		}
+	}
+}
+
+func (c *Cells) watchOnce(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
+	ctx, cancel := c.bus.WhileConnected(ctx)
+	defer cancel()
+	watcher, err := c.bucket.Watch(ctx, pattern, jetstream.IgnoreDeletes())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watcher.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case entry, ok := <-watcher.Updates():
+			if !ok {
+				return errors.New("the watch has ended")
+			}
+			// nil stands between what was there and what comes.
+			if entry != nil {
+				fn(entry.Key(), entry.Value(), entry.Revision())
+			}
+		}
+	}
+}
