@@ -6,6 +6,14 @@ import (
 	"time"
 )
 
+// What the deferrals that [Integration.HTTP] returns by itself are caused by; see [errors.Is].
+var (
+	// ErrBudgetExhausted: no request may be sent now, by our own count or because the upstream said so.
+	ErrBudgetExhausted = errors.New("the request budget is used up")
+	// ErrCircuitOpen: the upstream has failed so often that it is left alone for a while, or an operator has it so.
+	ErrCircuitOpen = errors.New("the circuit is open")
+)
+
 // DeferralError asks to be tried again at a later time without spending a try. [RetryAfter] makes one; limits, open circuits and token
 // waits inside [Integration.HTTP] return it by themselves.
 type DeferralError struct {

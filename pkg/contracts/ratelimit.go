@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -19,6 +20,30 @@ type RateLimit struct {
 type RateLimiter interface {
 	// RateLimit is the request budget of one integration; nil means unlimited.
 	RateLimit() *RateLimit
+}
+
+// BudgetKeyer is implemented by providers whose upstream counts the requests of several integrations together, such as all connections of one app.
+type BudgetKeyer interface {
+	// BudgetKey names what the upstream counts by. Integrations of the provider with the same key share a budget; an empty key stands for the
+	// integration alone. It is kept as a hash, so that it may be made of a secret.
+	BudgetKey(in *Integration) string
+}
+
+// RateReporter is implemented by providers whose upstream tells of its budget in a way of its own. Retry-After, X-RateLimit-* and RateLimit-* are
+// understood without it.
+type RateReporter interface {
+	// ReportRate reads an answer of the upstream, whatever its status; false leaves it to the core. The body must not be touched.
+	ReportRate(res *http.Response) (RateReport, bool)
+}
+
+// RateReport is what an upstream said about its budget. The zero value says nothing.
+type RateReport struct {
+	// Wait is for how long the upstream wants no request at all.
+	Wait time.Duration
+	// Remaining is how many requests are left until Reset has passed. It counts only if Reset is more than 0.
+	Remaining int
+	// Reset is the time from now until the upstream starts a new count; 0 means that it did not say.
+	Reset time.Duration
 }
 
 // Per is a fixed window of n requests every d.

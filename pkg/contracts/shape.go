@@ -39,6 +39,8 @@ func contractsOfProviders() []contract {
 		{iface: reflect.TypeFor[FailureClassifier]()},
 		{iface: reflect.TypeFor[IdentityResolver]()},
 		{iface: reflect.TypeFor[RateLimiter]()},
+		{iface: reflect.TypeFor[BudgetKeyer]()},
+		{iface: reflect.TypeFor[RateReporter]()},
 		{iface: reflect.TypeFor[ResponseLogLimiter]()},
 	}
 }
