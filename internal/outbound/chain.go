@@ -23,6 +23,8 @@ type Config struct {
 	Now     func() time.Time
 	// Requests has a row for every attempt that leaves; nil keeps none.
 	Requests *RequestLog
+	// Budgets hold requests back; nil means that nothing does.
+	Budgets *Budgets
 }
 
 // Target is the integration that a chain is for.
@@ -36,7 +38,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → record → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → budget → record → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -49,6 +51,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &record{
 			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: unloggedEndpoints(t.Provider), now: c.Now,
 		}
+	}
+	if c.Budgets != nil {
+		next = &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}
 	}
 	if t.Tokens != nil {
 		next = &reauth{base: next, tokens: t.Tokens}

@@ -1,0 +1,299 @@
+package outbound
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+const (
+	// shareOf is the part of what is free that one lease takes at most, so that no process leases what others need.
+	shareOf = 8
+	// busyWithin doubles the next lease when one is used up so soon; idleAfter halves it when one lasts longer, and gives back what is left.
+	busyWithin = 100 * time.Millisecond
+	idleAfter  = time.Second
+	// trickle is how much of a sliding window's flow is waited for, rather than going to the broker for each unit.
+	trickle = 50 * time.Millisecond
+	// askAgain is how often a process that found nothing looks again, for others may have given something back.
+	askAgain = time.Second
+	// mostTries is how often a lease is tried for when others are faster.
+	mostTries = 100
+)
+
+// errNoTime is returned while nothing is known about the broker's clock.
+var errNoTime = errors.New("the broker's time is not known")
+
+// account is one process's part of a budget. It leases several units of a window at a time from the cell that all processes share, and lets its requests use
+// them while the broker's clock is certainly in that window. At most one of its goroutines is at the cell.
+type account struct {
+	cells Cells
+	clock Clock
+	key   string
+	limit contracts.RateLimit
+	now   func() time.Time
+
+	mu    sync.Mutex
+	lease lease
+	// leasing is closed when the goroutine that is at the cell is done; nil while none is. failed is how its visit ended.
+	leasing chan struct{}
+	failed  error
+	waiting int64
+	size    int64
+	// emptyUntil is when there will be something, as of asked.
+	emptyUntil, asked time.Time
+	// told is what the upstream said is left; who is at the cell brings it there.
+	told struct {
+		left  int64
+		until time.Time
+	}
+
+	// spent and revision are the cell as this process last knew it; stale says that it must be read. They belong to who is at the cell.
+	spent    spending
+	revision uint64
+	stale    bool
+}
+
+// lease is units of one window.
+type lease struct {
+	units  int64
+	window time.Time
+	// since is by this process's clock.
+	since time.Time
+}
+
+func newAccount(cells Cells, clock Clock, key string, limit contracts.RateLimit, now func() time.Time) *account {
+	return &account{cells: cells, clock: clock, key: key, limit: limit, now: now, size: 1, stale: true}
+}
+
+// take takes one unit. If there is none it returns when there may be, by the broker's clock.
+func (a *account) take(ctx context.Context) (again time.Time, err error) {
+	a.mu.Lock()
+	for {
+		if a.use() {
+			a.mu.Unlock()
+			return time.Time{}, nil
+		}
+		if earliest, _, known := a.clock.Bounds(); known && earliest.Before(a.emptyUntil) && a.now().Sub(a.asked) < askAgain {
+			defer a.mu.Unlock()
+			return a.emptyUntil, nil
+		}
+		if a.leasing == nil {
+			return a.lead(ctx)
+		}
+		done := a.leasing
+		a.waiting++
+		a.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		a.mu.Lock()
+		a.waiting--
+		if err := errors.Join(ctx.Err(), a.failed); err != nil {
+			a.mu.Unlock()
+			return time.Time{}, err
+		}
+	}
+}
+
+// use takes a unit of the lease while it is certainly valid. It is called under the lock.
+func (a *account) use() bool {
+	if a.lease.units == 0 {
+		return false
+	}
+	earliest, latest, known := a.clock.Bounds()
+	if !known || earliest.Before(a.lease.window) || !latest.Before(a.lease.window.Add(a.limit.Window)) {
+		return false
+	}
+	a.lease.units--
+	return true
+}
+
+// lead goes to the cell for everybody who waits. It is called under the lock, which it gives up.
+func (a *account) lead(ctx context.Context) (again time.Time, err error) {
+	lasted := a.now().Sub(a.lease.since)
+	switch {
+	case lasted < busyWithin:
+		a.size *= 2
+	case lasted > idleAfter:
+		a.size = max(a.size/2, 1)
+	}
+	want := max(a.size, a.waiting+1)
+	a.size = min(want, int64(a.limit.Limit))
+	leave := a.enter()
+	// Those who wait need the lease though its leader gives up.
+	got, again, err := a.acquire(context.WithoutCancel(ctx), want)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer leave(err)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case got.units == 0:
+		a.emptyUntil, a.asked = again, a.now()
+		return again, nil
+	}
+	// The leader's own unit is taken here: the others may be faster.
+	a.lease = got
+	if !a.use() {
+		return got.window.Add(a.limit.Window), nil
+	}
+	if a.lease.units > 0 {
+		time.AfterFunc(idleAfter, func() { a.giveBack(got.since) })
+	}
+	return time.Time{}, nil
+}
+
+// enter makes the caller the one who is at the cell, until it calls what is returned, under the lock. enter gives up the lock.
+func (a *account) enter() (leave func(failed error)) {
+	done := make(chan struct{})
+	a.leasing = done
+	a.mu.Unlock()
+	return func(failed error) {
+		a.leasing, a.failed = nil, failed
+		close(done)
+	}
+}
+
+// acquire leases up to want units, or finds out when there will be some.
+func (a *account) acquire(ctx context.Context, want int64) (got lease, again time.Time, err error) {
+	window := a.limit.Window
+	for try := range mostTries {
+		if err := a.clock.Refresh(ctx); err != nil {
+			return lease{}, time.Time{}, err
+		}
+		fresh := a.stale
+		if err := a.read(ctx); err != nil {
+			return lease{}, time.Time{}, err
+		}
+		earliest, latest, known := a.clock.Bounds()
+		if !known {
+			return lease{}, time.Time{}, errNoTime
+		}
+		start := windowAt(earliest, window)
+		if !windowAt(latest, window).Equal(start) {
+			// It may be this window or the next.
+			if err := sleep(ctx, start.Add(window).Sub(earliest)); err != nil {
+				return lease{}, time.Time{}, err
+			}
+			continue
+		}
+		spent := a.heed(a.spent.at(start, window), earliest)
+		if spent.Start.After(start) {
+			// Somebody knows that it is later.
+			return lease{}, spent.Start, nil
+		}
+		free := spent.free(a.limit, earliest)
+		if free == 0 && !fresh {
+			a.stale = true
+			continue
+		}
+		if free == 0 {
+			return lease{}, spent.again(a.limit, a.enough(), earliest), nil
+		}
+		units := min(want, max(free/shareOf, a.enough()), free)
+		since := a.now()
+		if ok, err := a.write(ctx, spent.take(units)); err != nil {
+			return lease{}, time.Time{}, err
+		} else if ok {
+			return lease{units: units, window: start, since: since}, time.Time{}, nil
+		}
+		if err := sleep(ctx, rand.N(time.Duration(min(try, 10)+1)*time.Millisecond)); err != nil {
+			return lease{}, time.Time{}, err
+		}
+	}
+	return lease{}, time.Time{}, fmt.Errorf("the budget %s is contended", a.key)
+}
+
+// enough is how many units it is worth waiting for.
+func (a *account) enough() int64 {
+	if !a.limit.IsSliding {
+		return 1
+	}
+	return max(int64(a.limit.Limit)*int64(trickle)/int64(a.limit.Window), 1)
+}
+
+// heed narrows the spending by what the upstream has told, if it leaves less than we thought. To heed it twice does no harm.
+func (a *account) heed(spent spending, at time.Time) spending {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at.Before(a.told.until) && a.told.left < spent.free(a.limit, at) {
+		spent = spent.narrow(a.told.left, a.told.until, at)
+	}
+	return spent
+}
+
+// hear notes how many requests the upstream still allows, until a moment of the broker's clock.
+func (a *account) hear(left int64, until time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.told.until.IsZero() || left < a.told.left || until.Sub(a.told.until) > sameReset {
+		a.told.left, a.told.until = left, until
+	}
+	a.lease.units = min(a.lease.units, left)
+}
+
+// giveBack returns what is left of a lease that nobody needs now. What can't be returned counts as spent.
+func (a *account) giveBack(since time.Time) {
+	a.mu.Lock()
+	if a.leasing != nil || !a.lease.since.Equal(since) || a.lease.units == 0 {
+		a.mu.Unlock()
+		return
+	}
+	unused := a.lease
+	a.lease.units = 0
+	leave := a.enter()
+	ctx := context.Background() // a cell's own deadline is short
+	for range 3 {
+		if a.read(ctx) != nil || !a.spent.Start.Equal(unused.window) {
+			break
+		}
+		if ok, err := a.write(ctx, a.spent.take(-unused.units)); ok || err != nil {
+			break
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	leave(nil)
+}
+
+// read reads the cell unless it is known.
+func (a *account) read(ctx context.Context) error {
+	if !a.stale {
+		return nil
+	}
+	value, revision, err := a.cells.Read(ctx, a.key)
+	if err != nil {
+		return err
+	}
+	a.spent, a.revision, a.stale = spending{}, revision, false
+	if len(value) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(value, &a.spent); err != nil {
+		a.stale = true
+		return fmt.Errorf("read the budget %s: %w", a.key, err)
+	}
+	return nil
+}
+
+// write sets the cell if nobody else did; else it must be read again.
+func (a *account) write(ctx context.Context, next spending) (bool, error) {
+	value, err := json.Marshal(next)
+	if err != nil {
+		return false, fmt.Errorf("encode the budget %s: %w", a.key, err)
+	}
+	revision, ok, err := a.cells.Write(ctx, a.key, value, a.revision)
+	if err != nil || !ok {
+		a.stale = true
+		return false, err
+	}
+	a.spent, a.revision = next, revision
+	return true, nil
+}

@@ -1,0 +1,131 @@
+package outbound
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// budget holds requests back until the budget allows them, and listens to what the upstream says about its own. What would have to wait for too long is a
+// deferral.
+type budget struct {
+	base    http.RoundTripper
+	budgets *Budgets
+	target  Target
+	now     func() time.Time
+	keyed   atomic.Pointer[keyed]
+}
+
+// keyed is the budget key of one state of an integration.
+type keyed struct {
+	in  *contracts.Integration
+	key string
+}
+
+func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
+	key := b.key()
+	limit := b.target.limit(b.now())
+	if err := b.budgets.admit(req.Context(), key, limit); err != nil {
+		// A transport closes the body whatever happens.
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	res, err := b.base.RoundTrip(req)
+	if res != nil {
+		b.budgets.learn(req.Context(), key, limit, reportOf(b.target.Provider, res, b.now()))
+	}
+	return res, err
+}
+
+func (b *budget) key() string {
+	in := b.target.Integration()
+	if have := b.keyed.Load(); have != nil && have.in == in {
+		return have.key
+	}
+	next := &keyed{in: in, key: budgetKey(b.target.Provider, in)}
+	b.keyed.Store(next)
+	return next.key
+}
+
+// budgetKey is "<provider>.<what the upstream counts by>": the integration's id, or a hash of what the provider says.
+func budgetKey(provider contracts.Provider, in *contracts.Integration) string {
+	if keyer, ok := provider.(contracts.BudgetKeyer); ok {
+		if key := keyer.BudgetKey(in); key != "" {
+			sum := sha256.Sum256([]byte(in.Provider() + "\x00" + key))
+			return in.Provider() + "." + hex.EncodeToString(sum[:16])
+		}
+	}
+	return in.Provider() + "." + in.ID()
+}
+
+// limit is the request budget that applies: an operator's, else the provider's; nil is unlimited.
+func (t Target) limit(now time.Time) *contracts.RateLimit {
+	if limit := t.Settings().limitAt(now); limit != nil {
+		return limit
+	}
+	return providerLimit(t.Provider)
+}
+
+func providerLimit(provider contracts.Provider) *contracts.RateLimit {
+	if limiter, ok := provider.(contracts.RateLimiter); ok {
+		return limiter.RateLimit()
+	}
+	if scheduled, ok := provider.(contracts.ScheduledSync); ok {
+		return scheduled.DefaultRateLimit()
+	}
+	return nil
+}
+
+// admit returns once a request may be sent. If that is too far away, or after the context's deadline, it returns a deferral.
+func (b *Budgets) admit(ctx context.Context, key string, limit *contracts.RateLimit) error {
+	provider, _, _ := strings.Cut(key, ".")
+	arrived := b.now()
+	for waited := false; ; waited = true {
+		wait, why, err := b.try(ctx, key, limit)
+		stayed := b.now().Sub(arrived)
+		switch {
+		case err != nil:
+			return err
+		case wait <= 0:
+			b.metrics.granted(provider, waited, stayed)
+			return nil
+		case stayed+wait > longestStay, !endsBefore(ctx, wait):
+			b.metrics.refused(provider, "budget")
+			return contracts.RetryAfter(wait, why)
+		}
+		if err := sleep(ctx, min(wait, askAgain)); err != nil {
+			return err
+		}
+	}
+}
+
+// try takes a unit, or says for how long there will be none, and why.
+func (b *Budgets) try(ctx context.Context, key string, limit *contracts.RateLimit) (wait time.Duration, why, err error) {
+	if until, ok := b.suppressedUntil(key); ok {
+		return max(until.Sub(b.earliest()), time.Millisecond), fmt.Errorf("%w: the upstream asks to be left alone", contracts.ErrBudgetExhausted), nil
+	}
+	if limit == nil {
+		return 0, nil, nil
+	}
+	again, err := b.account(key, *limit).take(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return 0, nil, ctx.Err()
+	case err != nil:
+		// Nobody knows what is spent: to send nothing is the only way not to send too much.
+		return awayFor, fmt.Errorf("%w: what is left of it can't be known now: %w", contracts.ErrBudgetExhausted, err), nil
+	case again.IsZero():
+		return 0, nil, nil
+	default:
+		return max(again.Sub(b.earliest()), time.Millisecond), fmt.Errorf("%w: %d requests in %s", contracts.ErrBudgetExhausted, limit.Limit, limit.Window), nil
+	}
+}

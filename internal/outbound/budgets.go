@@ -1,0 +1,200 @@
+package outbound
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+const (
+	// awayFor is the wait between two looks at a broker that does not answer.
+	awayFor = 2 * time.Second
+	// mostAccounts bounds what is kept in memory; beyond it all begins afresh, and what was leased counts as spent.
+	mostAccounts = 10_000
+	// saidKey ends the key of a cell that holds what the upstream said.
+	saidKey = ".said"
+)
+
+// Budgets are a process's parts of all request budgets. See [Config.Chain].
+type Budgets struct {
+	cells   Cells
+	clock   Clock
+	log     *slog.Logger
+	metrics *GuardMetrics
+	now     func() time.Time
+
+	mu       sync.Mutex
+	accounts map[accountID]*account
+	// suppressed is until when an upstream wants no requests, by the broker's clock.
+	suppressed map[string]time.Time
+}
+
+// accountID tells accounts apart: a budget that is overridden for one of several integrations has two of them on one cell.
+type accountID struct {
+	key   string
+	limit contracts.RateLimit
+}
+
+// said is what an upstream asked for: the value of its cell.
+type said struct {
+	Until time.Time `json:"until"`
+}
+
+// NewBudgets returns budgets that are shared through cells. now may be wrong: windows go by the clock.
+func NewBudgets(cells Cells, clock Clock, log *slog.Logger, metrics *GuardMetrics, now func() time.Time) *Budgets {
+	return &Budgets{
+		cells: countingCells{cells, metrics}, clock: clock, log: log, metrics: metrics, now: now,
+		accounts: map[accountID]*account{}, suppressed: map[string]time.Time{},
+	}
+}
+
+// Run hears what upstreams said to other processes, until ctx ends.
+func (b *Budgets) Run(ctx context.Context) error {
+	return b.cells.Watch(ctx, "*.*"+saidKey, func(key string, value []byte, _ uint64) {
+		var s said
+		if json.Unmarshal(value, &s) != nil {
+			return
+		}
+		// The time is the broker's. If it can't be asked, this process's own has to do.
+		if err := b.clock.Refresh(ctx); err != nil {
+			b.log.Debug("heard of an upstream that wants to be left alone, by a clock that is not known", "budget", key, "error", err)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.noteSuppressed(strings.TrimSuffix(key, saidKey), s.Until)
+	})
+}
+
+func (b *Budgets) account(key string, limit contracts.RateLimit) *account {
+	id := accountID{key: key, limit: limit}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if have := b.accounts[id]; have != nil {
+		return have
+	}
+	if len(b.accounts) >= mostAccounts {
+		clear(b.accounts)
+	}
+	opened := newAccount(b.cells, b.clock, spendingKey(key, limit), limit, b.now)
+	b.accounts[id] = opened
+	return opened
+}
+
+// spendingKey has the window's length in it, for another length is another count.
+func spendingKey(key string, limit contracts.RateLimit) string { return key + "." + limit.Window.String() }
+
+// earliest is the earliest that the broker's clock can show; this process's own while that is not known, which serves for suppression alone.
+func (b *Budgets) earliest() time.Time {
+	if earliest, _, known := b.clock.Bounds(); known {
+		return earliest
+	}
+	return b.now()
+}
+
+func (b *Budgets) suppressedUntil(key string) (time.Time, bool) {
+	b.mu.Lock()
+	until, ok := b.suppressed[key]
+	b.mu.Unlock()
+	if !ok {
+		return time.Time{}, false
+	}
+	if b.earliest().Before(until) {
+		return until, true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.suppressed[key].Equal(until) {
+		delete(b.suppressed, key)
+	}
+	return time.Time{}, false
+}
+
+// noteSuppressed is called under the lock; the longer time wins, and one that is over is not kept.
+func (b *Budgets) noteSuppressed(key string, until time.Time) bool {
+	if !until.After(b.suppressed[key]) || !until.After(b.earliest()) {
+		return false
+	}
+	b.suppressed[key] = until
+	return true
+}
+
+// learn takes an upstream's word: for a time without requests, which all processes keep, or for a budget that is smaller than ours.
+func (b *Budgets) learn(ctx context.Context, key string, limit *contracts.RateLimit, report contracts.RateReport) {
+	wait := report.Wait
+	if report.Reset > 0 && report.Remaining == 0 {
+		wait = max(wait, report.Reset)
+	}
+	switch {
+	case wait > 0:
+		b.suppress(context.WithoutCancel(ctx), key, wait)
+	case report.Reset > 0 && limit != nil:
+		if _, latest, known := b.clock.Bounds(); known {
+			b.account(key, *limit).hear(int64(report.Remaining), latest.Add(report.Reset))
+		}
+	}
+}
+
+// suppress has all processes leave an upstream alone. Here it counts at once; if the broker can't be told, only here.
+func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) {
+	refreshed := b.clock.Refresh(ctx)
+	until := b.earliest().Add(wait)
+	b.mu.Lock()
+	// Many requests hear the same thing at about the same time; the first one tells.
+	known := until.Sub(b.suppressed[key]) < time.Second
+	noted := b.noteSuppressed(key, until)
+	b.mu.Unlock()
+	if known || !noted {
+		return
+	}
+	provider, _, _ := strings.Cut(key, ".")
+	b.metrics.suppressed(provider)
+	b.log.Info("the upstream asks to be left alone", "provider", provider, "budget", key, "for", wait)
+	err := refreshed
+	if err == nil {
+		err = b.tellSuppressed(ctx, key, until)
+	}
+	if err != nil {
+		b.log.Warn("other processes were not told to leave the upstream alone", "provider", provider, "budget", key, "error", err)
+	}
+}
+
+func (b *Budgets) tellSuppressed(ctx context.Context, key string, until time.Time) error {
+	value, err := json.Marshal(said{Until: until})
+	if err != nil {
+		return err
+	}
+	for {
+		have, revision, err := b.cells.Read(ctx, key+saidKey)
+		if err != nil {
+			return err
+		}
+		var s said
+		if len(have) > 0 && json.Unmarshal(have, &s) == nil && !until.After(s.Until) {
+			return nil
+		}
+		if _, ok, err := b.cells.Write(ctx, key+saidKey, value, revision); ok || err != nil {
+			return err
+		}
+	}
+}
+
+// countingCells counts round trips to the broker.
+type countingCells struct {
+	Cells
+	metrics *GuardMetrics
+}
+
+func (c countingCells) Read(ctx context.Context, key string) ([]byte, uint64, error) {
+	c.metrics.trips.Inc()
+	return c.Cells.Read(ctx, key)
+}
+
+func (c countingCells) Write(ctx context.Context, key string, value []byte, revision uint64) (uint64, bool, error) {
+	c.metrics.trips.Inc()
+	return c.Cells.Write(ctx, key, value, revision)
+}
