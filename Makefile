@@ -56,8 +56,8 @@ chaos: testenv ## Kill real processes at random for CHAOS_FOR (default 10m), the
 	@CHAOS_FOR=$${CHAOS_FOR:-10m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos' ./internal/e2e
 
 .PHONY: prove
-prove: testenv ## Push real payloads of GitHub's through the whole sync path, and compare the upstream with GitHub's description (fetches 500 MB with npm)
-	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github
+prove: testenv ## Push real payloads of GitHub's through the whole sync path, have eight processes at one budget, and compare the upstream with GitHub's description (fetches 500 MB with npm)
+	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/outbound
 
 .PHONY: bench
 bench: ## Measure throughput, latency and memory beside other queues (BENCH="-rounds 5" for options)

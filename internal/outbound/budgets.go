@@ -86,7 +86,9 @@ func (b *Budgets) account(key string, limit contracts.RateLimit) *account {
 }
 
 // spendingKey has the window's length in it, for another length is another count.
-func spendingKey(key string, limit contracts.RateLimit) string { return key + "." + limit.Window.String() }
+func spendingKey(key string, limit contracts.RateLimit) string {
+	return key + "." + limit.Window.String()
+}
 
 // earliest is the earliest that the broker's clock can show; this process's own while that is not known, which serves for suppression alone.
 func (b *Budgets) earliest() time.Time {

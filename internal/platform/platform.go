@@ -97,6 +97,7 @@ type Platform struct {
 	config   Config
 	requests *outbound.RequestLog
 	tokens   *tokenrefresher.Refresher
+	budgets  *outbound.Budgets
 	services map[string]func(context.Context) error
 }
 
@@ -125,6 +126,9 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 		return nil, err
 	}
 	if p.Checkpoints, err = checkpoint.Open(ctx, p.Bus); err != nil {
+		return nil, err
+	}
+	if err := p.guard(ctx); err != nil {
 		return nil, err
 	}
 	return p, p.build()
@@ -192,6 +196,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	}
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })
+	group.Go(func() error { return p.budgets.Run(ctx) })
 	// The request log outlives who makes requests.
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var logged sync.WaitGroup

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/app"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -239,6 +240,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := syncer.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := itemworker.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := outbound.NewGuardMetrics(r); return err },
 	} {
 		if err := register(registered); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,24 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// guard opens what all processes share to keep upstreams from harm.
+func (p *Platform) guard(ctx context.Context) error {
+	c := p.config
+	metrics, err := outbound.NewGuardMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	limits, err := p.Bus.Cells(ctx, events.BucketLimits)
+	if err != nil {
+		return err
+	}
+	p.budgets = outbound.NewBudgets(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
+	return nil
+}
