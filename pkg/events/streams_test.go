@@ -133,7 +133,7 @@ func TestSubjectsDocument(t *testing.T) {
 	for _, row := range [][2]string{
 		{events.SyncDueSubject("<provider>", "<integration>"), "SyncDueSubject"},
 		{numbered(events.ItemsSubject(address), "attempt"), "ItemsSubject"},
-		{numbered(events.RetrySubject(address), "attempt", "batch", "index", "hop"), "RetrySubject"},
+		{numbered(events.RetrySubject(address), "attempt", "batch", "index", "hop", "members"), "RetrySubject"},
 		{events.CommandSubject("<verb>", "<integration>"), "CommandSubject"},
 		{events.EventSubject("<name>", "<provider>", "<integration>"), "EventSubject"},
 		{events.APISubject("<noun>", "<verb>", "") + "[.<provider>]", "APISubject"},

@@ -72,11 +72,13 @@ const (
 // ErrSubject is what every parse error of this package wraps.
 var ErrSubject = errors.New("malformed subject")
 
-// ItemAddress is everything that an item subject says. Batch, Index and Hop are on retry subjects only.
+// ItemAddress is everything that an item subject says. Batch, Index, Hop and Members are on retry subjects only.
 type ItemAddress struct {
 	Lane                       Lane
 	Provider, Integration, Run string
 	Attempt, Batch, Index, Hop int32
+	// Members is a hash of the indexes of all items that wait together; Index is the first of them.
+	Members uint64
 }
 
 // SyncDueSubject is where the scheduler tells syncers that a run is due.
@@ -97,10 +99,11 @@ func ItemsFilter(lane Lane, provider string) string {
 	return join(Root, "items", string(lane), provider, ">")
 }
 
-// RetrySubject is where items wait for their next hop. It names the first of them, so that no two waiting messages share a subject:
-// the broker keeps one schedule a subject.
+// RetrySubject is where items wait for their next hop. It tells them apart from all others that wait, for the broker keeps one schedule a
+// subject: after a crash a batch may fall into other groups, of which some have the same first item.
 func RetrySubject(a ItemAddress) string {
-	return join(Root, "retry", a.Provider, a.Integration, a.Run, itoa(a.Attempt), itoa(a.Batch), itoa(a.Index), itoa(a.Hop))
+	return join(Root, "retry", a.Provider, a.Integration, a.Run, itoa(a.Attempt), itoa(a.Batch), itoa(a.Index), itoa(a.Hop),
+		strconv.FormatUint(a.Members, 16))
 }
 
 // RunFilters are the subjects of all that a run has on the ITEMS stream: every attempt's, or one's.
@@ -183,13 +186,16 @@ func ParseItemsSubject(subject string) (ItemAddress, error) {
 
 // ParseRetrySubject takes the subject of waiting items apart.
 func ParseRetrySubject(subject string) (ItemAddress, error) {
-	tokens, err := split(subject, "retry", 9)
+	tokens, err := split(subject, "retry", 10)
 	if err != nil {
 		return ItemAddress{}, err
 	}
 	a := ItemAddress{Lane: Shared, Provider: tokens[2], Integration: tokens[3], Run: tokens[4]}
 	if err := parseNumbers(subject, tokens[5:], &a.Attempt, &a.Batch, &a.Index, &a.Hop); err != nil {
 		return ItemAddress{}, err
+	}
+	if a.Members, err = strconv.ParseUint(tokens[9], 16, 64); err != nil || strconv.FormatUint(a.Members, 16) != tokens[9] {
+		return ItemAddress{}, fmt.Errorf("%w: %q has %q for a hash", ErrSubject, subject, tokens[9])
 	}
 	return a, nil
 }

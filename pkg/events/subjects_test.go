@@ -39,10 +39,10 @@ func TestItemSubjectsRoundTrip(t *testing.T) {
 		{
 			"retry",
 			events.ItemAddress{
-				Lane: events.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 2, Batch: 0, Index: 255, Hop: 7,
+				Lane: events.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 2, Batch: 0, Index: 255, Hop: 7, Members: math.MaxUint64,
 			},
 			events.RetrySubject, events.ParseRetrySubject,
-			"tributary.retry.github." + integration + "." + run + ".2.0.255.7",
+			"tributary.retry.github." + integration + "." + run + ".2.0.255.7.ffffffffffffffff",
 		},
 	}
 	for _, tt := range tests {
@@ -111,8 +111,12 @@ func TestParsersRefuse(t *testing.T) {
 		{"leading zero", "tributary.items.shared.github.i.r.01", items},
 		{"too large", "tributary.items.shared.github.i.r.2147483648", items},
 		{"token too long", "tributary.items.shared." + strings.Repeat("a", 101) + ".i.r.1", items},
-		{"retry with a number missing", "tributary.retry.github.i.r.1.2.3", retry},
-		{"retry with a word for a number", "tributary.retry.github.i.r.1.2.x.4", retry},
+		{"retry with a number missing", "tributary.retry.github.i.r.1.2.3.a", retry},
+		{"retry with a word for a number", "tributary.retry.github.i.r.1.2.x.4.a", retry},
+		{"retry without a hash", "tributary.retry.github.i.r.1.2.3.4", retry},
+		{"retry with a word for a hash", "tributary.retry.github.i.r.1.2.3.4.word", retry},
+		{"retry with a hash in capitals", "tributary.retry.github.i.r.1.2.3.4.A", retry},
+		{"retry with a hash too long", "tributary.retry.github.i.r.1.2.3.4.10000000000000000", retry},
 		{"not due", "tributary.sync.now.github.i", due},
 		{"due without integration", "tributary.sync.due.github", due},
 		{"command without integration", "tributary.commands.sync", command},
@@ -130,7 +134,7 @@ func TestParsersRefuse(t *testing.T) {
 }
 
 func TestRunFilters(t *testing.T) {
-	address := events.ItemAddress{Lane: events.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1, Batch: 2, Index: 3, Hop: 4}
+	address := events.ItemAddress{Lane: events.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1, Batch: 2, Index: 3, Hop: 4, Members: 5}
 	tenth, other := address, address
 	tenth.Attempt, other.Run = 10, "r2"
 	tests := []struct {
@@ -205,8 +209,8 @@ func FuzzParseItemsSubject(f *testing.F) {
 }
 
 func FuzzParseRetrySubject(f *testing.F) {
-	f.Add("tributary.retry.github.i.r.1.2.3.4")
-	f.Add("tributary.retry.github.i.r.1.-2.+3.99999999999")
+	f.Add("tributary.retry.github.i.r.1.2.3.4.cbf29ce484222325")
+	f.Add("tributary.retry.github.i.r.1.-2.+3.99999999999.0a")
 	f.Fuzz(func(t *testing.T, subject string) {
 		if a, err := events.ParseRetrySubject(subject); err == nil && events.RetrySubject(a) != subject {
 			t.Errorf("%q parses to %+v, which is %q", subject, a, events.RetrySubject(a))

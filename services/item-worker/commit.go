@@ -95,20 +95,19 @@ func (j *job) sendOn(ctx context.Context, again []result) error {
 	return nil
 }
 
-// hop publishes items of the batch as one delayed message. Its id tells the items apart from those of any other message with the same first item, for after a crash the
-// same batch may fall into other groups.
+// hop publishes items of the batch as one delayed message. Its subject and its id tell the items apart from those of any other message with the same
+// first item, for after a crash the same batch may fall into other groups.
 func (j *job) hop(ctx context.Context, items []*eventsv1.Item, delay time.Duration, firstAt, parkedAt *timestamppb.Timestamp) error {
 	slices.SortFunc(items, func(a, b *eventsv1.Item) int { return cmp.Compare(a.GetIndex(), b.GetIndex()) })
-	first := items[0]
-	address := events.ItemAddress{
-		Lane: events.Shared, Provider: j.batch.GetProvider(), Integration: j.batch.GetIntegrationId(), Run: j.batch.GetRunId(),
-		Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), Index: first.GetIndex(), Hop: first.GetHop(),
-	}
 	members := fnv.New64a()
 	for _, item := range items {
 		_, _ = fmt.Fprintf(members, "%d,", item.GetIndex())
 	}
-	id := fmt.Sprintf("%s/%d/%d/%d/%d/%x", address.Run, address.Attempt, address.Batch, address.Index, address.Hop, members.Sum64())
+	address := events.ItemAddress{
+		Lane: events.Shared, Provider: j.batch.GetProvider(), Integration: j.batch.GetIntegrationId(), Run: j.batch.GetRunId(),
+		Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), Index: items[0].GetIndex(), Hop: items[0].GetHop(), Members: members.Sum64(),
+	}
+	id := fmt.Sprintf("%s/%d/%d/%d/%d/%x", address.Run, address.Attempt, address.Batch, address.Index, address.Hop, address.Members)
 	m, err := events.NewWork(events.RetrySubject(address), id, &eventsv1.ItemBatch{
 		RunId: j.batch.GetRunId(), Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), IntegrationId: j.batch.GetIntegrationId(),
 		Provider: j.batch.GetProvider(), Items: items, FirstAt: firstAt, ParkedAt: parkedAt, DeadItemId: j.batch.GetDeadItemId(),

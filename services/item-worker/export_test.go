@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -49,4 +50,10 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	}
 	halting.Wait()
 	return outcomes
+}
+
+// Hop sends items of a batch on.
+func Hop(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch, items []*eventsv1.Item, delay time.Duration) error {
+	j := &job{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}
+	return j.hop(ctx, items, delay, batch.GetFirstAt(), nil)
 }
