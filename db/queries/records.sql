@@ -1,9 +1,11 @@
 -- name: RecordUpsertMany :many
 -- RecordUpsertMany stores the newest version of each record and returns those that changed. A version with a smaller checkpoint key than
--- the stored one is passed over, and so is one that is equal to it.
+-- the stored one is passed over, and so is one that is equal to it. The integration stays for as long as its records are being stored; when it
+-- is gone, nothing is stored.
+with owner as (select id from integrations where id = sqlc.arg(integration_id) for key share)
 insert into records as r (integration_id, event_type, external_id, payload, checkpoint, checkpoint_key, run_id, created_at, updated_at)
-select sqlc.arg(integration_id), d.event_type, d.external_id, d.payload, nullif(d.checkpoint, ''), d.checkpoint_key, sqlc.arg(run_id), sqlc.arg(now), sqlc.arg(now)
-from (select unnest(sqlc.arg(event_types)::text[]) as event_type, unnest(sqlc.arg(external_ids)::text[]) as external_id,
+select owner.id, d.event_type, d.external_id, d.payload, nullif(d.checkpoint, ''), d.checkpoint_key, sqlc.arg(run_id), sqlc.arg(now), sqlc.arg(now)
+from owner, (select unnest(sqlc.arg(event_types)::text[]) as event_type, unnest(sqlc.arg(external_ids)::text[]) as external_id,
              unnest(sqlc.arg(payloads)::text[])::jsonb as payload, unnest(sqlc.arg(checkpoints)::text[]) as checkpoint,
              unnest(sqlc.arg(checkpoint_keys)::text[]) as checkpoint_key) d
 on conflict (integration_id, event_type, external_id) do update

@@ -51,11 +51,12 @@ func (q *Queries) RecordGet(ctx context.Context, arg RecordGetParams) (*Record, 
 }
 
 const recordUpsertMany = `-- name: RecordUpsertMany :many
+with owner as (select id from integrations where id = $8 for key share)
 insert into records as r (integration_id, event_type, external_id, payload, checkpoint, checkpoint_key, run_id, created_at, updated_at)
-select $1, d.event_type, d.external_id, d.payload, nullif(d.checkpoint, ''), d.checkpoint_key, $2, $3, $3
-from (select unnest($4::text[]) as event_type, unnest($5::text[]) as external_id,
-             unnest($6::text[])::jsonb as payload, unnest($7::text[]) as checkpoint,
-             unnest($8::text[]) as checkpoint_key) d
+select owner.id, d.event_type, d.external_id, d.payload, nullif(d.checkpoint, ''), d.checkpoint_key, $1, $2, $2
+from owner, (select unnest($3::text[]) as event_type, unnest($4::text[]) as external_id,
+             unnest($5::text[])::jsonb as payload, unnest($6::text[]) as checkpoint,
+             unnest($7::text[]) as checkpoint_key) d
 on conflict (integration_id, event_type, external_id) do update
     set payload = excluded.payload, checkpoint = excluded.checkpoint, checkpoint_key = excluded.checkpoint_key,
         run_id = excluded.run_id, updated_at = excluded.updated_at
@@ -65,7 +66,6 @@ returning r.event_type, r.external_id
 `
 
 type RecordUpsertManyParams struct {
-	IntegrationID  uuid.UUID
 	RunID          uuid.UUID
 	Now            time.Time
 	EventTypes     []string
@@ -73,6 +73,7 @@ type RecordUpsertManyParams struct {
 	Payloads       []string
 	Checkpoints    []string
 	CheckpointKeys []string
+	IntegrationID  uuid.UUID
 }
 
 type RecordUpsertManyRow struct {
@@ -81,10 +82,10 @@ type RecordUpsertManyRow struct {
 }
 
 // RecordUpsertMany stores the newest version of each record and returns those that changed. A version with a smaller checkpoint key than
-// the stored one is passed over, and so is one that is equal to it.
+// the stored one is passed over, and so is one that is equal to it. The integration stays for as long as its records are being stored; when it
+// is gone, nothing is stored.
 func (q *Queries) RecordUpsertMany(ctx context.Context, arg RecordUpsertManyParams) ([]*RecordUpsertManyRow, error) {
 	rows, err := q.db.Query(ctx, recordUpsertMany,
-		arg.IntegrationID,
 		arg.RunID,
 		arg.Now,
 		arg.EventTypes,
@@ -92,6 +93,7 @@ func (q *Queries) RecordUpsertMany(ctx context.Context, arg RecordUpsertManyPara
 		arg.Payloads,
 		arg.Checkpoints,
 		arg.CheckpointKeys,
+		arg.IntegrationID,
 	)
 	if err != nil {
 		return nil, err
