@@ -13,7 +13,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -129,8 +128,8 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) error {
-	batch := &eventsv1.ItemBatch{}
-	if err := proto.Unmarshal(d.Body, batch); err != nil || len(batch.GetItems()) == 0 {
+	batch, err := events.ReadBatch(d.Body)
+	if err != nil || len(batch.GetItems()) == 0 {
 		return bus.Again(time.Minute, "a batch that this version can't read")
 	}
 	job, err := w.admit(ctx, lane, d, batch)

@@ -2,7 +2,8 @@ package syncer
 
 import (
 	"fmt"
-	"strings"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
@@ -20,37 +21,41 @@ const (
 )
 
 // publish takes one batch to the broker under its stable id, having asked whether the run still wants it.
-func (s *session) publish(batch *eventsv1.ItemBatch) error {
+func (s *session) publish(p *parcel) error {
 	if err := s.syncer.accepts(s.work, s.run); err != nil {
 		return err
 	}
-	if batch.GetDeadItemId() != "" {
-		return s.publishDead(batch)
+	batch := &eventsv1.ItemBatch{
+		RunId: s.run.ID.String(), Attempt: s.run.Attempt, Batch: p.number, IntegrationId: s.run.IntegrationID.String(), Provider: s.run.Provider,
+		FirstAt: timestamppb.New(p.firstAt),
+	}
+	if p.dead != nil {
+		return s.publishDead(batch, p)
 	}
 	lane := events.Bulk
-	if batch.GetBatch() == 0 {
+	if p.number == 0 {
 		lane = events.Shared
 	}
 	subject := events.ItemsSubject(events.ItemAddress{
 		Lane: lane, Provider: s.run.Provider, Integration: s.run.IntegrationID.String(), Run: s.run.ID.String(), Attempt: s.run.Attempt,
 	})
-	m, err := events.NewWork(subject, fmt.Sprintf("%s/%d/%d", s.run.ID, s.run.Attempt, batch.GetBatch()), batch)
+	m, err := p.Message(subject, fmt.Sprintf("%s/%d/%d", s.run.ID, s.run.Attempt, p.number), batch)
 	if err != nil {
 		return err
 	}
 	if err := s.syncer.Bus.Publish(s.work, m); err != nil {
 		return err
 	}
-	s.syncer.Metrics.published(s.run.Provider, len(batch.GetItems()))
+	s.syncer.Metrics.published(s.run.Provider, p.Items())
 	s.syncer.Crash("syncer: batch published")
+	p.Reset()
+	s.packers.Put(p.Packer)
 	return nil
 }
 
 // publishDead writes the dead row of an item that can't travel, then its outcome.
-func (s *session) publishDead(batch *eventsv1.ItemBatch) error {
-	reason, why, _ := strings.Cut(batch.GetDeadItemId(), ": ")
-	item := batch.GetItems()[0]
-	accepted, err := deaditems.Insert(s.work, s.syncer.Store, s.syncer.Now(), batch, []deaditems.Dead{{Item: item, Reason: reason, Error: why}})
+func (s *session) publishDead(batch *eventsv1.ItemBatch, p *parcel) error {
+	accepted, err := deaditems.Insert(s.work, s.syncer.Store, s.syncer.Now(), batch, []deaditems.Dead{{Item: p.dead, Reason: p.reason, Error: p.why}})
 	if err != nil {
 		return err
 	}
@@ -60,7 +65,7 @@ func (s *session) publishDead(batch *eventsv1.ItemBatch) error {
 	s.syncer.Crash("syncer: dead item stored")
 	key := checkpoint.Key{Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(), Index: checkpoint.First}
 	_, err = s.syncer.Checkpoints.Merge(s.work, key, &eventsv1.Entry{Size: 1, Outcomes: []*eventsv1.Outcome{{
-		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_DEAD,
+		Index: p.dead.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_DEAD,
 	}}})
 	return err
 }

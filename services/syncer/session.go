@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,10 +13,10 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -27,13 +28,14 @@ type session struct {
 	// work is for publications, calling for the provider: it ends first.
 	work, calling context.Context
 	window        *window
-	sealed        chan *eventsv1.ItemBatch
+	sealed        chan *parcel
 	seed          maphash.Seed
+	// buffers and packers are used again and again.
+	buffers, packers sync.Pool
 
 	mu      sync.Mutex
 	closed  bool
-	current *eventsv1.ItemBatch
-	size    int
+	current *parcel
 	opened  time.Time
 	last    time.Time
 	seen    map[uint64]uint64
@@ -42,6 +44,17 @@ type session struct {
 
 var _ contracts.SyncSession = (*session)(nil)
 
+// parcel is a batch on its way to the broker.
+type parcel struct {
+	*events.Packer
+	number  int32
+	size    int
+	firstAt time.Time
+	// dead, when set, is the only item: one that can't travel. It goes to the dead items, for the reason.
+	dead        *eventsv1.Item
+	reason, why string
+}
+
 // maxExternalID is how long an external id may be, as in the original.
 const maxExternalID = 500
 
@@ -49,8 +62,9 @@ var errClosedSession = errors.New("the enumeration has ended; Dispatch was calle
 
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
 	return &session{
-		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *eventsv1.ItemBatch),
+		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		seed: maphash.MakeSeed(), seen: map[uint64]uint64{}, last: s.Now(),
+		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
 	}
 }
 
@@ -67,8 +81,10 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 		return contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), err))
 	}
 	item := &eventsv1.Item{EventType: contracts.EventType(event), ExternalId: externalID, Checkpoint: value}
-	payload, encodeErr := encode(event)
-	item.Payload = payload
+	buffer, _ := s.buffers.Get().(*bytes.Buffer)
+	defer s.buffers.Put(buffer)
+	encodeErr := encode(buffer, event)
+	item.Payload = buffer.Bytes()
 	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
 		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
 		encodeErr = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)
@@ -98,19 +114,21 @@ func (s *session) add(item *eventsv1.Item) error {
 	if size > s.syncer.Bus.MaxBody()-batchOverhead {
 		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, a message may have %d", size, s.syncer.Bus.MaxBody()))
 	}
-	if s.current != nil && s.size+size > s.syncer.Settings.BatchBytes {
+	if s.current != nil && s.current.size+size > s.syncer.Settings.BatchBytes {
 		if err := s.seal(); err != nil {
 			return err
 		}
 	}
 	if s.current == nil {
-		s.current, s.size, s.opened = s.newBatch(), 0, s.syncer.Now()
+		packer, _ := s.packers.Get().(*events.Packer)
+		s.current, s.opened = &parcel{Packer: packer, number: s.total.Batches}, s.syncer.Now()
 	}
-	item.Index = int32(len(s.current.GetItems()))
-	s.current.Items = append(s.current.Items, item)
-	s.size += size
+	if err := s.current.Add(item); err != nil {
+		return err
+	}
+	s.current.size += size
 	s.total.Items++
-	if len(s.current.GetItems()) >= s.syncer.Settings.BatchItems || s.size >= s.syncer.Settings.BatchBytes {
+	if s.current.Items() >= s.syncer.Settings.BatchItems || s.current.size >= s.syncer.Settings.BatchBytes {
 		return s.seal()
 	}
 	return nil
@@ -121,17 +139,18 @@ func (s *session) bury(item *eventsv1.Item, reason, why string) error {
 	if err := s.seal(); err != nil {
 		return err
 	}
-	s.current = s.newBatch()
-	s.current.Items = []*eventsv1.Item{item}
-	s.current.DeadItemId = reason + ": " + why
+	item.Payload = bytes.Clone(item.GetPayload())
+	s.current = &parcel{number: s.total.Batches, dead: item, reason: reason, why: why}
 	s.total.Items++
 	return s.seal()
 }
 
-func (s *session) newBatch() *eventsv1.ItemBatch {
-	return &eventsv1.ItemBatch{
-		RunId: s.run.ID.String(), Attempt: s.run.Attempt, Batch: s.total.Batches, IntegrationId: s.run.IntegrationID.String(), Provider: s.run.Provider,
+// items is how many there are in the current batch.
+func (p *parcel) items() int64 {
+	if p.dead != nil {
+		return 1
 	}
+	return int64(p.Items())
 }
 
 // seal hands the current batch to the publishers, and waits while too much of the run is under way.
@@ -142,7 +161,7 @@ func (s *session) seal() error {
 	if err := s.window.wait(s.calling, int(s.total.GetBatches()), s.syncer.Settings.Window, s.syncer.Settings.Retrying); err != nil {
 		return err
 	}
-	s.current.FirstAt = timestamppb.New(s.syncer.Now())
+	s.current.firstAt = s.syncer.Now()
 	select {
 	case s.sealed <- s.current:
 	case <-s.calling.Done():
@@ -181,7 +200,7 @@ func (s *session) close() *eventsv1.Total {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.seal(); err != nil {
-		s.total.Items -= int64(len(s.current.GetItems()))
+		s.total.Items -= s.current.items()
 	}
 	s.closed = true
 	close(s.sealed)
@@ -222,11 +241,11 @@ func (s *session) startPublishers(stop context.CancelCauseFunc) *errgroup.Group 
 	for range s.syncer.Settings.Publishers {
 		group.Go(func() error {
 			var failed error
-			for batch := range s.sealed {
+			for p := range s.sealed {
 				if failed != nil {
 					continue
 				}
-				if failed = s.publish(batch); failed != nil {
+				if failed = s.publish(p); failed != nil {
 					stop(failed)
 				}
 			}
@@ -236,12 +255,20 @@ func (s *session) startPublishers(stop context.CancelCauseFunc) *errgroup.Group 
 	return group
 }
 
-// encode turns an event into JSON; an event's own methods may panic.
-func encode(event any) (payload []byte, err error) {
+// encode writes an event as JSON; an event's own methods may panic.
+func encode(into *bytes.Buffer, event any) (err error) {
+	into.Reset()
 	defer func() {
 		if v := recover(); v != nil {
+			into.Reset()
 			err = fmt.Errorf("encoding panicked: %v", v)
 		}
 	}()
-	return json.Marshal(event)
+	if err := json.NewEncoder(into).Encode(event); err != nil {
+		into.Reset()
+		return err
+	}
+	// The encoder ends with a line feed.
+	into.Truncate(into.Len() - 1)
+	return nil
 }

@@ -1,0 +1,157 @@
+package events
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// Packer encodes a batch while its items come, so that no item has to be kept: in protobuf, messages one behind the other are one message. The zero
+// value is an empty batch.
+type Packer struct {
+	body  []byte
+	items int
+}
+
+// Add puts an item at the end, and gives it its index.
+func (p *Packer) Add(item *eventsv1.Item) error {
+	item.Index = int32(p.items)
+	body, err := proto.MarshalOptions{}.MarshalAppend(p.body, &eventsv1.ItemBatch{Items: []*eventsv1.Item{item}})
+	if err != nil {
+		return fmt.Errorf("encode an item: %w", err)
+	}
+	p.body = body
+	p.items++
+	return nil
+}
+
+// Items is how many there are.
+func (p *Packer) Items() int { return p.items }
+
+// Message is the batch as it travels; rest is all of it but the items. It shares memory with the packer, until that is reset.
+func (p *Packer) Message(subject, id string, rest *eventsv1.ItemBatch) (Message, error) {
+	body, err := proto.MarshalOptions{}.MarshalAppend(p.body, rest)
+	if err != nil {
+		return Message{}, fmt.Errorf("encode a batch: %w", err)
+	}
+	return Message{Subject: subject, ID: id, Header: header(ContentProtobuf, rest), Body: body}, nil
+}
+
+// Reset empties the packer and keeps its memory.
+func (p *Packer) Reset() { p.body, p.items = p.body[:0], 0 }
+
+// The fields of work.proto that are decoded here.
+const (
+	batchItems = 6
+
+	itemIndex      = 1
+	itemEventType  = 2
+	itemExternalID = 3
+	itemPayload    = 4
+	itemCheckpoint = 5
+	itemTries      = 6
+	itemHop        = 7
+)
+
+// ReadBatch decodes a batch. Payloads and checkpoints are not copied: they are parts of body, which must not be changed from then on.
+func ReadBatch(body []byte) (*eventsv1.ItemBatch, error) {
+	var rest []byte
+	var items [][]byte
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return nil, fmt.Errorf("decode a batch: %w", protowire.ParseError(n))
+		}
+		size := protowire.ConsumeFieldValue(number, kind, body[n:])
+		if size < 0 {
+			return nil, fmt.Errorf("decode a batch: %w", protowire.ParseError(size))
+		}
+		if number == batchItems && kind == protowire.BytesType {
+			item, _ := protowire.ConsumeBytes(body[n:])
+			items = append(items, item)
+		} else {
+			rest = append(rest, body[:n+size]...)
+		}
+		body = body[n+size:]
+	}
+	batch := &eventsv1.ItemBatch{}
+	if err := proto.Unmarshal(rest, batch); err != nil {
+		return nil, fmt.Errorf("decode a batch: %w", err)
+	}
+	decoded := make([]eventsv1.Item, len(items))
+	batch.Items = make([]*eventsv1.Item, len(items))
+	eventType := ""
+	for i, item := range items {
+		if err := readItem(item, &decoded[i], &eventType); err != nil {
+			return nil, fmt.Errorf("decode item %d of a batch: %w", i, err)
+		}
+		batch.Items[i] = &decoded[i]
+	}
+	return batch, nil
+}
+
+// readItem decodes an item. eventType is that of the one before, for nearly all of a batch have the same.
+func readItem(body []byte, item *eventsv1.Item, eventType *string) error {
+	for len(body) > 0 {
+		number, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		size := protowire.ConsumeFieldValue(number, kind, body[n:])
+		if size < 0 {
+			return protowire.ParseError(size)
+		}
+		switch kind {
+		case protowire.BytesType:
+			value, _ := protowire.ConsumeBytes(body[n:])
+			if err := setBytes(item, number, value[:len(value):len(value)], eventType); err != nil {
+				return err
+			}
+		case protowire.VarintType:
+			value, _ := protowire.ConsumeVarint(body[n:])
+			setNumber(item, number, int32(value))
+		default: // a field of a later version
+		}
+		body = body[n+size:]
+	}
+	return nil
+}
+
+func setBytes(item *eventsv1.Item, number protowire.Number, value []byte, eventType *string) error {
+	switch number {
+	case itemEventType, itemExternalID:
+		if !utf8.Valid(value) {
+			return fmt.Errorf("field %d is not UTF-8", number)
+		}
+		if number == itemExternalID {
+			item.ExternalId = string(value)
+			return nil
+		}
+		if *eventType != string(value) {
+			*eventType = string(value)
+		}
+		item.EventType = *eventType
+	case itemPayload:
+		item.Payload = value
+	case itemCheckpoint:
+		item.Checkpoint = value
+	default: // a field of a later version
+	}
+	return nil
+}
+
+func setNumber(item *eventsv1.Item, number protowire.Number, value int32) {
+	switch number {
+	case itemIndex:
+		item.Index = value
+	case itemTries:
+		item.Tries = value
+	case itemHop:
+		item.Hop = value
+	default: // a field of a later version
+	}
+}
