@@ -37,6 +37,8 @@ type Store struct {
 	*dbsqlc.Queries
 	pool *pgxpool.Pool
 	ring *secret.Ring
+	// accepts are the questions of RunAccepts.
+	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
 }
 
 // Tx is a transaction: every query within it.

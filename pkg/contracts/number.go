@@ -26,11 +26,11 @@ func numberKey(number string) string {
 	if digits == "" {
 		return zeroKey
 	}
-	body := exponentKey(exponent, len(whole)-leading) + digits
+	e := exponentKey(exponent, len(whole)-leading)
 	if negative {
-		return negativeKey + complement(body) + "~"
+		return negativeKey + complement(e+digits) + "~"
 	}
-	return positiveKey + body
+	return positiveKey + e + digits
 }
 
 // exponentKey is the key of the sum of an exponent, as written and perhaps absent, and a small number.
@@ -47,11 +47,10 @@ func exponentKey(exponent string, n int) string {
 func integerKey(integer string) string {
 	digits, negative := strings.CutPrefix(integer, "-")
 	length := strconv.Itoa(len(digits))
-	body := strconv.Itoa(len(length)) + length + digits
 	if negative {
-		return "0" + complement(body)
+		return "0" + complement(strconv.Itoa(len(length))+length+digits)
 	}
-	return "1" + body
+	return "1" + strconv.Itoa(len(length)) + length + digits
 }
 
 // complement replaces every digit by what it lacks to nine, which turns the order around.

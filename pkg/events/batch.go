@@ -17,16 +17,49 @@ type Packer struct {
 	items int
 }
 
-// Add puts an item at the end, and gives it its index.
-func (p *Packer) Add(item *eventsv1.Item) error {
+// Add puts an item at the end, and gives it its index. Its texts must be UTF-8.
+func (p *Packer) Add(item *eventsv1.Item) {
 	item.Index = int32(p.items)
-	body, err := proto.MarshalOptions{}.MarshalAppend(p.body, &eventsv1.ItemBatch{Items: []*eventsv1.Item{item}})
-	if err != nil {
-		return fmt.Errorf("encode an item: %w", err)
-	}
-	p.body = body
 	p.items++
-	return nil
+	size := sizeNumber(itemIndex, item.GetIndex()) + sizeBytes(itemEventType, len(item.GetEventType())) + sizeBytes(itemExternalID, len(item.GetExternalId())) +
+		sizeBytes(itemPayload, len(item.GetPayload())) + sizeBytes(itemCheckpoint, len(item.GetCheckpoint())) + sizeNumber(itemTries, item.GetTries()) +
+		sizeNumber(itemHop, item.GetHop())
+	b := protowire.AppendVarint(protowire.AppendTag(p.body, batchItems, protowire.BytesType), uint64(size))
+	b = appendNumber(b, itemIndex, item.GetIndex())
+	b = appendBytes(b, itemEventType, item.GetEventType())
+	b = appendBytes(b, itemExternalID, item.GetExternalId())
+	b = appendBytes(b, itemPayload, item.GetPayload())
+	b = appendBytes(b, itemCheckpoint, item.GetCheckpoint())
+	b = appendNumber(b, itemTries, item.GetTries())
+	p.body = appendNumber(b, itemHop, item.GetHop())
+}
+
+func sizeNumber(field protowire.Number, n int32) int {
+	if n == 0 {
+		return 0
+	}
+	return protowire.SizeTag(field) + protowire.SizeVarint(uint64(n))
+}
+
+func appendNumber(b []byte, field protowire.Number, n int32) []byte {
+	if n == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), uint64(n))
+}
+
+func sizeBytes(field protowire.Number, n int) int {
+	if n == 0 {
+		return 0
+	}
+	return protowire.SizeTag(field) + protowire.SizeBytes(n)
+}
+
+func appendBytes[T string | []byte](b []byte, field protowire.Number, value T) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	return append(protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(len(value))), value...)
 }
 
 // Items is how many there are.
@@ -44,7 +77,7 @@ func (p *Packer) Message(subject, id string, rest *eventsv1.ItemBatch) (Message,
 // Reset empties the packer and keeps its memory.
 func (p *Packer) Reset() { p.body, p.items = p.body[:0], 0 }
 
-// The fields of work.proto that are decoded here.
+// The fields of work.proto that are written and read here.
 const (
 	batchItems = 6
 

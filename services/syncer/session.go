@@ -123,9 +123,7 @@ func (s *session) add(item *eventsv1.Item) error {
 		packer, _ := s.packers.Get().(*events.Packer)
 		s.current, s.opened = &parcel{Packer: packer, number: s.total.Batches}, s.syncer.Now()
 	}
-	if err := s.current.Add(item); err != nil {
-		return err
-	}
+	s.current.Add(item)
 	s.current.size += size
 	s.total.Items++
 	if s.current.Items() >= s.syncer.Settings.BatchItems || s.current.size >= s.syncer.Settings.BatchBytes {
