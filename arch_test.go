@@ -46,24 +46,25 @@ var mayImport = map[string][]string{
 	// What several services share, and what they are asked over the network.
 	"internal/deaditems":    {"pkg/events", "internal/postgres"},
 	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/postgres"},
 	"internal/api":          {"pkg/events"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/integrations",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 

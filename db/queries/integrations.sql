@@ -1,7 +1,7 @@
 -- name: IntegrationInsert :execrows
-insert into integrations (id, provider, name, owner, metadata, sync_interval, next_sync_at, created_at, updated_at)
+insert into integrations (id, provider, name, owner, metadata, sync_interval, next_sync_at, probe_at, created_at, updated_at)
 values (sqlc.arg(id), sqlc.arg(provider), sqlc.arg(name), sqlc.arg(owner), sqlc.arg(metadata), sqlc.narg(sync_interval),
-        sqlc.narg(next_sync_at), sqlc.arg(now), sqlc.arg(now))
+        sqlc.narg(next_sync_at), sqlc.narg(probe_at), sqlc.arg(now), sqlc.arg(now))
 on conflict (name) do nothing;
 
 -- name: IntegrationGet :one
@@ -69,10 +69,11 @@ update integrations set sync_cursor = sqlc.narg(sync_cursor), cursor_version = c
 where id = sqlc.arg(id) and cursor_version = sqlc.arg(cursor_version);
 
 -- name: IntegrationSynced :one
--- IntegrationSynced records how a run ended: a clean one resets the failures, another one raises them.
+-- IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures.
 update integrations set
     last_synced_at = case when sqlc.arg(clean)::boolean then sqlc.arg(now) else last_synced_at end,
-    consecutive_sync_failures = case when sqlc.arg(clean)::boolean then 0 else consecutive_sync_failures + 1 end
+    consecutive_sync_failures = case when sqlc.arg(clean)::boolean then 0 else consecutive_sync_failures + 1 end,
+    probe_at = case when sqlc.arg(clean)::boolean and health = 'healthy' then sqlc.arg(probe_at) else probe_at end
 where id = sqlc.arg(id)
 returning consecutive_sync_failures;
 

@@ -93,3 +93,16 @@ type ResumeCommand struct {
 func (c *ResumeCommand) Run(env *Env) error {
 	return c.sendAndPrint(env, events.VerbResume, &eventsv1.Command{Integration: c.Integration, By: c.By})
 }
+
+// EnableCommand enables an integration.
+type EnableCommand struct {
+	Output
+	Integration string `arg:"" help:"Its id or name."`
+	Reason      string `help:"Why."`
+	By          string `help:"Who you are." env:"USER"`
+}
+
+// Run enables the integration.
+func (c *EnableCommand) Run(env *Env) error {
+	return c.sendAndPrint(env, events.VerbEnable, &eventsv1.Command{Integration: c.Integration, Reason: c.Reason, By: c.By})
+}

@@ -13,6 +13,7 @@ type IntegrationsCommand struct {
 	List    IntegrationsListCommand    `cmd:"" help:"List integrations by name."`
 	Show    IntegrationsShowCommand    `cmd:"" help:"Show one with its metadata and the names of its credentials."`
 	Create  IntegrationsCreateCommand  `cmd:"" help:"Create one; it is synced at once unless it starts paused."`
+	Enable  EnableCommand              `cmd:"" help:"Make a disabled one active, or one of bad health healthy, without waiting for a probe."`
 	Update  IntegrationsUpdateCommand  `cmd:"" help:"Change what is given and leave the rest."`
 	Delete  IntegrationsDeleteCommand  `cmd:"" help:"Delete one with its runs, dead items and records, and revoke its OAuth grant."`
 	Connect IntegrationsConnectCommand `cmd:"" help:"Make a link under which its user authorizes it, for the first time or again."`

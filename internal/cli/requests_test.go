@@ -65,6 +65,7 @@ func TestRequests(t *testing.T) {
 		{[]string{"cancel", "docs", "--reason", "why", "--by", "ada"}, "", []string{`{"integration":"docs","reason":"why","by":"ada"}`}},
 		{[]string{"pause", "docs", "--by", "ada"}, "", []string{`{"integration":"docs","by":"ada"}`}},
 		{[]string{"resume", "docs", "--by", "ada"}, "", []string{`{"integration":"docs","by":"ada"}`}},
+		{[]string{"integrations", "enable", "docs", "--by", "ada", "--reason", "mended"}, "", []string{`{"integration":"docs","by":"ada","reason":"mended"}`}},
 		{[]string{"items", "retry", id}, "", []string{`{"id":"` + id + `"}`, `{"integration":"` + whose + `","item":"` + id + `"}`}},
 		{[]string{"items", "retry", "--all", "--integration", "docs"}, "", []string{`{"all":true,"integration":"docs"}`}},
 		{

@@ -17,7 +17,9 @@ import (
 // authentication.
 type Config struct {
 	// Base sends what the chain lets through; nil means [http.DefaultTransport].
-	Base    http.RoundTripper
+	Base http.RoundTripper
+	// Vitals hears what became of every attempt; it may be nil.
+	Vitals  *Vitals
 	Tracers trace.TracerProvider
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -38,7 +40,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → budget → record → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → budget → watch → record → auth → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -51,6 +53,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &record{
 			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: unloggedEndpoints(t.Provider), now: c.Now,
 		}
+	}
+	if c.Vitals != nil {
+		next = &watch{next: next, provider: t.Provider, id: func() string { return t.Integration().ID() }, vitals: c.Vitals, redactor: redactor}
 	}
 	if c.Budgets != nil {
 		next = &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}

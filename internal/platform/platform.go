@@ -20,6 +20,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -68,6 +69,7 @@ type Config struct {
 	Transport http.RoundTripper
 
 	Requests       outbound.RequestLogSettings
+	Health         health.Settings
 	Scheduler      scheduler.Settings
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
@@ -78,7 +80,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
-		Requests: outbound.DefaultRequestLogSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Requests: outbound.DefaultRequestLogSettings(), Health: health.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 	}
 }
@@ -94,6 +96,7 @@ type Platform struct {
 	// Integrations are opened, kept and kept current.
 	Integrations *integrations.Loader
 
+	vitals   *outbound.Vitals
 	config   Config
 	requests *outbound.RequestLog
 	tokens   *tokenrefresher.Refresher
@@ -136,6 +139,8 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
+	keeper := &health.Keeper{Store: p.Store, Log: c.Log, Now: c.Now, Settings: c.Health}
+	p.vitals = outbound.NewVitals(keeper, c.Log, c.Now)
 	chains, err := p.chains()
 	if err != nil {
 		return err
@@ -159,7 +164,8 @@ func (p *Platform) build() error {
 	}
 	schedules, err := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Validator: validate.New(),
-		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+		Health: &health.Checker{Keeper: keeper, Registry: p.Registry, Integrations: p.Integrations},
+		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
 	if err != nil {
 		return err
@@ -197,10 +203,11 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })
 	group.Go(func() error { return p.budgets.Run(ctx) })
-	// The request log outlives who makes requests.
+	// The request log and the vitals outlive who makes requests.
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var logged sync.WaitGroup
 	logged.Go(func() { p.requests.Run(logging) })
+	logged.Go(func() { p.vitals.Run(logging) })
 	err := group.Wait()
 	stop()
 	logged.Wait()

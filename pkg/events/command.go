@@ -153,7 +153,7 @@ func checkNeeds(verb Verb, c *eventsv1.Command) error {
 		if c.To != nil && !json.Valid([]byte(c.GetTo())) {
 			return fmt.Errorf("%w: to is not JSON", ErrCommand)
 		}
-	case VerbCancel, VerbPause, VerbResume:
+	case VerbCancel, VerbPause, VerbResume, VerbEnable:
 	}
 	return nil
 }

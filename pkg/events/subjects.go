@@ -32,6 +32,7 @@ const (
 	VerbCancel      Verb = "cancel"
 	VerbPause       Verb = "pause"
 	VerbResume      Verb = "resume"
+	VerbEnable      Verb = "enable"
 	VerbRetry       Verb = "retry"
 	VerbSkip        Verb = "skip"
 	VerbResetCursor Verb = "reset-cursor"
@@ -39,7 +40,7 @@ const (
 
 // Verbs lists every verb, in the order of the documentation.
 func Verbs() []Verb {
-	return []Verb{VerbSync, VerbCancel, VerbPause, VerbResume, VerbRetry, VerbSkip, VerbResetCursor}
+	return []Verb{VerbSync, VerbCancel, VerbPause, VerbResume, VerbEnable, VerbRetry, VerbSkip, VerbResetCursor}
 }
 
 // Name is what an event tells.
@@ -47,26 +48,33 @@ type Name string
 
 // The events of tributary.events.<name>.<provider>.<integration>.
 const (
-	RunStarted         Name = "run-started"
-	RunCompleted       Name = "run-completed"
-	RunPartial         Name = "run-partial"
-	RunFailed          Name = "run-failed"
-	ItemFailed         Name = "item-failed"
-	ItemStuck          Name = "item-stuck"
-	SyncStale          Name = "sync-stale"
-	SyncRecovered      Name = "sync-recovered"
-	CursorMoved        Name = "cursor-moved"
-	IntegrationCreated Name = "integration-created"
-	IntegrationChanged Name = "integration-changed"
-	CommandAccepted    Name = "command-accepted"
-	CommandRejected    Name = "command-rejected"
-	RecordsChanged     Name = "records-changed"
-	OAuthConnected     Name = "oauth-connected"
-	OAuthConnectFailed Name = "oauth-connect-failed"
-	OAuthRevoked       Name = "oauth-revoked"
-	TokenRefreshed     Name = "token-refreshed"
-	TokenRefreshFailed Name = "token-refresh-failed"
-	ReauthRequired     Name = "reauth-required"
+	RunStarted               Name = "run-started"
+	RunCompleted             Name = "run-completed"
+	RunPartial               Name = "run-partial"
+	RunFailed                Name = "run-failed"
+	ItemFailed               Name = "item-failed"
+	ItemStuck                Name = "item-stuck"
+	SyncStale                Name = "sync-stale"
+	SyncRecovered            Name = "sync-recovered"
+	CursorMoved              Name = "cursor-moved"
+	IntegrationCreated       Name = "integration-created"
+	IntegrationChanged       Name = "integration-changed"
+	IntegrationHealthChanged Name = "integration-health-changed"
+	IntegrationDisabled      Name = "integration-disabled"
+	IntegrationEnabled       Name = "integration-enabled"
+	IncidentOpened           Name = "incident-opened"
+	IncidentClosed           Name = "incident-closed"
+	FailureRateElevated      Name = "failure-rate-elevated"
+	FailureRateRecovered     Name = "failure-rate-recovered"
+	CommandAccepted          Name = "command-accepted"
+	CommandRejected          Name = "command-rejected"
+	RecordsChanged           Name = "records-changed"
+	OAuthConnected           Name = "oauth-connected"
+	OAuthConnectFailed       Name = "oauth-connect-failed"
+	OAuthRevoked             Name = "oauth-revoked"
+	TokenRefreshed           Name = "token-refreshed"
+	TokenRefreshFailed       Name = "token-refresh-failed"
+	ReauthRequired           Name = "reauth-required"
 )
 
 // ErrSubject is what every parse error of this package wraps.

@@ -46,6 +46,8 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 	if _, ok := w.provider.(contracts.ScheduledSync); ok {
 		row.NextSyncAt = &row.Now
 	}
+	probeAt := row.Now.Add(w.Health.Settings.Idle)
+	row.ProbeAt = &probeAt
 	var created *postgres.Integration
 	err = w.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		inserted, err := tx.IntegrationInsert(ctx, row)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -251,14 +252,17 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 	return append(messages, stuck...), err
 }
 
-// reschedule sets when the integration is due next: after a failure, later and later.
+// reschedule sets when the integration is due next: after a failure, later and later, and seldom while its health is bad. Of the two waits the longer counts: multiplied, a
+// failing upstream would be asked once in a week.
 func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
 	clean := run.State == "succeeded"
-	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Now: &now})
+	probeAt := now.Add(s.Health.Settings.Idle)
+	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Now: &now, ProbeAt: &probeAt})
 	if err != nil {
 		return nil, fmt.Errorf("note the end of run %s: %w", run.ID, err)
 	}
-	next := now.Add(s.interval(integration) * time.Duration(backoff(int(failures), s.Settings.MaxBackoff)))
+	intervals := max(backoff(int(failures), s.Settings.MaxBackoff), s.Health.Slowed(integration.Health))
+	next := now.Add(s.interval(integration) * time.Duration(intervals))
 	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
 		return nil, fmt.Errorf("set the next sync of %s: %w", integration.ID, err)
 	}
@@ -267,6 +271,9 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 	}
 	recovered, err := tx.IntegrationClearStale(ctx, integration.ID)
 	if err != nil || recovered == 0 {
+		return nil, err
+	}
+	if err := health.Clear(ctx, tx, integration, health.SourceSync, "a sync was clean", now); err != nil {
 		return nil, err
 	}
 	m, err := event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: ref(integration)})

@@ -125,6 +125,8 @@ func (s *Scheduler) carryOut(ctx context.Context, tx *postgres.Tx, verb events.V
 		return s.commandPause(ctx, tx, integration, c)
 	case events.VerbResume:
 		return s.commandResume(ctx, tx, integration, c)
+	case events.VerbEnable:
+		return s.commandEnable(ctx, tx, integration, c)
 	case events.VerbRetry:
 		return s.commandRetry(ctx, tx, integration, c)
 	case events.VerbSkip:

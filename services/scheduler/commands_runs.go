@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -85,6 +86,9 @@ func (s *Scheduler) commandResume(ctx context.Context, tx *postgres.Tx, integrat
 	if integration.Status == "active" {
 		return &reply{result: "active already"}, nil
 	}
+	if integration.Status == "disabled" {
+		return s.commandEnable(ctx, tx, integration, c)
+	}
 	if integration.Status == "reauth-required" {
 		grant, err := tx.GrantGet(ctx, integration.ID)
 		if err != nil {
@@ -98,6 +102,25 @@ func (s *Scheduler) commandResume(ctx context.Context, tx *postgres.Tx, integrat
 	if err != nil {
 		return nil, err
 	}
+	return s.goOn(ctx, tx, integration, done)
+}
+
+// commandEnable makes a disabled integration active again, and one of bad health healthy: whoever has mended the upstream need not wait for the proof.
+func (s *Scheduler) commandEnable(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	switch {
+	case integration.Status != "active" && integration.Status != "disabled":
+		return nil, reject("the integration is %s, not disabled; resume it", integration.Status)
+	case integration.Status == "active" && integration.Health == health.Healthy:
+		return &reply{result: "enabled already"}, nil
+	}
+	if err := s.Health.Enable(ctx, tx, integration, c.GetReason(), c.GetBy(), s.Now()); err != nil {
+		return nil, err
+	}
+	return s.goOn(ctx, tx, integration, &reply{result: "enabled"})
+}
+
+// goOn wakes the run that waited while the integration was not active.
+func (s *Scheduler) goOn(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, done *reply) (*reply, error) {
 	run, err := tx.RunLockOpen(ctx, integration.ID)
 	if postgres.NotFound(err) {
 		return done, nil

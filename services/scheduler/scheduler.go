@@ -15,6 +15,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -27,6 +28,8 @@ type Settings struct {
 	Tick time.Duration
 	// Sweep is how often runs that nobody drives, finished leftovers and stale integrations are looked for.
 	Sweep time.Duration
+	// Health is how often upstreams that are due to be asked how they are are looked for, and failure rates are judged.
+	Health time.Duration
 	// Silent is how long an open run may show no sign of life before the sweep looks at it.
 	Silent time.Duration
 	// EntriesGrace is how long a closed run's entries are kept; longer than an ack deadline.
@@ -46,7 +49,7 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{
-		Tick: time.Second, Sweep: 10 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
+		Tick: time.Second, Sweep: 10 * time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
 		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, Grace: 10 * time.Second,
 	}
 }
@@ -58,6 +61,7 @@ type Config struct {
 	Store       *postgres.Store
 	Registry    *contracts.Registry
 	Validator   *validate.Validator
+	Health      *health.Checker
 	Log         *slog.Logger
 	Metrics     *Metrics
 	// Tracer starts the trace of every run; nil traces nothing.
@@ -110,6 +114,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error { return s.loop(ctx, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox) })
 	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
 	group.Go(func() error { return s.loop(ctx, "sweep", s.Settings.Sweep, nil, s.sweep) })
+	group.Go(func() error { return s.loop(ctx, "look after health", s.Settings.Health, nil, s.Health.Sweep) })
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error { return s.loop(ctx, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady) })
 	group.Go(func() error {

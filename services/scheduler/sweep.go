@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -188,6 +189,10 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 				return err
 			}
 			if err := tx.Publish(ctx, now, m); err != nil {
+				return err
+			}
+			stale := health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter)}
+			if err := health.Raise(ctx, tx, integration, stale, now); err != nil {
 				return err
 			}
 			s.Log.Warn("integration is stale: no clean sync for too long", "integration", integration.Name, "provider", integration.Provider)

@@ -14,7 +14,7 @@ import (
 )
 
 const integrationClaimDue = `-- name: IntegrationClaimDue :many
-select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until from integrations i
+select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since from integrations i
 where i.status = 'active' and i.next_sync_at <= $1 and i.provider = any($2::text[])
   and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
 order by i.next_sync_at
@@ -62,6 +62,18 @@ func (q *Queries) IntegrationClaimDue(ctx context.Context, arg IntegrationClaimD
 			&i.RateUntil,
 			&i.CircuitOverride,
 			&i.CircuitUntil,
+			&i.Health,
+			&i.HealthReason,
+			&i.HealthSince,
+			&i.ConsecutiveFailures,
+			&i.FailingSince,
+			&i.ConsecutiveRefusals,
+			&i.ConsecutiveSuccesses,
+			&i.LastError,
+			&i.LastErrorAt,
+			&i.ProbeAt,
+			&i.Probes,
+			&i.FailureRateSince,
 		); err != nil {
 			return nil, err
 		}
@@ -98,7 +110,7 @@ func (q *Queries) IntegrationDelete(ctx context.Context, id uuid.UUID) (int64, e
 }
 
 const integrationGet = `-- name: IntegrationGet :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where id = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where id = $1
 `
 
 func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -128,12 +140,24 @@ func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integratio
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
 
 const integrationGetByName = `-- name: IntegrationGetByName :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where name = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where name = $1
 `
 
 func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integration, error) {
@@ -163,14 +187,26 @@ func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integ
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
 
 const integrationInsert = `-- name: IntegrationInsert :execrows
-insert into integrations (id, provider, name, owner, metadata, sync_interval, next_sync_at, created_at, updated_at)
+insert into integrations (id, provider, name, owner, metadata, sync_interval, next_sync_at, probe_at, created_at, updated_at)
 values ($1, $2, $3, $4, $5, $6,
-        $7, $8, $8)
+        $7, $8, $9, $9)
 on conflict (name) do nothing
 `
 
@@ -182,6 +218,7 @@ type IntegrationInsertParams struct {
 	Metadata     json.RawMessage
 	SyncInterval *time.Duration
 	NextSyncAt   *time.Time
+	ProbeAt      *time.Time
 	Now          time.Time
 }
 
@@ -194,6 +231,7 @@ func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertPa
 		arg.Metadata,
 		arg.SyncInterval,
 		arg.NextSyncAt,
+		arg.ProbeAt,
 		arg.Now,
 	)
 	if err != nil {
@@ -203,7 +241,7 @@ func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertPa
 }
 
 const integrationList = `-- name: IntegrationList :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations
 where ($1::text = '' or provider = $1::text) and name > $2::text
 order by name
 limit $3
@@ -249,6 +287,18 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 			&i.RateUntil,
 			&i.CircuitOverride,
 			&i.CircuitUntil,
+			&i.Health,
+			&i.HealthReason,
+			&i.HealthSince,
+			&i.ConsecutiveFailures,
+			&i.FailingSince,
+			&i.ConsecutiveRefusals,
+			&i.ConsecutiveSuccesses,
+			&i.LastError,
+			&i.LastErrorAt,
+			&i.ProbeAt,
+			&i.Probes,
+			&i.FailureRateSince,
 		); err != nil {
 			return nil, err
 		}
@@ -261,7 +311,7 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 }
 
 const integrationLock = `-- name: IntegrationLock :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations where id = $1 for no key update
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where id = $1 for no key update
 `
 
 func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -291,6 +341,18 @@ func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integrati
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
@@ -300,7 +362,7 @@ update integrations i set stale_since = $1
 from (select unnest($3::text[]) as provider, unnest($4::interval[]) as default_interval) d
 where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
   and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $2::integer < $1
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since
 `
 
 type IntegrationMarkStaleParams struct {
@@ -349,6 +411,18 @@ func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkS
 			&i.RateUntil,
 			&i.CircuitOverride,
 			&i.CircuitUntil,
+			&i.Health,
+			&i.HealthReason,
+			&i.HealthSince,
+			&i.ConsecutiveFailures,
+			&i.FailingSince,
+			&i.ConsecutiveRefusals,
+			&i.ConsecutiveSuccesses,
+			&i.LastError,
+			&i.LastErrorAt,
+			&i.ProbeAt,
+			&i.Probes,
+			&i.FailureRateSince,
 		); err != nil {
 			return nil, err
 		}
@@ -416,7 +490,7 @@ func (q *Queries) IntegrationNames(ctx context.Context, ids []uuid.UUID) ([]*Int
 }
 
 const integrationOverridesEnded = `-- name: IntegrationOverridesEnded :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until from integrations
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations
 where rate_until <= $1::timestamptz or circuit_until <= $1::timestamptz
 order by id
 limit $2
@@ -457,6 +531,18 @@ func (q *Queries) IntegrationOverridesEnded(ctx context.Context, now time.Time, 
 			&i.RateUntil,
 			&i.CircuitOverride,
 			&i.CircuitUntil,
+			&i.Health,
+			&i.HealthReason,
+			&i.HealthSince,
+			&i.ConsecutiveFailures,
+			&i.FailingSince,
+			&i.ConsecutiveRefusals,
+			&i.ConsecutiveSuccesses,
+			&i.LastError,
+			&i.LastErrorAt,
+			&i.ProbeAt,
+			&i.Probes,
+			&i.FailureRateSince,
 		); err != nil {
 			return nil, err
 		}
@@ -473,7 +559,7 @@ update integrations set
     circuit_override = $1::text, circuit_until = $2::timestamptz,
     version = version + 1, updated_at = $3
 where id = $4
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
 `
 
 type IntegrationSetCircuitParams struct {
@@ -516,6 +602,18 @@ func (q *Queries) IntegrationSetCircuit(ctx context.Context, arg IntegrationSetC
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
@@ -546,7 +644,7 @@ update integrations set
     rate_sliding = $3::boolean, rate_until = $4::timestamptz,
     version = version + 1, updated_at = $5
 where id = $6
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
 `
 
 type IntegrationSetRateParams struct {
@@ -593,6 +691,18 @@ func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRate
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
@@ -600,7 +710,7 @@ func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRate
 const integrationSetStatus = `-- name: IntegrationSetStatus :one
 update integrations set status = $1, status_reason = $2, version = version + 1, updated_at = $3
 where id = $4
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
 `
 
 type IntegrationSetStatusParams struct {
@@ -642,6 +752,18 @@ func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetSt
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }
@@ -649,20 +771,27 @@ func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetSt
 const integrationSynced = `-- name: IntegrationSynced :one
 update integrations set
     last_synced_at = case when $1::boolean then $2 else last_synced_at end,
-    consecutive_sync_failures = case when $1::boolean then 0 else consecutive_sync_failures + 1 end
-where id = $3
+    consecutive_sync_failures = case when $1::boolean then 0 else consecutive_sync_failures + 1 end,
+    probe_at = case when $1::boolean and health = 'healthy' then $3 else probe_at end
+where id = $4
 returning consecutive_sync_failures
 `
 
 type IntegrationSyncedParams struct {
-	Clean bool
-	Now   *time.Time
-	ID    uuid.UUID
+	Clean   bool
+	Now     *time.Time
+	ProbeAt *time.Time
+	ID      uuid.UUID
 }
 
-// IntegrationSynced records how a run ended: a clean one resets the failures, another one raises them.
+// IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures.
 func (q *Queries) IntegrationSynced(ctx context.Context, arg IntegrationSyncedParams) (int32, error) {
-	row := q.db.QueryRow(ctx, integrationSynced, arg.Clean, arg.Now, arg.ID)
+	row := q.db.QueryRow(ctx, integrationSynced,
+		arg.Clean,
+		arg.Now,
+		arg.ProbeAt,
+		arg.ID,
+	)
 	var consecutive_sync_failures int32
 	err := row.Scan(&consecutive_sync_failures)
 	return consecutive_sync_failures, err
@@ -688,7 +817,7 @@ update integrations set
     version = version + 1,
     updated_at = $5
 where id = $6
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
 `
 
 type IntegrationUpdateParams struct {
@@ -735,6 +864,18 @@ func (q *Queries) IntegrationUpdate(ctx context.Context, arg IntegrationUpdatePa
 		&i.RateUntil,
 		&i.CircuitOverride,
 		&i.CircuitUntil,
+		&i.Health,
+		&i.HealthReason,
+		&i.HealthSince,
+		&i.ConsecutiveFailures,
+		&i.FailingSince,
+		&i.ConsecutiveRefusals,
+		&i.ConsecutiveSuccesses,
+		&i.LastError,
+		&i.LastErrorAt,
+		&i.ProbeAt,
+		&i.Probes,
+		&i.FailureRateSince,
 	)
 	return &i, err
 }

@@ -63,6 +63,27 @@ type IdempotencyKey struct {
 	UpdatedAt     time.Time
 }
 
+type Incident struct {
+	ID            uuid.UUID
+	IntegrationID uuid.UUID
+	Source        string
+	Reason        string
+	Raised        []string
+	PeakSeverity  string
+	OpenedAt      time.Time
+	LastSignalAt  time.Time
+	ClosedAt      *time.Time
+}
+
+type IncidentSignal struct {
+	ID         uuid.UUID
+	IncidentID uuid.UUID
+	Source     string
+	Severity   string
+	Reason     string
+	At         time.Time
+}
+
 type Integration struct {
 	ID                      uuid.UUID
 	Provider                string
@@ -87,6 +108,18 @@ type Integration struct {
 	RateUntil               *time.Time
 	CircuitOverride         string
 	CircuitUntil            *time.Time
+	Health                  string
+	HealthReason            string
+	HealthSince             *time.Time
+	ConsecutiveFailures     int32
+	FailingSince            *time.Time
+	ConsecutiveRefusals     int32
+	ConsecutiveSuccesses    int32
+	LastError               string
+	LastErrorAt             *time.Time
+	ProbeAt                 *time.Time
+	Probes                  int32
+	FailureRateSince        *time.Time
 }
 
 type OauthGrant struct {

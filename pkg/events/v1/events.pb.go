@@ -862,11 +862,11 @@ func (x *IntegrationCreated) GetIntegration() *Ref {
 	return nil
 }
 
-// IntegrationChanged: a connection was updated, paused, resumed, disabled or deleted.
+// IntegrationChanged: a connection was updated, paused, resumed or deleted.
 type IntegrationChanged struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
-	// updated, paused, resumed, disabled or deleted.
+	// updated, paused, resumed or deleted.
 	What          string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
@@ -1549,6 +1549,597 @@ func (x *OAuthRevoked) GetError() string {
 	return ""
 }
 
+// IntegrationHealthChanged: requests to an upstream fare better or worse than before.
+type IntegrationHealthChanged struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// healthy, degraded, failing or disabled.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// Why; empty when it is healthy.
+	Reason              string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	ConsecutiveFailures int32                  `protobuf:"varint,5,opt,name=consecutive_failures,json=consecutiveFailures,proto3" json:"consecutive_failures,omitempty"`
+	At                  *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *IntegrationHealthChanged) Reset() {
+	*x = IntegrationHealthChanged{}
+	mi := &file_v1_events_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntegrationHealthChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntegrationHealthChanged) ProtoMessage() {}
+
+func (x *IntegrationHealthChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntegrationHealthChanged.ProtoReflect.Descriptor instead.
+func (*IntegrationHealthChanged) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *IntegrationHealthChanged) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *IntegrationHealthChanged) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *IntegrationHealthChanged) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *IntegrationHealthChanged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IntegrationHealthChanged) GetConsecutiveFailures() int32 {
+	if x != nil {
+		return x.ConsecutiveFailures
+	}
+	return 0
+}
+
+func (x *IntegrationHealthChanged) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// IntegrationDisabled: an upstream failed for so long that nothing is asked of it any more but whether it is back.
+type IntegrationDisabled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntegrationDisabled) Reset() {
+	*x = IntegrationDisabled{}
+	mi := &file_v1_events_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntegrationDisabled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntegrationDisabled) ProtoMessage() {}
+
+func (x *IntegrationDisabled) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntegrationDisabled.ProtoReflect.Descriptor instead.
+func (*IntegrationDisabled) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *IntegrationDisabled) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *IntegrationDisabled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IntegrationDisabled) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// IntegrationEnabled: a disabled integration is active again, because somebody or a probe enabled it.
+type IntegrationEnabled struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason      string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Who enabled it; empty for a probe.
+	By            string                 `protobuf:"bytes,3,opt,name=by,proto3" json:"by,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IntegrationEnabled) Reset() {
+	*x = IntegrationEnabled{}
+	mi := &file_v1_events_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IntegrationEnabled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IntegrationEnabled) ProtoMessage() {}
+
+func (x *IntegrationEnabled) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IntegrationEnabled.ProtoReflect.Descriptor instead.
+func (*IntegrationEnabled) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *IntegrationEnabled) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *IntegrationEnabled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IntegrationEnabled) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *IntegrationEnabled) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// IncidentOpened: something began to be wrong with an integration. While it is open, further signs go into it.
+type IncidentOpened struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	IncidentId  string                 `protobuf:"bytes,2,opt,name=incident_id,json=incidentId,proto3" json:"incident_id,omitempty"`
+	// health, circuit, sync or token.
+	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	// degraded, failing or disabled.
+	Severity      string                 `protobuf:"bytes,4,opt,name=severity,proto3" json:"severity,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncidentOpened) Reset() {
+	*x = IncidentOpened{}
+	mi := &file_v1_events_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncidentOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncidentOpened) ProtoMessage() {}
+
+func (x *IncidentOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncidentOpened.ProtoReflect.Descriptor instead.
+func (*IncidentOpened) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *IncidentOpened) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *IncidentOpened) GetIncidentId() string {
+	if x != nil {
+		return x.IncidentId
+	}
+	return ""
+}
+
+func (x *IncidentOpened) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *IncidentOpened) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *IncidentOpened) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IncidentOpened) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// IncidentClosed: nothing is wrong any more.
+type IncidentClosed struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Integration  *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	IncidentId   string                 `protobuf:"bytes,2,opt,name=incident_id,json=incidentId,proto3" json:"incident_id,omitempty"`
+	Source       string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	PeakSeverity string                 `protobuf:"bytes,4,opt,name=peak_severity,json=peakSeverity,proto3" json:"peak_severity,omitempty"`
+	// The first reason.
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	OpenedAt      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	ClosedAt      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncidentClosed) Reset() {
+	*x = IncidentClosed{}
+	mi := &file_v1_events_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncidentClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncidentClosed) ProtoMessage() {}
+
+func (x *IncidentClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncidentClosed.ProtoReflect.Descriptor instead.
+func (*IncidentClosed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *IncidentClosed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *IncidentClosed) GetIncidentId() string {
+	if x != nil {
+		return x.IncidentId
+	}
+	return ""
+}
+
+func (x *IncidentClosed) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *IncidentClosed) GetPeakSeverity() string {
+	if x != nil {
+		return x.PeakSeverity
+	}
+	return ""
+}
+
+func (x *IncidentClosed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IncidentClosed) GetOpenedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return nil
+}
+
+func (x *IncidentClosed) GetClosedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ClosedAt
+	}
+	return nil
+}
+
+// FailureRate is how the requests of a window went.
+type FailureRate struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Requests int64                  `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	Failed   int64                  `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	// The class of most failures: upstream, throttle, client or unknown.
+	Class         string `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`
+	WindowSeconds int32  `protobuf:"varint,4,opt,name=window_seconds,json=windowSeconds,proto3" json:"window_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRate) Reset() {
+	*x = FailureRate{}
+	mi := &file_v1_events_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRate) ProtoMessage() {}
+
+func (x *FailureRate) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
+func (*FailureRate) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FailureRate) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *FailureRate) GetFailed() int64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *FailureRate) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *FailureRate) GetWindowSeconds() int32 {
+	if x != nil {
+		return x.WindowSeconds
+	}
+	return 0
+}
+
+// FailureRateElevated: too large a share of an integration's requests fails, whatever the reason. Sent once an episode.
+type FailureRateElevated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Rate          *FailureRate           `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRateElevated) Reset() {
+	*x = FailureRateElevated{}
+	mi := &file_v1_events_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRateElevated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRateElevated) ProtoMessage() {}
+
+func (x *FailureRateElevated) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRateElevated.ProtoReflect.Descriptor instead.
+func (*FailureRateElevated) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FailureRateElevated) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *FailureRateElevated) GetRate() *FailureRate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *FailureRateElevated) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// FailureRateRecovered: the share of failed requests is low again, or hardly any are sent.
+type FailureRateRecovered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Rate          *FailureRate           `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRateRecovered) Reset() {
+	*x = FailureRateRecovered{}
+	mi := &file_v1_events_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRateRecovered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRateRecovered) ProtoMessage() {}
+
+func (x *FailureRateRecovered) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRateRecovered.ProtoReflect.Descriptor instead.
+func (*FailureRateRecovered) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *FailureRateRecovered) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *FailureRateRecovered) GetRate() *FailureRate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *FailureRateRecovered) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // Record names a row of the records table.
 type RecordsChanged_Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1560,7 +2151,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[22]
+	mi := &file_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +2163,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[22]
+	mi := &file_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1736,7 +2327,53 @@ const file_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"local_only\x18\x03 \x01(\bR\tlocalOnly\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05errorB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xf1\x01\n" +
+	"\x18IntegrationHealthChanged\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x121\n" +
+	"\x14consecutive_failures\x18\x05 \x01(\x05R\x13consecutiveFailures\x12*\n" +
+	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x95\x01\n" +
+	"\x13IntegrationDisabled\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa4\x01\n" +
+	"\x12IntegrationEnabled\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x0e\n" +
+	"\x02by\x18\x03 \x01(\tR\x02by\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xe5\x01\n" +
+	"\x0eIncidentOpened\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x1f\n" +
+	"\vincident_id\x18\x02 \x01(\tR\n" +
+	"incidentId\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x1a\n" +
+	"\bseverity\x18\x04 \x01(\tR\bseverity\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xb4\x02\n" +
+	"\x0eIncidentClosed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x1f\n" +
+	"\vincident_id\x18\x02 \x01(\tR\n" +
+	"incidentId\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12#\n" +
+	"\rpeak_severity\x18\x04 \x01(\tR\fpeakSeverity\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x127\n" +
+	"\topened_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bopenedAt\x127\n" +
+	"\tclosed_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bclosedAt\"~\n" +
+	"\vFailureRate\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\x03R\x06failed\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12%\n" +
+	"\x0ewindow_seconds\x18\x04 \x01(\x05R\rwindowSeconds\"\xb3\x01\n" +
+	"\x13FailureRateElevated\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x124\n" +
+	"\x04rate\x18\x02 \x01(\v2 .tributary.events.v1.FailureRateR\x04rate\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xb4\x01\n" +
+	"\x14FailureRateRecovered\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x124\n" +
+	"\x04rate\x18\x02 \x01(\v2 .tributary.events.v1.FailureRateR\x04rate\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02atB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_events_proto_rawDescOnce sync.Once
@@ -1750,67 +2387,92 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_v1_events_proto_goTypes = []any{
-	(*Ref)(nil),                   // 0: tributary.events.v1.Ref
-	(*RunStarted)(nil),            // 1: tributary.events.v1.RunStarted
-	(*RunSummary)(nil),            // 2: tributary.events.v1.RunSummary
-	(*RunCompleted)(nil),          // 3: tributary.events.v1.RunCompleted
-	(*RunPartial)(nil),            // 4: tributary.events.v1.RunPartial
-	(*RunFailed)(nil),             // 5: tributary.events.v1.RunFailed
-	(*ItemFailed)(nil),            // 6: tributary.events.v1.ItemFailed
-	(*ItemStuck)(nil),             // 7: tributary.events.v1.ItemStuck
-	(*SyncStale)(nil),             // 8: tributary.events.v1.SyncStale
-	(*SyncRecovered)(nil),         // 9: tributary.events.v1.SyncRecovered
-	(*CursorMoved)(nil),           // 10: tributary.events.v1.CursorMoved
-	(*IntegrationCreated)(nil),    // 11: tributary.events.v1.IntegrationCreated
-	(*IntegrationChanged)(nil),    // 12: tributary.events.v1.IntegrationChanged
-	(*CommandAccepted)(nil),       // 13: tributary.events.v1.CommandAccepted
-	(*CommandRejected)(nil),       // 14: tributary.events.v1.CommandRejected
-	(*RecordsChanged)(nil),        // 15: tributary.events.v1.RecordsChanged
-	(*OAuthConnected)(nil),        // 16: tributary.events.v1.OAuthConnected
-	(*OAuthConnectFailed)(nil),    // 17: tributary.events.v1.OAuthConnectFailed
-	(*TokenRefreshed)(nil),        // 18: tributary.events.v1.TokenRefreshed
-	(*TokenRefreshFailed)(nil),    // 19: tributary.events.v1.TokenRefreshFailed
-	(*ReauthRequired)(nil),        // 20: tributary.events.v1.ReauthRequired
-	(*OAuthRevoked)(nil),          // 21: tributary.events.v1.OAuthRevoked
-	(*RecordsChanged_Record)(nil), // 22: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
+	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
+	(*RunSummary)(nil),               // 2: tributary.events.v1.RunSummary
+	(*RunCompleted)(nil),             // 3: tributary.events.v1.RunCompleted
+	(*RunPartial)(nil),               // 4: tributary.events.v1.RunPartial
+	(*RunFailed)(nil),                // 5: tributary.events.v1.RunFailed
+	(*ItemFailed)(nil),               // 6: tributary.events.v1.ItemFailed
+	(*ItemStuck)(nil),                // 7: tributary.events.v1.ItemStuck
+	(*SyncStale)(nil),                // 8: tributary.events.v1.SyncStale
+	(*SyncRecovered)(nil),            // 9: tributary.events.v1.SyncRecovered
+	(*CursorMoved)(nil),              // 10: tributary.events.v1.CursorMoved
+	(*IntegrationCreated)(nil),       // 11: tributary.events.v1.IntegrationCreated
+	(*IntegrationChanged)(nil),       // 12: tributary.events.v1.IntegrationChanged
+	(*CommandAccepted)(nil),          // 13: tributary.events.v1.CommandAccepted
+	(*CommandRejected)(nil),          // 14: tributary.events.v1.CommandRejected
+	(*RecordsChanged)(nil),           // 15: tributary.events.v1.RecordsChanged
+	(*OAuthConnected)(nil),           // 16: tributary.events.v1.OAuthConnected
+	(*OAuthConnectFailed)(nil),       // 17: tributary.events.v1.OAuthConnectFailed
+	(*TokenRefreshed)(nil),           // 18: tributary.events.v1.TokenRefreshed
+	(*TokenRefreshFailed)(nil),       // 19: tributary.events.v1.TokenRefreshFailed
+	(*ReauthRequired)(nil),           // 20: tributary.events.v1.ReauthRequired
+	(*OAuthRevoked)(nil),             // 21: tributary.events.v1.OAuthRevoked
+	(*IntegrationHealthChanged)(nil), // 22: tributary.events.v1.IntegrationHealthChanged
+	(*IntegrationDisabled)(nil),      // 23: tributary.events.v1.IntegrationDisabled
+	(*IntegrationEnabled)(nil),       // 24: tributary.events.v1.IntegrationEnabled
+	(*IncidentOpened)(nil),           // 25: tributary.events.v1.IncidentOpened
+	(*IncidentClosed)(nil),           // 26: tributary.events.v1.IncidentClosed
+	(*FailureRate)(nil),              // 27: tributary.events.v1.FailureRate
+	(*FailureRateElevated)(nil),      // 28: tributary.events.v1.FailureRateElevated
+	(*FailureRateRecovered)(nil),     // 29: tributary.events.v1.FailureRateRecovered
+	(*RecordsChanged_Record)(nil),    // 30: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil),    // 31: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	23, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	31, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	23, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	23, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	31, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	31, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 6: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 7: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
 	0,  // 8: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 9: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
 	0,  // 10: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	23, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	31, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	23, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	31, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
 	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
 	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
 	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	22, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	30, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
 	0,  // 19: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	23, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 21: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 22: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	23, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	31, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 24: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	23, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	31, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 26: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
 	0,  // 27: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	0,  // 28: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
+	31, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	0,  // 30: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
+	31, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 32: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
+	31, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 34: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
+	31, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 36: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
+	31, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	31, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	0,  // 39: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
+	27, // 40: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
+	31, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	0,  // 42: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
+	27, // 43: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
+	31, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -1824,7 +2486,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,192 @@
+package health_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// shop answers its health check as the test says.
+type shop struct {
+	contracts.NoCredentials
+	contracts.NoMetadata
+	checked *atomic.Int64
+	answer  func(ctx context.Context, in *contracts.Integration) error
+}
+
+func (shop) Name() string { return "Shop" }
+func (s shop) HealthCheck(ctx context.Context, in *contracts.Integration) error {
+	s.checked.Add(1)
+	return s.answer(ctx, in)
+}
+
+// mute has no health check.
+type mute struct {
+	contracts.NoCredentials
+	contracts.NoMetadata
+}
+
+func (mute) Name() string { return "Mute" }
+
+func (w *world) checker(t *testing.T, provider contracts.Provider) *health.Checker {
+	t.Helper()
+	if provider == nil {
+		provider = mute{}
+	}
+	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": provider})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chains := outbound.Config{Vitals: outbound.NewVitals(w.Keeper, w.Log, w.Now)}
+	loader := integrations.NewLoader(w.Store, registry, integrations.NewFeed(w.Store), w.Log, chains, nil)
+	return &health.Checker{Keeper: w.Keeper, Registry: registry, Integrations: loader}
+}
+
+// disable has the upstream fail until the integration is disabled.
+func (w *world) disable(t *testing.T) {
+	t.Helper()
+	w.fails(t, 20)
+	w.now = w.now.Add(time.Hour)
+	w.fails(t, 50)
+	if row := w.row(t); row.Health != health.Disabled {
+		t.Fatalf("it is %s", row.Health)
+	}
+}
+
+func TestProbesOfADisabledIntegration(t *testing.T) {
+	t.Parallel()
+	down := errors.New("still down")
+	for name, test := range map[string]struct {
+		provider func(checked *atomic.Int64) contracts.Provider
+		// asked is when it is asked, from its being disabled on.
+		asked []time.Duration
+		want  string
+	}{
+		"that is still down": {
+			func(n *atomic.Int64) contracts.Provider {
+				return shop{checked: n, answer: func(context.Context, *contracts.Integration) error { return down }}
+			},
+			[]time.Duration{5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, 80 * time.Minute, 160 * time.Minute, 320 * time.Minute, 640 * time.Minute},
+			"disabled disabled",
+		},
+		"that panics": {
+			func(n *atomic.Int64) contracts.Provider {
+				return shop{checked: n, answer: func(context.Context, *contracts.Integration) error { panic("down") }}
+			},
+			[]time.Duration{5 * time.Minute, 10 * time.Minute},
+			"disabled disabled",
+		},
+		"that may not be asked now": {
+			func(n *atomic.Int64) contracts.Provider {
+				return shop{checked: n, answer: func(context.Context, *contracts.Integration) error { return contracts.RetryAfter(time.Hour, nil) }}
+			},
+			[]time.Duration{5 * time.Minute, 10 * time.Minute},
+			"disabled disabled",
+		},
+		"that is back": {
+			func(n *atomic.Int64) contracts.Provider {
+				return shop{checked: n, answer: func(context.Context, *contracts.Integration) error { return nil }}
+			},
+			[]time.Duration{5 * time.Minute},
+			"active failing",
+		},
+		"without a health check": {func(*atomic.Int64) contracts.Provider { return mute{} }, nil, "active failing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			var checked atomic.Int64
+			c := w.checker(t, test.provider(&checked))
+			w.disable(t)
+			disabled, asked := w.now, []time.Duration(nil)
+			for w.now.Sub(disabled) < 12*time.Hour && (len(asked) < len(test.asked) || len(test.asked) == 0) {
+				w.now = w.now.Add(time.Minute)
+				before := checked.Load()
+				if err := c.Sweep(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if checked.Load() > before {
+					asked = append(asked, w.now.Sub(disabled))
+				}
+				if w.row(t).Status == "active" {
+					break
+				}
+			}
+			if diff := cmp.Diff(test.asked, asked); diff != "" {
+				t.Errorf("asked at (-want +got):\n%s", diff)
+			}
+			row := w.row(t)
+			if got := row.Status + " " + row.Health; got != test.want {
+				t.Errorf("it is %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// Two schedulers that sweep at the same time ask once.
+func TestProbesAreClaimed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var checked atomic.Int64
+	c := w.checker(t, shop{checked: &checked, answer: func(context.Context, *contracts.Integration) error { return nil }})
+	w.fails(t, 5)
+	w.now = w.now.Add(time.Hour)
+	failed := make(chan error)
+	for range 4 {
+		go func() { failed <- c.Sweep(t.Context()) }()
+	}
+	for range 4 {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := checked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// A provider that is asked through the platform's client need not tell its health besides.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(status) }))
+	t.Cleanup(server.Close)
+	w := newWorld(t)
+	var checked atomic.Int64
+	c := w.checker(t, shop{checked: &checked, answer: func(ctx context.Context, in *contracts.Integration) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			return err
+		}
+		res, err := in.HTTP().Do(req)
+		if err != nil {
+			return err
+		}
+		if res.Body.Close(); res.StatusCode != http.StatusOK {
+			return errors.New(res.Status)
+		}
+		return nil
+	}})
+	if err := c.Check(t.Context(), w.row(t)); err != nil {
+		t.Error(err)
+	}
+	status = http.StatusUnauthorized
+	if err := c.Check(t.Context(), w.row(t)); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("it came to %v", err)
+	}
+	if err := w.checker(t, mute{}).Check(t.Context(), w.row(t)); !errors.Is(err, health.ErrNotCheckable) {
+		t.Errorf("it came to %v", err)
+	}
+}

@@ -1,0 +1,246 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+const (
+	// reportEvery is how often what requests came to is told to the store: often enough for an outage to be known within seconds.
+	reportEvery = time.Second
+	// countEvery is how often requests are counted there.
+	countEvery = 10 * time.Second
+	// lastReport is how long the last report of a process that stops may take.
+	lastReport = 5 * time.Second
+	// longestError is how many bytes of an error are reported.
+	longestError = 300
+)
+
+// HealthReport is what the requests of one process say of an integration's upstream since the report before. What answers with anything but a failure of its own, a
+// refusal of the credentials or a success says nothing.
+type HealthReport struct {
+	// Integration is its id.
+	Integration string
+	// Answered says that there was a success: failures reported before do not count on.
+	Answered bool
+	// Failed says that there was a failure or a refusal: successes reported before do not count on.
+	Failed bool
+	// Failures are those of the upstream since the last success, and Refusals the answers with status 401.
+	Failures, Refusals int
+	// Successes are those since the last failure or refusal.
+	Successes int
+	// Error is the last failure, without secrets.
+	Error string
+}
+
+// then is what two reports say together, the second one being the newer.
+func (r HealthReport) then(newer HealthReport) HealthReport {
+	if !newer.Answered {
+		newer.Failures, newer.Refusals = newer.Failures+r.Failures, newer.Refusals+r.Refusals
+	}
+	if !newer.Failed {
+		newer.Successes, newer.Error = newer.Successes+r.Successes, r.Error
+	}
+	newer.Answered, newer.Failed = newer.Answered || r.Answered, newer.Failed || r.Failed
+	return newer
+}
+
+// RequestCount is how many requests of an integration went how in a minute.
+type RequestCount struct {
+	Integration string
+	// Minute is when the minute begins.
+	Minute time.Time
+	// Succeeded and the classes of failure count attempts that left.
+	Succeeded, Upstream, Throttle, Client, Unknown int64
+	// Cached are requests that were answered without one.
+	Cached int64
+	// Took is the time of all attempts together.
+	Took time.Duration
+}
+
+func (c *RequestCount) add(d RequestCount) {
+	c.Succeeded, c.Upstream, c.Throttle = c.Succeeded+d.Succeeded, c.Upstream+d.Upstream, c.Throttle+d.Throttle
+	c.Client, c.Unknown, c.Cached, c.Took = c.Client+d.Client, c.Unknown+d.Unknown, c.Cached+d.Cached, c.Took+d.Took
+}
+
+// HealthStore keeps the health of integrations, over all processes.
+type HealthStore interface {
+	// ReportHealth adds to what was reported before. Integrations that are gone are passed over.
+	ReportHealth(ctx context.Context, reports []HealthReport) error
+	CountRequests(ctx context.Context, counts []RequestCount) error
+}
+
+// Vitals watches the requests of a process. It keeps what they come to in memory and reports it in batches, so that a request costs no query. It is safe for
+// concurrent use.
+type Vitals struct {
+	store HealthStore
+	log   *slog.Logger
+	now   func() time.Time
+
+	mu      sync.Mutex
+	reports map[string]HealthReport
+	counts  map[countKey]*RequestCount
+}
+
+// countKey is what a counter is for.
+type countKey struct {
+	integration string
+	minute      int64
+}
+
+// NewVitals returns a watch that reports to a store while it runs.
+func NewVitals(store HealthStore, log *slog.Logger, now func() time.Time) *Vitals {
+	return &Vitals{store: store, log: log, now: now, reports: map[string]HealthReport{}, counts: map[countKey]*RequestCount{}}
+}
+
+// Run reports until ctx ends, and then what is left.
+func (v *Vitals) Run(ctx context.Context) {
+	reports, counts := time.NewTicker(reportEvery), time.NewTicker(countEvery)
+	defer reports.Stop()
+	defer counts.Stop()
+	for lost := false; ; {
+		var err error
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastReport)
+			defer cancel()
+			if err := errors.Join(v.report(last), v.count(last)); err != nil {
+				v.log.Warn("could not report the health of integrations before the end", "error", err)
+			}
+			return
+		case <-reports.C:
+			err = v.report(ctx)
+		case <-counts.C:
+			err = v.count(ctx)
+		}
+		if err != nil && !lost && ctx.Err() == nil {
+			v.log.Warn("could not report the health of integrations; it is kept and reported later", "error", err)
+		}
+		lost = err != nil
+	}
+}
+
+// note adds what became of an attempt.
+func (v *Vitals) note(integration string, verdict judged, took time.Duration, redact func(string) string) {
+	news := HealthReport{Integration: integration}
+	count := RequestCount{Took: took}
+	switch {
+	case verdict.err == nil:
+		news.Answered, news.Successes, count.Succeeded = true, 1, 1
+	case verdict.class == contracts.FailureUpstream:
+		news.Failed, news.Failures, count.Upstream = true, 1, 1
+	case verdict.status == http.StatusUnauthorized && verdict.class == contracts.FailureClient:
+		news.Failed, news.Refusals, count.Client = true, 1, 1
+	case verdict.class == contracts.FailureClient:
+		count.Client = 1
+	case verdict.class == contracts.FailureThrottle:
+		count.Throttle = 1
+	default:
+		count.Unknown = 1
+	}
+	if news.Failed {
+		news.Error = redact(verdict.err.Error())
+		news.Error = news.Error[:min(len(news.Error), longestError)]
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if news.Answered || news.Failed {
+		v.reports[integration] = v.reports[integration].then(news)
+	}
+	v.add(integration, count)
+}
+
+// noteCached adds a request that was answered without an attempt.
+func (v *Vitals) noteCached(integration string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.add(integration, RequestCount{Cached: 1})
+}
+
+func (v *Vitals) add(integration string, news RequestCount) {
+	minute := v.now().Truncate(time.Minute)
+	key := countKey{integration, minute.Unix()}
+	count := v.counts[key]
+	if count == nil {
+		count = &RequestCount{Integration: integration, Minute: minute}
+		v.counts[key] = count
+	}
+	count.add(news)
+}
+
+func (v *Vitals) report(ctx context.Context) error {
+	v.mu.Lock()
+	taken := v.reports
+	v.reports = make(map[string]HealthReport, len(taken))
+	v.mu.Unlock()
+	if len(taken) == 0 {
+		return nil
+	}
+	batch := make([]HealthReport, 0, len(taken))
+	for _, report := range taken {
+		batch = append(batch, report)
+	}
+	err := v.store.ReportHealth(ctx, batch)
+	if err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		for integration, older := range taken {
+			newer := v.reports[integration]
+			newer.Integration = integration
+			v.reports[integration] = older.then(newer)
+		}
+	}
+	return err
+}
+
+func (v *Vitals) count(ctx context.Context) error {
+	v.mu.Lock()
+	taken := v.counts
+	v.counts = make(map[countKey]*RequestCount, len(taken))
+	v.mu.Unlock()
+	if len(taken) == 0 {
+		return nil
+	}
+	batch := make([]RequestCount, 0, len(taken))
+	for _, count := range taken {
+		batch = append(batch, *count)
+	}
+	err := v.store.CountRequests(ctx, batch)
+	if err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		for key, older := range taken {
+			if newer := v.counts[key]; newer != nil {
+				older.add(*newer)
+			}
+			v.counts[key] = older
+		}
+	}
+	return err
+}
+
+// watch has the vitals hear of every attempt that left.
+type watch struct {
+	next     http.RoundTripper
+	provider contracts.Provider
+	id       func() string
+	vitals   *Vitals
+	redactor func() *Redactor
+}
+
+func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
+	started := w.vitals.now()
+	res, err := w.next.RoundTrip(req)
+	verdict := callOf(req).judge(w.provider, res, err)
+	// What never left, and what the caller did not wait for, says nothing.
+	if verdict.status != 0 || verdict.class != contracts.FailureUnknown {
+		w.vitals.note(w.id(), verdict, w.vitals.now().Sub(started), func(text string) string { return w.redactor().Text(text) })
+	}
+	return res, err
+}
