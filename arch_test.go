@@ -44,6 +44,9 @@ var mayImport = map[string][]string{
 	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},
 
 	// What several services share, and what they are asked over the network.
+	"internal/items":        {"pkg/contracts", "pkg/events"},
+	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/secret"},
+	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/postgres"},
 	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/postgres"},
@@ -52,11 +55,11 @@ var mayImport = map[string][]string{
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/health", "internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/telemetry", "internal/validate",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/delivery", "internal/directory", "internal/health",
+		"internal/integrations", "internal/items", "internal/outbound", "internal/postgres", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/directory", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
@@ -64,7 +67,8 @@ var mayImport = map[string][]string{
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/delivery", "internal/directory", "internal/health",
+		"internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 
@@ -82,7 +86,7 @@ var mayImport = map[string][]string{
 // onlyIn is where a library may be imported: what speaks to a server is kept in one place.
 var onlyIn = map[string][]string{
 	"github.com/nats-io/nats-server":       {"internal/embedded", "internal/e2e", "bench"},
-	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "services/item-worker", "internal/e2e", "bench"},
+	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "internal/directory", "services/item-worker", "internal/e2e", "bench"},
 	"github.com/jackc/pgx":                 {"db", "internal/postgres", "internal/embedded/pgtest", "internal/platform", "pkg/app", "internal/e2e", "bench"},
 	module + "internal/embedded/natstest":  {"internal/e2e"},
 	module + "internal/embedded/pgtest":    {"internal/e2e"},

@@ -93,6 +93,15 @@ update sync_runs set heartbeat_at = sqlc.arg(now) where id = sqlc.arg(id) and cl
 update sync_runs set follow_up = case when follow_up = 'full' then 'full' else sqlc.arg(mode)::text end
 where id = sqlc.arg(id) and closed_at is null;
 
+-- name: RunFollowUpSince :exec
+-- RunFollowUpSince remembers one sync from a time, the earliest that was asked for, for when the run closes; full wins.
+update sync_runs set follow_up = coalesce(follow_up, 'incremental'), follow_up_since = least(follow_up_since, sqlc.arg(since)::timestamptz)
+where id = sqlc.arg(id) and closed_at is null;
+
+-- name: RunSetCursorFrom :exec
+-- RunSetCursorFrom has a run that was just opened start from another point than the cursor.
+update sync_runs set cursor_from = sqlc.arg(cursor_from)::text where id = sqlc.arg(id) and attempt = 0;
+
 -- name: RunClose :one
 update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
     skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),

@@ -40,6 +40,10 @@ const (
 	ItemsDead Endpoint = "items.dead"
 	// ItemsShow takes a [ByID] and returns a [DeadItem] with its payload.
 	ItemsShow Endpoint = "items.show"
+	// WebhooksList takes a [ListWebhooks] and returns a [WebhookPage].
+	WebhooksList Endpoint = "webhooks.list"
+	// WebhooksShow takes a [ByID] and returns a [Webhook] with its request.
+	WebhooksShow Endpoint = "webhooks.show"
 	// CursorShow takes a [ByIntegration] and returns a [Cursor].
 	CursorShow Endpoint = "cursor.show"
 	// RecordsCount takes a [ByIntegration] and returns a [RecordCount].

@@ -75,6 +75,16 @@ func (c *Client) DeadItem(ctx context.Context, id string) (DeadItem, error) {
 	return ask[DeadItem](ctx, c, ItemsShow, "", ByID{ID: id})
 }
 
+// Webhooks returns one page.
+func (c *Client) Webhooks(ctx context.Context, list ListWebhooks) (WebhookPage, error) {
+	return ask[WebhookPage](ctx, c, WebhooksList, "", list)
+}
+
+// Webhook returns one webhook with its request.
+func (c *Client) Webhook(ctx context.Context, id string) (Webhook, error) {
+	return ask[Webhook](ctx, c, WebhooksShow, "", ByID{ID: id})
+}
+
 // Cursor returns an integration's cursor.
 func (c *Client) Cursor(ctx context.Context, integration string) (Cursor, error) {
 	return ask[Cursor](ctx, c, CursorShow, "", ByIntegration{Integration: integration})

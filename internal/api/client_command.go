@@ -42,7 +42,10 @@ func encodeCommand(command *eventsv1.Command) ([]byte, error) {
 	set("item", command.GetItem())
 	set("reason", command.GetReason())
 	set("by", command.GetBy())
-	for name, on := range map[string]bool{"all": command.GetAll(), "none": command.GetNone(), "cancel": command.GetCancel()} {
+	set("webhook", command.GetWebhook())
+	set("since", command.GetSince())
+	set("until", command.GetUntil())
+	for name, on := range map[string]bool{"failed": command.GetFailed(), "all": command.GetAll(), "none": command.GetNone(), "cancel": command.GetCancel()} {
 		if on {
 			fields[name] = true
 		}

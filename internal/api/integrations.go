@@ -129,6 +129,8 @@ type Provider struct {
 	// Scheduled says that it can be synced, Incremental that it can be synced from a cursor.
 	Scheduled   bool `json:"scheduled"`
 	Incremental bool `json:"incremental"`
+	// Webhooks says that it takes webhooks.
+	Webhooks bool `json:"webhooks"`
 	// DefaultInterval is a duration such as "5m0s"; empty when the provider can't be synced.
 	DefaultInterval string  `json:"default_interval,omitempty"`
 	Credentials     []Field `json:"credentials"`

@@ -35,6 +35,8 @@ type Options struct {
 	Timing events.Timing
 	// Replicas is 1 for one node, 3 for a cluster; 0 means 1.
 	Replicas int
+	// WebhookBacklog is how many bytes the stream of webhooks may hold; 0 means [events.WebhookBacklog].
+	WebhookBacklog int64
 	// Now is the clock; nil means [time.Now].
 	Now func() time.Time
 }
@@ -47,7 +49,10 @@ type Bus struct {
 	tracer   trace.Tracer
 	timing   events.Timing
 	replicas int
+	backlog  int64
 	now      func() time.Time
+	// offers is for what many wait for at the same time.
+	offers jetstream.JetStream
 	// restoring is held by the one goroutine that makes what the broker has lost.
 	restoring sync.Mutex
 }
@@ -58,7 +63,13 @@ func New(nc *nats.Conn, opts Options) (*Bus, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use JetStream: %w", err)
 	}
-	b := &Bus{nc: nc, js: js, log: opts.Log, tracer: opts.Tracer, timing: opts.Timing, replicas: max(opts.Replicas, 1), now: opts.Now}
+	offers, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(offersPending), jetstream.WithPublishAsyncTimeout(offerTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("use JetStream: %w", err)
+	}
+	b := &Bus{
+		nc: nc, js: js, log: opts.Log, tracer: opts.Tracer, timing: opts.Timing, replicas: max(opts.Replicas, 1), backlog: opts.WebhookBacklog, now: opts.Now, offers: offers,
+	}
 	if b.log == nil {
 		b.log = slog.Default()
 	}
@@ -112,6 +123,9 @@ func (b *Bus) WhileConnected(ctx context.Context) (context.Context, context.Canc
 // Apply creates or updates all streams and buckets. Any number of processes may do so at once.
 func (b *Bus) Apply(ctx context.Context) error {
 	for _, config := range events.Streams(b.replicas) {
+		if config.Name == events.StreamWebhooks && b.backlog > 0 {
+			config.MaxBytes = b.backlog
+		}
 		err := b.insist(ctx, "apply stream "+config.Name, func(ctx context.Context) error {
 			return b.applyStream(ctx, config)
 		})
@@ -186,6 +200,15 @@ func (b *Bus) Bucket(ctx context.Context, name string) (jetstream.KeyValue, erro
 		return err
 	})
 	return bucket, err
+}
+
+// Settled is the sequence up to which a consumer has acknowledged everything.
+func (b *Bus) Settled(ctx context.Context, stream, consumer string) (uint64, error) {
+	c, err := b.js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		return 0, fmt.Errorf("look at consumer %s: %w", consumer, err)
+	}
+	return c.CachedInfo().AckFloor.Stream, nil
 }
 
 // Purge removes all messages of a stream under the filters.

@@ -58,6 +58,7 @@ type Commands struct {
 	Resume       ResumeCommand       `cmd:"" help:"Let a paused integration go on."`
 	Runs         RunsCommand         `cmd:"" help:"Runs: list, show."`
 	Items        ItemsCommand        `cmd:"" help:"Dead items: list, show, retry, skip."`
+	Webhooks     WebhooksCommand     `cmd:"" help:"Webhooks: list, show, replay, skip, recover."`
 	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
 	Secrets      SecretsCommand      `cmd:"" help:"Sealed credentials: keys, their rotation, the audit."`
 }

@@ -29,6 +29,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	w := newWorldOn(t, url, nc)
+	w.env = append(w.env, "TRIBUTARY_WEBHOOK_BACKLOG=1")
 	for n := range 400 {
 		w.put(fmt.Sprintf("r%d", n), strings.Repeat("x", 2000))
 	}

@@ -41,7 +41,7 @@ type feed struct {
 }
 
 func feedProviders() app.Providers {
-	return app.Providers{"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "github": github.New()}
+	return app.Providers{"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hooked": hooked{}, "ordered": ordered{}, "github": github.New()}
 }
 
 func (feed) Name() string                           { return "Feed" }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -20,6 +21,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/delivery"
+	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -32,6 +35,7 @@ import (
 	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
 	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
+	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
 )
 
 // The services that a process can run.
@@ -41,16 +45,18 @@ const (
 	ItemWorkerService = "item-worker"
 	// TokenRefresherService is of use where there is a provider with OAuth, and for the rotation of keys.
 	TokenRefresherService = "token-refresher"
+	IngressService        = "webhook-ingress"
 )
 
 // Services lists them all.
 func Services() []string {
-	return []string{SchedulerService, SyncerService, ItemWorkerService, TokenRefresherService}
+	return []string{SchedulerService, SyncerService, ItemWorkerService, IngressService, TokenRefresherService}
 }
 
 // Config is what a process is given. What is left out has a sensible default, but for the connections, the ring and the providers.
 type Config struct {
-	NATS      *nats.Conn
+	NATS *nats.Conn
+	// Pool may be nil for a process that runs the webhook ingress alone.
 	Pool      *pgxpool.Pool
 	Ring      *secret.Ring
 	Providers map[string]contracts.Provider
@@ -74,6 +80,13 @@ type Config struct {
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
 	TokenRefresher tokenrefresher.Settings
+	// WebhookAddr, or the listener if it is given, is where webhooks come in, WebhookPrefix is before their routes, and WebhookBacklog is how many bytes of them the broker may
+	// hold.
+	WebhookAddr     string
+	WebhookListener net.Listener
+	WebhookPrefix   string
+	WebhookBacklog  int64
+	Ingress         webhookingress.Settings
 }
 
 // Defaults fills what a test or a command does not set itself.
@@ -82,6 +95,7 @@ func Defaults() Config {
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), Health: health.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
+		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
 }
 
@@ -95,6 +109,8 @@ type Platform struct {
 	Feed *integrations.Feed
 	// Integrations are opened, kept and kept current.
 	Integrations *integrations.Loader
+	// Directory is what the webhook ingress knows of integrations.
+	Directory *directory.Directory
 
 	vitals   *outbound.Vitals
 	config   Config
@@ -121,6 +137,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
 	p.Bus, err = bus.New(config.NATS, bus.Options{
 		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Now,
+		WebhookBacklog: config.WebhookBacklog,
 	})
 	if err != nil {
 		return nil, err
@@ -162,8 +179,18 @@ func (p *Platform) build() error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	ingressMetrics, err := webhookingress.NewMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	deliveries := delivery.NewCodec(c.Ring)
+	p.Directory = directory.New(p.Bus, c.Ring, c.Log)
+	ingress := webhookingress.New(webhookingress.Config{
+		Bus: p.Bus, Directory: p.Directory, Deliveries: deliveries, Registry: p.Registry, Log: c.Log.With("service", IngressService), Metrics: ingressMetrics,
+		Tracer: c.Tracers.Tracer("tributary/webhook-ingress"), Now: c.Now, Crash: c.Crash, Addr: c.WebhookAddr, Listener: c.WebhookListener, Prefix: c.WebhookPrefix, Settings: c.Ingress,
+	})
 	schedules, err := scheduler.New(scheduler.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Validator: validate.New(),
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
 		Health: &health.Checker{Keeper: keeper, Registry: p.Registry, Integrations: p.Integrations},
 		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
@@ -175,11 +202,11 @@ func (p *Platform) build() error {
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, Deliveries: deliveries,
 		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{
-		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run,
+		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run, IngressService: ingress.Run,
 		TokenRefresherService: p.tokens.Run,
 	}
 	return nil
@@ -199,6 +226,9 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 			}
 			return nil
 		})
+	}
+	if p.config.Pool == nil {
+		return group.Wait()
 	}
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })

@@ -30,6 +30,8 @@ type (
 	DeadItem = dbsqlc.DeadItem
 	// Grant is what is known of an integration's OAuth tokens.
 	Grant = dbsqlc.OauthGrant
+	// Webhook is a delivery of an upstream's, and what became of it.
+	Webhook = dbsqlc.Webhook
 )
 
 // Store is the database: every query, outside of a transaction, and InTx for those that belong together.

@@ -98,5 +98,5 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 	if err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)
 	}
-	return exitCode(err)
+	return cli.ExitCode(err)
 }

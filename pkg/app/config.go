@@ -33,7 +33,8 @@ type Config struct {
 	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
 	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
 
-	OAuth OAuthConfig `embed:"" prefix:"oauth-"`
+	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
+	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
 }
 
 // Validate refuses values that make no sense; kong calls it.
@@ -41,7 +42,7 @@ func (c *Config) Validate() error {
 	for _, number := range []struct {
 		name  string
 		value int
-	}{{"concurrency", c.Concurrency}, {"runs", c.Runs}} {
+	}{{"concurrency", c.Concurrency}, {"runs", c.Runs}, {"webhook-backlog", c.Webhooks.Backlog}} {
 		if number.value < 1 {
 			return fmt.Errorf("--%s is %d, it must be at least 1", number.name, number.value)
 		}

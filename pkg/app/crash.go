@@ -57,5 +57,9 @@ func tune(config *platform.Config, getenv func(string) string) {
 	}
 	config.TokenRefresher.Tick, config.TokenRefresher.Sweep, config.TokenRefresher.Backoff = silence/10, silence/2, silence/4
 	config.TokenRefresher.Lease, config.TokenRefresher.Call = 4*silence, 3*silence
+	for i := range config.ItemWorker.Webhooks.Backoff {
+		config.ItemWorker.Webhooks.Backoff[i] = silence / 4
+	}
+	config.ItemWorker.Webhooks.Poll = silence / 10
 	config.ItemWorker.Park, config.ItemWorker.Progress = silence/2, silence/10
 }

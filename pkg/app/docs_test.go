@@ -20,6 +20,7 @@ import (
 	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
 	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
+	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
 )
 
 var update = flag.Bool("update", false, "write the generated documents")
@@ -241,6 +242,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := itemworker.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewGuardMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 	} {
 		if err := register(registered); err != nil {
 			t.Fatal(err)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -36,7 +38,7 @@ type commands struct {
 	Scheduler      schedulerCommand      `cmd:"" help:"Run the scheduler: due runs, cursors, commands, the API."`
 	Syncer         syncerCommand         `cmd:"" help:"Run a syncer: enumerates due runs."`
 	ItemWorker     itemWorkerCommand     `cmd:"" help:"Run an item-worker: handlers and records."`
-	WebhookIngress laterCommand          `cmd:"" help:"Take webhooks in (comes with a later version)."`
+	WebhookIngress ingressCommand        `cmd:"" help:"Take webhooks in; needs NATS and the key ring, and no database."`
 	TokenRefresher tokenRefresherCommand `cmd:"" help:"Run a token-refresher: OAuth tokens, and the rotation of keys."`
 	Migrate        migrateCommand        `cmd:"" help:"Bring the database up to date."`
 	Doctor         doctorCommand         `cmd:"" help:"Say what is missing here and how to get it."`
@@ -58,25 +60,12 @@ func (p *program) runCommand(parsed *kong.Context) error {
 	return parsed.Run(p, p.cliEnv())
 }
 
-// errLater is the answer of a service that is not built yet.
-var errLater = errors.New("this service comes with a later version; nothing was started")
-
-type laterCommand struct{}
-
-func (laterCommand) Run() error { return errLater }
-
-func exitCode(err error) int {
-	if errors.Is(err, errLater) {
-		return cli.ExitUsage
-	}
-	return cli.ExitCode(err)
-}
-
 type (
 	schedulerCommand      struct{}
 	syncerCommand         struct{}
 	itemWorkerCommand     struct{}
 	tokenRefresherCommand struct{}
+	ingressCommand        struct{}
 	migrateCommand        struct{}
 )
 
@@ -85,6 +74,12 @@ func (syncerCommand) Run(p *program) error     { return p.serve(platform.SyncerS
 func (itemWorkerCommand) Run(p *program) error { return p.serve(platform.ItemWorkerService) }
 
 func (tokenRefresherCommand) Run(p *program) error { return p.serve(platform.TokenRefresherService) }
+
+// Run serves without a database, also when one is configured: an outage of it is not to be noticed.
+func (ingressCommand) Run(p *program) error {
+	p.config.DatabaseURL = ""
+	return p.serve(platform.IngressService)
+}
 
 func (migrateCommand) Run(p *program) error {
 	if p.config.DatabaseURL == "" {
@@ -112,7 +107,7 @@ var errNoDatabase = errors.New("no database: give --database-url or set DATABASE
 
 // serve runs one service against external NATS and Postgres.
 func (p *program) serve(service string) error {
-	if p.config.DatabaseURL == "" {
+	if p.config.DatabaseURL == "" && service != platform.IngressService {
 		return errNoDatabase
 	}
 	log, err := p.logger()
@@ -139,6 +134,8 @@ type parts struct {
 	ring     *secret.Ring
 	log      *slog.Logger
 	httpAddr string
+	// webhooks is where webhooks come in, if not where the configuration says.
+	webhooks net.Listener
 }
 
 // run runs services until the context ends; beside, when given, runs along with them.
@@ -153,17 +150,12 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		defer cancel()
 		_ = flush(ctx)
 	}()
-	pool, err := p.connectPostgres(parts.database, log, tracers)
+	pool, err := p.openPostgres(parts.database, log, tracers)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	pending, err := db.Pending(p.ctx, parts.database)
-	if err != nil {
-		return err
-	}
-	if pending > 0 {
-		return fmt.Errorf("the database lacks %d migrations; run: tributary migrate", pending)
+	if pool != nil {
+		defer pool.Close()
 	}
 	registry := telemetry.NewRegistry()
 	config := platform.Defaults()
@@ -176,6 +168,8 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
 	config.Requests.MaxResponseBytes = p.config.MaxResponseBytes
 	p.config.OAuth.apply(&config.TokenRefresher)
+	config.WebhookAddr, config.WebhookListener = p.config.Webhooks.Addr, parts.webhooks
+	config.WebhookPrefix, config.WebhookBacklog = p.config.Webhooks.Prefix, int64(p.config.Webhooks.Backlog)<<20
 	tune(&config, os.Getenv)
 	built, err := platform.New(p.ctx, config)
 	if err != nil {
@@ -184,10 +178,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	group, ctx := errgroup.WithContext(p.ctx)
 	group.Go(func() error { return built.Run(ctx, services...) })
 	group.Go(func() error {
-		return telemetry.Serve(ctx, parts.httpAddr, registry, []telemetry.Check{
-			{Name: "NATS", Ready: func(context.Context) error { return built.Bus.Ready() }},
-			{Name: "Postgres", Ready: built.Store.Ready},
-		}, log)
+		return telemetry.Serve(ctx, parts.httpAddr, registry, checks(built, services, pool != nil), log)
 	})
 	if beside != nil {
 		group.Go(func() error { return beside(ctx, built) })
@@ -196,6 +187,38 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	err = group.Wait()
 	log.Info("stopped")
 	return err
+}
+
+// checks are what has to be well for a process to be ready.
+func checks(built *platform.Platform, services []string, hasDatabase bool) []telemetry.Check {
+	all := []telemetry.Check{{Name: "NATS", Ready: func(context.Context) error { return built.Bus.Ready() }}}
+	if hasDatabase {
+		all = append(all, telemetry.Check{Name: "Postgres", Ready: built.Store.Ready})
+	}
+	if slices.Contains(services, platform.IngressService) {
+		all = append(all, telemetry.Check{Name: "directory", Ready: func(context.Context) error { return built.Directory.Ready() }})
+	}
+	return all
+}
+
+// openPostgres connects to a database that has all migrations; an empty URL is none.
+func (p *program) openPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, error) {
+	if url == "" {
+		return nil, nil
+	}
+	pool, err := p.connectPostgres(url, log, tracers)
+	if err != nil {
+		return nil, err
+	}
+	pending, err := db.Pending(p.ctx, url)
+	if err == nil && pending > 0 {
+		err = fmt.Errorf("the database lacks %d migrations; run: tributary migrate", pending)
+	}
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
 }
 
 // errDatabaseURL stands for the driver's error, which quotes the URL and with it perhaps a password.

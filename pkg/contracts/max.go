@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"time"
 )
 
 // MaxTime is embedded by a [ScheduledSync] whose checkpoints are RFC 3339 timestamps: the latest instant becomes the cursor. Offsets and
@@ -35,6 +36,11 @@ func (MaxTime) CheckpointKey(c Checkpoint) (string, error) {
 		return "", fmt.Errorf("%s is not an RFC 3339 timestamp", excerpt(c))
 	}
 	return fmt.Sprintf("%012d%s", seconds, fraction), nil
+}
+
+// CursorAt is the time in RFC 3339: see [CursorDater].
+func (MaxTime) CursorAt(t time.Time) (Cursor, error) {
+	return Cursor(t.UTC().Format(`"` + time.RFC3339Nano + `"`)), nil
 }
 
 // MaxString is embedded by a [ScheduledSync] whose checkpoints are strings that grow as text does, byte by byte: ids such as ULIDs, "2024-01-31". Note that

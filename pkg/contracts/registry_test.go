@@ -238,6 +238,7 @@ type every interface {
 	contracts.Provider
 	contracts.IncrementalSync
 	contracts.CursorAdvancer
+	contracts.CursorDater
 	contracts.AssociativeReducer
 	contracts.CheckpointOrderer
 	contracts.WebhookHandler

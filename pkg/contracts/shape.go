@@ -22,6 +22,7 @@ func contractsOfProviders() []contract {
 		{iface: reflect.TypeFor[IncrementalSync](), extends: sync},
 		{iface: sync},
 		{iface: reflect.TypeFor[CursorAdvancer](), needs: sync},
+		{iface: reflect.TypeFor[CursorDater](), needs: sync},
 		{iface: reflect.TypeFor[AssociativeReducer](), needs: sync},
 		{iface: reflect.TypeFor[CheckpointOrderer](), needs: sync},
 		{iface: reflect.TypeFor[WebhookHandler]()},

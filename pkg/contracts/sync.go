@@ -57,6 +57,13 @@ type CursorAdvancer interface {
 	CursorAdvances(current, candidate Cursor) bool
 }
 
+// CursorDater is implemented by providers whose cursors can be made of a time. A gap, such as webhooks that never came, is closed by an incremental sync from before
+// it; the cursor itself stays where it is. [MaxTime] implements it.
+type CursorDater interface {
+	// CursorAt is the cursor from which a sync enumerates everything that changed since t.
+	CursorAt(t time.Time) (Cursor, error)
+}
+
 // AssociativeReducer marks a ReduceCheckpoints that may be applied to parts of a run and then to the results, in any order and
 // grouping, with a repeated value changing nothing. The runtime then folds batch by batch, which keeps memory flat for runs of any size.
 // [MaxTime], [MaxString] and [MaxNumber] are associative.

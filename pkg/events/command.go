@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,10 @@ type commandJSON struct {
 	None        bool            `json:"none"`
 	Cancel      bool            `json:"cancel"`
 	Integration string          `json:"integration"`
+	Webhook     string          `json:"webhook"`
+	Failed      bool            `json:"failed"`
+	Since       string          `json:"since"`
+	Until       string          `json:"until"`
 }
 
 // DecodeCommand reads the body of a command: empty, JSON, or protobuf when the Content-Type says so. It checks what can be known without looking
@@ -83,6 +88,7 @@ func decodeCommandJSON(body []byte, command *eventsv1.Command) error {
 	command.Mode, command.Item, command.All = c.Mode, c.Item, c.All
 	command.Reason, command.By, command.None, command.Cancel = c.Reason, c.By, c.None, c.Cancel
 	command.Integration = c.Integration
+	command.Webhook, command.Failed, command.Since, command.Until = c.Webhook, c.Failed, c.Since, c.Until
 	if c.To != nil {
 		to := string(c.To)
 		command.To = &to
@@ -109,6 +115,20 @@ func checkCommand(verb Verb, c *eventsv1.Command) error {
 	if c.Item != "" && verb != VerbRetry && verb != VerbSkip {
 		return fmt.Errorf("%w: item belongs to retry and skip", ErrCommand)
 	}
+	if c.Webhook != "" && verb != VerbReplay && verb != VerbSkip {
+		return fmt.Errorf("%w: webhook belongs to replay and skip", ErrCommand)
+	}
+	if (c.Failed || c.Until != "") && verb != VerbReplay {
+		return fmt.Errorf("%w: failed and until belong to replay", ErrCommand)
+	}
+	if c.Since != "" && verb != VerbReplay && verb != VerbRecover {
+		return fmt.Errorf("%w: since belongs to replay and recover", ErrCommand)
+	}
+	for name, text := range map[string]string{"since": c.GetSince(), "until": c.GetUntil()} {
+		if _, err := time.Parse(time.RFC3339, text); text != "" && err != nil {
+			return fmt.Errorf(`%w: %s is not a time such as "2026-01-31T00:00:00Z"`, ErrCommand, name)
+		}
+	}
 	return checkNeeds(verb, c)
 }
 
@@ -121,6 +141,9 @@ func checkTexts(c *eventsv1.Command) error {
 		{"by", c.GetBy()},
 		{"to", c.GetTo()},
 		{"integration", c.GetIntegration()},
+		{"webhook", c.GetWebhook()},
+		{"since", c.GetSince()},
+		{"until", c.GetUntil()},
 	} {
 		if !utf8.ValidString(text.value) {
 			return fmt.Errorf("%w: %s is not valid UTF-8", ErrCommand, text.field)
@@ -143,8 +166,8 @@ func checkNeeds(verb Verb, c *eventsv1.Command) error {
 			return fmt.Errorf(`%w: retry needs either {"item":"<id>"} or {"all":true}`, ErrCommand)
 		}
 	case VerbSkip:
-		if c.Item == "" || strings.TrimSpace(c.Reason) == "" || strings.TrimSpace(c.By) == "" {
-			return fmt.Errorf(`%w: skip needs {"item":"<id>","reason":"<why>","by":"<who>"}`, ErrCommand)
+		if (c.Item == "") == (c.Webhook == "") || strings.TrimSpace(c.Reason) == "" || strings.TrimSpace(c.By) == "" {
+			return fmt.Errorf(`%w: skip needs {"item":"<id>","reason":"<why>","by":"<who>"}, or "webhook" in the place of "item"`, ErrCommand)
 		}
 	case VerbResetCursor:
 		if (c.To == nil) == !c.None {
@@ -152,6 +175,14 @@ func checkNeeds(verb Verb, c *eventsv1.Command) error {
 		}
 		if c.To != nil && !json.Valid([]byte(c.GetTo())) {
 			return fmt.Errorf("%w: to is not JSON", ErrCommand)
+		}
+	case VerbReplay:
+		if (c.Webhook == "") == (!c.Failed && c.Since == "" && c.Until == "") {
+			return fmt.Errorf(`%w: replay needs {"webhook":"<id>"}, {"failed":true}, or {"since":"<time>"} with or without until and failed`, ErrCommand)
+		}
+	case VerbRecover:
+		if c.Since == "" {
+			return fmt.Errorf(`%w: recover needs {"since":"<time>"}`, ErrCommand)
 		}
 	case VerbCancel, VerbPause, VerbResume, VerbEnable:
 	}

@@ -12,6 +12,7 @@ const (
 	StreamItems    = "TRIBUTARY_ITEMS"
 	StreamCommands = "TRIBUTARY_COMMANDS"
 	StreamEvents   = "TRIBUTARY_EVENTS"
+	StreamWebhooks = "TRIBUTARY_WEBHOOKS"
 )
 
 // The buckets.
@@ -20,6 +21,7 @@ const (
 	BucketWorkers     = "tributary_workers"
 	BucketLimits      = "tributary_limits"
 	BucketCircuits    = "tributary_circuits"
+	BucketDirectory   = "tributary_directory"
 )
 
 // The headers.
@@ -39,6 +41,9 @@ const (
 	DedupeWindow = 10 * time.Minute
 	// LimitsMaxAge is after how long without a request a budget is forgotten: longer than two windows of any budget.
 	LimitsMaxAge = 90 * 24 * time.Hour
+	// WebhookBacklog is how much room verified webhooks have by default until they are in Postgres. When it is used up, no more are taken in, and none that was is
+	// lost.
+	WebhookBacklog = 512 << 20
 	// EventsMaxAge is how long events wait for your application.
 	EventsMaxAge = 7 * 24 * time.Hour
 )
@@ -88,6 +93,15 @@ func Streams(replicas int) []jetstream.StreamConfig {
 		MaxAge:      EventsMaxAge,
 		Duplicates:  DedupeWindow,
 		Replicas:    replicas,
+	}, {
+		Name:        StreamWebhooks,
+		Description: "Verified webhooks on their way into Postgres",
+		Subjects:    []string{join(Root, "webhooks", ">")},
+		Retention:   jetstream.WorkQueuePolicy,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    WebhookBacklog,
+		Duplicates:  DedupeWindow,
+		Replicas:    replicas,
 	}}
 }
 
@@ -111,6 +125,10 @@ func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
 		Bucket:      BucketCircuits,
 		Description: "Circuits that have been open",
 		Replicas:    replicas,
+	}, {
+		Bucket:      BucketDirectory,
+		Description: "Integrations, for services that have no database",
+		Replicas:    replicas,
 	}}
 }
 
@@ -122,6 +140,13 @@ func SyncConsumer(provider string, timing Timing) jetstream.ConsumerConfig {
 // ItemsConsumer is the durable that workers share for a provider's items in a lane.
 func ItemsConsumer(lane Lane, provider string, timing Timing) jetstream.ConsumerConfig {
 	return workConsumer("worker-"+string(lane)+"-"+provider, ItemsFilter(lane, provider), timing)
+}
+
+// WebhooksConsumer is the durable that workers share for a provider's webhooks.
+func WebhooksConsumer(provider string, timing Timing) jetstream.ConsumerConfig {
+	config := workConsumer("webhooks-"+provider, WebhooksFilter(provider), timing)
+	config.MaxAckPending = 10_000
+	return config
 }
 
 // CommandsConsumer is the durable that schedulers share for commands.

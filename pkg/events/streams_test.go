@@ -27,6 +27,7 @@ func consumers(timing events.Timing) map[string][]jetstream.ConsumerConfig {
 		all[events.StreamSync] = append(all[events.StreamSync], events.SyncConsumer(provider, timing))
 		all[events.StreamItems] = append(all[events.StreamItems],
 			events.ItemsConsumer(events.Shared, provider, timing), events.ItemsConsumer(events.Bulk, provider, timing))
+		all[events.StreamWebhooks] = append(all[events.StreamWebhooks], events.WebhooksConsumer(provider, timing))
 	}
 	return all
 }
@@ -68,6 +69,7 @@ func TestEverySubjectHasOneStreamAndOneConsumer(t *testing.T) {
 		{"other batch", events.ItemsSubject(bulk), events.StreamItems, "worker-bulk-git"},
 		{"waiting hop", events.RetrySubject(address), events.StreamItems, ""},
 		{"command", events.CommandSubject(events.VerbSync, "i"), events.StreamCommands, "scheduler"},
+		{"webhook", events.WebhooksSubject("git", "i"), events.StreamWebhooks, "webhooks-git"},
 		{"event", events.EventSubject(events.RunStarted, "git", "i"), events.StreamEvents, ""},
 		{"request", events.APISubject("runs", "list", ""), "", ""},
 	}
@@ -134,6 +136,7 @@ func TestSubjectsDocument(t *testing.T) {
 		{events.SyncDueSubject("<provider>", "<integration>"), "SyncDueSubject"},
 		{numbered(events.ItemsSubject(address), "attempt"), "ItemsSubject"},
 		{numbered(events.RetrySubject(address), "attempt", "batch", "index", "hop", "members"), "RetrySubject"},
+		{events.WebhooksSubject("<provider>", "<integration>"), "WebhooksSubject"},
 		{events.CommandSubject("<verb>", "<integration>"), "CommandSubject"},
 		{events.EventSubject("<name>", "<provider>", "<integration>"), "EventSubject"},
 		{events.APISubject("<noun>", "<verb>", "") + "[.<provider>]", "APISubject"},
@@ -153,6 +156,9 @@ func TestSubjectsDocument(t *testing.T) {
 		if s.MaxAge > 0 {
 			retention += ", " + s.MaxAge.String()
 		}
+		if s.Discard == jetstream.DiscardNew {
+			retention += ", full refuses the newest"
+		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", s.Name, strings.Join(s.Subjects, "` `"), retention, s.Description)
 	}
 	b.WriteString("\n## Consumers\n\n| durable | stream | filter |\n| --- | --- | --- |\n")
@@ -164,6 +170,7 @@ func TestSubjectsDocument(t *testing.T) {
 		{events.StreamSync, events.SyncConsumer("<provider>", timing)},
 		{events.StreamItems, events.ItemsConsumer(events.Shared, "<provider>", timing)},
 		{events.StreamItems, events.ItemsConsumer(events.Bulk, "<provider>", timing)},
+		{events.StreamWebhooks, events.WebhooksConsumer("<provider>", timing)},
 		{events.StreamCommands, events.CommandsConsumer(timing)},
 	} {
 		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` |\n", row.config.Durable, row.stream, row.config.FilterSubject)

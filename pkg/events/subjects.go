@@ -36,11 +36,13 @@ const (
 	VerbRetry       Verb = "retry"
 	VerbSkip        Verb = "skip"
 	VerbResetCursor Verb = "reset-cursor"
+	VerbReplay      Verb = "replay"
+	VerbRecover     Verb = "recover"
 )
 
 // Verbs lists every verb, in the order of the documentation.
 func Verbs() []Verb {
-	return []Verb{VerbSync, VerbCancel, VerbPause, VerbResume, VerbEnable, VerbRetry, VerbSkip, VerbResetCursor}
+	return []Verb{VerbSync, VerbCancel, VerbPause, VerbResume, VerbEnable, VerbRetry, VerbSkip, VerbResetCursor, VerbReplay, VerbRecover}
 }
 
 // Name is what an event tells.
@@ -75,6 +77,10 @@ const (
 	TokenRefreshed           Name = "token-refreshed"
 	TokenRefreshFailed       Name = "token-refresh-failed"
 	ReauthRequired           Name = "reauth-required"
+	WebhookFailed            Name = "webhook-failed"
+	WebhooksSilent           Name = "webhooks-silent"
+	WebhooksResumed          Name = "webhooks-resumed"
+	WebhooksRefused          Name = "webhooks-refused"
 )
 
 // ErrSubject is what every parse error of this package wraps.
@@ -127,6 +133,14 @@ func RunFilters(provider, integration, run string, attempt int32) []string {
 		join(Root, "retry", provider, integration, run, retryLast),
 	}
 }
+
+// WebhooksSubject is where a verified delivery travels.
+func WebhooksSubject(provider, integration string) string {
+	return join(Root, "webhooks", provider, integration)
+}
+
+// WebhooksFilter is every delivery to a provider's integrations.
+func WebhooksFilter(provider string) string { return join(Root, "webhooks", provider, "*") }
 
 // CommandSubject is where operators publish.
 func CommandSubject(verb Verb, integration string) string {

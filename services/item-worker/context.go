@@ -83,7 +83,7 @@ func (c *itemContext) attempt() contracts.Attempt {
 		id = strconv.AppendInt(append(id, '/'), int64(n), 10)
 	}
 	return contracts.Attempt{
-		Run: batch.GetRunId(), Item: string(id), ExternalID: c.item.GetExternalId(), Try: c.try, MaxTries: c.job.worker.Settings.Tries,
+		Run: batch.GetRunId(), Item: string(id), ExternalID: c.item.GetExternalId(), Try: c.try, MaxTries: c.job.maxTries(),
 	}
 }
 

@@ -30,6 +30,16 @@ type job struct {
 	took prometheus.Observer
 	// redrive is the dead item that the batch brings again; its fate is kept in Postgres and not in the bucket.
 	redrive *uuid.UUID
+	// webhook is the id of the webhook whose items these are; then there is no run, and their fate is the webhook's.
+	webhook string
+}
+
+// maxTries is after how many tries an item is dead, or the webhook that dispatched it has failed.
+func (j *job) maxTries() int {
+	if j.webhook != "" {
+		return j.worker.Settings.Webhooks.Tries
+	}
+	return j.worker.Settings.Tries
 }
 
 // run takes every item of the batch that has no outcome yet to one.

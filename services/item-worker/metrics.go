@@ -18,6 +18,7 @@ type Metrics struct {
 	items    *prometheus.HistogramVec
 	outcomes *prometheus.CounterVec
 	refusals *prometheus.CounterVec
+	webhookMetrics
 }
 
 // NewMetrics registers the worker's metrics.
@@ -36,12 +37,14 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again) or deferred.", "provider", "outcome"),
 		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without being run.", "provider"),
 	}
+	var err error
 	for _, collector := range []prometheus.Collector{m.batches, m.items, m.outcomes, m.refusals} {
-		if err := registerer.Register(collector); err != nil {
+		if err = registerer.Register(collector); err != nil {
 			return nil, err
 		}
 	}
-	return m, nil
+	m.webhookMetrics, err = newWebhookMetrics(registerer)
+	return m, err
 }
 
 func (m *Metrics) batch(provider string, lane events.Lane, took time.Duration) {

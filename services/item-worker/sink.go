@@ -75,6 +75,9 @@ func (j *job) tell(ctx context.Context, changed []*dbsqlc.RecordUpsertManyRow) e
 		return nil
 	}
 	event := &eventsv1.RecordsChanged{IntegrationId: j.batch.GetIntegrationId(), Provider: j.batch.GetProvider(), RunId: j.batch.GetRunId()}
+	if j.webhook != "" {
+		event.RunId, event.WebhookId = "", j.webhook
+	}
 	for _, row := range changed {
 		event.Records = append(event.Records, &eventsv1.RecordsChanged_Record{EventType: row.EventType, ExternalId: row.ExternalID})
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -46,6 +47,8 @@ type Settings struct {
 	Park time.Duration
 	// Grace is how long handlers may go on after the service was told to stop.
 	Grace time.Duration
+	// Webhooks are the numbers of the other half.
+	Webhooks WebhookSettings
 }
 
 // DefaultSettings are the original's tries, back-off and window, and the figures of the measurements in docs/benchmarks.md.
@@ -54,6 +57,7 @@ func DefaultSettings() Settings {
 		Concurrency: 64, Batches: 8, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
+		Webhooks: DefaultWebhookSettings(),
 	}
 }
 
@@ -67,6 +71,8 @@ type Config struct {
 	Store        *postgres.Store
 	Registry     *contracts.Registry
 	Integrations *integrations.Loader
+	// Deliveries opens what is sealed of webhooks.
+	Deliveries *delivery.Codec
 	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table.
 	Handlers map[string][]ItemHandler
 	Log      *slog.Logger
@@ -124,6 +130,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			})
 		}
 	}
+	group.Go(func() error { return newWebhooks(w).run(ctx) })
 	return group.Wait()
 }
 

@@ -31,6 +31,8 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.RunsShow, Answer: api.Takes(s.showRun)},
 		{Endpoint: api.ItemsDead, Answer: api.Takes(s.listDead)},
 		{Endpoint: api.ItemsShow, Answer: api.Takes(s.showDead)},
+		{Endpoint: api.WebhooksList, Answer: api.Takes(s.listWebhooks)},
+		{Endpoint: api.WebhooksShow, Answer: api.Takes(s.showWebhook)},
 		{Endpoint: api.CursorShow, Answer: api.Takes(s.showCursor)},
 		{Endpoint: api.RecordsCount, Answer: api.Takes(s.countRecords)},
 		// Each scheduler knows its own providers, so all of them answer.

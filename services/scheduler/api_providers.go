@@ -28,6 +28,7 @@ func (s *Scheduler) listProviders(context.Context, struct{}) (api.ProviderList, 
 			reply.DefaultInterval = s.intervals[key].String()
 		}
 		_, reply.Incremental = p.(contracts.IncrementalSync)
+		_, reply.Webhooks = p.(contracts.WebhookHandler)
 		list.Providers = append(list.Providers, reply)
 	}
 	return list, nil

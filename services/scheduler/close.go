@@ -351,6 +351,9 @@ func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration u
 		// The sync that was asked for comes as soon as the integration is resumed.
 		return tx.IntegrationSetNextSync(ctx, &now, integration)
 	}
-	_, err = s.open(ctx, tx, []*postgres.Integration{fresh}, *run.FollowUp, "command", now)
-	return err
+	runs, err := s.open(ctx, tx, []*postgres.Integration{fresh}, *run.FollowUp, "command", now)
+	if err != nil || len(runs) == 0 || run.FollowUpSince == nil || *run.FollowUp == "full" {
+		return err
+	}
+	return s.startFrom(ctx, tx, fresh, runs[0], *run.FollowUpSince)
 }

@@ -133,6 +133,10 @@ func (s *Scheduler) carryOut(ctx context.Context, tx *postgres.Tx, verb events.V
 		return s.commandSkip(ctx, tx, integration, c)
 	case events.VerbResetCursor:
 		return s.commandResetCursor(ctx, tx, integration, c)
+	case events.VerbReplay:
+		return s.commandReplay(ctx, tx, integration, c)
+	case events.VerbRecover:
+		return s.commandRecover(ctx, tx, integration, c)
 	}
 	return nil, reject("unknown verb %q", verb)
 }

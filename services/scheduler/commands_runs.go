@@ -221,6 +221,9 @@ func redriveMessage(row *postgres.DeadItem, now time.Time) (postgres.Outgoing, e
 }
 
 func (s *Scheduler) commandSkip(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	if c.GetWebhook() != "" {
+		return s.skipWebhook(ctx, tx, integration, c)
+	}
 	row, err := s.deadItem(ctx, tx, integration, c.GetItem())
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type Metrics struct {
 	commands  *prometheus.CounterVec
 	open      *prometheus.GaugeVec
 	dead      *prometheus.GaugeVec
+	webhooks  *prometheus.GaugeVec
 	outbox    prometheus.Gauge
 	outboxLag prometheus.Gauge
 }
@@ -55,10 +56,11 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		commands:  counter("commands_total", "Commands, by verb and result.", "verb", "result"),
 		open:      gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
 		dead:      gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
+		webhooks:  gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.messages, m.commands, m.open, m.dead, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.messages, m.commands, m.open, m.dead, m.webhooks, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -101,6 +103,14 @@ func (s *Scheduler) measure(ctx context.Context) error {
 	s.Metrics.dead.Reset()
 	for _, row := range dead {
 		s.Metrics.dead.WithLabelValues(row.Provider).Set(float64(row.Items))
+	}
+	waiting, err := s.Store.WebhookCount(ctx)
+	if err != nil {
+		return err
+	}
+	s.Metrics.webhooks.Reset()
+	for _, row := range waiting {
+		s.Metrics.webhooks.WithLabelValues(row.Provider, row.Status).Set(float64(row.Webhooks))
 	}
 	s.Metrics.outbox.Set(0)
 	s.Metrics.outboxLag.Set(0)

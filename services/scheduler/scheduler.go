@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -40,6 +41,8 @@ type Settings struct {
 	StuckAfter int
 	// StaleAfter is how many intervals may pass without a clean sync.
 	StaleAfter int
+	// WebhookSilence is how long an integration that has got webhooks may get none before an event says so; 0 says nothing.
+	WebhookSilence time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
 	RedriveWindow time.Duration
 	// Grace is how long a command may go on after the service was told to stop.
@@ -50,7 +53,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, Grace: 10 * time.Second,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Grace: 10 * time.Second,
 	}
 }
 
@@ -59,11 +62,13 @@ type Config struct {
 	Bus         *bus.Bus
 	Checkpoints *checkpoint.Store
 	Store       *postgres.Store
-	Registry    *contracts.Registry
-	Validator   *validate.Validator
-	Health      *health.Checker
-	Log         *slog.Logger
-	Metrics     *Metrics
+	// Feed tells of changed integrations.
+	Feed      *integrations.Feed
+	Registry  *contracts.Registry
+	Validator *validate.Validator
+	Health    *health.Checker
+	Log       *slog.Logger
+	Metrics   *Metrics
 	// Tracer starts the trace of every run; nil traces nothing.
 	Tracer trace.Tracer
 	Now    func() time.Time
@@ -123,6 +128,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.handleCommand,
 		})
 	})
+	group.Go(func() error { return s.keepDirectory(ctx) })
 	group.Go(func() error { return s.serveAPI(ctx) })
 	return group.Wait()
 }

@@ -3,17 +3,15 @@ package syncer
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -55,9 +53,6 @@ type parcel struct {
 	reason, why string
 }
 
-// maxExternalID is how long an external id may be, as in the original.
-const maxExternalID = 500
-
 var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
 
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
@@ -76,18 +71,11 @@ func (s *session) Cursor() (contracts.Cursor, bool) {
 }
 
 func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
-	value, err := contracts.NewCheckpoint(checkpoint)
-	if err != nil {
-		return contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), err))
-	}
-	item := &eventsv1.Item{EventType: contracts.EventType(event), ExternalId: externalID, Checkpoint: value}
 	buffer, _ := s.buffers.Get().(*bytes.Buffer)
 	defer s.buffers.Put(buffer)
-	encodeErr := encode(buffer, event)
-	item.Payload = buffer.Bytes()
-	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
-		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
-		encodeErr = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)
+	item, unfit, err := items.New(buffer, event, checkpoint, externalID)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,8 +86,8 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 		return err
 	}
 	s.last = s.syncer.Now()
-	if encodeErr != nil {
-		return s.bury(item, reasonUnencodable, encodeErr.Error())
+	if unfit != nil {
+		return s.bury(item, reasonUnencodable, unfit.Error())
 	}
 	if s.repeated(item) {
 		s.total.Duplicates++
@@ -251,22 +239,4 @@ func (s *session) startPublishers(stop context.CancelCauseFunc) *errgroup.Group 
 		})
 	}
 	return group
-}
-
-// encode writes an event as JSON; an event's own methods may panic.
-func encode(into *bytes.Buffer, event any) (err error) {
-	into.Reset()
-	defer func() {
-		if v := recover(); v != nil {
-			into.Reset()
-			err = fmt.Errorf("encoding panicked: %v", v)
-		}
-	}()
-	if err := json.NewEncoder(into).Encode(event); err != nil {
-		into.Reset()
-		return err
-	}
-	// The encoder ends with a line feed.
-	into.Truncate(into.Len() - 1)
-	return nil
 }

@@ -20,6 +20,9 @@ import (
 // readyWithin is far above the few milliseconds a start takes: recovering large streams from a cold disk is what needs it.
 const readyWithin = time.Minute
 
+// maxPayload is twice the usual: the body of a webhook may have a whole MiB, and its headers come with it.
+const maxPayload = 2 << 20
+
 // RandomPort as Options.Port asks for any free port.
 const RandomPort = -1
 
@@ -68,6 +71,7 @@ func (s *Server) start(opts Options) (err error) {
 		Host:       "127.0.0.1",
 		Port:       opts.Port,
 		DontListen: opts.Port == 0,
+		MaxPayload: maxPayload,
 		NoSigs:     true, // signals are the program's to handle
 	})
 	if err != nil {

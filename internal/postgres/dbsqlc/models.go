@@ -249,4 +249,39 @@ type SyncRun struct {
 	ResolvedAt     *time.Time
 	Resolution     string
 	EntriesFreedAt *time.Time
+	FollowUpSince  *time.Time
+}
+
+type Webhook struct {
+	ID            uuid.UUID
+	IntegrationID uuid.UUID
+	Provider      string
+	DeliveryID    string
+	Copy          int64
+	EventType     string
+	OrderingKey   string
+	Sequence      int64
+	Method        string
+	Path          string
+	Query         string
+	Headers       json.RawMessage
+	Body          []byte
+	KeyID         string
+	Sealed        []byte
+	Status        string
+	Attempt       int32
+	Tries         int32
+	Crashes       int32
+	Replays       int32
+	NextTryAt     time.Time
+	LeaseUntil    *time.Time
+	WindowFrom    *time.Time
+	Reason        string
+	Error         string
+	Result        json.RawMessage
+	ResolvedBy    string
+	ReceivedAt    time.Time
+	StoredAt      time.Time
+	StartedAt     *time.Time
+	FinishedAt    *time.Time
 }

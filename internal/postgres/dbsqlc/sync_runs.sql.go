@@ -95,7 +95,7 @@ update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
     skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
     resolved_at = $11, resolution = $12, waiting_until = null
 where id = $13 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since
 `
 
 type RunCloseParams struct {
@@ -161,6 +161,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
@@ -215,8 +216,19 @@ func (q *Queries) RunFollowUp(ctx context.Context, mode string, iD uuid.UUID) er
 	return err
 }
 
+const runFollowUpSince = `-- name: RunFollowUpSince :exec
+update sync_runs set follow_up = coalesce(follow_up, 'incremental'), follow_up_since = least(follow_up_since, $1::timestamptz)
+where id = $2 and closed_at is null
+`
+
+// RunFollowUpSince remembers one sync from a time, the earliest that was asked for, for when the run closes; full wins.
+func (q *Queries) RunFollowUpSince(ctx context.Context, since time.Time, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runFollowUpSince, since, iD)
+	return err
+}
+
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -252,12 +264,13 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -293,6 +306,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
@@ -324,7 +338,7 @@ select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor,
 from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id, unnest($6::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since
 `
 
 type RunInsertManyParams struct {
@@ -383,6 +397,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}
@@ -395,7 +410,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
   and ($3::uuid is null
@@ -456,6 +471,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}
@@ -468,7 +484,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -504,12 +520,13 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -545,6 +562,7 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
@@ -574,7 +592,7 @@ func (q *Queries) RunOpenIDs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
@@ -622,6 +640,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}
@@ -652,6 +671,16 @@ func (q *Queries) RunResolve(ctx context.Context, arg RunResolveParams) (int64, 
 	return result.RowsAffected(), nil
 }
 
+const runSetCursorFrom = `-- name: RunSetCursorFrom :exec
+update sync_runs set cursor_from = $1::text where id = $2 and attempt = 0
+`
+
+// RunSetCursorFrom has a run that was just opened start from another point than the cursor.
+func (q *Queries) RunSetCursorFrom(ctx context.Context, cursorFrom string, iD uuid.UUID) error {
+	_, err := q.db.Exec(ctx, runSetCursorFrom, cursorFrom, iD)
+	return err
+}
+
 const runSetReduceFailed = `-- name: RunSetReduceFailed :execrows
 update sync_runs set reduce_failed = $1, error = coalesce($2, error)
 where integration_id = $3 and closed_at is not null and resolved_at is null
@@ -680,7 +709,7 @@ func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailed
 }
 
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -717,12 +746,13 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -775,6 +805,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}
@@ -789,7 +820,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 const runStartAttempt = `-- name: RunStartAttempt :one
 update sync_runs set attempt = attempt + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since
 `
 
 type RunStartAttemptParams struct {
@@ -832,6 +863,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
@@ -918,7 +950,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
 order by r.waiting_until
 limit $2
@@ -965,6 +997,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}
@@ -980,7 +1013,7 @@ const runWake = `-- name: RunWake :one
 update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = $1, waiting_until = null,
     window_from = coalesce($2, window_from)
 where id = $3 and attempt = $4 and wake = $5 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since
 `
 
 type RunWakeParams struct {
@@ -1031,12 +1064,13 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.ResolvedAt,
 		&i.Resolution,
 		&i.EntriesFreedAt,
+		&i.FollowUpSince,
 	)
 	return &i, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -1080,6 +1114,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.ResolvedAt,
 			&i.Resolution,
 			&i.EntriesFreedAt,
+			&i.FollowUpSince,
 		); err != nil {
 			return nil, err
 		}

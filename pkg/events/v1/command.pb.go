@@ -42,7 +42,15 @@ type Command struct {
 	// reset-cursor: cancel the open run first.
 	Cancel bool `protobuf:"varint,8,opt,name=cancel,proto3" json:"cancel,omitempty"`
 	// The integration's id or name; only on tributary.api.command.<verb>, where the subject doesn't name it.
-	Integration   string `protobuf:"bytes,9,opt,name=integration,proto3" json:"integration,omitempty"`
+	Integration string `protobuf:"bytes,9,opt,name=integration,proto3" json:"integration,omitempty"`
+	// replay and skip: the webhook's id.
+	Webhook string `protobuf:"bytes,10,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// replay: every failed webhook, within since and until when they are given.
+	Failed bool `protobuf:"varint,11,opt,name=failed,proto3" json:"failed,omitempty"`
+	// recover: the time from which on everything is asked for again. replay: only webhooks received at or after it. RFC 3339.
+	Since string `protobuf:"bytes,12,opt,name=since,proto3" json:"since,omitempty"`
+	// replay: only webhooks received before it. RFC 3339.
+	Until         string `protobuf:"bytes,13,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,6 +148,34 @@ func (x *Command) GetIntegration() string {
 	return ""
 }
 
+func (x *Command) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *Command) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
+func (x *Command) GetSince() string {
+	if x != nil {
+		return x.Since
+	}
+	return ""
+}
+
+func (x *Command) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
+}
+
 // CommandReply answers tributary.api.command.<verb>.
 type CommandReply struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -206,7 +242,7 @@ var File_v1_command_proto protoreflect.FileDescriptor
 
 const file_v1_command_proto_rawDesc = "" +
 	"\n" +
-	"\x10v1/command.proto\x12\x13tributary.events.v1\"\xd5\x01\n" +
+	"\x10v1/command.proto\x12\x13tributary.events.v1\"\xb3\x02\n" +
 	"\aCommand\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\tR\x04item\x12\x10\n" +
@@ -216,7 +252,12 @@ const file_v1_command_proto_rawDesc = "" +
 	"\x02to\x18\x06 \x01(\tH\x00R\x02to\x88\x01\x01\x12\x12\n" +
 	"\x04none\x18\a \x01(\bR\x04none\x12\x16\n" +
 	"\x06cancel\x18\b \x01(\bR\x06cancel\x12 \n" +
-	"\vintegration\x18\t \x01(\tR\vintegrationB\x05\n" +
+	"\vintegration\x18\t \x01(\tR\vintegration\x12\x18\n" +
+	"\awebhook\x18\n" +
+	" \x01(\tR\awebhook\x12\x16\n" +
+	"\x06failed\x18\v \x01(\bR\x06failed\x12\x14\n" +
+	"\x05since\x18\f \x01(\tR\x05since\x12\x14\n" +
+	"\x05until\x18\r \x01(\tR\x05untilB\x05\n" +
 	"\x03_to\"Y\n" +
 	"\fCommandReply\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\bR\baccepted\x12\x16\n" +

@@ -1076,11 +1076,14 @@ func (x *CommandRejected) GetBody() []byte {
 
 // RecordsChanged: the built-in sink stored new versions of records.
 type RecordsChanged struct {
-	state         protoimpl.MessageState   `protogen:"open.v1"`
-	IntegrationId string                   `protobuf:"bytes,1,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
-	Provider      string                   `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
-	RunId         string                   `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
-	Records       []*RecordsChanged_Record `protobuf:"bytes,4,rep,name=records,proto3" json:"records,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IntegrationId string                 `protobuf:"bytes,1,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	Provider      string                 `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Empty when it was a webhook.
+	RunId   string                   `protobuf:"bytes,3,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Records []*RecordsChanged_Record `protobuf:"bytes,4,rep,name=records,proto3" json:"records,omitempty"`
+	// The webhook that brought them, if one did.
+	WebhookId     string `protobuf:"bytes,5,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1141,6 +1144,13 @@ func (x *RecordsChanged) GetRecords() []*RecordsChanged_Record {
 		return x.Records
 	}
 	return nil
+}
+
+func (x *RecordsChanged) GetWebhookId() string {
+	if x != nil {
+		return x.WebhookId
+	}
+	return ""
 }
 
 // OAuthConnected: a user has authorized an integration, for the first time or again.
@@ -2140,6 +2150,260 @@ func (x *FailureRateRecovered) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// WebhookFailed: a delivery could not be handled and waits for a replay or a skip.
+type WebhookFailed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	WebhookId     string                 `protobuf:"bytes,2,opt,name=webhook_id,json=webhookId,proto3" json:"webhook_id,omitempty"`
+	DeliveryId    string                 `protobuf:"bytes,3,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	EventType     string                 `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Tries         int32                  `protobuf:"varint,7,opt,name=tries,proto3" json:"tries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookFailed) Reset() {
+	*x = WebhookFailed{}
+	mi := &file_v1_events_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookFailed) ProtoMessage() {}
+
+func (x *WebhookFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookFailed.ProtoReflect.Descriptor instead.
+func (*WebhookFailed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WebhookFailed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *WebhookFailed) GetWebhookId() string {
+	if x != nil {
+		return x.WebhookId
+	}
+	return ""
+}
+
+func (x *WebhookFailed) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+func (x *WebhookFailed) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *WebhookFailed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WebhookFailed) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *WebhookFailed) GetTries() int32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+// WebhooksSilent: an integration that used to get webhooks has got none for long. Sent once an episode.
+type WebhooksSilent struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Integration    *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	LastReceivedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_received_at,json=lastReceivedAt,proto3" json:"last_received_at,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *WebhooksSilent) Reset() {
+	*x = WebhooksSilent{}
+	mi := &file_v1_events_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhooksSilent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhooksSilent) ProtoMessage() {}
+
+func (x *WebhooksSilent) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhooksSilent.ProtoReflect.Descriptor instead.
+func (*WebhooksSilent) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WebhooksSilent) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *WebhooksSilent) GetLastReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastReceivedAt
+	}
+	return nil
+}
+
+// WebhooksResumed: an integration that was silent has got a webhook.
+type WebhooksResumed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhooksResumed) Reset() {
+	*x = WebhooksResumed{}
+	mi := &file_v1_events_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhooksResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhooksResumed) ProtoMessage() {}
+
+func (x *WebhooksResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhooksResumed.ProtoReflect.Descriptor instead.
+func (*WebhooksResumed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *WebhooksResumed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+// WebhooksRefused: many requests had no valid signature. Sent once an episode by each ingress.
+type WebhooksRefused struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without an id when the requests named the provider alone.
+	Integration *Ref `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// How many there were before this was sent.
+	Refused       int32                  `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhooksRefused) Reset() {
+	*x = WebhooksRefused{}
+	mi := &file_v1_events_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhooksRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhooksRefused) ProtoMessage() {}
+
+func (x *WebhooksRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhooksRefused.ProtoReflect.Descriptor instead.
+func (*WebhooksRefused) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *WebhooksRefused) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *WebhooksRefused) GetRefused() int32 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *WebhooksRefused) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // Record names a row of the records table.
 type RecordsChanged_Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2151,7 +2415,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[30]
+	mi := &file_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2163,7 +2427,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[30]
+	mi := &file_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,12 +2550,14 @@ const file_v1_events_proto_rawDesc = "" +
 	"\vintegration\x18\x01 \x01(\tR\vintegration\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
-	"\x04body\x18\x04 \x01(\fR\x04body\"\xfa\x01\n" +
+	"\x04body\x18\x04 \x01(\fR\x04body\"\x99\x02\n" +
 	"\x0eRecordsChanged\x12%\n" +
 	"\x0eintegration_id\x18\x01 \x01(\tR\rintegrationId\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x15\n" +
 	"\x06run_id\x18\x03 \x01(\tR\x05runId\x12D\n" +
-	"\arecords\x18\x04 \x03(\v2*.tributary.events.v1.RecordsChanged.RecordR\arecords\x1aH\n" +
+	"\arecords\x18\x04 \x03(\v2*.tributary.events.v1.RecordsChanged.RecordR\arecords\x12\x1d\n" +
+	"\n" +
+	"webhook_id\x18\x05 \x01(\tR\twebhookId\x1aH\n" +
 	"\x06Record\x12\x1d\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tR\teventType\x12\x1f\n" +
@@ -2373,7 +2639,27 @@ const file_v1_events_proto_rawDesc = "" +
 	"\x14FailureRateRecovered\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x124\n" +
 	"\x04rate\x18\x02 \x01(\v2 .tributary.events.v1.FailureRateR\x04rate\x12*\n" +
-	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02atB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xee\x01\n" +
+	"\rWebhookFailed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x1d\n" +
+	"\n" +
+	"webhook_id\x18\x02 \x01(\tR\twebhookId\x12\x1f\n" +
+	"\vdelivery_id\x18\x03 \x01(\tR\n" +
+	"deliveryId\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tR\teventType\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x14\n" +
+	"\x05tries\x18\a \x01(\x05R\x05tries\"\x92\x01\n" +
+	"\x0eWebhooksSilent\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12D\n" +
+	"\x10last_received_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastReceivedAt\"M\n" +
+	"\x0fWebhooksResumed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\"\x99\x01\n" +
+	"\x0fWebhooksRefused\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\x05R\arefused\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_events_proto_rawDescOnce sync.Once
@@ -2387,7 +2673,7 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_v1_events_proto_goTypes = []any{
 	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
 	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
@@ -2419,60 +2705,70 @@ var file_v1_events_proto_goTypes = []any{
 	(*FailureRate)(nil),              // 27: tributary.events.v1.FailureRate
 	(*FailureRateElevated)(nil),      // 28: tributary.events.v1.FailureRateElevated
 	(*FailureRateRecovered)(nil),     // 29: tributary.events.v1.FailureRateRecovered
-	(*RecordsChanged_Record)(nil),    // 30: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil),    // 31: google.protobuf.Timestamp
+	(*WebhookFailed)(nil),            // 30: tributary.events.v1.WebhookFailed
+	(*WebhooksSilent)(nil),           // 31: tributary.events.v1.WebhooksSilent
+	(*WebhooksResumed)(nil),          // 32: tributary.events.v1.WebhooksResumed
+	(*WebhooksRefused)(nil),          // 33: tributary.events.v1.WebhooksRefused
+	(*RecordsChanged_Record)(nil),    // 34: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	31, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	35, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	31, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	31, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	35, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	35, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 6: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 7: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
 	0,  // 8: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 9: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
 	0,  // 10: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	31, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	35, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	31, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	35, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
 	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
 	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
 	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	30, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	34, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
 	0,  // 19: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	31, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 21: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 22: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	31, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 24: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	31, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	35, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 26: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
 	0,  // 27: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
 	0,  // 28: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
-	31, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	35, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
 	0,  // 30: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
-	31, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	35, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 32: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
-	31, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	35, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 34: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
-	31, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	35, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
 	0,  // 36: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
-	31, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
-	31, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	35, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	35, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
 	0,  // 39: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
 	27, // 40: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
-	31, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	35, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
 	0,  // 42: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
 	27, // 43: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
-	31, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	35, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	0,  // 45: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 46: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
+	35, // 47: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
+	0,  // 48: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 49: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
+	35, // 50: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -2486,7 +2782,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

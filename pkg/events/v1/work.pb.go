@@ -315,6 +315,381 @@ func (x *ItemBatch) GetDeadItemId() string {
 	return ""
 }
 
+// WebhookReceived is a delivery that was verified, on its way from the ingress to the table of webhooks.
+type WebhookReceived struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The row's id; ids sort by the time of reception.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	IntegrationId string `protobuf:"bytes,2,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	Provider      string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The upstream's id of the delivery, or the hash that stands in for it.
+	DeliveryId string `protobuf:"bytes,4,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	// 0 for a delivery with an id of the upstream's. Otherwise the time of reception in microseconds: what only has the same content is a copy for a while, and later
+	// another delivery.
+	Copy   int64  `protobuf:"varint,5,opt,name=copy,proto3" json:"copy,omitempty"`
+	Method string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
+	Path   string `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`
+	// The query and the headers as they may be shown; what is hidden stands in sealed.
+	Query      string                 `protobuf:"bytes,8,opt,name=query,proto3" json:"query,omitempty"`
+	Headers    []*WebhookHeader       `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty"`
+	Body       []byte                 `protobuf:"bytes,10,opt,name=body,proto3" json:"body,omitempty"`
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	// A WebhookHidden, sealed with the key key_id; empty when nothing is hidden.
+	KeyId         string `protobuf:"bytes,12,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Sealed        []byte `protobuf:"bytes,13,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookReceived) Reset() {
+	*x = WebhookReceived{}
+	mi := &file_v1_work_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookReceived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookReceived) ProtoMessage() {}
+
+func (x *WebhookReceived) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_work_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookReceived.ProtoReflect.Descriptor instead.
+func (*WebhookReceived) Descriptor() ([]byte, []int) {
+	return file_v1_work_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WebhookReceived) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetCopy() int64 {
+	if x != nil {
+		return x.Copy
+	}
+	return 0
+}
+
+func (x *WebhookReceived) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetHeaders() []*WebhookHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *WebhookReceived) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *WebhookReceived) GetReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return nil
+}
+
+func (x *WebhookReceived) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *WebhookReceived) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+// WebhookHeader is a header with its values, which need not be UTF-8.
+type WebhookHeader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Values        [][]byte               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookHeader) Reset() {
+	*x = WebhookHeader{}
+	mi := &file_v1_work_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookHeader) ProtoMessage() {}
+
+func (x *WebhookHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_work_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookHeader.ProtoReflect.Descriptor instead.
+func (*WebhookHeader) Descriptor() ([]byte, []int) {
+	return file_v1_work_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WebhookHeader) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *WebhookHeader) GetValues() [][]byte {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// WebhookHidden is what of a delivery is a secret, or can't be shown as text.
+type WebhookHidden struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Set when the query is hidden.
+	Query         []byte           `protobuf:"bytes,1,opt,name=query,proto3,oneof" json:"query,omitempty"`
+	Headers       []*WebhookHeader `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookHidden) Reset() {
+	*x = WebhookHidden{}
+	mi := &file_v1_work_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookHidden) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookHidden) ProtoMessage() {}
+
+func (x *WebhookHidden) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_work_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookHidden.ProtoReflect.Descriptor instead.
+func (*WebhookHidden) Descriptor() ([]byte, []int) {
+	return file_v1_work_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WebhookHidden) GetQuery() []byte {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *WebhookHidden) GetHeaders() []*WebhookHeader {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+// DirectoryEntry is an integration as services see it that have no database. It is the value of a key in the bucket of the directory.
+type DirectoryEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	IntegrationId string                 `protobuf:"bytes,1,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
+	Provider      string                 `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Owner         string                 `protobuf:"bytes,4,opt,name=owner,proto3" json:"owner,omitempty"`
+	// active, paused or disabled.
+	Status string `protobuf:"bytes,5,opt,name=status,proto3" json:"status,omitempty"`
+	// JSON.
+	Metadata []byte `protobuf:"bytes,6,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// The credentials as Postgres has them: sealed with the key key_id. Empty when there are none.
+	KeyId  string `protobuf:"bytes,7,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Sealed []byte `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// The versions of the integration and of its credentials.
+	Version            int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	CredentialsVersion int64 `protobuf:"varint,10,opt,name=credentials_version,json=credentialsVersion,proto3" json:"credentials_version,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *DirectoryEntry) Reset() {
+	*x = DirectoryEntry{}
+	mi := &file_v1_work_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DirectoryEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DirectoryEntry) ProtoMessage() {}
+
+func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_work_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DirectoryEntry.ProtoReflect.Descriptor instead.
+func (*DirectoryEntry) Descriptor() ([]byte, []int) {
+	return file_v1_work_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DirectoryEntry) GetIntegrationId() string {
+	if x != nil {
+		return x.IntegrationId
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetMetadata() []byte {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *DirectoryEntry) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *DirectoryEntry) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *DirectoryEntry) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DirectoryEntry) GetCredentialsVersion() int64 {
+	if x != nil {
+		return x.CredentialsVersion
+	}
+	return 0
+}
+
 var File_v1_work_proto protoreflect.FileDescriptor
 
 const file_v1_work_proto_rawDesc = "" +
@@ -348,7 +723,43 @@ const file_v1_work_proto_rawDesc = "" +
 	"\bfirst_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\afirstAt\x127\n" +
 	"\tparked_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bparkedAt\x12 \n" +
 	"\fdead_item_id\x18\t \x01(\tR\n" +
-	"deadItemIdB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"deadItemId\"\x99\x03\n" +
+	"\x0fWebhookReceived\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
+	"\x0eintegration_id\x18\x02 \x01(\tR\rintegrationId\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\x12\x1f\n" +
+	"\vdelivery_id\x18\x04 \x01(\tR\n" +
+	"deliveryId\x12\x12\n" +
+	"\x04copy\x18\x05 \x01(\x03R\x04copy\x12\x16\n" +
+	"\x06method\x18\x06 \x01(\tR\x06method\x12\x12\n" +
+	"\x04path\x18\a \x01(\tR\x04path\x12\x14\n" +
+	"\x05query\x18\b \x01(\tR\x05query\x12<\n" +
+	"\aheaders\x18\t \x03(\v2\".tributary.events.v1.WebhookHeaderR\aheaders\x12\x12\n" +
+	"\x04body\x18\n" +
+	" \x01(\fR\x04body\x12;\n" +
+	"\vreceived_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"receivedAt\x12\x15\n" +
+	"\x06key_id\x18\f \x01(\tR\x05keyId\x12\x16\n" +
+	"\x06sealed\x18\r \x01(\fR\x06sealed\";\n" +
+	"\rWebhookHeader\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\fR\x06values\"r\n" +
+	"\rWebhookHidden\x12\x19\n" +
+	"\x05query\x18\x01 \x01(\fH\x00R\x05query\x88\x01\x01\x12<\n" +
+	"\aheaders\x18\x02 \x03(\v2\".tributary.events.v1.WebhookHeaderR\aheadersB\b\n" +
+	"\x06_query\"\xab\x02\n" +
+	"\x0eDirectoryEntry\x12%\n" +
+	"\x0eintegration_id\x18\x01 \x01(\tR\rintegrationId\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x14\n" +
+	"\x05owner\x18\x04 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06status\x18\x05 \x01(\tR\x06status\x12\x1a\n" +
+	"\bmetadata\x18\x06 \x01(\fR\bmetadata\x12\x15\n" +
+	"\x06key_id\x18\a \x01(\tR\x05keyId\x12\x16\n" +
+	"\x06sealed\x18\b \x01(\fR\x06sealed\x12\x18\n" +
+	"\aversion\x18\t \x01(\x03R\aversion\x12/\n" +
+	"\x13credentials_version\x18\n" +
+	" \x01(\x03R\x12credentialsVersionB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_work_proto_rawDescOnce sync.Once
@@ -362,22 +773,29 @@ func file_v1_work_proto_rawDescGZIP() []byte {
 	return file_v1_work_proto_rawDescData
 }
 
-var file_v1_work_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_v1_work_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_v1_work_proto_goTypes = []any{
 	(*SyncDue)(nil),               // 0: tributary.events.v1.SyncDue
 	(*Item)(nil),                  // 1: tributary.events.v1.Item
 	(*ItemBatch)(nil),             // 2: tributary.events.v1.ItemBatch
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*WebhookReceived)(nil),       // 3: tributary.events.v1.WebhookReceived
+	(*WebhookHeader)(nil),         // 4: tributary.events.v1.WebhookHeader
+	(*WebhookHidden)(nil),         // 5: tributary.events.v1.WebhookHidden
+	(*DirectoryEntry)(nil),        // 6: tributary.events.v1.DirectoryEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_v1_work_proto_depIdxs = []int32{
 	1, // 0: tributary.events.v1.ItemBatch.items:type_name -> tributary.events.v1.Item
-	3, // 1: tributary.events.v1.ItemBatch.first_at:type_name -> google.protobuf.Timestamp
-	3, // 2: tributary.events.v1.ItemBatch.parked_at:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 1: tributary.events.v1.ItemBatch.first_at:type_name -> google.protobuf.Timestamp
+	7, // 2: tributary.events.v1.ItemBatch.parked_at:type_name -> google.protobuf.Timestamp
+	4, // 3: tributary.events.v1.WebhookReceived.headers:type_name -> tributary.events.v1.WebhookHeader
+	7, // 4: tributary.events.v1.WebhookReceived.received_at:type_name -> google.protobuf.Timestamp
+	4, // 5: tributary.events.v1.WebhookHidden.headers:type_name -> tributary.events.v1.WebhookHeader
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_v1_work_proto_init() }
@@ -385,13 +803,14 @@ func file_v1_work_proto_init() {
 	if File_v1_work_proto != nil {
 		return
 	}
+	file_v1_work_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_work_proto_rawDesc), len(file_v1_work_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

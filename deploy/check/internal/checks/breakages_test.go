@@ -58,7 +58,7 @@ var kubernetesBreakages = []breakage{
 	{name: "entrypoint", check: "every command", file: "k8s/migrate.yaml", old: "args: [migrate]", new: "command: [/tributary]\n          args: [migrate]", in: "k8s", want: "replaces the entrypoint"},
 	{name: "other probe", check: "ports", file: "k8s/service-patch.yaml", old: "path: /livez", new: "path: /healthz", in: "k8s", want: "8080/livez"},
 	{name: "other probe port", check: "ports", file: "k8s/service-patch.yaml", old: "path: /readyz\n              port: 8080", new: "path: /readyz\n              port: 8081", in: "k8s", want: "8080/readyz"},
-	{name: "other container port", check: "ports", file: "k8s/service-patch.yaml", old: "containerPort: 8080", new: "containerPort: 8081", in: "k8s", want: "does not declare port 8080"},
+	{name: "other container port", check: "ports", file: "k8s/service-patch.yaml", old: "containerPort: 8080", new: "containerPort: 8081", in: "k8s", want: "does not declare port 8080 as http"},
 	{name: "other annotation", check: "ports", file: "k8s/service-patch.yaml", old: `"8080"`, new: `"8081"`, in: "k8s", want: "not annotated"},
 	{name: "other target port", check: "ports", file: "k8s/network.yaml", old: "targetPort: 8080", new: "targetPort: 8081", in: "k8s", want: "Service tributary-metrics"},
 	{name: "closed port", check: "ports", file: "k8s/network.yaml", old: "protocol: TCP\n          port: 8080", new: "protocol: TCP\n          port: 80", in: "k8s", want: "NetworkPolicy tributary"},

@@ -61,12 +61,12 @@ func TestEveryCheckIsBroken(t *testing.T) {
 func TestServiceWithoutDeployment(t *testing.T) {
 	t.Parallel()
 	copied := copyDeploy(t)
-	if err := os.Mkdir(copied.Path("services/webhook-ingress"), 0o755); err != nil {
+	if err := os.Mkdir(copied.Path("services/courier"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	var blamed []string
 	for _, problem := range find(t, "every command").Run(t.Context(), copied) {
-		if problem.Reason == "nothing runs tributary webhook-ingress" {
+		if problem.Reason == "nothing runs tributary courier" {
 			blamed = append(blamed, problem.File)
 		}
 	}
@@ -118,7 +118,7 @@ func find(t *testing.T, prefix string) checks.Check {
 func copyDeploy(t *testing.T) checks.Root {
 	t.Helper()
 	copied := checks.Root(t.TempDir())
-	for _, service := range []string{"scheduler", "syncer", "item-worker", "token-refresher"} {
+	for _, service := range []string{"scheduler", "syncer", "item-worker", "webhook-ingress", "token-refresher"} {
 		if err := os.MkdirAll(copied.Path("services/"+service), 0o755); err != nil {
 			t.Fatal(err)
 		}

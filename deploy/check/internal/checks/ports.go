@@ -82,20 +82,42 @@ func clusterPorts(found *report, objects []runtime.Object) {
 			podPorts(found, work, port)
 		}
 	}
+	declared := declaredPorts(objects)
+	scraped := false
 	for _, object := range objects {
 		switch object := object.(type) {
 		case *corev1.Service:
 			for _, exposed := range object.Spec.Ports {
-				if int(exposed.Port) != port || exposed.TargetPort.IntValue() != port {
-					found.add(kustomizeDir, "Service %s sends port %d to %s, and the pods listen on %d", object.Name, exposed.Port, exposed.TargetPort.String(), port)
+				if !declared[exposed.TargetPort.String()] {
+					found.add(kustomizeDir, "Service %s sends port %d to %s, where no pod listens", object.Name, exposed.Port, exposed.TargetPort.String())
 				}
 			}
 		case *networkingv1.NetworkPolicy:
-			if !admits(object, port) {
-				found.add(kustomizeDir, "NetworkPolicy %s does not let anybody in on %d", object.Name, port)
+			for _, admitted := range admits(object) {
+				if !declared[admitted] {
+					found.add(kustomizeDir, "NetworkPolicy %s lets in port %s, where no pod listens", object.Name, admitted)
+				}
+				scraped = scraped || admitted == strconv.Itoa(port)
 			}
 		}
 	}
+	if !scraped {
+		found.add(kustomizeDir, "no NetworkPolicy lets anybody in on %d", port)
+	}
+}
+
+// declaredPorts are the ports of all containers, by number and by name.
+func declaredPorts(objects []runtime.Object) map[string]bool {
+	declared := map[string]bool{}
+	for _, work := range workloads(objects) {
+		for _, container := range work.pod.Spec.Containers {
+			for _, port := range container.Ports {
+				declared[strconv.Itoa(int(port.ContainerPort))] = true
+				declared[port.Name] = true
+			}
+		}
+	}
+	return declared
 }
 
 func podPorts(found *report, work workload, port int) {
@@ -105,8 +127,9 @@ func podPorts(found *report, work workload, port int) {
 		found.add(kustomizeDir, "%s is not annotated to be scraped at %d/metrics", work.name, port)
 	}
 	for _, container := range work.pod.Spec.Containers {
-		if len(container.Ports) != 1 || int(container.Ports[0].ContainerPort) != port {
-			found.add(kustomizeDir, "%s does not declare port %d, and that one alone", work.name, port)
+		// What a service listens on beside has a name of its own.
+		if !slices.ContainsFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == "http" && int(p.ContainerPort) == port }) {
+			found.add(kustomizeDir, "%s does not declare port %d as http", work.name, port)
 		}
 		for path, probe := range map[string]*corev1.Probe{"/livez": container.LivenessProbe, "/readyz": container.ReadinessProbe} {
 			if probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != path || probe.HTTPGet.Port != intstr.FromInt32(int32(port)) {
@@ -116,15 +139,16 @@ func podPorts(found *report, work workload, port int) {
 	}
 }
 
-func admits(policy *networkingv1.NetworkPolicy, port int) bool {
+func admits(policy *networkingv1.NetworkPolicy) []string {
+	var ports []string
 	for _, rule := range policy.Spec.Ingress {
 		for _, admitted := range rule.Ports {
-			if admitted.Port != nil && admitted.Port.IntValue() == port {
-				return true
+			if admitted.Port != nil {
+				ports = append(ports, admitted.Port.String())
 			}
 		}
 	}
-	return false
+	return ports
 }
 
 // portOf is the port of an address to listen on, such as ":8080".

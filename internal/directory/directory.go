@@ -1,0 +1,217 @@
+// Package directory is what services know of integrations without a database: a bucket with an entry for each, fed by schedulers from
+// Postgres. The webhook ingress finds routes and secrets in it, so that an outage of Postgres loses no webhook. Credentials are in it as
+// they are in Postgres, sealed.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+const (
+	callTimeout = 3 * time.Second
+	retryEvery  = 200 * time.Millisecond
+	// completeKey is written once every integration has an entry. In a bucket that lacks it, what is not there may only not be there yet.
+	completeKey = "complete"
+)
+
+// Entry is one integration.
+type Entry struct {
+	*contracts.Integration
+	// Status is active, paused or disabled.
+	Status string
+	// Problem says why the credentials can't be opened; without them no signature can be verified.
+	Problem error
+}
+
+// Directory follows the bucket. It is safe for concurrent use.
+type Directory struct {
+	bus  *bus.Bus
+	ring *secret.Ring
+	log  *slog.Logger
+
+	mu       sync.RWMutex
+	entries  map[string]*Entry
+	names    map[string]*Entry
+	provider map[string][]*Entry
+	complete bool
+}
+
+// New returns a directory, which knows nothing before [Directory.Run] runs.
+func New(b *bus.Bus, ring *secret.Ring, log *slog.Logger) *Directory {
+	return &Directory{bus: b, ring: ring, log: log, entries: map[string]*Entry{}, names: map[string]*Entry{}, provider: map[string][]*Entry{}}
+}
+
+// Ready returns an error until everything is known. From then on it is nil: what is known stays while the broker is away.
+func (d *Directory) Ready() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if !d.complete {
+		return errors.New("the directory of integrations is not read yet; it is filled by a scheduler")
+	}
+	return nil
+}
+
+// Find returns the integration of an id or a name, nil when there is none.
+func (d *Directory) Find(name string) *Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if entry := d.entries[name]; entry != nil {
+		return entry
+	}
+	return d.names[name]
+}
+
+// Of returns the integrations of a provider, in the order of their ids. The slice is not to be changed.
+func (d *Directory) Of(provider string) []*Entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.provider[provider]
+}
+
+// Run follows the bucket until ctx ends.
+func (d *Directory) Run(ctx context.Context) error {
+	bucket, err := d.bus.Bucket(ctx, events.BucketDirectory)
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		err := watch(ctx, d.bus, bucket, d.apply, func() bool { return true })
+		d.log.Debug("watch of the directory starts over", "error", err)
+		d.bus.Restore(ctx, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+	}
+	return nil
+}
+
+// apply takes one change over; a nil value is a deletion.
+func (d *Directory) apply(key string, value []byte) {
+	if key == completeKey {
+		d.mu.Lock()
+		d.complete = d.complete || value != nil
+		d.mu.Unlock()
+		return
+	}
+	var entry *Entry
+	if value != nil {
+		read := &eventsv1.DirectoryEntry{}
+		if err := proto.Unmarshal(value, read); err != nil {
+			d.log.Error("directory entry can't be read", "integration", key, "error", err)
+			return
+		}
+		entry = d.open(read)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if old := d.entries[key]; old != nil {
+		// A copy, for others may hold the slice.
+		d.provider[old.Provider()] = slices.DeleteFunc(slices.Clone(d.provider[old.Provider()]), func(e *Entry) bool { return e == old })
+		if d.names[old.Name()] == old {
+			delete(d.names, old.Name())
+		}
+	}
+	delete(d.entries, key)
+	if entry == nil {
+		return
+	}
+	d.entries[key], d.names[entry.Name()] = entry, entry
+	all := append(slices.Clone(d.provider[entry.Provider()]), entry)
+	slices.SortFunc(all, func(a, b *Entry) int { return strings.Compare(a.ID(), b.ID()) })
+	d.provider[entry.Provider()] = all
+}
+
+func (d *Directory) open(read *eventsv1.DirectoryEntry) *Entry {
+	entry := &Entry{Status: read.GetStatus()}
+	fields := contracts.IntegrationFields{
+		ID: read.GetIntegrationId(), Provider: read.GetProvider(), Name: read.GetName(), Owner: read.GetOwner(), Metadata: read.GetMetadata(),
+		// Who verifies makes no requests.
+		Client: &http.Client{Transport: refusing{}},
+		Log:    d.log.With("provider", read.GetProvider(), "integration", read.GetName()),
+	}
+	if len(read.GetSealed()) > 0 {
+		id, err := uuid.Parse(read.GetIntegrationId())
+		if err == nil {
+			fields.Credentials, err = d.ring.Open(read.GetKeyId(), read.GetSealed(), id[:])
+		}
+		if err != nil {
+			entry.Problem = fmt.Errorf("open credentials of %s: %w", read.GetIntegrationId(), err)
+			d.log.Error("credentials in the directory can't be opened; webhooks to this integration are refused", "integration", read.GetName(), "error", err)
+		}
+	}
+	entry.Integration = contracts.NewIntegration(fields)
+	return entry
+}
+
+// refusing is the transport of who may make no requests.
+type refusing struct{}
+
+func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, contracts.Permanent(errors.New("no requests can be made while a webhook is verified"))
+}
+
+var errWatchEnded = errors.New("the watch ended")
+
+// watch tells every key there is, with a nil value for those that were deleted, asks at the end of that whether to go on, and tells changes. It ends with the connection, as the client
+// would resume a watch late, and behind a place that is nowhere when the broker has lost its store.
+func watch(ctx context.Context, b *bus.Bus, bucket jetstream.KeyValue, fn func(key string, value []byte), caughtUp func() bool) error {
+	connected, cancel := b.WhileConnected(ctx)
+	defer cancel()
+	watcher, err := bucket.WatchAll(connected)
+	if err != nil {
+		return errors.Join(ctx.Err(), errWatchEnded, err)
+	}
+	defer func() {
+		_ = watcher.Stop()
+		// The client's goroutine may wait for somebody to take the next update.
+		go func() {
+			for range watcher.Updates() {
+			}
+		}()
+	}()
+	for {
+		select {
+		case <-connected.Done():
+			return errors.Join(ctx.Err(), errWatchEnded)
+		case update, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return errors.Join(ctx.Err(), errWatchEnded)
+			case update == nil:
+				if !caughtUp() {
+					return nil
+				}
+			case update.Operation() == jetstream.KeyValuePut:
+				fn(update.Key(), orEmpty(update.Value()))
+			default:
+				fn(update.Key(), nil)
+			}
+		}
+	}
+}
+
+func orEmpty(value []byte) []byte {
+	if value == nil {
+		return []byte{}
+	}
+	return value
+}

@@ -1,0 +1,51 @@
+// Package items makes items of what providers hand over: the syncer of what a sync enumerates, the item-worker of what a webhook's handler dispatches.
+package items
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// maxExternalID is how long an external id may be, as in the original.
+const maxExternalID = 500
+
+// New makes an item, whose payload is in the buffer and stays valid as long as nobody else uses that. unfit says why it can't be worked on, though its provider has done nothing that must stop it: the event can't be encoded, or
+// the external id is none. err is for the provider.
+func New(into *bytes.Buffer, event, checkpoint any, externalID string) (item *eventsv1.Item, unfit, err error) {
+	value, err := contracts.NewCheckpoint(checkpoint)
+	if err != nil {
+		return nil, nil, contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), err))
+	}
+	item = &eventsv1.Item{EventType: contracts.EventType(event), ExternalId: externalID, Checkpoint: value}
+	unfit = encode(into, event)
+	item.Payload = into.Bytes()
+	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
+		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
+		unfit = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)
+	}
+	return item, unfit, nil
+}
+
+// encode writes an event as JSON; an event's own methods may panic.
+func encode(into *bytes.Buffer, event any) (err error) {
+	into.Reset()
+	defer func() {
+		if v := recover(); v != nil {
+			into.Reset()
+			err = fmt.Errorf("encoding panicked: %v", v)
+		}
+	}()
+	if err := json.NewEncoder(into).Encode(event); err != nil {
+		into.Reset()
+		return err
+	}
+	// The encoder ends with a line feed.
+	into.Truncate(into.Len() - 1)
+	return nil
+}

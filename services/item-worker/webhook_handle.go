@@ -1,0 +1,283 @@
+package itemworker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/items"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+const (
+	// maxDispatched and maxDispatchedBytes are what one delivery may dispatch: it is in memory until it is done.
+	maxDispatched      = 10_000
+	maxDispatchedBytes = 16 << 20
+	// maxResult is how much of what a handler returns is kept.
+	maxResult = 64 << 10
+)
+
+// errIgnored means that the provider has no handler for the type.
+var errIgnored = errors.New("no handler for this type")
+
+// call is one delivery being handled.
+type call struct {
+	*webhooks
+	row      *dbsqlc.WebhookClaimRow
+	provider contracts.Provider
+	in       *contracts.Integration
+	result   json.RawMessage
+}
+
+// handle takes a delivery to its handler, and what that dispatches to the handlers of its kind.
+func (c *call) handle(ctx context.Context) (err error) {
+	if c.provider, err = c.Registry.Provider(c.row.Provider); err != nil {
+		return contracts.Permanent(err)
+	}
+	handler, ok := c.provider.(contracts.WebhookHandler)
+	if !ok {
+		return contracts.Permanent(fmt.Errorf("provider %q takes no webhooks", c.row.Provider))
+	}
+	if c.in, err = c.Integrations.Load(ctx, c.row.IntegrationID, c.row.IntegrationVersion); err != nil {
+		return err
+	}
+	req, err := c.request()
+	if err != nil {
+		return err
+	}
+	fn, err := route(handler, req)
+	if err != nil {
+		return err
+	}
+	session := &webhookSession{}
+	value, err := c.call(contracts.WithDispatcher(ctx, session), fn, req)
+	dispatched := session.close()
+	if err != nil {
+		return err
+	}
+	c.result = encodeResult(value)
+	return c.handleItems(ctx, dispatched)
+}
+
+// call runs the handler, which may panic, or go on though its time is up: then it is left behind.
+func (c *call) call(ctx context.Context, fn contracts.WebhookFunc, req *contracts.WebhookRequest) (any, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Settings.Timeout)
+	defer cancel()
+	ctx = contracts.WithAttempt(ctx, contracts.Attempt{
+		Item: "webhook/" + c.row.ID.String(), ExternalID: c.row.DeliveryID, Try: int(c.row.Tries) + 1, MaxTries: c.Settings.Webhooks.Tries,
+	})
+	type outcome struct {
+		value any
+		err   error
+	}
+	returned := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.err = guarded(func() (err error) {
+			o.value, err = fn(ctx, c.in, req)
+			return err
+		})
+		returned <- o
+	}()
+	select {
+	case o := <-returned:
+		return o.value, o.err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(c.Settings.Grace)
+	defer timer.Stop()
+	select {
+	case o := <-returned:
+		return o.value, o.err
+	case <-timer.C:
+		return nil, fmt.Errorf("the handler did not return: %w", ctx.Err())
+	}
+}
+
+// request is the delivery as the ingress got it.
+func (c *call) request() (*contracts.WebhookRequest, error) {
+	stored := &eventsv1.WebhookReceived{
+		Id: c.row.ID.String(), Method: c.row.Method, Path: c.row.Path, Query: c.row.Query, Body: c.row.Body,
+		KeyId: c.row.KeyID, Sealed: c.row.Sealed, ReceivedAt: timestamppb.New(c.row.ReceivedAt),
+	}
+	var headers map[string][]string
+	if err := json.Unmarshal(c.row.Headers, &headers); err != nil {
+		return nil, contracts.Permanent(fmt.Errorf("read the headers of webhook %s: %w", c.row.ID, err))
+	}
+	for name, values := range headers {
+		header := &eventsv1.WebhookHeader{Name: name}
+		for _, value := range values {
+			header.Values = append(header.Values, []byte(value))
+		}
+		stored.Headers = append(stored.Headers, header)
+	}
+	return c.Deliveries.Unpack(stored)
+}
+
+// route picks the handler: see [contracts.WebhookHandler.WebhookHandlers].
+func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (fn contracts.WebhookFunc, err error) {
+	err = guarded(func() error {
+		fn = handler.HandleWebhook
+		byType := handler.WebhookHandlers()
+		if len(byType) == 0 {
+			return nil
+		}
+		event, ok := handler.ResolveWebhookEvent(req)
+		if !ok {
+			return nil
+		}
+		if fn = byType[event]; fn == nil {
+			return errIgnored
+		}
+		return nil
+	})
+	return fn, err
+}
+
+// handleItems works on what was dispatched as on the items of a batch: in its order through the application's handlers, and together into the table of records. All are
+// tried; the error that weighs most is the delivery's.
+func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) error {
+	if len(dispatched) == 0 {
+		return nil
+	}
+	for i, item := range dispatched {
+		item.Index, item.Tries = int32(i), c.row.Tries
+	}
+	batch := &eventsv1.ItemBatch{
+		RunId: c.row.ID.String(), Attempt: c.row.Attempt, IntegrationId: c.row.IntegrationID.String(), Provider: c.row.Provider, Items: dispatched,
+		FirstAt: timestamppb.New(c.Now()),
+	}
+	j := &job{
+		worker: c.Worker, delivery: &bus.Delivery{Count: uint64(c.row.Attempt)}, batch: batch, key: keyOf(batch), lane: events.Shared, in: c.in, provider: c.provider,
+		took: c.Metrics.items.WithLabelValues(c.row.Provider), webhook: c.row.ID.String(),
+	}
+	// The delivery has its slot already.
+	results := newRound(ctx, j, dispatched, true).settle()
+	c.Crash("item-worker: webhook's items handled")
+	if len(results) < len(dispatched) {
+		return errStopping
+	}
+	var worst error
+	for _, r := range results {
+		if weight(r.err) > weight(worst) {
+			worst = fmt.Errorf("%s %s: %w", r.item.GetEventType(), r.item.GetExternalId(), r.err)
+		}
+	}
+	return worst
+}
+
+// weight orders errors: a permanent one decides, and a failure before a deferral. A skipped item is done.
+func weight(err error) int {
+	_, skipped := contracts.AsSkip(err)
+	_, deferred := contracts.AsDeferral(err)
+	switch {
+	case err == nil, skipped:
+		return 0
+	case contracts.IsPermanent(err):
+		return 3
+	case deferred:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// webhookSession takes what a handler dispatches.
+type webhookSession struct {
+	mu     sync.Mutex
+	closed bool
+	items  []*eventsv1.Item
+	size   int
+}
+
+func (s *webhookSession) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
+	item, unfit, err := items.New(&bytes.Buffer{}, event, checkpoint, externalID)
+	if err != nil {
+		return err
+	}
+	if unfit != nil {
+		return contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), unfit))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || ctx.Err() != nil {
+		return errors.Join(ctx.Err(), errors.New("dispatch: the webhook's handler has ended"))
+	}
+	s.size += len(item.GetPayload()) + len(item.GetCheckpoint()) + len(item.GetExternalId())
+	if len(s.items) >= maxDispatched || s.size > maxDispatchedBytes {
+		return contracts.Permanent(fmt.Errorf("dispatch: a webhook may dispatch %d records of %d bytes in all", maxDispatched, maxDispatchedBytes))
+	}
+	s.items = append(s.items, item)
+	return nil
+}
+
+func (s *webhookSession) close() []*eventsv1.Item {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.items
+}
+
+// encodeResult is what is kept of a handler's value: nothing when it is no JSON, or too much.
+func encodeResult(value any) json.RawMessage {
+	var encoded []byte
+	err := guarded(func() (err error) {
+		encoded, err = json.Marshal(value)
+		return err
+	})
+	if err != nil || value == nil || len(encoded) > maxResult {
+		return nil
+	}
+	return storable(encoded)
+}
+
+// settle turns what a delivery came to into what is written of it.
+func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage) finished {
+	now := h.Now()
+	f := finished{row: row, status: "processed", next: now, tries: row.Tries, result: string(result), err: err}
+	skip, skipped := contracts.AsSkip(err)
+	deferral, deferred := contracts.AsDeferral(err)
+	switch {
+	case err == nil:
+	case errors.Is(err, errIgnored):
+		f.status = "ignored"
+	case skipped:
+		f.status, f.reason = "skipped", skip.Reason
+	case errors.Is(err, errPoison):
+		f.status, f.reason = "failed", reasonPoison
+	case contracts.IsPermanent(err):
+		f.status, f.reason = "failed", reasonPermanent
+	case postgres.Unavailable(err):
+		f.status, f.next = "pending", now.Add(patience)
+	case deferred:
+		f.status, f.next = "pending", now.Add(max(deferral.Delay, time.Second))
+		if row.WindowFrom != nil && f.next.Sub(*row.WindowFrom) > h.Settings.Webhooks.Window {
+			f.status, f.reason = "failed", reasonWindow
+		}
+	default:
+		backoff := h.Settings.Webhooks.Backoff
+		f.tries++
+		f.status, f.next = "pending", now.Add(spreadAround(backoff[min(int(f.tries), len(backoff))-1]))
+		if int(f.tries) >= h.Settings.Webhooks.Tries {
+			f.status, f.reason = "failed", reasonTries
+		}
+	}
+	return f
+}
+
+// spreadAround moves a wait by up to 20 % either way.
+func spreadAround(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (1 - spread + 2*spread*rand.Float64()))
+}

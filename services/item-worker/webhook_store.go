@@ -1,0 +1,172 @@
+package itemworker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// maxWord is how long event types and ordering keys may be; what is longer is cut.
+const maxWord = 200
+
+// stored is a delivery that is to become a row.
+type stored struct {
+	id, integration uuid.UUID
+	message         *eventsv1.WebhookReceived
+	event, order    string
+	headers         string
+	sequence        uint64
+}
+
+// take stores one message of the stream, together with others that come at the same time; it is acknowledged when it is in Postgres.
+func (h *webhooks) take(ctx context.Context, d *bus.Delivery) error {
+	message := &eventsv1.WebhookReceived{}
+	if err := proto.Unmarshal(d.Body, message); err != nil {
+		return bus.Again(time.Minute, "a webhook that this version can't read")
+	}
+	row, err := h.rowOf(message, d.Sequence)
+	if err != nil {
+		return err
+	}
+	err = h.stores.add(ctx, row)
+	if postgres.Unavailable(err) {
+		return bus.Again(patience, err.Error())
+	}
+	if err == nil {
+		h.Crash("item-worker: webhook stored")
+		h.kick()
+	}
+	return err
+}
+
+// rowOf asks the provider what the delivery is. When it can't say, the handler's try will.
+func (h *webhooks) rowOf(message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
+	row := stored{message: message, sequence: sequence}
+	var err error
+	if row.id, err = uuid.Parse(message.GetId()); err != nil {
+		return row, fmt.Errorf("webhook %q: %w", message.GetId(), err)
+	}
+	if row.integration, err = uuid.Parse(message.GetIntegrationId()); err != nil {
+		return row, fmt.Errorf("webhook %s: integration: %w", row.id, err)
+	}
+	headers := make(map[string][]string, len(message.GetHeaders()))
+	for _, header := range message.GetHeaders() {
+		for _, value := range header.GetValues() {
+			headers[header.GetName()] = append(headers[header.GetName()], string(value))
+		}
+	}
+	encoded, err := json.Marshal(headers)
+	if err != nil {
+		return row, fmt.Errorf("webhook %s: encode headers: %w", row.id, err)
+	}
+	row.headers = string(encoded)
+	provider, err := h.Registry.Provider(message.GetProvider())
+	if err != nil {
+		return row, err
+	}
+	req, err := h.Deliveries.Unpack(message)
+	if err != nil {
+		h.Log.Error("webhook can't be opened; it is stored as it is", "webhook", row.id, "error", err)
+		return row, nil
+	}
+	err = guarded(func() error {
+		if handler, ok := provider.(contracts.WebhookHandler); ok {
+			row.event, _ = handler.ResolveWebhookEvent(req)
+		}
+		if orderer, ok := provider.(contracts.WebhookOrderer); ok {
+			row.order, _ = orderer.WebhookOrderingKey(req)
+		}
+		return nil
+	})
+	if err != nil {
+		h.Log.Warn("a provider can't say what a webhook is", "provider", message.GetProvider(), "webhook", row.id, "error", err)
+	}
+	row.event, row.order = word(row.event), word(row.order)
+	return row, nil
+}
+
+// word makes a text fit for a column.
+func word(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
+	if len(text) > maxWord {
+		text = strings.ToValidUTF8(text[:maxWord], "")
+	}
+	return text
+}
+
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("it panicked: %v", v)
+		}
+	}()
+	return f()
+}
+
+// store writes deliveries, and that their integrations are not silent, in one transaction.
+func (h *webhooks) store(ctx context.Context, rows []stored) error {
+	now := h.Now()
+	p := dbsqlc.WebhookInsertManyParams{Now: now, HashWindow: events.DedupeWindow}
+	var sources []uuid.UUID
+	var lasts []time.Time
+	newest := map[uuid.UUID]time.Time{}
+	for _, row := range rows {
+		m := row.message
+		received := m.GetReceivedAt().AsTime()
+		p.Ids, p.IntegrationIds = append(p.Ids, row.id), append(p.IntegrationIds, row.integration)
+		p.DeliveryIds, p.Copies = append(p.DeliveryIds, m.GetDeliveryId()), append(p.Copies, m.GetCopy())
+		p.EventTypes, p.OrderingKeys = append(p.EventTypes, row.event), append(p.OrderingKeys, row.order)
+		p.Sequences, p.Methods, p.Paths = append(p.Sequences, int64(row.sequence)), append(p.Methods, m.GetMethod()), append(p.Paths, m.GetPath())
+		p.Queries, p.Headers, p.Bodies = append(p.Queries, m.GetQuery()), append(p.Headers, row.headers), append(p.Bodies, orEmpty(m.GetBody()))
+		p.KeyIds, p.Sealed = append(p.KeyIds, m.GetKeyId()), append(p.Sealed, orEmpty(m.GetSealed()))
+		p.ReceivedAts = append(p.ReceivedAts, received)
+		if received.After(newest[row.integration]) {
+			newest[row.integration] = received
+		}
+	}
+	for id, at := range newest {
+		sources, lasts = append(sources, id), append(lasts, at)
+	}
+	return h.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		fresh, err := tx.WebhookInsertMany(ctx, p)
+		if err != nil {
+			return fmt.Errorf("store %d webhooks: %w", len(rows), err)
+		}
+		awake, err := tx.WebhookSourceTouch(ctx, sources, lasts)
+		if err != nil {
+			return fmt.Errorf("note that webhooks came: %w", err)
+		}
+		var messages []postgres.Outgoing
+		for _, in := range awake {
+			m, err := events.NewEvent(events.WebhooksResumed, in.Provider, in.ID.String(), "", &eventsv1.WebhooksResumed{
+				Integration: events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner),
+			})
+			if err != nil {
+				return err
+			}
+			messages = append(messages, postgres.Outgoing(m))
+		}
+		h.Metrics.stored(rows, fresh)
+		return tx.Publish(ctx, now, messages...)
+	})
+}
+
+// orEmpty keeps nil from becoming null.
+func orEmpty(value []byte) []byte {
+	if value == nil {
+		return []byte{}
+	}
+	return value
+}

@@ -1,0 +1,167 @@
+package itemworker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// aloneAfter is after how many deaths of its worker a delivery is handled alone in its process, so that it takes no others with it.
+const aloneAfter = 2
+
+// finished is what became of a claim.
+type finished struct {
+	row    *dbsqlc.WebhookClaimRow
+	status string
+	next   time.Time
+	tries  int32
+	reason string
+	result string
+	err    error
+}
+
+// work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is told to stop, ctx when its grace is over.
+func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow) {
+	defer h.release(row)
+	started := h.Now()
+	c := &call{webhooks: h, row: row}
+	err := error(errPoison)
+	if int(row.Crashes) < h.Settings.Webhooks.Crashes {
+		err = h.beside(row, func() error { return c.handle(ctx) })
+	}
+	f := h.settle(row, err, c.result)
+	if errors.Is(err, errStopping) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		// The grace is over: that is nobody's failure.
+		f = finished{row: row, status: "pending", next: h.Now(), tries: row.Tries}
+	}
+	h.Metrics.webhook(f, h.Now().Sub(started), h.Now())
+	h.tell(f)
+	h.Crash("item-worker: before webhook finished")
+	for {
+		err := h.finishes.add(context.WithoutCancel(ctx), f)
+		if err == nil {
+			break
+		}
+		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", row.ID, "error", err)
+		select {
+		case <-stopping.Done():
+			// Another worker takes the claim when its lease is over.
+			return
+		case <-time.After(patience):
+		}
+	}
+	h.Crash("item-worker: webhook finished")
+	h.kick()
+}
+
+// beside runs a delivery beside others, or alone when it has been in work at the death of its worker before.
+func (h *webhooks) beside(row *dbsqlc.WebhookClaimRow, f func() error) error {
+	if row.Crashes < aloneAfter {
+		h.alone.RLock()
+		defer h.alone.RUnlock()
+	} else {
+		h.alone.Lock()
+		defer h.alone.Unlock()
+	}
+	return guarded(f)
+}
+
+func (h *webhooks) tell(f finished) {
+	attributes := []any{
+		"webhook", f.row.ID, "provider", f.row.Provider, "integration", f.row.IntegrationName, "event", f.row.EventType, "delivery", f.row.DeliveryID, "tries", f.tries,
+	}
+	switch {
+	case f.status == "failed":
+		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err)...)
+	case f.status == "pending" && f.err != nil:
+		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err)...)
+	default:
+		h.Log.Debug("webhook handled", append(attributes, "status", f.status)...)
+	}
+}
+
+// finish writes what became of claims, with the events that say so, in one transaction. Claims that another worker has taken over are passed over.
+func (h *webhooks) finish(ctx context.Context, all []finished) error {
+	now := h.Now()
+	p := dbsqlc.WebhookFinishManyParams{Now: now}
+	byID := make(map[uuid.UUID]finished, len(all))
+	for _, f := range all {
+		p.Ids, p.Attempts, p.Statuses = append(p.Ids, f.row.ID), append(p.Attempts, f.row.Attempt), append(p.Statuses, f.status)
+		p.NextTryAts, p.Tries, p.Reasons = append(p.NextTryAts, f.next), append(p.Tries, f.tries), append(p.Reasons, deaditems.Cut(f.reason))
+		p.Errors, p.Results = append(p.Errors, f.errorText()), append(p.Results, f.result)
+		byID[f.row.ID] = f
+	}
+	return h.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		written, err := tx.WebhookFinishMany(ctx, p)
+		if err != nil {
+			return fmt.Errorf("write what became of %d webhooks: %w", len(all), err)
+		}
+		var messages []postgres.Outgoing
+		var log []postgres.Operation
+		for _, id := range written {
+			f := byID[id]
+			if f.status != "pending" {
+				log = append(log, f.operation(now))
+			}
+			if f.status != "failed" {
+				continue
+			}
+			m, err := failedEvent(f)
+			if err != nil {
+				return err
+			}
+			messages = append(messages, m)
+		}
+		if err := tx.LogOperations(ctx, log...); err != nil {
+			return err
+		}
+		return tx.Publish(ctx, now, messages...)
+	})
+}
+
+// operation is the delivery's line in the business log, with what its handler returned.
+func (f finished) operation(now time.Time) postgres.Operation {
+	row := f.row
+	o := postgres.Operation{
+		Integration: row.IntegrationID, Operation: "webhook", Status: "succeeded", Subject: row.ID.String(), ExternalID: row.DeliveryID,
+		Summary: strings.TrimSpace(row.EventType + " " + f.status), Started: now, Ended: now,
+	}
+	if row.StartedAt != nil {
+		o.Started = *row.StartedAt
+	}
+	if f.status == "failed" {
+		o.Status, o.Error = "failed", f.errorText()
+	}
+	if f.result != "" {
+		o.Details = json.RawMessage(`{"result":` + f.result + `}`)
+	}
+	return o
+}
+
+func (f finished) errorText() string {
+	if f.err == nil || f.status == "ignored" {
+		return ""
+	}
+	return deaditems.Cut(f.err.Error())
+}
+
+func failedEvent(f finished) (postgres.Outgoing, error) {
+	row := f.row
+	id := row.IntegrationID.String()
+	m, err := events.NewEvent(events.WebhookFailed, row.Provider, id, "", &eventsv1.WebhookFailed{
+		Integration: events.NewRef(id, row.Provider, row.IntegrationName, row.IntegrationOwner), WebhookId: row.ID.String(), DeliveryId: row.DeliveryID,
+		EventType: row.EventType, Reason: f.reason, Error: f.errorText(), Tries: f.tries,
+	})
+	return postgres.Outgoing(m), err
+}

@@ -1,0 +1,91 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+func (s *Scheduler) listWebhooks(ctx context.Context, q api.ListWebhooks) (api.WebhookPage, error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return api.WebhookPage{}, err
+	}
+	statuses := []string{"", "pending", "processing", "processed", "ignored", "failed", "skipped"}
+	if !slices.Contains(statuses, q.Status) {
+		return api.WebhookPage{}, invalidf("no webhook is %q; they are %v", q.Status, statuses[1:])
+	}
+	integration, err := s.lookupID(ctx, q.Integration)
+	if err != nil {
+		return api.WebhookPage{}, err
+	}
+	before, err := parseBefore(q.Before)
+	if err != nil {
+		return api.WebhookPage{}, err
+	}
+	rows, err := s.Store.WebhookList(ctx, dbsqlc.WebhookListParams{IntegrationID: integration, Status: q.Status, Before: before, Most: int32(size) + 1})
+	if err != nil {
+		return api.WebhookPage{}, fmt.Errorf("list webhooks: %w", err)
+	}
+	page := api.WebhookPage{Webhooks: make([]api.Webhook, 0, len(rows))}
+	for i, row := range rows {
+		if i == size {
+			page.Next = rows[i-1].ID.String()
+			break
+		}
+		reply := api.Webhook{
+			ID: row.ID.String(), Integration: row.IntegrationName, IntegrationID: row.IntegrationID.String(), Provider: row.Provider, DeliveryID: row.DeliveryID,
+			EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: brief(row.Reason), Error: brief(row.Error),
+			BodyBytes: row.BodyBytes, ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt,
+		}
+		if row.Status == "pending" {
+			reply.NextTryAt = &row.NextTryAt
+		}
+		page.Webhooks = append(page.Webhooks, reply)
+	}
+	return page, nil
+}
+
+func (s *Scheduler) showWebhook(ctx context.Context, q api.ByID) (api.Webhook, error) {
+	id, err := uuid.Parse(q.ID)
+	if err != nil {
+		return api.Webhook{}, notFoundf("%q is not the id of a webhook; list them with: tributary webhooks list", q.ID)
+	}
+	row, err := s.Store.WebhookGet(ctx, id)
+	if postgres.NotFound(err) {
+		return api.Webhook{}, notFoundf("there is no webhook %s", id)
+	}
+	if err != nil {
+		return api.Webhook{}, fmt.Errorf("read webhook %s: %w", id, err)
+	}
+	byID, err := names(ctx, s.Store, []*postgres.Webhook{row}, func(row *postgres.Webhook) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.Webhook{}, err
+	}
+	details := &api.WebhookDetails{
+		Method: row.Method, Path: row.Path, Query: row.Query, Result: row.Result, OrderingKey: row.OrderingKey, ResolvedBy: row.ResolvedBy, StartedAt: row.StartedAt,
+	}
+	if err := json.Unmarshal(row.Headers, &details.Headers); err != nil {
+		return api.Webhook{}, fmt.Errorf("read the headers of webhook %s: %w", id, err)
+	}
+	if int64(len(row.Body)) < s.Bus.Conn().MaxPayload()-replyRoom && utf8.Valid(row.Body) {
+		details.Body = string(row.Body)
+	}
+	reply := api.Webhook{
+		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, DeliveryID: row.DeliveryID,
+		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: row.Reason, Error: row.Error,
+		BodyBytes: int32(len(row.Body)), ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt, Details: details,
+	}
+	if row.Status == "pending" {
+		reply.NextTryAt = &row.NextTryAt
+	}
+	return reply, nil
+}

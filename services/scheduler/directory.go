@@ -1,0 +1,152 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// compareEvery is how often the whole directory is compared with the database.
+const compareEvery = time.Minute
+
+// directoryKeeper keeps the directory as the database is. Every scheduler does; writes are compare-and-set.
+type directoryKeeper struct {
+	*Scheduler
+	writer *directory.Writer
+	kicks  chan struct{}
+
+	mu      sync.Mutex
+	changed map[uuid.UUID]bool
+	// inDoubt says that any integration may have changed; compared is when all were looked at.
+	inDoubt  bool
+	compared time.Time
+}
+
+// keepDirectory renews the entries of changed integrations as the feed tells of them, and compares all at the start, each minute, and when the broker has lost
+// them.
+func (s *Scheduler) keepDirectory(ctx context.Context) error {
+	writer, err := directory.NewWriter(ctx, s.Bus)
+	if err != nil {
+		return err
+	}
+	k := &directoryKeeper{Scheduler: s, writer: writer, kicks: make(chan struct{}, 1), changed: map[uuid.UUID]bool{}, inDoubt: true}
+	s.Feed.Follow(k.follow)
+	return s.loop(ctx, "renew the directory", compareEvery, k.kicks, k.renew)
+}
+
+func (k *directoryKeeper) follow(id uuid.UUID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if id == uuid.Nil {
+		k.inDoubt = true
+	} else {
+		k.changed[id] = true
+	}
+	kick(k.kicks)
+}
+
+func (k *directoryKeeper) renew(ctx context.Context) error {
+	k.mu.Lock()
+	ids := slices.Collect(maps.Keys(k.changed))
+	clear(k.changed)
+	inDoubt := k.inDoubt
+	k.inDoubt = false
+	k.mu.Unlock()
+	err := k.putAll(ctx, ids)
+	if err == nil && (inDoubt || k.Now().Sub(k.compared) >= compareEvery) {
+		err = k.compare(ctx)
+	}
+	if err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for _, id := range ids {
+			k.changed[id] = true
+		}
+		k.inDoubt = k.inDoubt || inDoubt
+		time.AfterFunc(k.Settings.Tick, func() { kick(k.kicks) })
+	}
+	return err
+}
+
+func (k *directoryKeeper) putAll(ctx context.Context, ids []uuid.UUID) error {
+	for _, id := range ids {
+		err := k.writer.Put(ctx, id.String(), func(ctx context.Context) (*eventsv1.DirectoryEntry, error) { return k.read(ctx, id) })
+		if err != nil {
+			return err
+		}
+		k.Crash("scheduler: directory entry written")
+	}
+	return nil
+}
+
+func (k *directoryKeeper) read(ctx context.Context, id uuid.UUID) (*eventsv1.DirectoryEntry, error) {
+	row, err := k.Store.DirectoryRow(ctx, dbsqlc.DirectoryRowParams{ID: id, AuditID: postgres.NewID(), Now: k.Now()})
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read integration %s: %w", id, err)
+	}
+	return &eventsv1.DirectoryEntry{
+		IntegrationId: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status, Metadata: row.Metadata,
+		KeyId: row.KeyID, Sealed: row.Sealed, Version: row.Version, CredentialsVersion: row.CredentialsVersion,
+	}, nil
+}
+
+// compare renews what the bucket lacks, or has in another version, or has though it is gone. In doubt it does so at most once a minute, unless the bucket is new.
+func (k *directoryKeeper) compare(ctx context.Context) error {
+	complete, err := k.writer.IsComplete(ctx)
+	if err != nil {
+		return err
+	}
+	if complete && k.Now().Sub(k.compared) < compareEvery {
+		return nil
+	}
+	// The bucket first: what changes in between is told by the feed.
+	have, err := k.writer.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := k.Store.DirectoryVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the versions of integrations: %w", err)
+	}
+	var behind []uuid.UUID
+	for _, row := range rows {
+		version, found := have[row.ID.String()]
+		if !found || version != (directory.Version{Integration: row.Version, Credentials: row.CredentialsVersion, Key: row.KeyID}) {
+			behind = append(behind, row.ID)
+		}
+		delete(have, row.ID.String())
+	}
+	var unreadable error
+	for key := range have {
+		id, err := uuid.Parse(key)
+		if err != nil {
+			unreadable = errors.Join(unreadable, fmt.Errorf("the directory has the key %q", key))
+			continue
+		}
+		behind = append(behind, id)
+	}
+	if err := k.putAll(ctx, behind); err != nil {
+		return err
+	}
+	if !complete {
+		if err := k.writer.Complete(ctx); err != nil {
+			return err
+		}
+	}
+	k.compared = k.Now()
+	return unreadable
+}

@@ -1,0 +1,190 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// commandReplay gives deliveries all their tries again.
+func (s *Scheduler) commandReplay(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	p := dbsqlc.WebhookReplayParams{IntegrationID: integration.ID, FailedOnly: c.GetFailed(), Since: timeOf(c.GetSince()), Until: timeOf(c.GetUntil()), Now: s.Now()}
+	if c.GetWebhook() != "" {
+		row, err := s.webhook(ctx, tx, integration, c.GetWebhook())
+		if err != nil {
+			return nil, err
+		}
+		if row.Status == "pending" || row.Status == "processing" {
+			return nil, reject("webhook %s is %s: it is handled anyway", row.ID, row.Status)
+		}
+		p.ID = &row.ID
+	}
+	replayed, err := tx.WebhookReplay(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("replay webhooks: %w", err)
+	}
+	if replayed == 0 {
+		return nil, reject("there is no such webhook to replay")
+	}
+	return &reply{result: fmt.Sprintf("replaying %d webhooks", replayed)}, nil
+}
+
+// skipWebhook gives a failed delivery up.
+func (s *Scheduler) skipWebhook(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	row, err := s.webhook(ctx, tx, integration, c.GetWebhook())
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	skipped, err := tx.WebhookSkip(ctx, dbsqlc.WebhookSkipParams{ID: row.ID, IntegrationID: integration.ID, ResolvedBy: c.GetBy(), Reason: c.GetReason(), Now: &now})
+	if err != nil {
+		return nil, fmt.Errorf("skip webhook %s: %w", row.ID, err)
+	}
+	if skipped == 0 {
+		return nil, reject("webhook %s is %s, only a failed one can be skipped", row.ID, row.Status)
+	}
+	return &reply{result: "skipped"}, nil
+}
+
+func (s *Scheduler) webhook(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, name string) (*postgres.Webhook, error) {
+	id, err := uuid.Parse(name)
+	if err != nil {
+		return nil, reject("%q is not the id of a webhook; list them with: tributary webhooks list", name)
+	}
+	row, err := tx.WebhookGet(ctx, id)
+	if postgres.NotFound(err) || err == nil && row.IntegrationID != integration.ID {
+		return nil, reject("the integration has no webhook %s", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read webhook %s: %w", id, err)
+	}
+	return row, nil
+}
+
+// commandRecover closes a gap: it starts an incremental sync from an earlier time. The cursor stays where it is, or moves on from there.
+func (s *Scheduler) commandRecover(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+	if integration.Status != "active" {
+		return nil, reject("the integration is %s: %s", integration.Status, orNone(integration.StatusReason))
+	}
+	since := timeOf(c.GetSince())
+	if since == nil || since.After(s.Now()) {
+		return nil, reject("since is not a time in the past")
+	}
+	if provider, err := s.Registry.Provider(integration.Provider); err == nil {
+		if !canRecover(provider) {
+			return nil, reject("provider %q has no incremental sync from a time (contracts.IncrementalSync and contracts.CursorDater); a full sync closes every gap", integration.Provider)
+		}
+	}
+	open, err := tx.RunLockOpen(ctx, integration.ID)
+	if err == nil {
+		// The sync follows when the run closes, from the earliest time that was asked for.
+		if err := tx.RunFollowUpSince(ctx, *since, open.ID); err != nil {
+			return nil, fmt.Errorf("remember the sync: %w", err)
+		}
+		return &reply{result: "queued-behind", run: &open.ID}, nil
+	}
+	if !postgres.NotFound(err) {
+		return nil, fmt.Errorf("look for an open run: %w", err)
+	}
+	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, "incremental", "command", s.Now())
+	if err != nil {
+		return nil, err
+	}
+	if len(runs) == 0 {
+		return nil, reject("a run was opened at this very moment; send the command again")
+	}
+	return &reply{result: "started", run: &runs[0].ID}, s.startFrom(ctx, tx, integration, runs[0], *since)
+}
+
+func canRecover(provider contracts.Provider) bool {
+	_, incremental := provider.(contracts.IncrementalSync)
+	_, dates := provider.(contracts.CursorDater)
+	return incremental && dates
+}
+
+// startFrom has a run that was just opened start from a time, unless its cursor is earlier still.
+func (s *Scheduler) startFrom(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, since time.Time) error {
+	provider, err := s.Registry.Provider(integration.Provider)
+	if err != nil {
+		return reject("no scheduler here has provider %q, whose cursor it takes", integration.Provider)
+	}
+	dater, ok := provider.(contracts.CursorDater)
+	if !ok {
+		return nil
+	}
+	from, err := cursorAt(dater, since)
+	if err != nil {
+		return err
+	}
+	if integration.SyncCursor == nil {
+		return nil
+	}
+	later, err := advances(provider, integration.SyncCursor, from)
+	if err != nil || later {
+		return err
+	}
+	if err := tx.RunSetCursorFrom(ctx, string(from), run.ID); err != nil {
+		return fmt.Errorf("set where run %s starts from: %w", run.ID, err)
+	}
+	return nil
+}
+
+// cursorAt asks the provider, which may panic.
+func cursorAt(dater contracts.CursorDater, at time.Time) (cursor contracts.Cursor, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("CursorAt panicked: %v", v)
+		}
+	}()
+	cursor, err = dater.CursorAt(at)
+	if err == nil && !json.Valid(cursor) {
+		err = fmt.Errorf("CursorAt of %s gives no JSON", at)
+	}
+	return cursor, err
+}
+
+// timeOf reads a time of a command, which was checked before.
+func timeOf(text string) *time.Time {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return nil
+	}
+	return &at
+}
+
+// markSilent says, once an episode, which integrations have got no webhook for too long.
+func (s *Scheduler) markSilent(ctx context.Context) error {
+	if s.Settings.WebhookSilence <= 0 {
+		return nil
+	}
+	now := s.Now()
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		silent, err := tx.WebhookMarkSilent(ctx, &now, now.Add(-s.Settings.WebhookSilence))
+		if err != nil {
+			return fmt.Errorf("look for integrations without webhooks: %w", err)
+		}
+		for _, row := range silent {
+			m, err := events.NewEvent(events.WebhooksSilent, row.Provider, row.ID.String(), "", &eventsv1.WebhooksSilent{
+				Integration: events.NewRef(row.ID.String(), row.Provider, row.Name, row.Owner), LastReceivedAt: timestamppb.New(row.LastReceivedAt),
+			})
+			if err != nil {
+				return err
+			}
+			if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
+				return err
+			}
+			s.Log.Warn("integration has got no webhook for long", "integration", row.Name, "provider", row.Provider, "last", row.LastReceivedAt)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,93 @@
+package webhookingress
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// refusals counts requests without a valid signature, and says once an episode that there are many: a secret was changed on one side, or somebody
+// tries.
+type refusals struct {
+	bus      *bus.Bus
+	log      *slog.Logger
+	now      func() time.Time
+	burst    int
+	gap      time.Duration
+	messages chan events.Message
+
+	mu       sync.Mutex
+	episodes map[string]*episode
+}
+
+type episode struct {
+	since, last time.Time
+	refused     int
+}
+
+func newRefusals(config Config) *refusals {
+	return &refusals{
+		bus: config.Bus, log: config.Log, now: config.Now, burst: config.Settings.Burst, gap: config.Settings.BurstGap,
+		messages: make(chan events.Message, 16), episodes: map[string]*episode{},
+	}
+}
+
+// note counts one refusal against the integration that was addressed, or against the provider. Both are known ones, so that strangers can't fill the memory.
+func (r *refusals) note(provider string, targets []*directory.Entry, addressed bool) {
+	ref := &eventsv1.Ref{Provider: provider}
+	if addressed && len(targets) == 1 {
+		ref = events.NewRef(targets[0].ID(), provider, targets[0].Name(), targets[0].Owner())
+	}
+	e := r.count(provider + "/" + ref.GetIntegrationId())
+	if e.refused != r.burst {
+		return
+	}
+	r.log.Warn("many webhooks have no valid signature", "provider", provider, "integration", ref.GetName(), "refused", e.refused, "since", e.since)
+	m, err := events.NewEvent(events.WebhooksRefused, provider, ref.GetIntegrationId(), "", &eventsv1.WebhooksRefused{
+		Integration: ref, Refused: int32(e.refused), Since: timestamppb.New(e.since),
+	})
+	if err != nil {
+		r.log.Error("event not made", "error", err)
+		return
+	}
+	select {
+	case r.messages <- m:
+	default: // So many at once say the same.
+	}
+}
+
+func (r *refusals) count(key string) episode {
+	now := r.now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.episodes[key]
+	if e == nil || now.Sub(e.last) > r.gap {
+		e = &episode{since: now}
+		r.episodes[key] = e
+	}
+	e.last = now
+	e.refused++
+	return *e
+}
+
+// run publishes the events, away from the requests.
+func (r *refusals) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-r.messages:
+			if err := r.bus.Publish(ctx, m); err != nil && ctx.Err() == nil {
+				r.log.Warn("event not published", "subject", m.Subject, "error", err)
+			}
+		}
+	}
+}
