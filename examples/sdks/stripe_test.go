@@ -2,6 +2,7 @@ package sdks_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,5 +81,33 @@ func TestStripeThrottleIsADeferral(t *testing.T) {
 	_, err := client.V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{})
 	if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != 90*time.Second {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The request log has what stripe-go sent and got, without the key and without what the provider calls sensitive.
+func TestStripeRequestsAreRecorded(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	params := &stripe.CustomerCreateParams{Email: stripe.String("ada@example.com"), Name: stripe.String("Ada")}
+	params.AddMetadata("note", "between us")
+	if _, err := client.V1Customers.Create(t.Context(), params); err != nil {
+		t.Fatal(err)
+	}
+	row := w.request(w.rows(1)[0].ID)
+	if row.Method != http.MethodPost || row.Path != "/v1/customers" || row.Status == nil || *row.Status != http.StatusOK || row.UpstreamID == "" {
+		t.Errorf("the row is %+v", row)
+	}
+	if want := "email=[REDACTED]&metadata[note]=[REDACTED]&name=Ada"; row.RequestBody != want {
+		t.Errorf("the request's body is %s, want %s", row.RequestBody, want)
+	}
+	if !strings.Contains(row.ResponseBody, `"name": "Ada"`) && !strings.Contains(row.ResponseBody, `"name":"Ada"`) {
+		t.Errorf("the answer's body is %s", row.ResponseBody)
+	}
+	for _, text := range []string{row.RequestHeader, row.ResponseHeader, row.RequestBody, row.ResponseBody} {
+		for _, secret := range []string{stripeSecret, "ada@example.com", "between us"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s is in %s", secret, text)
+			}
+		}
 	}
 }

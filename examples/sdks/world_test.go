@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/examples/sdks"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
@@ -87,4 +90,32 @@ func encode(t *testing.T, value any) json.RawMessage {
 		t.Fatal(err)
 	}
 	return raw
+}
+
+// rows waits until the request log has n rows, and returns them, oldest first.
+func (w *world) rows(n int) []*dbsqlc.RequestListRow {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
+		rows, err := w.Store.RequestList(w.t.Context(), dbsqlc.RequestListParams{Most: 1000})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(rows) >= n || time.Now().After(deadline) {
+			if len(rows) != n {
+				w.t.Fatalf("%d rows are in the request log, want %d", len(rows), n)
+			}
+			slices.Reverse(rows)
+			return rows
+		}
+	}
+}
+
+// request is a row with headers and bodies.
+func (w *world) request(id uuid.UUID) *dbsqlc.Request {
+	w.t.Helper()
+	row, err := w.Store.RequestGet(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return row
 }
