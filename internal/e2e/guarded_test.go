@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -35,6 +36,9 @@ func (guarded) DefaultRateLimit() *contracts.RateLimit {
 	}
 	return contracts.Per(n, d)
 }
+
+// BudgetKey has all integrations of a test share one budget.
+func (guarded) BudgetKey(*contracts.Integration) string { return "the app" }
 
 // wantTries fails unless each handling of a record says the try that it has to: one more than there were failures before. What had to wait for a budget,
 // a circuit or the upstream's patience has spent none.
@@ -99,4 +103,42 @@ func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
 	if n := slices.IndexFunc(w.handlings(""), func(h handling) bool { return h.Try != 1 }); n >= 0 {
 		t.Errorf("%s was handled as try %d", w.handlings("")[n].Entry.ID, w.handlings("")[n].Try)
 	}
+}
+
+// TestExhaustedBudget has two integrations of one app share a budget that is too small: the items of the first wait for the next window and so does the
+// enumeration of the second, which says so. Nobody spends a try, and never are more requests sent than there are in a window.
+func TestExhaustedBudget(t *testing.T) {
+	const limit, window = 25, 20 * time.Second
+	w := newWorld(t)
+	w.env = append(w.env, fmt.Sprintf("%s=%d/%s", limitVariable, limit, window))
+	w.fill(40)
+	w.startAll()
+	second := newUpstream(t)
+	second.fill(5)
+	// A wait of less than 10 s is none that anybody sees, so the budget is used up early in a window. The broker's clock is this machine's.
+	w.await("the beginning of a window", func() bool { return time.Now().UnixNano()%int64(window) < int64(3*time.Second) })
+	end := time.Unix(0, (time.Now().UnixNano()/int64(window)+1)*int64(window))
+	one := w.create("one", "guarded")
+	sent := func() int { return w.requests() + len(w.handlings("")) }
+	w.await("the budget to be used up", func() bool { return sent() >= limit })
+	two := w.createAt(second, "two", "guarded")
+	w.awaitWaiting(two)
+	waiting := w.runs(two)[0]
+	if early := end.Sub(*waiting.WaitingUntil); early > time.Second {
+		t.Errorf("the enumeration waits until %s, %s before the end of the window", waiting.WaitingUntil, early)
+	}
+	if !strings.Contains(waiting.Error, contracts.ErrBudgetExhausted.Error()) {
+		t.Errorf("the run waits and says %q", waiting.Error)
+	}
+	inWindow := sent() + second.requests() + len(second.handlings(""))
+	if time.Now().Before(end) && inWindow != limit {
+		t.Errorf("%d requests were sent in a window of %d", inWindow, limit)
+	}
+	w.wantRun(w.awaitClosed(one, 1), "succeeded", 40, 0)
+	run := w.awaitClosed(two, 1)
+	w.wantRun(run, "succeeded", 5, 0)
+	if run.Tries != 1 {
+		t.Errorf("the run took %d tries, want 1", run.Tries)
+	}
+	w.wantTries(func(handling) bool { return false })
 }

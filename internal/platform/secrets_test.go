@@ -157,6 +157,9 @@ func TestNoSecretIsKept(t *testing.T) {
 		t.Errorf("%d requests reached the upstream, want 120", n)
 	}
 	w.wantNoSecrets()
+	if n := strings.Count(w.tables(), "visible"); n < 120 {
+		t.Errorf("what is no secret is kept %d times: too little", n)
+	}
 }
 
 // sloppy enumerates items of which each fails with an error that quotes a URL with secrets, as does the enumeration at its end.
