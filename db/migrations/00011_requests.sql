@@ -42,7 +42,7 @@ create table requests (
 create index requests_by_integration on requests (integration_id, id desc);
 create index requests_by_run on requests (run_id, id) where run_id is not null;
 create index requests_by_key on requests (idempotency_key) where idempotency_key <> '';
-create index requests_by_first on requests (first_id) where attempt > 1;
+create index requests_by_first on requests (first_id) where first_id <> id;
 
 -- requests_days lists the days that have a partition.
 -- +goose StatementBegin

@@ -36,7 +36,7 @@ select * from requests where id = sqlc.arg(id);
 -- name: RequestAttempts :many
 -- RequestAttempts lists the attempts of the request that a first row began, without headers and bodies.
 select id, created_at, attempt, status, failure_class, error, duration from requests
-where id = sqlc.arg(first_id) or (first_id = sqlc.arg(first_id) and attempt > 1)
+where id = sqlc.arg(first_id) or (first_id = sqlc.arg(first_id) and first_id <> id)
 order by attempt, id;
 
 -- name: RequestList :many

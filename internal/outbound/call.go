@@ -14,14 +14,17 @@ import (
 type call struct {
 	// attempt is counted from 1; whoever sends the request again raises it before.
 	attempt int
-	// first is the id of the first attempt's row in the request log; nil until something has left.
+	// first is the id of the first attempt's row in the request log; nil until something has left. sent counts what has.
 	first uuid.UUID
+	sent  int
 	// key is the caller's idempotency key, empty without one.
 	key string
 	// deduped says that the upstream recognises the key, so that sending the request again does nothing twice.
 	deduped bool
 	// signed is the integration whose access token the request was sent with; nil without one.
 	signed *contracts.Integration
+	// uncertain says that an attempt was sent of which nobody knows whether it had its effect.
+	uncertain bool
 
 	// verdict is the judgement of the answer that was judged last.
 	verdict   judged

@@ -27,6 +27,10 @@ type Config struct {
 	Requests *RequestLog
 	// Budgets hold requests back; nil means that nothing does.
 	Budgets *Budgets
+	// Keys knows what came of requests with an idempotency key; without it, each is sent.
+	Keys *Ledger
+	// Crash is called at named points; tests end the process there.
+	Crash func(point string)
 }
 
 // Target is the integration that a chain is for.
@@ -40,7 +44,8 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → retry → reauth → budget → watch → record → auth → base.
+// Chain composes the transport of one integration, outermost first: call → trace → idempotency → retry → reauth → budget → watch → record → auth →
+// witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -48,6 +53,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	redactor := t.redactor()
 	next := c.Base
+	next = &witness{next: next}
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration, tokens: t.Tokens}
 	if c.Requests != nil {
 		next = &record{
@@ -64,6 +70,11 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &reauth{base: next, tokens: t.Tokens}
 	}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
+	if c.Keys != nil {
+		next = &idempotency{
+			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,
+		}
+	}
 	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
 	return &begin{next: next, provider: t.Provider}
 }
@@ -105,6 +116,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Crash == nil {
+		c.Crash = func(string) {}
 	}
 	return c
 }

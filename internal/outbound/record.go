@@ -33,7 +33,8 @@ func (r *record) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c.first == uuid.Nil {
 		c.first = a.id
 	}
-	a.attempt, a.first, a.key = c.attempt, c.first, c.key
+	c.sent++
+	a.attempt, a.first, a.key = c.sent, c.first, c.key
 	sent := req.WithContext(req.Context())
 	a.request.wrap(sent)
 	returned := false

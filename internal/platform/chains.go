@@ -18,5 +18,12 @@ func (p *Platform) chains() (outbound.Config, error) {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
 	p.requests = outbound.NewRequestLog(requestStore{postgres.NewRequestWriter(p.Store)}, c.Requests, metrics, c.Log)
-	return outbound.Config{Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Budgets: p.budgets, Vitals: p.vitals}, nil
+	ledgerMetrics, err := outbound.NewLedgerMetrics(c.Metrics)
+	if err != nil {
+		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
+	}
+	keys := outbound.NewLedger(keyStore{p.Store}, ledgerMetrics, c.Log)
+	return outbound.Config{
+		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Budgets: p.budgets, Vitals: p.vitals, Crash: c.Crash,
+	}, nil
 }

@@ -153,8 +153,9 @@ func TestNoSecretIsKept(t *testing.T) {
 		}
 		w.Calm()
 	}
-	if n := len(w.requests()); n != 120 {
-		t.Errorf("%d requests reached the upstream, want 120", n)
+	// When a kept connection breaks, net/http sends a request with an idempotency key again by itself.
+	if n := len(w.requests()); n < 120 {
+		t.Errorf("%d requests reached the upstream, want 120 at least", n)
 	}
 	w.wantNoSecrets()
 	if n := strings.Count(w.tables(), "visible"); n < 120 {

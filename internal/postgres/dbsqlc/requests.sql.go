@@ -15,7 +15,7 @@ import (
 
 const requestAttempts = `-- name: RequestAttempts :many
 select id, created_at, attempt, status, failure_class, error, duration from requests
-where id = $1 or (first_id = $1 and attempt > 1)
+where id = $1 or (first_id = $1 and first_id <> id)
 order by attempt, id
 `
 

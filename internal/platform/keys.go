@@ -1,0 +1,42 @@
+package platform
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+// keyStore has the ledger of idempotency keys in Postgres.
+type keyStore struct{ *postgres.Store }
+
+var errKeyGone = errors.New("the key was given to another request since")
+
+func (s keyStore) Reserve(ctx context.Context, claim outbound.KeyClaim) (*outbound.HeldKey, error) {
+	held, err := s.ReserveKey(ctx, dbsqlc.KeyReserveParams{
+		IntegrationID: idOf(claim.Integration), Key: claim.Key, Hop: int32(claim.Hop), Provider: claim.Provider, Fingerprint: claim.Fingerprint, Owner: claim.Owner,
+		LeaseUntil: claim.LeaseUntil, Now: claim.Now, Deduped: claim.Deduped,
+	})
+	if err != nil || held == nil {
+		return nil, err
+	}
+	return &outbound.HeldKey{State: outbound.KeyState(held.State), Fingerprint: held.Fingerprint, LeaseUntil: held.LeaseUntil, Answer: held.Answer}, nil
+}
+
+func (s keyStore) Settle(ctx context.Context, claim outbound.KeyClaim, outcome outbound.KeyOutcome) error {
+	params := dbsqlc.KeySettleParams{
+		IntegrationID: idOf(claim.Integration), Key: claim.Key, Hop: int32(claim.Hop), Owner: claim.Owner, State: string(outcome.State), Error: outcome.Error, Now: outcome.Now,
+	}
+	if outcome.Request != uuid.Nil {
+		params.RequestID = &outcome.Request
+	}
+	settled, err := s.SettleKey(ctx, params, outcome.Answer)
+	if err == nil && !settled {
+		return errKeyGone
+	}
+	return err
+}
