@@ -41,7 +41,9 @@ type feed struct {
 }
 
 func feedProviders() app.Providers {
-	return app.Providers{"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hooked": hooked{}, "ordered": ordered{}, "github": github.New()}
+	return app.Providers{
+		"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hooked": hooked{}, "ordered": ordered{}, "shop": shopWithKeys{}, "kiosk": kiosk{}, "github": github.New(),
+	}
 }
 
 func (feed) Name() string                           { return "Feed" }
@@ -189,6 +191,9 @@ func handleEntry(ctx context.Context, in *contracts.Integration, e entry) error 
 	metadata, err := contracts.MetadataOf[feedMetadata](in)
 	if err != nil {
 		return err
+	}
+	if in.Provider() == "shop" || in.Provider() == "kiosk" {
+		return placeOrder(ctx, in, e)
 	}
 	attempt, _ := contracts.AttemptFrom(ctx)
 	body, err := json.Marshal(handled{Entry: e, Run: attempt.Run, Item: attempt.Item, Try: attempt.Try})

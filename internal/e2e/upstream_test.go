@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	providerupstream "github.com/tributaryhq/tributary/pkg/providertest/upstream"
 	"time"
 )
 
@@ -17,6 +19,9 @@ const pageSize = 50
 // upstream is the test's side: the records that the provider reads, and the judge that the handlers ask.
 type upstream struct {
 	server *httptest.Server
+
+	// effects are counted by idempotency key, where the request has one.
+	effects providerupstream.Endpoints
 
 	mu      sync.Mutex
 	entries []entry
@@ -40,10 +45,11 @@ type handling struct {
 
 func newUpstream(t *testing.T) *upstream {
 	t.Helper()
-	u := &upstream{excused: map[string]bool{}}
+	u := &upstream{excused: map[string]bool{}, effects: providerupstream.Endpoints{IdempotencyHeader: "Idempotency-Key"}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /items", u.serveItems)
 	mux.HandleFunc("POST /handle", u.serveHandle)
+	mux.Handle("POST /effects", &u.effects)
 	u.server = httptest.NewServer(mux)
 	t.Cleanup(u.server.Close)
 	return u

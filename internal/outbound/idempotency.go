@@ -50,7 +50,7 @@ func (i *idempotency) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return i.replay(req, claim, held)
 	}
-	i.crash("key reserved")
+	i.crash("outbound: key reserved")
 	if c.deduped {
 		req = req.Clone(req.Context())
 		req.Header.Set(keyHeader(i.provider), c.key)
@@ -62,7 +62,7 @@ func (i *idempotency) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}()
 	res, err := i.next.RoundTrip(req)
-	i.crash("answer received")
+	i.crash("outbound: answer received")
 	res, err = i.conclude(req, claim, c, res, err)
 	returned = true
 	return res, err
@@ -73,9 +73,8 @@ const (
 	ledgerAway = 10 * time.Second
 	// settleWithin is how long writing down an outcome may take, though the caller's time is over.
 	settleWithin = 5 * time.Second
-	// leaseBeyond is how much longer than the caller has time a key is reserved, and leaseAlone how long if it has no limit.
-	leaseBeyond = 30 * time.Second
-	leaseAlone  = 15 * time.Minute
+	// leaseAlone is how long a key is reserved for a caller whose time has no limit.
+	leaseAlone = 15 * time.Minute
 	// longestConflict is how long a second request is deferred at most while the first one is under way.
 	longestConflict = 30 * time.Second
 	// keptAnswer is how large an answer may be that a second request gets.
@@ -86,7 +85,7 @@ func (i *idempotency) claim(req *http.Request, c *call, in *contracts.Integratio
 	now := i.now()
 	lease := now.Add(leaseAlone)
 	if deadline, ok := req.Context().Deadline(); ok {
-		lease = now.Add(max(time.Until(deadline), 0) + leaseBeyond)
+		lease = now.Add(max(time.Until(deadline), 0) + i.ledger.margin)
 	}
 	hop := 0
 	for follows := req.Response; follows != nil && follows.Request != nil; follows = follows.Request.Response {

@@ -73,12 +73,16 @@ type Ledger struct {
 	store   KeyStore
 	log     *slog.Logger
 	metrics *LedgerMetrics
+	margin  time.Duration
 	warned  sync.Map
 }
 
-// NewLedger returns a ledger on a store.
-func NewLedger(store KeyStore, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
-	return &Ledger{store: store, log: log, metrics: metrics}
+// LeaseMargin is by how much the lease of a key outlasts the caller's time, unless a ledger is told otherwise.
+const LeaseMargin = 30 * time.Second
+
+// NewLedger returns a ledger on a store, whose leases outlast the caller's time by a margin.
+func NewLedger(store KeyStore, margin time.Duration, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
+	return &Ledger{store: store, log: log, metrics: metrics, margin: margin}
 }
 
 func (l *Ledger) warnOnce(provider string) {

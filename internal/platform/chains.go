@@ -22,7 +22,7 @@ func (p *Platform) chains() (outbound.Config, error) {
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
-	keys := outbound.NewLedger(keyStore{p.Store}, ledgerMetrics, c.Log)
+	keys := outbound.NewLedger(keyStore{p.Store}, c.LeaseMargin, ledgerMetrics, c.Log)
 	return outbound.Config{
 		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Budgets: p.budgets, Vitals: p.vitals, Crash: c.Crash,
 	}, nil

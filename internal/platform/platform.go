@@ -74,7 +74,10 @@ type Config struct {
 	// Transport is under every client of every integration; nil means one that keeps to Egress.
 	Transport http.RoundTripper
 
-	Requests       outbound.RequestLogSettings
+	Requests outbound.RequestLogSettings
+	// LeaseMargin is by how much the lease of an idempotency key outlasts the time of who has it.
+	LeaseMargin time.Duration
+
 	Health         health.Settings
 	Scheduler      scheduler.Settings
 	Syncer         syncer.Settings
@@ -93,7 +96,8 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
-		Requests: outbound.DefaultRequestLogSettings(), Health: health.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
+		Health: health.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
