@@ -24,12 +24,18 @@ type options struct {
 	backlog    int
 	durable    bool
 	requests   int
+	memory     bool
 	only       string
 	cpuProfile string
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if len(os.Args) > 1 && os.Args[1] == serviceArg {
+		code := runService(ctx, os.Args[2:])
+		stop()
+		os.Exit(code)
+	}
 	err := run(ctx, os.Args[1:])
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
@@ -70,17 +76,23 @@ func run(ctx context.Context, args []string) error {
 		}
 		return writeOutbound(os.Stdout, about, load, opts, cases)
 	}
-	t, err := startTributary(ctx, s)
+	t, err := connectTributary(ctx, s)
 	if err != nil {
 		return err
 	}
-	defer t.stop()
+	defer t.close()
+	t.start(ctx)
 	r := &report{opts: opts, about: s.describe(ctx), load: loadAverage()}
 	if r.throughput, err = measureThroughput(ctx, s, t, opts); err != nil {
 		return err
 	}
 	if opts.small > 0 {
 		if r.latencies, err = measureLatency(ctx, t, opts); err != nil {
+			return err
+		}
+	}
+	if opts.memory {
+		if r.memory, err = measureMemory(ctx, s, t, opts); err != nil {
 			return err
 		}
 	}
@@ -98,6 +110,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&opts.small, "small", 40, "small runs to measure latency with; 0 for none")
 	flags.BoolVar(&opts.durable, "durable", false, "NATS and Postgres write to disk before they answer, as they should in production")
 	flags.IntVar(&opts.requests, "requests", 0, "measure nothing but requests to upstreams, with so many in each case of a round; 0 for everything else")
+	flags.BoolVar(&opts.memory, "memory", true, "measure the memory of every service in a process of its own")
 	flags.StringVar(&opts.only, "only", "", "measure only cases with this in their name, such as no-op")
 	flags.StringVar(&opts.cpuProfile, "cpuprofile", "", "write a CPU profile of everything to this file")
 	if err := flags.Parse(args); err != nil {

@@ -18,6 +18,7 @@ type report struct {
 	load       string
 	throughput []*measurement
 	latencies  *latencies
+	memory     []memory
 }
 
 // aim is a ratio, and what it is to be.
@@ -42,6 +43,7 @@ func (r *report) write(w io.Writer) error {
 		writeLatency(&b, "idle", l.idle)
 		writeLatency(&b, "beside a run of "+formatSize(r.opts.backlog), l.beside)
 	}
+	r.writeMemory(&b)
 	b.WriteString("\n| ratio | measured | aim | |\n| --- | ---: | ---: | --- |\n")
 	for _, a := range r.aims() {
 		fmt.Fprintf(&b, "| %s | %.2f | %s | %s |\n", a.name, a.value, a.want, a.verdict)
@@ -88,7 +90,7 @@ func (r *report) aims() []aim {
 			value: growth, want: fmt.Sprintf("≤ %g", maxGrowth), verdict: verdict(growth <= maxGrowth),
 		})
 	}
-	return aims
+	return append(aims, r.memoryAims()...)
 }
 
 // compareRates compares items a second in the same round, for which there is an aim, and CPU per item, which other programs on the machine

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 
@@ -40,7 +41,7 @@ func startServers(ctx context.Context, durable bool) (s *servers, err error) {
 		return s, fmt.Errorf("make a folder: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	if s.nats, err = embeddednats.Start(embeddednats.Options{Dir: s.dir, Log: log, SyncAlways: durable}); err != nil {
+	if s.nats, err = embeddednats.Start(embeddednats.Options{Dir: s.dir, Port: embeddednats.RandomPort, Log: log, SyncAlways: durable}); err != nil {
 		return s, err
 	}
 	if s.postgres, err = embeddedpostgres.Start(ctx, embeddedpostgres.Options{Durable: durable, Log: log}); err != nil {
@@ -77,6 +78,9 @@ func (s *servers) stop() {
 	}
 	_ = os.RemoveAll(s.dir)
 }
+
+// keys is the file with the key ring.
+func (s *servers) keys() string { return filepath.Join(s.dir, "keys") }
 
 // describe says what was measured, on what.
 func (s *servers) describe(ctx context.Context) string {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +24,7 @@ import (
 // tributary is the whole product in this process: scheduler, syncer and item-worker with the settings they have in production.
 type tributary struct {
 	nc       *nats.Conn
+	platform *platform.Platform
 	store    *postgres.Store
 	pool     *pgxpool.Pool
 	database processTree
@@ -32,8 +32,9 @@ type tributary struct {
 	ended    chan error
 }
 
-func startTributary(ctx context.Context, s *servers) (*tributary, error) {
-	ring, err := secret.LoadOrCreate(filepath.Join(s.dir, "keys"))
+// connectTributary returns the product with no service running.
+func connectTributary(ctx context.Context, s *servers) (*tributary, error) {
+	ring, err := secret.LoadOrCreate(s.keys())
 	if err != nil {
 		return nil, err
 	}
@@ -50,15 +51,25 @@ func startTributary(ctx context.Context, s *servers) (*tributary, error) {
 		nc.Close()
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	t := &tributary{nc: nc, store: built.Store, pool: s.pool, database: s.database, cancel: cancel, ended: make(chan error, 1)}
-	go func() { t.ended <- built.Run(ctx, platform.Services()...) }()
-	return t, nil
+	return &tributary{nc: nc, platform: built, store: built.Store, pool: s.pool, database: s.database, ended: make(chan error, 1)}, nil
+}
+
+// start runs the services until stop.
+func (t *tributary) start(ctx context.Context) {
+	ctx, t.cancel = context.WithCancel(ctx)
+	go func() { t.ended <- t.platform.Run(ctx, platform.Services()...) }()
 }
 
 func (t *tributary) stop() {
-	t.cancel()
-	<-t.ended
+	if t.cancel != nil {
+		t.cancel()
+		<-t.ended
+		t.cancel = nil
+	}
+}
+
+func (t *tributary) close() {
+	t.stop()
 	t.nc.Close()
 }
 

@@ -42,7 +42,7 @@ func startMeter(database processTree) *meter {
 
 func (m *meter) stop() usage {
 	took := time.Since(m.started)
-	return usage{Took: took, Own: ownCPU() - m.own, Database: m.database.cpu() - m.theirs, Peak: peakMemory()}
+	return usage{Took: took, Own: ownCPU() - m.own, Database: m.database.cpu() - m.theirs, Peak: peakMemory("self")}
 }
 
 func ownCPU() time.Duration {
@@ -53,8 +53,9 @@ func ownCPU() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func peakMemory() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+// peakMemory is the most resident memory that a process had, in bytes.
+func peakMemory(process string) int64 {
+	status, err := os.ReadFile(filepath.Join("/proc", process, "status"))
 	if err != nil {
 		return 0
 	}

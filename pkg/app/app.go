@@ -54,6 +54,16 @@ func OnItem[T any](fn func(ctx context.Context, in *contracts.Integration, item 
 	}
 }
 
+// OnRawItem is [OnItem] for code that needs no Go value: to pass records on, or to count them. fn is called for every item of the event type, such as
+// "acme.Order", with its JSON, which it must not change.
+func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration, item json.RawMessage) error) Option {
+	return func(o *options) {
+		o.handlers[eventType] = append(o.handlers[eventType], func(ctx context.Context, in *contracts.Integration, payload []byte) error {
+			return fn(ctx, in, payload)
+		})
+	}
+}
+
 // Main runs the command that the arguments name, and exits: 0 when all went well, 2 when the command line is wrong, another code
 // otherwise. The first interrupt stops it cleanly, the second at once.
 func Main(providers Providers, opts ...Option) {

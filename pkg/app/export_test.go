@@ -1,10 +1,27 @@
 package app
 
 import (
+	"context"
 	"io"
 
 	"github.com/alecthomas/kong"
+
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
+
+// Handlers calls what the options add for an event type, one after the other, as an item-worker does.
+func Handlers(ctx context.Context, eventType string, payload []byte, opts ...Option) error {
+	o := options{handlers: map[string][]itemworker.ItemHandler{}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	for _, handler := range o.handlers[eventType] {
+		if err := handler(ctx, nil, payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Parse reads a command line as Run does, and does nothing with it.
 func Parse(args []string) error {
