@@ -19,11 +19,11 @@ func TestNobodyIsGivenAnAnswerFromBefore(t *testing.T) {
 		began := time.Now()
 		var shared postgres.Shared
 		var queries atomic.Int64
-		query := func(context.Context, string) (int, error) {
+		query := func(ctx context.Context, _ string) (int, error) {
 			queries.Add(1)
 			asked := int(time.Since(began))
 			<-time.After(time.Second)
-			return asked, nil
+			return asked, ctx.Err()
 		}
 		var askers sync.WaitGroup
 		for i := range 1000 {

@@ -2,6 +2,7 @@ package events
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -93,7 +94,7 @@ const (
 // ReadBatch decodes a batch. Payloads and checkpoints are not copied: they are parts of body, which must not be changed from then on.
 func ReadBatch(body []byte) (*eventsv1.ItemBatch, error) {
 	var rest []byte
-	var items [][]byte
+	items := make([][]byte, 0, 256) // as many as most batches have
 	for len(body) > 0 {
 		number, kind, n := protowire.ConsumeTag(body)
 		if n < 0 {
@@ -141,7 +142,7 @@ func readItem(body []byte, item *eventsv1.Item, eventType *string) error {
 		switch kind {
 		case protowire.BytesType:
 			value, _ := protowire.ConsumeBytes(body[n:])
-			if err := setBytes(item, number, value[:len(value):len(value)], eventType); err != nil {
+			if err := setBytes(item, number, slices.Clip(value), eventType); err != nil {
 				return err
 			}
 		case protowire.VarintType:

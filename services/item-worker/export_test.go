@@ -14,12 +14,9 @@ import (
 )
 
 // Round has items handled as those of a batch are, with nothing around it.
-type Round struct {
-	worker *Worker
-	batch  *eventsv1.ItemBatch
-}
+type Round struct{ worker *Worker }
 
-// Outcome is what an item came to, and when.
+// Outcome is what an item came to.
 type Outcome struct {
 	State eventsv1.OutcomeState
 	Error string

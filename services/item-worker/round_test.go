@@ -264,7 +264,7 @@ func TestTheHandlersContext(t *testing.T) {
 			t.Errorf("took %s", took)
 		}
 		for _, c := range append(kept, derived...) {
-			if c.Err() != context.Canceled { //nolint:errorlint // the very value is promised
+			if c.Err() != context.Canceled {
 				t.Errorf("after the handler has returned its context has the error %v", c.Err())
 			}
 			<-c.Done()
