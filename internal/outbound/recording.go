@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"hash"
 	"io"
@@ -124,6 +125,9 @@ func (r *recording) end() {
 
 // isText reports whether bytes are text that Postgres takes. Of a text that was cut, the last character may be incomplete.
 func isText(p []byte, cut bool) bool {
+	if utf8.Valid(p) {
+		return bytes.IndexByte(p, 0) < 0
+	}
 	for i := 0; i < len(p); {
 		if p[i] < utf8.RuneSelf {
 			if p[i] == 0 {

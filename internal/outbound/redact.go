@@ -22,11 +22,11 @@ const Redacted = "[REDACTED]"
 // JSON-encoded.
 type Redactor struct {
 	request, response []path
-	values            *strings.Replacer
+	values            *replacement
 	// longest is the length of the longest of the values: so much of a text's cut end may be the beginning of one.
 	longest int
 	// sent replaces the secrets of one request, which an answer may echo anywhere; found collects them. See [Redactor.exchange].
-	sent  *strings.Replacer
+	sent  *replacement
 	found *findings
 }
 
@@ -162,13 +162,7 @@ func (r *Redactor) credentials(text string) string {
 	if r == nil {
 		return text
 	}
-	if r.values != nil {
-		text = r.values.Replace(text)
-	}
-	if r.sent != nil {
-		text = r.sent.Replace(text)
-	}
-	return text
+	return r.sent.in(r.values.in(text))
 }
 
 func looksLikeJSON(body []byte) bool {

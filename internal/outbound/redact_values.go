@@ -13,8 +13,22 @@ import (
 // shortestValue is from how many bytes on a credential is looked for: shorter ones would turn up by chance.
 const shortestValue = 8
 
-// replacer replaces values, in every spelling, and tells how long the longest is.
-func replacer(secrets []string) (values *strings.Replacer, longest int) {
+// replacement replaces values, in every spelling. Nil replaces nothing.
+type replacement struct {
+	spelled  []string
+	replacer *strings.Replacer
+}
+
+// in returns a text without the values. Most texts have none, and the replacer would write each anew.
+func (r *replacement) in(text string) string {
+	if r == nil || !slices.ContainsFunc(r.spelled, func(value string) bool { return strings.Contains(text, value) }) {
+		return text
+	}
+	return r.replacer.Replace(text)
+}
+
+// replacer replaces values, and tells how long the longest is.
+func replacer(secrets []string) (values *replacement, longest int) {
 	var spelled []string
 	for _, value := range secrets {
 		if len(value) >= shortestValue {
@@ -30,7 +44,7 @@ func replacer(secrets []string) (values *strings.Replacer, longest int) {
 	for _, text := range spelled {
 		pairs = append(pairs, text, Redacted)
 	}
-	return strings.NewReplacer(pairs...), len(spelled[0])
+	return &replacement{spelled: spelled, replacer: strings.NewReplacer(pairs...)}, len(spelled[0])
 }
 
 // leaves are the texts and numbers in a JSON value, those of JSON inside of texts too.

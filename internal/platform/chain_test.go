@@ -82,8 +82,13 @@ func TestEveryAttemptIsARow(t *testing.T) {
 		t.Error("no error")
 	}
 	if diff := cmp.Diff([]row{
-		{1, 502, "upstream", "/json/10", true}, {2, 503, "upstream", "/json/10", true}, {3, 200, "", "/json/10", true},
-		{1, 307, "", "/to", true}, {1, 201, "", "/effects", true}, {1, 0, "upstream", "/echo", true}, {1, 429, "throttle", "/json/20", true},
+		{1, 502, "upstream", "/json/10", true},
+		{2, 503, "upstream", "/json/10", true},
+		{3, 200, "", "/json/10", true},
+		{1, 307, "", "/to", true},
+		{1, 201, "", "/effects", true},
+		{1, 0, "upstream", "/echo", true},
+		{1, 429, "throttle", "/json/20", true},
 	}, summarized(w.rows(7))); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
