@@ -44,3 +44,7 @@ join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(audit_ids)::uu
 
 -- name: CredentialsCountByKey :many
 select key_id, count(*) as sealed from credentials group by key_id order by key_id;
+
+-- name: CredentialsVersion :one
+-- CredentialsVersion tells a change of credentials without reading them.
+select version from credentials where integration_id = sqlc.arg(integration_id);

@@ -88,3 +88,8 @@ update integrations i set
         else least(sqlc.arg(first)::interval * (2 ^ least(i.probes, 20)), sqlc.arg(longest)::interval) end
 from due d where i.id = d.id
 returning i.*;
+
+-- name: HealthSetIdentity :exec
+-- HealthSetIdentity keeps whose the credentials of a version are; an older version's answer never replaces a newer one's.
+update integrations set identity = sqlc.narg(identity), identity_version = sqlc.arg(identity_version)
+where id = sqlc.arg(id) and identity_version <= sqlc.arg(identity_version);

@@ -5,11 +5,10 @@ select unnest(sqlc.arg(ids)::uuid[]), unnest(sqlc.arg(integration_ids)::uuid[]),
        unnest(sqlc.arg(details)::jsonb[]), unnest(sqlc.arg(errors)::text[]), unnest(sqlc.arg(started_ats)::timestamptz[]), unnest(sqlc.arg(ended_ats)::timestamptz[]);
 
 -- name: OperationCount :many
--- OperationCount tells how the operations of an integration that ended since a time went.
-select operation, status, count(*) as operations from operations
-where integration_id = sqlc.arg(integration_id) and ended_at >= sqlc.arg(since)
-group by operation, status
-order by operation, status;
+-- OperationCount tells how the operations of integrations that ended since a time went.
+select integration_id, operation, status, count(*) as operations from operations
+where integration_id = any(sqlc.arg(integration_ids)::uuid[]) and ended_at >= sqlc.arg(since)
+group by integration_id, operation, status;
 
 -- name: OperationPrune :execrows
 -- OperationPrune deletes the oldest operations that ended before a time, some at a time.

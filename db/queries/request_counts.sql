@@ -15,11 +15,11 @@ on conflict (integration_id, grain, starts_at) do update set
     duration_ms = r.duration_ms + excluded.duration_ms;
 
 -- name: RequestCountSum :many
--- RequestCountSum adds up hours per integration: of one or of all, since a time.
+-- RequestCountSum adds up the hours of integrations since a time.
 select integration_id, sum(succeeded)::bigint as succeeded, sum(upstream)::bigint as upstream, sum(throttle)::bigint as throttle, sum(client)::bigint as client,
        sum(unknown)::bigint as unknown, sum(cached)::bigint as cached, sum(duration_ms)::bigint as duration_ms
 from request_counts
-where grain = 'hour' and starts_at > sqlc.arg(since) and (sqlc.narg(integration_id)::uuid is null or integration_id = sqlc.narg(integration_id)::uuid)
+where grain = 'hour' and starts_at > sqlc.arg(since) and integration_id = any(sqlc.arg(integration_ids)::uuid[])
 group by integration_id;
 
 -- name: RequestCountMarkRates :many

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -352,7 +353,7 @@ func TestCounters(t *testing.T) {
 		})
 	}
 	all.Wait()
-	rows, err := w.Store.RequestCountSum(t.Context(), start.Add(-time.Hour), &w.id)
+	rows, err := w.Store.RequestCountSum(t.Context(), start.Add(-time.Hour), []uuid.UUID{w.id})
 	if err != nil || len(rows) != 1 {
 		t.Fatalf("%d rows, %v", len(rows), err)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// checkFor is how long a health check may take.
-	checkFor = 20 * time.Second
+	// checkFor is how long a health check may take; whoever asks for one waits a little longer.
+	checkFor = 8 * time.Second
 	// probesAtATime is how many upstreams one process asks at once.
 	probesAtATime = 16
 	forgetAtATime = 100

@@ -2,9 +2,11 @@ package health_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -188,5 +192,73 @@ func TestCheck(t *testing.T) {
 	}
 	if err := w.checker(t, mute{}).Check(t.Context(), w.row(t)); !errors.Is(err, health.ErrNotCheckable) {
 		t.Errorf("it came to %v", err)
+	}
+}
+
+// known tells whose its credentials are, and counts how often it was asked.
+type known struct {
+	mute
+	asked *atomic.Int64
+	err   error
+}
+
+func (k known) ResolveIdentity(context.Context, *contracts.Integration) (contracts.Identity, error) {
+	k.asked.Add(1)
+	return contracts.Identity{ID: "7", Username: "ada", Raw: json.RawMessage(`{"api_key":"secret"}`)}, k.err
+}
+
+// Whose the credentials are is asked once for each version of them.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Store = postgres.New(w.pool, ring)
+	w.Keeper.Store = w.Store
+	var asked atomic.Int64
+	down := errors.New("down")
+	identify := func(provider contracts.Provider) (*contracts.Identity, error) {
+		return w.checker(t, provider).Identity(t.Context(), w.row(t))
+	}
+	want := func(n int64) {
+		t.Helper()
+		for range 3 {
+			got, err := identify(known{asked: &asked})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&contracts.Identity{ID: "7", Username: "ada"}, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+		if asked.Load() != n {
+			t.Errorf("asked %d times, want %d", asked.Load(), n)
+		}
+	}
+	put := func(version int64) {
+		t.Helper()
+		err := w.Store.InTx(t.Context(), func(tx *postgres.Tx) error {
+			_, err := w.Store.PutCredentials(t.Context(), tx, w.id, json.RawMessage(`{"token":"t"}`), version, postgres.Access{Who: "ada", Why: "test", At: start})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := identify(mute{}); got != nil || err != nil {
+		t.Errorf("of a provider that can't tell: %v, %v", got, err)
+	}
+	if _, err := identify(known{asked: &asked, err: down}); !errors.Is(err, down) {
+		t.Errorf("it came to %v", err)
+	}
+	want(2)
+	put(0)
+	want(3)
+	put(1)
+	want(4)
+	if stored := string(w.row(t).Identity); strings.Contains(stored, "secret") {
+		t.Errorf("stored is %s", stored)
 	}
 }

@@ -113,7 +113,7 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	next := &state{version: row.Version, settings: settingsOf(row, credentialsVersion)}
 	fields := contracts.IntegrationFields{
 		ID: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner,
-		Credentials: credentials, Metadata: row.Metadata, Client: in.client,
+		Credentials: credentials, Metadata: row.Metadata, Client: in.client, Mappings: l.store.Mappings(id, l.clock),
 	}
 	// What the provider and the handlers log may quote what they were given.
 	redactor := outbound.NewRedactor(provider, contracts.NewIntegration(fields))

@@ -28,7 +28,7 @@ func TestOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := func(since time.Time) map[string]int64 {
-		rows, err := store.OperationCount(t.Context(), one, since)
+		rows, err := store.OperationCount(t.Context(), []uuid.UUID{one}, since)
 		if err != nil {
 			t.Fatal(err)
 		}

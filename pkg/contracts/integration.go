@@ -30,6 +30,8 @@ type IntegrationFields struct {
 	Metadata    json.RawMessage
 	// Client is the platform's HTTP client; nil means [http.DefaultClient].
 	Client *http.Client
+	// Mappings are the integration's; nil means none, and that their methods fail.
+	Mappings Mappings
 	// Log has the integration's attributes; nil means [slog.Default].
 	Log *slog.Logger
 }
@@ -61,6 +63,14 @@ func (in *Integration) Format(f fmt.State, _ rune) {
 // LogValue is what slog writes of an integration: its id, provider and name.
 func (in *Integration) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", in.fields.ID), slog.String("provider", in.fields.Provider), slog.String("name", in.fields.Name))
+}
+
+// Mappings tell which records of your application the upstream's are.
+func (in *Integration) Mappings() Mappings {
+	if in.fields.Mappings == nil {
+		return noMappings{}
+	}
+	return in.fields.Mappings
 }
 
 // HTTP is the client for every request to the upstream: authenticated, traced and guarded. Give it to any vendor SDK that takes an

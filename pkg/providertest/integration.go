@@ -42,7 +42,7 @@ func integration(t testing.TB, provider contracts.Provider, credentials, metadat
 	own.Transport = transport
 	in := contracts.NewIntegration(contracts.IntegrationFields{
 		ID: "01930000-0000-7000-8000-000000000001", Provider: "test", Name: "test", Owner: "tester",
-		Credentials: encode(t, credentials), Metadata: encode(t, metadata), Client: &own, Log: log,
+		Credentials: encode(t, credentials), Metadata: encode(t, metadata), Client: &own, Mappings: NewMappings(), Log: log,
 	})
 	transport.in = in
 	return in

@@ -214,3 +214,15 @@ func (q *Queries) CredentialsStale(ctx context.Context, arg CredentialsStalePara
 	}
 	return items, nil
 }
+
+const credentialsVersion = `-- name: CredentialsVersion :one
+select version from credentials where integration_id = $1
+`
+
+// CredentialsVersion tells a change of credentials without reading them.
+func (q *Queries) CredentialsVersion(ctx context.Context, integrationID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, credentialsVersion, integrationID)
+	var version int64
+	err := row.Scan(&version)
+	return version, err
+}

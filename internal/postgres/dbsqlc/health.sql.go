@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,7 +27,7 @@ update integrations i set
     probe_at = $1::timestamptz + case when i.health = 'healthy' then $2::interval
         else least($3::interval * (2 ^ least(i.probes, 20)), $4::interval) end
 from due d where i.id = d.id
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version
 `
 
 type HealthClaimProbesParams struct {
@@ -94,6 +95,8 @@ func (q *Queries) HealthClaimProbes(ctx context.Context, arg HealthClaimProbesPa
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
@@ -111,7 +114,7 @@ update integrations set
     consecutive_failures = 0, consecutive_refusals = 0, consecutive_successes = 0, failing_since = null, probes = 0, probe_at = $2::timestamptz,
     next_sync_at = case when next_sync_at is null then null else $1::timestamptz end, updated_at = $1::timestamptz
 where id = $3
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type HealthEnableParams struct {
@@ -160,6 +163,8 @@ func (q *Queries) HealthEnable(ctx context.Context, arg HealthEnableParams) (*In
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -214,7 +219,7 @@ update integrations i set
     probes = case when m.next = 'healthy' then 0 else i.probes end
 from moved m
 where i.id = m.id
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, m.health as before
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version, m.health as before
 `
 
 type HealthReportParams struct {
@@ -304,6 +309,8 @@ func (q *Queries) HealthReport(ctx context.Context, arg HealthReportParams) ([]*
 			&i.Integration.ProbeAt,
 			&i.Integration.Probes,
 			&i.Integration.FailureRateSince,
+			&i.Integration.Identity,
+			&i.Integration.IdentityVersion,
 			&i.Before,
 		); err != nil {
 			return nil, err
@@ -316,13 +323,30 @@ func (q *Queries) HealthReport(ctx context.Context, arg HealthReportParams) ([]*
 	return items, nil
 }
 
+const healthSetIdentity = `-- name: HealthSetIdentity :exec
+update integrations set identity = $1, identity_version = $2
+where id = $3 and identity_version <= $2
+`
+
+type HealthSetIdentityParams struct {
+	Identity        json.RawMessage
+	IdentityVersion int64
+	ID              uuid.UUID
+}
+
+// HealthSetIdentity keeps whose the credentials of a version are; an older version's answer never replaces a newer one's.
+func (q *Queries) HealthSetIdentity(ctx context.Context, arg HealthSetIdentityParams) error {
+	_, err := q.db.Exec(ctx, healthSetIdentity, arg.Identity, arg.IdentityVersion, arg.ID)
+	return err
+}
+
 const healthTryAgain = `-- name: HealthTryAgain :one
 update integrations set
     status = 'active', status_reason = '', version = version + 1, health = 'failing', health_reason = $1, health_since = $2::timestamptz,
     consecutive_failures = least(consecutive_failures, $3::integer), consecutive_refusals = 0, consecutive_successes = 0,
     next_sync_at = case when next_sync_at is null then null else $2::timestamptz end, updated_at = $2::timestamptz
 where id = $4 and status = 'disabled' and health = 'disabled'
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type HealthTryAgainParams struct {
@@ -377,6 +401,8 @@ func (q *Queries) HealthTryAgain(ctx context.Context, arg HealthTryAgainParams) 
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const integrationClaimDue = `-- name: IntegrationClaimDue :many
-select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since from integrations i
+select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version from integrations i
 where i.status = 'active' and i.next_sync_at <= $1 and i.provider = any($2::text[])
   and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
 order by i.next_sync_at
@@ -74,6 +74,8 @@ func (q *Queries) IntegrationClaimDue(ctx context.Context, arg IntegrationClaimD
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
@@ -110,7 +112,7 @@ func (q *Queries) IntegrationDelete(ctx context.Context, id uuid.UUID) (int64, e
 }
 
 const integrationGet = `-- name: IntegrationGet :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where id = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations where id = $1
 `
 
 func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -152,12 +154,14 @@ func (q *Queries) IntegrationGet(ctx context.Context, id uuid.UUID) (*Integratio
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
 
 const integrationGetByName = `-- name: IntegrationGetByName :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where name = $1
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations where name = $1
 `
 
 func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integration, error) {
@@ -199,6 +203,8 @@ func (q *Queries) IntegrationGetByName(ctx context.Context, name string) (*Integ
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -241,7 +247,7 @@ func (q *Queries) IntegrationInsert(ctx context.Context, arg IntegrationInsertPa
 }
 
 const integrationList = `-- name: IntegrationList :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations
 where ($1::text = '' or provider = $1::text) and name > $2::text
 order by name
 limit $3
@@ -299,6 +305,8 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
@@ -311,7 +319,7 @@ func (q *Queries) IntegrationList(ctx context.Context, arg IntegrationListParams
 }
 
 const integrationLock = `-- name: IntegrationLock :one
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations where id = $1 for no key update
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations where id = $1 for no key update
 `
 
 func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integration, error) {
@@ -353,6 +361,8 @@ func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integrati
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -362,7 +372,7 @@ update integrations i set stale_since = $1
 from (select unnest($3::text[]) as provider, unnest($4::interval[]) as default_interval) d
 where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
   and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $2::integer < $1
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version
 `
 
 type IntegrationMarkStaleParams struct {
@@ -423,6 +433,8 @@ func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkS
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
@@ -490,7 +502,7 @@ func (q *Queries) IntegrationNames(ctx context.Context, ids []uuid.UUID) ([]*Int
 }
 
 const integrationOverridesEnded = `-- name: IntegrationOverridesEnded :many
-select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since from integrations
+select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations
 where rate_until <= $1::timestamptz or circuit_until <= $1::timestamptz
 order by id
 limit $2
@@ -543,6 +555,8 @@ func (q *Queries) IntegrationOverridesEnded(ctx context.Context, now time.Time, 
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
@@ -559,7 +573,7 @@ update integrations set
     circuit_override = $1::text, circuit_until = $2::timestamptz,
     version = version + 1, updated_at = $3
 where id = $4
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type IntegrationSetCircuitParams struct {
@@ -614,6 +628,8 @@ func (q *Queries) IntegrationSetCircuit(ctx context.Context, arg IntegrationSetC
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -644,7 +660,7 @@ update integrations set
     rate_sliding = $3::boolean, rate_until = $4::timestamptz,
     version = version + 1, updated_at = $5
 where id = $6
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type IntegrationSetRateParams struct {
@@ -703,6 +719,8 @@ func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRate
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -710,7 +728,7 @@ func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRate
 const integrationSetStatus = `-- name: IntegrationSetStatus :one
 update integrations set status = $1, status_reason = $2, version = version + 1, updated_at = $3
 where id = $4
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type IntegrationSetStatusParams struct {
@@ -764,6 +782,8 @@ func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetSt
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }
@@ -817,7 +837,7 @@ update integrations set
     version = version + 1,
     updated_at = $5
 where id = $6
-returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since
+returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type IntegrationUpdateParams struct {
@@ -876,6 +896,8 @@ func (q *Queries) IntegrationUpdate(ctx context.Context, arg IntegrationUpdatePa
 		&i.ProbeAt,
 		&i.Probes,
 		&i.FailureRateSince,
+		&i.Identity,
+		&i.IdentityVersion,
 	)
 	return &i, err
 }

@@ -120,6 +120,8 @@ type Integration struct {
 	ProbeAt                 *time.Time
 	Probes                  int32
 	FailureRateSince        *time.Time
+	Identity                json.RawMessage
+	IdentityVersion         int64
 }
 
 type OauthGrant struct {

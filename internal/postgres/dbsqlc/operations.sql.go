@@ -14,21 +14,21 @@ import (
 )
 
 const operationCount = `-- name: OperationCount :many
-select operation, status, count(*) as operations from operations
-where integration_id = $1 and ended_at >= $2
-group by operation, status
-order by operation, status
+select integration_id, operation, status, count(*) as operations from operations
+where integration_id = any($1::uuid[]) and ended_at >= $2
+group by integration_id, operation, status
 `
 
 type OperationCountRow struct {
-	Operation  string
-	Status     string
-	Operations int64
+	IntegrationID uuid.UUID
+	Operation     string
+	Status        string
+	Operations    int64
 }
 
-// OperationCount tells how the operations of an integration that ended since a time went.
-func (q *Queries) OperationCount(ctx context.Context, integrationID uuid.UUID, since time.Time) ([]*OperationCountRow, error) {
-	rows, err := q.db.Query(ctx, operationCount, integrationID, since)
+// OperationCount tells how the operations of integrations that ended since a time went.
+func (q *Queries) OperationCount(ctx context.Context, integrationIds []uuid.UUID, since time.Time) ([]*OperationCountRow, error) {
+	rows, err := q.db.Query(ctx, operationCount, integrationIds, since)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,12 @@ func (q *Queries) OperationCount(ctx context.Context, integrationID uuid.UUID, s
 	var items []*OperationCountRow
 	for rows.Next() {
 		var i OperationCountRow
-		if err := rows.Scan(&i.Operation, &i.Status, &i.Operations); err != nil {
+		if err := rows.Scan(
+			&i.IntegrationID,
+			&i.Operation,
+			&i.Status,
+			&i.Operations,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)

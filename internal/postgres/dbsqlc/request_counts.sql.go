@@ -73,7 +73,7 @@ with counted as (
 update integrations i set failure_rate_since = case when j.is_elevated then $1::timestamptz end
 from judged j
 where i.id = j.id and j.is_elevated <> j.was and (i.failure_rate_since is not null) = j.was
-returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, j.requests, j.failed, j.upstream, j.throttle, j.client, j.unknown
+returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version, j.requests, j.failed, j.upstream, j.throttle, j.client, j.unknown
 `
 
 type RequestCountMarkRatesParams struct {
@@ -147,6 +147,8 @@ func (q *Queries) RequestCountMarkRates(ctx context.Context, arg RequestCountMar
 			&i.Integration.ProbeAt,
 			&i.Integration.Probes,
 			&i.Integration.FailureRateSince,
+			&i.Integration.Identity,
+			&i.Integration.IdentityVersion,
 			&i.Requests,
 			&i.Failed,
 			&i.Upstream,
@@ -192,7 +194,7 @@ const requestCountSum = `-- name: RequestCountSum :many
 select integration_id, sum(succeeded)::bigint as succeeded, sum(upstream)::bigint as upstream, sum(throttle)::bigint as throttle, sum(client)::bigint as client,
        sum(unknown)::bigint as unknown, sum(cached)::bigint as cached, sum(duration_ms)::bigint as duration_ms
 from request_counts
-where grain = 'hour' and starts_at > $1 and ($2::uuid is null or integration_id = $2::uuid)
+where grain = 'hour' and starts_at > $1 and integration_id = any($2::uuid[])
 group by integration_id
 `
 
@@ -207,9 +209,9 @@ type RequestCountSumRow struct {
 	DurationMs    int64
 }
 
-// RequestCountSum adds up hours per integration: of one or of all, since a time.
-func (q *Queries) RequestCountSum(ctx context.Context, since time.Time, integrationID *uuid.UUID) ([]*RequestCountSumRow, error) {
-	rows, err := q.db.Query(ctx, requestCountSum, since, integrationID)
+// RequestCountSum adds up the hours of integrations since a time.
+func (q *Queries) RequestCountSum(ctx context.Context, since time.Time, integrationIds []uuid.UUID) ([]*RequestCountSumRow, error) {
+	rows, err := q.db.Query(ctx, requestCountSum, since, integrationIds)
 	if err != nil {
 		return nil, err
 	}

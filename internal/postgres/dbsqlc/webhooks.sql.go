@@ -595,7 +595,7 @@ with news as (
         where s.silent_since is not null or s.last_received_at < excluded.last_received_at - interval '1 minute'
     returning s.integration_id
 )
-select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since from silent join integrations i on i.id = silent.integration_id
+select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version from silent join integrations i on i.id = silent.integration_id
 `
 
 // WebhookSourceTouch notes when integrations got their last webhook, once a minute at most, and returns those that were silent.
@@ -644,6 +644,8 @@ func (q *Queries) WebhookSourceTouch(ctx context.Context, integrationIds []uuid.
 			&i.ProbeAt,
 			&i.Probes,
 			&i.FailureRateSince,
+			&i.Identity,
+			&i.IdentityVersion,
 		); err != nil {
 			return nil, err
 		}
