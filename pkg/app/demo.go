@@ -21,19 +21,26 @@ const (
 	demoName = "demo"
 	// demoProvider is the key of the provider that can talk to the demo upstream.
 	demoProvider = "github"
+	// demoSecret signs the demo upstream's webhooks.
+	demoSecret = "demo-webhook-secret"
 	// demoLatency makes the demo upstream about as slow as a quick API.
 	demoLatency = 20 * time.Millisecond
 )
 
 // demo is the upstream that dev brings along, and the integration that syncs from it.
-type demo struct{ upstream *upstream.Upstream }
+type demo struct {
+	upstream *upstream.Upstream
+	// webhooks is the address that it sends webhooks to.
+	webhooks string
+}
 
 // startDemo starts the demo upstream, unless it is not wanted or no provider here can talk to it.
-func (c devCommand) startDemo(ctx context.Context, p *program, say func(string, ...any)) (*demo, error) {
+func (c devCommand) startDemo(ctx context.Context, p *program, ingress net.Listener, say func(string, ...any)) (*demo, error) {
 	if c.NoDemo || p.providers[demoProvider] == nil {
 		return &demo{}, nil
 	}
-	d := &demo{upstream: upstream.New(upstream.Options{Addr: demoAddr, Issues: c.DemoIssues})}
+	address := "http://" + ingress.Addr().String() + p.config.Webhooks.Prefix + "/" + demoProvider + "/" + demoName + "/webhook"
+	d := &demo{webhooks: address, upstream: upstream.New(upstream.Options{Addr: demoAddr, Issues: c.DemoIssues})}
 	err := d.upstream.Start(ctx)
 	if err != nil {
 		d.upstream = upstream.New(upstream.Options{Issues: c.DemoIssues})
@@ -68,7 +75,7 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 		return fmt.Errorf("encode the demo's metadata: %w", err)
 	}
 	if len(page.Integrations) == 0 {
-		credentials, err := json.Marshal(map[string]string{"token": d.upstream.Token()})
+		credentials, err := json.Marshal(map[string]string{"token": d.upstream.Token(), "webhook_secret": demoSecret})
 		if err != nil {
 			return fmt.Errorf("encode the demo's credentials: %w", err)
 		}
@@ -79,6 +86,7 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 			return fmt.Errorf("create the demo integration: %w", err)
 		}
 		say("created    integration %q: syncs %s/%s every minute", demoName, d.upstream.Owner(), d.upstream.Repo())
+		d.sendWebhooks(say)
 		d.sayNext(say)
 		return nil
 	}
@@ -86,12 +94,21 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 	if err != nil || !d.isOurs(existing) {
 		return nil //nolint:nilerr // no demo integration, or one that was pointed elsewhere: nothing to do
 	}
-	_, err = client.UpdateIntegration(ctx, api.UpdateIntegration{Provider: demoProvider, Integration: demoName, Metadata: metadata, By: "tributary dev"})
+	_, err = client.UpdateIntegration(ctx, api.UpdateIntegration{
+		Provider: demoProvider, Integration: demoName, Metadata: metadata, Credentials: json.RawMessage(`{"webhook_secret":"` + demoSecret + `"}`), By: "tributary dev",
+	})
 	if err != nil {
 		return fmt.Errorf("point the demo integration at the demo upstream: %w", err)
 	}
+	d.sendWebhooks(say)
 	d.sayNext(say)
 	return nil
+}
+
+// sendWebhooks has the upstream tell of its edits.
+func (d *demo) sendWebhooks(say func(string, ...any)) {
+	d.upstream.SendWebhooks(d.webhooks, demoSecret)
+	say("webhooks   %s, where the upstream tells of every edit", d.webhooks)
 }
 
 // isOurs reports whether the integration points at a demo upstream, this one's or an earlier one's.
@@ -113,6 +130,7 @@ func (d *demo) isOurs(in api.Integration) bool {
 func (d *demo) sayNext(say func(string, ...any)) {
 	repo := d.upstream.URL() + "/repos/" + d.upstream.Owner() + "/" + d.upstream.Repo()
 	say("try        curl -X PATCH -H 'Authorization: Bearer %s' -d '{\"title\":\"Changed\"}' %s/issues/1", d.upstream.Token(), repo)
+	say("           a webhook brings it at once; bin/tributary webhooks list")
 	say("then       bin/tributary sync %s     (or: nats pub tributary.commands.sync.%s '')", demoName, demoName)
 	say("and        bin/tributary runs list; bin/tributary cursor show %s; bin/tributary --help; Ctrl-C stops", demoName)
 }

@@ -66,12 +66,17 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer nc.Close()
-	demo, err := c.startDemo(ctx, p, say)
+	ingress, err := devListener(ctx, p.config.Webhooks.Addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ingress.Close() }()
+	demo, err := c.startDemo(ctx, p, ingress, say)
 	if err != nil {
 		return err
 	}
 	defer demo.stop()
-	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(ctx, p.config.HTTPAddr)}
+	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(ctx, p.config.HTTPAddr), webhooks: ingress}
 	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
 		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}
 		return narrator.run(ctx, func(ctx context.Context) error { return demo.ensure(ctx, nc, say) })
@@ -152,6 +157,26 @@ func devAddr(ctx context.Context, addr string) string {
 		return "127.0.0.1:8080"
 	}
 	return "127.0.0.1:0"
+}
+
+// devListener is where webhooks come in: as configured, and where something else has the default port, on another.
+func devListener(ctx context.Context, addr string) (net.Listener, error) {
+	const usual = ":8090"
+	if addr != usual {
+		return listenFor(ctx, addr)
+	}
+	if listener, err := listenFor(ctx, "127.0.0.1"+usual); err == nil {
+		return listener, nil
+	}
+	return listenFor(ctx, "127.0.0.1:0")
+}
+
+func listenFor(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for webhooks on %s (choose another with --webhook-addr): %w", addr, err)
+	}
+	return listener, nil
 }
 
 func free(ctx context.Context, port int) bool {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,7 +36,9 @@ type narrator struct {
 	checkpoints *checkpoint.Store
 	log         *slog.Logger
 
-	runs  map[string]*narratedRun
+	runs map[string]*narratedRun
+	// names are those of integrations that were heard of.
+	names map[string]string
 	drawn int
 }
 
@@ -51,7 +54,7 @@ type narratedRun struct {
 
 // run tells until ctx ends; before is done first, once events are being heard.
 func (n *narrator) run(ctx context.Context, before func(context.Context) error) error {
-	n.runs = map[string]*narratedRun{}
+	n.runs, n.names = map[string]*narratedRun{}, map[string]string{}
 	heard := make(chan *nats.Msg, 1024)
 	sub, err := n.nc.ChanSubscribe(events.Root+".events.>", heard)
 	if err != nil {
@@ -120,11 +123,15 @@ func (n *narrator) hear(msg *nats.Msg) {
 		var e eventsv1.RunStarted
 		if decode(msg, &e) {
 			n.of(e.GetRunId()).name = e.GetIntegration().GetName()
+			n.names[e.GetIntegration().GetIntegrationId()] = e.GetIntegration().GetName()
 			n.say("run        %s: %s sync started (%s)", e.GetIntegration().GetName(), e.GetMode(), e.GetCause())
 		}
 	case events.RecordsChanged:
 		var e eventsv1.RecordsChanged
-		if run := n.runs[runOf(msg, &e)]; run != nil {
+		run := n.runs[runOf(msg, &e)]
+		if e.GetWebhookId() != "" {
+			n.tellWebhook(&e)
+		} else if run != nil {
 			run.changed += len(e.GetRecords())
 			for _, record := range e.GetRecords()[:min(maxNamed, len(e.GetRecords()))] {
 				run.named = append(run.named, record.GetEventType()+" "+record.GetExternalId())
@@ -142,6 +149,11 @@ func (n *narrator) hear(msg *nats.Msg) {
 		if decode(msg, &e) {
 			n.say("dead       %s %s: %s (%s); see: tributary items dead", e.GetEventType(), e.GetExternalId(), e.GetError(), e.GetReason())
 		}
+	case events.WebhookFailed:
+		var e eventsv1.WebhookFailed
+		if decode(msg, &e) {
+			n.say("webhook    %s: %s failed: %s (%s); see: tributary webhooks show %s", e.GetIntegration().GetName(), e.GetEventType(), e.GetError(), e.GetReason(), e.GetWebhookId())
+		}
 	case events.CommandRejected:
 		var e eventsv1.CommandRejected
 		if decode(msg, &e) {
@@ -154,6 +166,15 @@ func (n *narrator) hear(msg *nats.Msg) {
 		}
 	default: // what integrations go through is for machines and for lists
 	}
+}
+
+// tellWebhook says what a webhook has brought.
+func (n *narrator) tellWebhook(e *eventsv1.RecordsChanged) {
+	named := make([]string, 0, maxNamed)
+	for _, record := range e.GetRecords()[:min(maxNamed, len(e.GetRecords()))] {
+		named = append(named, record.GetEventType()+" "+record.GetExternalId())
+	}
+	n.say("webhook    %s: %s changed: %s", cmp.Or(n.names[e.GetIntegrationId()], e.GetProvider()), counted(int64(len(e.GetRecords())), "record"), strings.Join(named, ", "))
 }
 
 func (n *narrator) ended(msg *nats.Msg, name events.Name) {

@@ -25,6 +25,8 @@ type Suite struct {
 	Client *http.Client
 	// Change changes one record upstream and returns its external id. Without it, that a change comes through is not tested.
 	Change func(t testing.TB) string
+	// Webhook is a delivery as the upstream signs it. Without it, that webhooks are verified is not tested.
+	Webhook func(t testing.TB) *contracts.WebhookRequest
 }
 
 // Run tests that a provider keeps its contracts: registration, rules and types; that a sync is repeatable, stops when it is told to, ends in an error
@@ -49,6 +51,9 @@ func Run(t *testing.T, s Suite) {
 	}
 	if syncs, ok := s.Provider.(contracts.IncrementalSync); ok {
 		t.Run("incremental", func(t *testing.T) { k.incremental(t, syncs) })
+	}
+	if handler, ok := s.Provider.(contracts.WebhookHandler); ok && s.Webhook != nil {
+		t.Run("webhooks", func(t *testing.T) { k.webhooks(t, handler) })
 	}
 	t.Run("logs hold no secret", func(t *testing.T) { k.noSecret(t, "the log", k.log.String()) })
 }

@@ -6,6 +6,8 @@
 //
 // The lists are read in ascending order of updates, from the last timestamp seen, so that nothing is skipped while records move to the
 // end of the list. What is updated after a run has begun is left to the next one.
+//
+// Webhooks bring the same items sooner: issues, issue_comment and ping are taken, verified with the webhook's secret.
 package github
 
 import (
@@ -18,15 +20,17 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/webhooks"
 )
 
 // Overlap is how long before the cursor an incremental sync starts.
 const Overlap = time.Hour
 
 // Credentials is a personal access token, classic or fine-grained, or one of a GitHub App's installation. It needs to read the issues of the
-// repository.
+// repository. The secrets are those of the repository's webhook, if it has one.
 type Credentials struct {
 	Token string `json:"token" validate:"required,min=20,printascii"`
+	webhooks.Secrets
 }
 
 // Metadata names a repository.

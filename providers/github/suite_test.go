@@ -17,7 +17,11 @@ func TestSuite(t *testing.T) {
 			t.Parallel()
 			u := start(t, upstream.Options{Issues: 250, Seed: 3})
 			providertest.Run(t, providertest.Suite{
-				Provider: provider, Key: "github", Credentials: github.Credentials{Token: u.Token()}, Metadata: metadata(u),
+				Provider: provider, Key: "github", Credentials: hookCredentials(u.Token()), Metadata: metadata(u),
+				Webhook: func(t testing.TB) *contracts.WebhookRequest {
+					t.Helper()
+					return delivery(t, "ping", map[string]string{"zen": "Approachable is better than simple."})
+				},
 				Change: func(t testing.TB) string {
 					t.Helper()
 					const number = 42

@@ -55,6 +55,7 @@ func (u *Upstream) Edit(number int, change Change) error {
 		}
 	}
 	u.store.issues.put(e)
+	u.tellIssue("edited", number)
 	return nil
 }
 
@@ -108,6 +109,7 @@ func (u *Upstream) Add(title, body string) int {
 	}
 	now := u.now()
 	u.store.issues.put(&edit{key: number, created: now, updated: now, title: &title, body: &body, state: "open"})
+	u.tellIssue("opened", number)
 	return number
 }
 
@@ -124,6 +126,7 @@ func (u *Upstream) AddComment(number int, body string) (int, error) {
 	id := u.store.nextComment
 	u.store.nextComment++
 	u.store.comments.put(&edit{key: id, created: e.updated, updated: e.updated, body: &body, issue: number})
+	u.tellComment("created", id, number)
 	return id, nil
 }
 
@@ -141,6 +144,7 @@ func (u *Upstream) EditComment(id int, body string) error {
 	}
 	e.body, e.updated, e.raw = &body, u.now(), nil
 	u.store.comments.put(&e)
+	u.tellComment("edited", id, e.issue)
 	return nil
 }
 

@@ -81,6 +81,7 @@ type Upstream struct {
 	store  store
 	limits limits
 	stats  Stats
+	hooks  *hooks
 }
 
 // New makes an upstream that does not listen yet: see [Upstream.Start] and [Upstream.Handler].
@@ -131,6 +132,7 @@ func (u *Upstream) Start(ctx context.Context) error {
 
 // Close stops serving at once, requests under way included. An upstream that was never started is left as it is.
 func (u *Upstream) Close() error {
+	u.stopHooks()
 	if u.server == nil {
 		return nil
 	}
