@@ -1,6 +1,8 @@
 package sdks_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -110,4 +112,72 @@ func TestStripeRequestsAreRecorded(t *testing.T) {
 			}
 		}
 	}
+}
+
+// keyed is a context with an idempotency key.
+func keyed(t *testing.T, key string) context.Context {
+	t.Helper()
+	ctx, err := contracts.WithIdempotencyKey(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// The caller's key takes the place of the one that stripe-go makes up for each call. With it a write is sent again after a failure, and an answer that was
+// had is had again without a request.
+func TestStripeIdempotency(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Next(1, upstream.Header("Retry-After", "0"))
+	v.Next(1, upstream.ServerError(http.StatusServiceUnavailable))
+	var customers [2]*stripe.Customer
+	for i := range customers {
+		var err error
+		if customers[i], err = client.V1Customers.Create(keyed(t, "customer-7"), &stripe.CustomerCreateParams{Name: stripe.String("Ada")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if customers[0].ID != customers[1].ID || customers[0].ID == "" {
+		t.Errorf("the second call has customer %q, the first %q", customers[1].ID, customers[0].ID)
+	}
+	sent := v.requests()
+	if len(sent) != 2 {
+		t.Fatalf("%d requests were sent, want the first and its retry", len(sent))
+	}
+	for _, r := range sent {
+		if key := r.Header.Get("Idempotency-Key"); key != "customer-7" {
+			t.Errorf("a request was sent with the key %q", key)
+		}
+	}
+	_, err := client.V1Customers.Create(keyed(t, "customer-7"), &stripe.CustomerCreateParams{Name: stripe.String("Grace")})
+	if !errors.Is(err, contracts.ErrIdempotencyMismatch) || !contracts.IsPermanent(err) {
+		t.Errorf("another request with the key ends in %v", err)
+	}
+	for _, row := range w.rows(2) {
+		if row.IdempotencyKey != "customer-7" {
+			t.Errorf("the row has the key %q", row.IdempotencyKey)
+		}
+	}
+}
+
+// Once Stripe has asked to be left alone nothing is sent, by anybody, and the SDK's error says so in the platform's words.
+func TestStripeIsLeftAlone(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Next(1, upstream.TooManyRequests(90*time.Second))
+	for range 3 {
+		_, err := client.V1Balance.Retrieve(t.Context(), nil)
+		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay < 80*time.Second {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	_, err := client.V1Balance.Retrieve(t.Context(), nil)
+	if !errors.Is(err, contracts.ErrBudgetExhausted) {
+		t.Errorf("the error is %v", err)
+	}
+	if n := len(v.requests()); n != 1 {
+		t.Errorf("%d requests were sent, want 1", n)
+	}
+	w.rows(1)
 }
