@@ -10,6 +10,3 @@ on conflict (key, variant) do update set vary = excluded.vary, key_id = excluded
 
 -- name: AnswerPrune :execrows
 delete from cached_answers where (key, variant) in (select o.key, o.variant from cached_answers o where o.keep_until < sqlc.arg(now) limit sqlc.arg(most));
-
--- name: AnswerPrunable :one
-select count(*) from cached_answers where keep_until < sqlc.arg(now);

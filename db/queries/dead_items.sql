@@ -102,3 +102,10 @@ update dead_items d set status = 'resolved', resolved_by = 'retry', updated_at =
 from (select unnest(sqlc.arg(batches)::integer[]) as batch, unnest(sqlc.arg(item_indexes)::integer[]) as item_index) p
 where d.run_id = sqlc.arg(run_id) and d.attempt = sqlc.arg(attempt) and d.batch = p.batch and d.item_index = p.item_index
   and d.status in ('open', 'redriving');
+
+-- name: DeadPrune :execrows
+-- DeadPrune deletes items that were settled before a time, some at a time, unless their run still needs them to move its cursor.
+delete from dead_items where id in (
+    select d.id from dead_items d join sync_runs r on r.id = d.run_id
+    where d.status in ('resolved', 'skipped', 'superseded') and d.updated_at < sqlc.arg(settled_before) and r.resolved_at is not null
+    limit sqlc.arg(most));

@@ -52,3 +52,9 @@ limit sqlc.arg(most) offset sqlc.arg(skip);
 
 -- name: KeyCountUnknown :many
 select provider, count(*) as keys from idempotency_keys where state = 'unknown' group by provider;
+
+-- name: KeyPrune :execrows
+-- KeyPrune forgets keys that were last changed before a time, some at a time. One of which nobody knows the outcome is kept until somebody has found out.
+delete from idempotency_keys where (integration_id, key, hop) in (
+    select o.integration_id, o.key, o.hop from idempotency_keys o where o.updated_at < sqlc.arg(changed_before) and o.state in ('succeeded', 'failed')
+    order by o.updated_at limit sqlc.arg(most));

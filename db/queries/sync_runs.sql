@@ -164,3 +164,11 @@ delete from run_checkpoints where run_id = any(sqlc.arg(run_ids)::uuid[]);
 update sync_runs set reduce_failed = sqlc.arg(reduce_failed), error = coalesce(sqlc.narg(error), error)
 where integration_id = sqlc.arg(integration_id) and closed_at is not null and resolved_at is null
   and (sqlc.narg(id)::uuid is null or id = sqlc.narg(id)::uuid) and reduce_failed <> sqlc.arg(reduce_failed);
+
+-- name: RunPrune :execrows
+-- RunPrune deletes runs that were closed before a time and have nothing left to do, some at a time.
+delete from sync_runs where id in (
+    select r.id from sync_runs r
+    where r.closed_at < sqlc.arg(closed_before) and r.resolved_at is not null and r.entries_freed_at is not null
+      and not exists (select 1 from dead_items d where d.run_id = r.id)
+    order by r.closed_at limit sqlc.arg(most));

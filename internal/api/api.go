@@ -44,6 +44,16 @@ const (
 	WebhooksList Endpoint = "webhooks.list"
 	// WebhooksShow takes a [ByID] and returns a [Webhook] with its request.
 	WebhooksShow Endpoint = "webhooks.show"
+	// RequestsList takes a [ListRequests] and returns a [RequestPage].
+	RequestsList Endpoint = "requests.list"
+	// RequestsShow takes a [ByID] and returns a [Request] with its details.
+	RequestsShow Endpoint = "requests.show"
+	// RequestsKeys takes a [ListKeys] and returns a [KeyPage].
+	RequestsKeys Endpoint = "requests.keys"
+	// RequestsResolve takes a [ResolveKey] and returns nothing.
+	RequestsResolve Endpoint = "requests.resolve"
+	// PruneRun takes a [Prune] and returns a [Pruned].
+	PruneRun Endpoint = "prune.run"
 	// CursorShow takes a [ByIntegration] and returns a [Cursor].
 	CursorShow Endpoint = "cursor.show"
 	// RecordsCount takes a [ByIntegration] and returns a [RecordCount].

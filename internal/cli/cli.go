@@ -59,6 +59,8 @@ type Commands struct {
 	Runs         RunsCommand         `cmd:"" help:"Runs: list, show."`
 	Items        ItemsCommand        `cmd:"" help:"Dead items: list, show, retry, skip."`
 	Webhooks     WebhooksCommand     `cmd:"" help:"Webhooks: list, show, replay, skip, recover."`
+	Requests     RequestsCommand     `cmd:"" help:"Requests to third parties: list, show, idempotency keys."`
+	Prune        PruneCommand        `cmd:"" help:"Delete what is older than it is kept; schedulers do so every day."`
 	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
 	Secrets      SecretsCommand      `cmd:"" help:"Sealed credentials: keys, their rotation, the audit."`
 }

@@ -81,7 +81,29 @@ func TestOutput(t *testing.T) {
 		{Key: "postmark", Name: "Postmark", Credentials: []api.Field{}, Metadata: []api.Field{}},
 	}})
 	s.on(api.CommandEndpoint(events.VerbSync), "", map[string]any{"accepted": true, "result": "started", "run_id": closedRun("").ID})
+	status := int32(503)
+	request := api.Request{
+		ID: "01a208a9-0000-7000-8000-000000000003", Integration: "docs", IntegrationID: integration().ID, Provider: "github", Attempt: 1, FirstID: "01a208a9-0000-7000-8000-000000000003",
+		IdempotencyKey: "order 7", Method: "POST", Host: "api.example.com", Path: "/orders", Query: "token=[REDACTED]", Status: &status, FailureClass: "upstream", Error: "busy",
+		UpstreamID: "up-1", DurationMS: 12.34, RequestBytes: 2, ResponseBytes: 70_000, CreatedAt: *before(time.Minute),
+	}
+	shown := request
+	shown.Details = &api.RequestDetails{
+		RequestHeader: json.RawMessage(`{"Authorization":["[REDACTED]"]}`), ResponseHeader: json.RawMessage("{}"), RequestBody: "{}", ResponseBody: "a long one", ResponseCut: true,
+		Attempts: []api.RequestAttempt{{ID: request.ID, Attempt: 1, Status: &status, FailureClass: "upstream", Error: "busy"}, {ID: "01a208a9-0000-7000-8000-000000000004", Attempt: 2, FailureClass: "upstream", Error: "cut"}},
+	}
+	s.on(api.RequestsList, "", api.RequestPage{Requests: []api.Request{request}})
+	s.on(api.RequestsShow, "", shown)
+	s.on(api.RequestsKeys, "", api.KeyPage{Keys: []api.IdempotencyKey{{Integration: "docs", Key: "order 7", State: "unknown", RequestID: request.ID, Error: "cut", UpdatedAt: *before(time.Minute)}}})
+	s.on(api.RequestsResolve, "", struct{}{})
+	s.on(api.PruneRun, "", api.Pruned{Tables: []api.PrunedTable{{Table: "requests", Days: 90, Partitions: []string{"2026-01-01"}}, {Table: "idempotency_keys", Days: 90, Rows: 12}}})
 	for _, test := range []struct{ name, args string }{
+		{"requests", "requests list --failed --since 2h"},
+		{"requests json", "requests list --json"},
+		{"request", "requests show 1"},
+		{"keys", "requests keys"},
+		{"resolve", "requests resolve k --integration docs --as failed --by ada"},
+		{"prune", "prune --dry-run"},
 		{"integrations", "integrations list"},
 		{"integrations json", "integrations list --json"},
 		{"integration", "integrations show docs"},

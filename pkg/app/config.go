@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
@@ -32,6 +33,12 @@ type Config struct {
 	Runs             int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
 	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
 	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
+	KeepRequests     int      `help:"Days for which a scheduler keeps the log of requests to third parties." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
+	KeepKeys         int      `help:"Days for which a scheduler keeps idempotency keys of which the outcome is known." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
+	KeepItems        int      `help:"Days for which a scheduler keeps settled dead items, and runs that have nothing left to do." env:"TRIBUTARY_KEEP_ITEMS" default:"30" placeholder:"DAYS"`
+	KeepWebhooks     int      `help:"Days for which a scheduler keeps webhooks that wait for nothing." env:"TRIBUTARY_KEEP_WEBHOOKS" default:"30" placeholder:"DAYS"`
+	KeepOperations   int      `help:"Days for which a scheduler keeps the business log." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
+	KeepIncidents    int      `help:"Days for which a scheduler keeps closed incidents." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
 
 	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
@@ -42,7 +49,10 @@ func (c *Config) Validate() error {
 	for _, number := range []struct {
 		name  string
 		value int
-	}{{"concurrency", c.Concurrency}, {"runs", c.Runs}, {"webhook-backlog", c.Webhooks.Backlog}} {
+	}{
+		{"concurrency", c.Concurrency}, {"runs", c.Runs}, {"webhook-backlog", c.Webhooks.Backlog}, {"keep-requests", c.KeepRequests}, {"keep-keys", c.KeepKeys},
+		{"keep-items", c.KeepItems}, {"keep-webhooks", c.KeepWebhooks}, {"keep-operations", c.KeepOperations}, {"keep-incidents", c.KeepIncidents},
+	} {
 		if number.value < 1 {
 			return fmt.Errorf("--%s is %d, it must be at least 1", number.name, number.value)
 		}
@@ -80,6 +90,13 @@ func (c *Config) egress() (outbound.Egress, error) {
 		}
 	}
 	return egress, nil
+}
+
+// retention is what the scheduler prunes by.
+func (c *Config) retention() scheduler.Retention {
+	return scheduler.Retention{
+		Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks, Operations: c.KeepOperations, Incidents: c.KeepIncidents,
+	}
 }
 
 // natsURL is where a command finds NATS: as configured, else where the dev command of this data folder left word, else the usual place.

@@ -166,7 +166,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		return err
 	}
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
-	config.Requests.MaxResponseBytes = p.config.MaxResponseBytes
+	config.Requests.MaxResponseBytes, config.Scheduler.Retention = p.config.MaxResponseBytes, p.config.retention()
 	p.config.OAuth.apply(&config.TokenRefresher)
 	config.WebhookAddr, config.WebhookListener = p.config.Webhooks.Addr, parts.webhooks
 	config.WebhookPrefix, config.WebhookBacklog = p.config.Webhooks.Prefix, int64(p.config.Webhooks.Backlog)<<20

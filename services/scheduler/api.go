@@ -33,6 +33,11 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.ItemsShow, Answer: api.Takes(s.showDead)},
 		{Endpoint: api.WebhooksList, Answer: api.Takes(s.listWebhooks)},
 		{Endpoint: api.WebhooksShow, Answer: api.Takes(s.showWebhook)},
+		{Endpoint: api.RequestsList, Answer: api.Takes(s.listRequests)},
+		{Endpoint: api.RequestsShow, Answer: api.Takes(s.showRequest)},
+		{Endpoint: api.RequestsKeys, Answer: api.Takes(s.listKeys)},
+		{Endpoint: api.RequestsResolve, Answer: api.Takes(s.resolveKey)},
+		{Endpoint: api.PruneRun, Answer: api.Takes(s.prune)},
 		{Endpoint: api.CursorShow, Answer: api.Takes(s.showCursor)},
 		{Endpoint: api.RecordsCount, Answer: api.Takes(s.countRecords)},
 		// Each scheduler knows its own providers, so all of them answer.

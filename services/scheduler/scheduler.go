@@ -45,6 +45,8 @@ type Settings struct {
 	WebhookSilence time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
 	RedriveWindow time.Duration
+	// Retention is for how long things are kept.
+	Retention Retention
 	// Grace is how long a command may go on after the service was told to stop.
 	Grace time.Duration
 }
@@ -53,7 +55,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Grace: 10 * time.Second,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), Grace: 10 * time.Second,
 	}
 }
 
@@ -120,6 +122,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
 	group.Go(func() error { return s.loop(ctx, "sweep", s.Settings.Sweep, nil, s.sweep) })
 	group.Go(func() error { return s.loop(ctx, "look after health", s.Settings.Health, nil, s.Health.Sweep) })
+	group.Go(func() error { return s.loop(ctx, "prune", pruneEvery, nil, s.tend) })
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error { return s.loop(ctx, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady) })
 	group.Go(func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -250,6 +251,13 @@ func (s *Scheduler) cleanUp(ctx context.Context) error {
 	if _, err := s.Store.DeadReopenLost(ctx, now, now.Add(-s.Settings.RedriveWindow)); err != nil {
 		return fmt.Errorf("reopen lost redrives: %w", err)
 	}
-	_, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands))
+	expired, err := s.Store.KeyExpireAll(ctx, now, sweepAtATime)
+	if err != nil {
+		return fmt.Errorf("give up on idempotency keys: %w", err)
+	}
+	if len(expired) > 0 {
+		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", slices.Compact(slices.Sorted(slices.Values(expired))))
+	}
+	_, err = s.Store.CommandForget(ctx, now.Add(-rememberCommands))
 	return err
 }

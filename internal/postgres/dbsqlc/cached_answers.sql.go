@@ -44,17 +44,6 @@ func (q *Queries) AnswerList(ctx context.Context, key []byte, now time.Time) ([]
 	return items, nil
 }
 
-const answerPrunable = `-- name: AnswerPrunable :one
-select count(*) from cached_answers where keep_until < $1
-`
-
-func (q *Queries) AnswerPrunable(ctx context.Context, now time.Time) (int64, error) {
-	row := q.db.QueryRow(ctx, answerPrunable, now)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const answerPrune = `-- name: AnswerPrune :execrows
 delete from cached_answers where (key, variant) in (select o.key, o.variant from cached_answers o where o.keep_until < $1 limit $2)
 `

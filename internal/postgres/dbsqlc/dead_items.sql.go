@@ -379,6 +379,22 @@ func (q *Queries) DeadOfAttempt(ctx context.Context, runID uuid.UUID, attempt in
 	return items, nil
 }
 
+const deadPrune = `-- name: DeadPrune :execrows
+delete from dead_items where id in (
+    select d.id from dead_items d join sync_runs r on r.id = d.run_id
+    where d.status in ('resolved', 'skipped', 'superseded') and d.updated_at < $1 and r.resolved_at is not null
+    limit $2)
+`
+
+// DeadPrune deletes items that were settled before a time, some at a time, unless their run still needs them to move its cursor.
+func (q *Queries) DeadPrune(ctx context.Context, settledBefore time.Time, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, deadPrune, settledBefore, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const deadRedriveState = `-- name: DeadRedriveState :one
 select status, hop from dead_items where id = $1
 `

@@ -203,6 +203,21 @@ func (q *Queries) KeyList(ctx context.Context, arg KeyListParams) ([]*KeyListRow
 	return items, nil
 }
 
+const keyPrune = `-- name: KeyPrune :execrows
+delete from idempotency_keys where (integration_id, key, hop) in (
+    select o.integration_id, o.key, o.hop from idempotency_keys o where o.updated_at < $1 and o.state in ('succeeded', 'failed')
+    order by o.updated_at limit $2)
+`
+
+// KeyPrune forgets keys that were last changed before a time, some at a time. One of which nobody knows the outcome is kept until somebody has found out.
+func (q *Queries) KeyPrune(ctx context.Context, changedBefore time.Time, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, keyPrune, changedBefore, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const keyReserve = `-- name: KeyReserve :one
 insert into idempotency_keys as k (integration_id, key, hop, provider, fingerprint, state, owner, lease_until, created_at, updated_at)
 values ($1, $2, $3, $4, $5, 'reserved', $6, $7, $8, $8)

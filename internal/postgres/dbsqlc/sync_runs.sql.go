@@ -591,6 +591,23 @@ func (q *Queries) RunOpenIDs(ctx context.Context) ([]uuid.UUID, error) {
 	return items, nil
 }
 
+const runPrune = `-- name: RunPrune :execrows
+delete from sync_runs where id in (
+    select r.id from sync_runs r
+    where r.closed_at < $1 and r.resolved_at is not null and r.entries_freed_at is not null
+      and not exists (select 1 from dead_items d where d.run_id = r.id)
+    order by r.closed_at limit $2)
+`
+
+// RunPrune deletes runs that were closed before a time and have nothing left to do, some at a time.
+func (q *Queries) RunPrune(ctx context.Context, closedBefore *time.Time, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, runPrune, closedBefore, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const runResolvable = `-- name: RunResolvable :many
 select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])

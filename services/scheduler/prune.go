@@ -1,0 +1,149 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+const (
+	day = 24 * time.Hour
+	// pruneEvery is how often what is old is deleted, and partitions are made for the days to come.
+	pruneEvery = day
+	// partitionsAhead is for how many days the request log is prepared. A day without a partition gets one when its first row comes.
+	partitionsAhead = 3
+	// pruneAtATime is how many rows one statement deletes.
+	pruneAtATime = 1000
+	// dryMost is up to how many rows a dry run counts in each table.
+	dryMost = 100_000
+)
+
+// Retention is for how many days things are kept.
+type Retention struct {
+	// Requests is for the request log, Keys for idempotency keys whose outcome is known.
+	Requests, Keys int
+	// Items is for dead items that are settled, and for runs that have nothing left to do.
+	Items int
+	// Webhooks is for those that wait for nothing, Operations for the business log, Incidents for closed ones.
+	Webhooks, Operations, Incidents int
+}
+
+// DefaultRetention is the original's, and for webhooks, which it keeps for ever, that of items.
+func DefaultRetention() Retention {
+	return Retention{Requests: 90, Keys: 90, Items: 30, Webhooks: 30, Operations: 365, Incidents: 365}
+}
+
+// pruning is what is deleted of one table.
+type pruning struct {
+	table string
+	days  int
+	// prune deletes so many rows at most of those that are older, and tells how many it did.
+	prune func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error)
+}
+
+// prunings has the tables in the order in which they refer to one another.
+func (r Retention) prunings() []pruning {
+	return []pruning{
+		{"idempotency_keys", r.Keys, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.KeyPrune(ctx, before, most)
+		}},
+		{"dead_items", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.DeadPrune(ctx, before, most)
+		}},
+		{"sync_runs", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.RunPrune(ctx, &before, most)
+		}},
+		{"webhooks", r.Webhooks, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.WebhookPrune(ctx, before, most)
+		}},
+		{"operations", r.Operations, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.OperationPrune(ctx, before, most)
+		}},
+		{"incidents", r.Incidents, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.IncidentPrune(ctx, &before, most)
+		}},
+		// Each answer says itself for how long it is kept.
+		{"cached_answers", 0, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.AnswerPrune(ctx, before, most)
+		}},
+	}
+}
+
+// tend prunes, and makes the partitions of the days to come.
+func (s *Scheduler) tend(ctx context.Context) error {
+	if err := s.Store.MakeRequestPartitions(ctx, s.Now(), partitionsAhead); err != nil {
+		return err
+	}
+	pruned, err := s.prune(ctx, api.Prune{})
+	for _, table := range pruned.Tables {
+		if table.Rows > 0 || len(table.Partitions) > 0 {
+			s.Log.Info("pruned", "table", table.Table, "older_than_days", table.Days, "rows", table.Rows, "partitions", len(table.Partitions))
+		}
+	}
+	return err
+}
+
+// prune deletes what is old. When the time for the answer is over it says that there is more.
+func (s *Scheduler) prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
+	var reply api.Pruned
+	before := s.Now().Add(-time.Duration(s.Settings.Retention.Requests) * day)
+	dropped, err := s.Store.DropRequestPartitions(ctx, before, q.DryRun)
+	requests := api.PrunedTable{Table: "requests", Days: s.Settings.Retention.Requests}
+	for _, partition := range dropped {
+		requests.Partitions = append(requests.Partitions, partition.Format(time.DateOnly))
+	}
+	reply.Tables = append(reply.Tables, requests)
+	if err != nil {
+		return reply, err
+	}
+	for _, p := range s.Settings.Retention.prunings() {
+		rows, more, err := s.pruneTable(ctx, p, q.DryRun)
+		reply.Tables = append(reply.Tables, api.PrunedTable{Table: p.table, Days: p.days, Rows: rows})
+		reply.More = reply.More || more
+		if err != nil {
+			return reply, fmt.Errorf("prune %s: %w", p.table, err)
+		}
+	}
+	return reply, nil
+}
+
+// errDry undoes a dry run: it deletes as a real one would, and takes it back.
+var errDry = errors.New("only to be told")
+
+func (s *Scheduler) pruneTable(ctx context.Context, p pruning, dry bool) (rows int64, more bool, err error) {
+	before := s.Now().Add(-time.Duration(p.days) * day)
+	if dry {
+		err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+			var err error
+			if rows, err = p.prune(ctx, tx.Queries, before, dryMost); err != nil {
+				return err
+			}
+			return errDry
+		})
+		if !errors.Is(err, errDry) {
+			return 0, false, err
+		}
+		return rows, rows == dryMost, nil
+	}
+	for {
+		deleted, err := p.prune(ctx, s.Store.Queries, before, pruneAtATime)
+		if err != nil {
+			return rows, false, err
+		}
+		rows += deleted
+		if deleted < pruneAtATime {
+			return rows, false, nil
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pruneReserve {
+			return rows, true, nil
+		}
+	}
+}
+
+// pruneReserve is what is left of the time for an answer when pruning stops.
+const pruneReserve = 10 * time.Second
