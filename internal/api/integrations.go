@@ -14,6 +14,8 @@ type Integration struct {
 	// Status is active, paused or disabled.
 	Status       string `json:"status"`
 	StatusReason string `json:"status_reason,omitempty"`
+	// Health is healthy, degraded, failing or disabled; see [Health].
+	Health string `json:"health"`
 	// SyncInterval is the integration's own interval, such as "5m0s"; empty when the provider's default counts.
 	SyncInterval            string     `json:"sync_interval,omitempty"`
 	NextSyncAt              *time.Time `json:"next_sync_at"`
@@ -37,6 +39,8 @@ type IntegrationDetails struct {
 	CredentialsProblem string          `json:"credentials_problem,omitempty"`
 	Cursor             json.RawMessage `json:"cursor"`
 	CursorVersion      int64           `json:"cursor_version"`
+	// Identity is whose the credentials were when the upstream was last asked; null when it never was.
+	Identity *Identity `json:"identity,omitempty"`
 	// OpenRun is the id of the run that is open, if any.
 	OpenRun string `json:"open_run,omitempty"`
 }

@@ -62,6 +62,10 @@ type Commands struct {
 	Requests     RequestsCommand     `cmd:"" help:"Requests to third parties: list, show, idempotency keys."`
 	Prune        PruneCommand        `cmd:"" help:"Delete what is older than it is kept; schedulers do so every day."`
 	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
+	Health       HealthCommand       `cmd:"" help:"How integrations fare, and whose their credentials are."`
+	Test         TestCommand         `cmd:"" help:"Ask upstreams how they are; ends with 1 if any fails."`
+	Stats        StatsCommand        `cmd:"" help:"How requests and syncs went."`
+	Incidents    IncidentsCommand    `cmd:"" help:"Incidents: list, show."`
 	Secrets      SecretsCommand      `cmd:"" help:"Sealed credentials: keys, their rotation, the audit."`
 }
 

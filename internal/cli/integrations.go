@@ -33,16 +33,12 @@ func (c *IntegrationsListCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	all := []api.Integration{}
-	for after := ""; ; {
-		page, err := client.Integrations(env.Context, api.ListIntegrations{Provider: c.Provider, After: after, Limit: api.MaxPage})
-		if err != nil {
-			return err
-		}
-		all = append(all, page.Integrations...)
-		if after = page.Next; after == "" {
-			break
-		}
+	all, err := everyPage(c.Provider, func(list api.ListIntegrations) ([]api.Integration, string, error) {
+		page, err := client.Integrations(env.Context, list)
+		return page.Integrations, page.Next, err
+	})
+	if err != nil {
+		return err
 	}
 	return c.print(env, all, func() error {
 		rows := make([][]string, 0, len(all))
@@ -90,6 +86,7 @@ func showIntegration(env *Env, i api.Integration) error {
 		{"owner", i.Owner},
 		{"status", statusOf(i)},
 		{"because", i.StatusReason},
+		{"identity", identityOf(details.Identity)},
 		{"interval", intervalOf(i.SyncInterval)},
 		{"last sync", ago(env.Now(), i.LastSyncedAt)},
 		{"next sync", ago(env.Now(), i.NextSyncAt)},
@@ -125,10 +122,14 @@ func (c *IntegrationsDeleteCommand) Run(env *Env) error {
 }
 
 func statusOf(i api.Integration) string {
-	if i.StaleSince != nil && i.Status == "active" {
-		return "active, stale"
+	status := i.Status
+	if status == "active" && i.Health != "" && i.Health != "healthy" {
+		status += ", " + i.Health
 	}
-	return i.Status
+	if i.StaleSince != nil && i.Status == "active" {
+		status += ", stale"
+	}
+	return status
 }
 
 func intervalOf(text string) string {

@@ -18,7 +18,7 @@ func before(d time.Duration) *time.Time {
 
 func integration() api.Integration {
 	return api.Integration{
-		ID: "01a208a9-b06a-7948-8f61-80b3b09720e2", Provider: "github", Name: "docs", Owner: "team-7", Status: "active", SyncInterval: "15m0s",
+		ID: "01a208a9-b06a-7948-8f61-80b3b09720e2", Provider: "github", Name: "docs", Owner: "team-7", Status: "active", Health: "healthy", SyncInterval: "15m0s",
 		LastSyncedAt: before(3 * time.Minute), NextSyncAt: before(-12 * time.Minute), Version: 3,
 		CreatedAt: *before(72 * time.Hour), UpdatedAt: *before(time.Hour),
 	}

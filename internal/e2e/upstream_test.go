@@ -9,9 +9,9 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	providerupstream "github.com/tributaryhq/tributary/pkg/providertest/upstream"
-	"time"
 )
 
 const pageSize = 50

@@ -40,6 +40,10 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.PruneRun, Answer: api.Takes(s.prune)},
 		{Endpoint: api.CursorShow, Answer: api.Takes(s.showCursor)},
 		{Endpoint: api.RecordsCount, Answer: api.Takes(s.countRecords)},
+		{Endpoint: api.HealthList, Answer: api.Takes(s.listHealth)},
+		{Endpoint: api.StatsList, Answer: api.Takes(s.listStats)},
+		{Endpoint: api.IncidentsList, Answer: api.Takes(s.listIncidents)},
+		{Endpoint: api.IncidentsShow, Answer: api.Takes(s.showIncident)},
 		// Each scheduler knows its own providers, so all of them answer.
 		{Endpoint: api.ProvidersList, Answer: api.Takes(s.listProviders), Everybody: true},
 	}
@@ -54,7 +58,9 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		writer := &integrationWriter{Scheduler: s, key: key, provider: provider}
 		routes = append(routes,
 			api.Route{Endpoint: api.IntegrationsCreate, Provider: key, Answer: api.Takes(writer.create)},
-			api.Route{Endpoint: api.IntegrationsUpdate, Provider: key, Answer: api.Takes(writer.update)})
+			api.Route{Endpoint: api.IntegrationsUpdate, Provider: key, Answer: api.Takes(writer.update)},
+			api.Route{Endpoint: api.HealthShow, Provider: key, Answer: api.Takes(s.showHealth)},
+			api.Route{Endpoint: api.HealthTest, Provider: key, Answer: api.Takes(s.testHealth)})
 	}
 	return routes, nil
 }

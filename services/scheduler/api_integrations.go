@@ -10,33 +10,18 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 func (s *Scheduler) listIntegrations(ctx context.Context, q api.ListIntegrations) (api.IntegrationPage, error) {
-	size, err := pageSize(q.Limit)
+	rows, next, err := s.page(ctx, q)
 	if err != nil {
 		return api.IntegrationPage{}, err
 	}
-	if q.Provider != "" && !events.ValidToken(q.Provider) {
-		return api.IntegrationPage{}, invalidf("%q can't be the key of a provider", q.Provider)
-	}
-	if q.After != "" && !events.ValidToken(q.After) {
-		return api.IntegrationPage{}, invalidf(`after is not the "next" of a page`)
-	}
-	rows, err := s.Store.IntegrationList(ctx, dbsqlc.IntegrationListParams{Provider: q.Provider, After: q.After, Most: int32(size) + 1})
-	if err != nil {
-		return api.IntegrationPage{}, fmt.Errorf("list integrations: %w", err)
-	}
-	page := api.IntegrationPage{Integrations: make([]api.Integration, 0, len(rows))}
-	for i, row := range rows {
-		if i == size {
-			page.Next = rows[i-1].Name
-			break
-		}
+	page := api.IntegrationPage{Integrations: make([]api.Integration, 0, len(rows)), Next: next}
+	for _, row := range rows {
 		page.Integrations = append(page.Integrations, integrationReply(row))
 	}
 	return page, nil
@@ -53,7 +38,7 @@ func (s *Scheduler) showIntegration(ctx context.Context, q api.ByIntegration) (a
 // detailed opens the credentials to tell which are set; that they can't be opened is for an operator to see.
 func (s *Scheduler) detailed(ctx context.Context, row *postgres.Integration) (api.Integration, error) {
 	reply := integrationReply(row)
-	details := &api.IntegrationDetails{Metadata: row.Metadata, Credentials: []string{}, Cursor: textOf(row.SyncCursor), CursorVersion: row.CursorVersion}
+	details := &api.IntegrationDetails{Metadata: row.Metadata, Credentials: []string{}, Cursor: textOf(row.SyncCursor), CursorVersion: row.CursorVersion, Identity: knownIdentity(row)}
 	reply.Details = details
 	plain, _, err := s.Store.Credentials(ctx, row.ID, s.access("scheduler", "show the names of their fields"))
 	switch {
@@ -157,7 +142,7 @@ func (s *Scheduler) countRecords(ctx context.Context, q api.ByIntegration) (api.
 
 func integrationReply(row *postgres.Integration) api.Integration {
 	reply := api.Integration{
-		ID: row.ID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status, StatusReason: brief(row.StatusReason),
+		ID: row.ID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status, StatusReason: brief(row.StatusReason), Health: row.Health,
 		NextSyncAt: row.NextSyncAt, LastSyncedAt: row.LastSyncedAt, ConsecutiveSyncFailures: row.ConsecutiveSyncFailures, StaleSince: row.StaleSince,
 		Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 	}

@@ -21,7 +21,7 @@ func TestCreate(t *testing.T) {
 	create.Owner, create.SyncInterval = "team-7", "15m"
 	created := f.mustCreate(t, create)
 	want := api.Integration{
-		Provider: "shop", Name: "north", Owner: "team-7", Status: "active", SyncInterval: "15m0s", Version: 1,
+		Provider: "shop", Name: "north", Owner: "team-7", Status: "active", Health: "healthy", SyncInterval: "15m0s", Version: 1,
 		Details: &api.IntegrationDetails{Metadata: json.RawMessage(`{"shop":"north"}`), Credentials: []string{"token"}, Cursor: json.RawMessage("null")},
 	}
 	got := created

@@ -1,0 +1,245 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// timelineAtMost is how many signals an incident is shown with.
+const timelineAtMost = 500
+
+// page reads a page of integrations, and tells where the next begins.
+func (s *Scheduler) page(ctx context.Context, q api.ListIntegrations) (rows []*postgres.Integration, next string, err error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return nil, "", err
+	}
+	if q.Provider != "" && !events.ValidToken(q.Provider) {
+		return nil, "", invalidf("%q can't be the key of a provider", q.Provider)
+	}
+	if q.After != "" && !events.ValidToken(q.After) {
+		return nil, "", invalidf(`after is not the "next" of a page`)
+	}
+	rows, err = s.Store.IntegrationList(ctx, dbsqlc.IntegrationListParams{Provider: q.Provider, After: q.After, Most: int32(size) + 1})
+	if err != nil {
+		return nil, "", fmt.Errorf("list integrations: %w", err)
+	}
+	if len(rows) > size {
+		rows = rows[:size]
+		next = rows[size-1].Name
+	}
+	return rows, next, nil
+}
+
+func (s *Scheduler) listHealth(ctx context.Context, q api.ListIntegrations) (api.HealthPage, error) {
+	rows, next, err := s.page(ctx, q)
+	if err != nil {
+		return api.HealthPage{}, err
+	}
+	page := api.HealthPage{Integrations: make([]api.Health, 0, len(rows)), Next: next}
+	for _, row := range rows {
+		page.Integrations = append(page.Integrations, healthReply(row))
+	}
+	return page, nil
+}
+
+func (s *Scheduler) showHealth(ctx context.Context, q api.ByIntegration) (api.Health, error) {
+	row, err := s.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.Health{}, err
+	}
+	reply := healthReply(row)
+	reply.Reason, reply.LastError = row.HealthReason, row.LastError
+	open, err := s.Store.IncidentGetOpen(ctx, row.ID)
+	if err != nil && !postgres.NotFound(err) {
+		return api.Health{}, fmt.Errorf("look for an open incident: %w", err)
+	}
+	if err == nil {
+		reply.Incident = open.ID.String()
+	}
+	identity, err := s.Health.Identity(ctx, row)
+	if err != nil {
+		// That nobody knows is no reason to show nothing. What an upstream says may be long.
+		reply.IdentityProblem = brief(deaditems.Cut(err.Error()))
+	}
+	reply.Identity = identityReply(identity)
+	return reply, nil
+}
+
+func (s *Scheduler) testHealth(ctx context.Context, q api.ByIntegration) (api.TestResult, error) {
+	row, err := s.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.TestResult{}, err
+	}
+	started := time.Now()
+	err = s.Health.Check(ctx, row)
+	reply := api.TestResult{Integration: row.Name, Provider: row.Provider, Result: "passed", TookMS: time.Since(started).Milliseconds()}
+	switch _, deferred := contracts.AsDeferral(err); {
+	case err == nil:
+		return reply, nil
+	case errors.Is(err, health.ErrNotCheckable):
+		reply.Result = "unsupported"
+	case deferred:
+		reply.Result = "deferred"
+	case postgres.Unavailable(err):
+		return api.TestResult{}, err
+	default:
+		reply.Result = "failed"
+	}
+	reply.Error = deaditems.Cut(err.Error())
+	return reply, nil
+}
+
+func healthReply(row *postgres.Integration) api.Health {
+	return api.Health{
+		Integration: row.Name, IntegrationID: row.ID.String(), Provider: row.Provider, Status: row.Status, Health: row.Health, Reason: brief(row.HealthReason),
+		Since: row.HealthSince, ConsecutiveFailures: row.ConsecutiveFailures, ConsecutiveRefusals: row.ConsecutiveRefusals,
+		LastError: brief(row.LastError), LastErrorAt: row.LastErrorAt, NextProbeAt: row.ProbeAt, FailureRateSince: row.FailureRateSince,
+		LastSyncedAt: row.LastSyncedAt, StaleSince: row.StaleSince,
+	}
+}
+
+func identityReply(identity *contracts.Identity) *api.Identity {
+	if identity == nil {
+		return nil
+	}
+	return &api.Identity{ID: identity.ID, Username: identity.Username, Name: identity.Name, Email: identity.Email}
+}
+
+func (s *Scheduler) listStats(ctx context.Context, q api.ListIntegrations) (api.StatsPage, error) {
+	rows, next, err := s.page(ctx, q)
+	if err != nil {
+		return api.StatsPage{}, err
+	}
+	ids, at := make([]uuid.UUID, 0, len(rows)), make(map[uuid.UUID]*api.Stats, len(rows))
+	page := api.StatsPage{Integrations: make([]api.Stats, len(rows)), Next: next}
+	for i, row := range rows {
+		page.Integrations[i] = api.Stats{Integration: row.Name, Provider: row.Provider, Operations: map[string]map[string]int64{}}
+		ids, at[row.ID] = append(ids, row.ID), &page.Integrations[i]
+	}
+	now := s.Now()
+	for _, window := range []struct {
+		since time.Duration
+		of    func(*api.Stats) *api.RequestStats
+	}{
+		{24 * time.Hour, func(s *api.Stats) *api.RequestStats { return &s.Day }},
+		{7 * 24 * time.Hour, func(s *api.Stats) *api.RequestStats { return &s.Week }},
+		{30 * 24 * time.Hour, func(s *api.Stats) *api.RequestStats { return &s.Month }},
+	} {
+		counts, err := s.Store.RequestCountSum(ctx, now.Add(-window.since), ids)
+		if err != nil {
+			return api.StatsPage{}, fmt.Errorf("add up requests: %w", err)
+		}
+		for _, count := range counts {
+			*window.of(at[count.IntegrationID]) = requestStats(count)
+		}
+	}
+	operations, err := s.Store.OperationCount(ctx, ids, now.Add(-7*24*time.Hour))
+	if err != nil {
+		return api.StatsPage{}, fmt.Errorf("count operations: %w", err)
+	}
+	for _, row := range operations {
+		of := at[row.IntegrationID].Operations
+		if of[row.Operation] == nil {
+			of[row.Operation] = map[string]int64{}
+		}
+		of[row.Operation][row.Status] = row.Operations
+	}
+	return page, nil
+}
+
+func requestStats(count *dbsqlc.RequestCountSumRow) api.RequestStats {
+	stats := api.RequestStats{
+		Failed:   count.Upstream + count.Throttle + count.Client + count.Unknown,
+		Upstream: count.Upstream, Throttle: count.Throttle, Client: count.Client, Unknown: count.Unknown, Cached: count.Cached,
+	}
+	if stats.Requests = count.Succeeded + stats.Failed; stats.Requests > 0 {
+		stats.AverageMS = float64(count.DurationMs) / float64(stats.Requests)
+	}
+	return stats
+}
+
+func (s *Scheduler) listIncidents(ctx context.Context, q api.ListIncidents) (api.IncidentPage, error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return api.IncidentPage{}, err
+	}
+	integration, err := s.lookupID(ctx, q.Integration)
+	if err != nil {
+		return api.IncidentPage{}, err
+	}
+	before, err := parseBefore(q.Before)
+	if err != nil {
+		return api.IncidentPage{}, err
+	}
+	rows, err := s.Store.IncidentList(ctx, dbsqlc.IncidentListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1})
+	if err != nil {
+		return api.IncidentPage{}, fmt.Errorf("list incidents: %w", err)
+	}
+	page := api.IncidentPage{Incidents: make([]api.Incident, 0, len(rows))}
+	if len(rows) > size {
+		rows = rows[:size]
+		page.Next = rows[size-1].ID.String()
+	}
+	byID, err := names(ctx, s.Store, rows, func(row *dbsqlc.Incident) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.IncidentPage{}, err
+	}
+	for _, row := range rows {
+		incident := incidentReply(row, byID[row.IntegrationID])
+		incident.Reason = brief(incident.Reason)
+		page.Incidents = append(page.Incidents, incident)
+	}
+	return page, nil
+}
+
+func (s *Scheduler) showIncident(ctx context.Context, q api.ByID) (api.Incident, error) {
+	id, err := uuid.Parse(q.ID)
+	if err != nil {
+		return api.Incident{}, notFoundf("%q is not the id of an incident; list them with: tributary incidents list", q.ID)
+	}
+	row, err := s.Store.IncidentGet(ctx, id)
+	if postgres.NotFound(err) {
+		return api.Incident{}, notFoundf("there is no incident %s", id)
+	}
+	if err != nil {
+		return api.Incident{}, fmt.Errorf("read incident %s: %w", id, err)
+	}
+	byID, err := names(ctx, s.Store, []*dbsqlc.Incident{row}, func(row *dbsqlc.Incident) uuid.UUID { return row.IntegrationID })
+	if err != nil {
+		return api.Incident{}, err
+	}
+	signals, err := s.Store.IncidentTimeline(ctx, id, timelineAtMost)
+	if err != nil {
+		return api.Incident{}, fmt.Errorf("read the timeline of incident %s: %w", id, err)
+	}
+	incident := incidentReply(row, byID[row.IntegrationID])
+	for _, signal := range signals {
+		incident.Timeline = append(incident.Timeline, api.IncidentSignal{At: signal.At, Source: signal.Source, Severity: signal.Severity, Reason: brief(signal.Reason)})
+	}
+	return incident, nil
+}
+
+func incidentReply(row *dbsqlc.Incident, name string) api.Incident {
+	return api.Incident{
+		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason, Raised: row.Raised, PeakSeverity: row.PeakSeverity,
+		OpenedAt: row.OpenedAt, LastSignalAt: row.LastSignalAt, ClosedAt: row.ClosedAt,
+	}
+}
+
+// knownIdentity is whose the credentials were when that was last asked, for where the provider's code is not at hand.
+func knownIdentity(row *postgres.Integration) *api.Identity {
+	return identityReply(health.KnownIdentity(row))
+}
