@@ -52,8 +52,9 @@ func NewError(status int, code, description string) *Error {
 }
 
 // Executed reports whether the request may have been carried out although it failed, so that a rotating refresh token may be spent: a connection that
-// broke, an answer that can't be read, a server that failed. It is not when the server refused (4xx).
-func (e *Error) Executed() bool { return e.Status/100 != 4 }
+// broke, an answer that can't be read, a server that failed. It is not when the server refused: with a status of
+// 4xx, or, as some do, with an OAuth error under a status of 2xx.
+func (e *Error) Executed() bool { return e.Status/100 != 4 && (e.Status/100 != 2 || e.Code == "") }
 
 // ended reports whether a refresh was refused because its grant has ended. RFC 6749 section 5.2 names invalid_grant; some servers answer a refresh token that was used before
 // with unauthorized_client, and GitHub has bad_refresh_token.
