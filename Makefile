@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 PKG ?= ./...
 TESTFLAGS ?= -vet=off -count=1 -timeout=15m
 # Modules of their own, tested along with all of this one.
-EXAMPLES := $(if $(filter ./...,$(PKG)),$(patsubst %/go.mod,%,$(wildcard examples/*/go.mod pkg/*/vendortest/go.mod)))
+EXAMPLES := $(if $(filter ./...,$(PKG)),$(patsubst %/go.mod,%,$(wildcard examples/*/go.mod internal/e2e/*/go.mod)))
 TOOL := go tool -modfile=tools/go.mod
 BUF := go tool -modfile=tools/buf/go.mod buf
 
@@ -56,8 +56,13 @@ chaos: testenv ## Kill real processes at random for CHAOS_FOR (default 10m), the
 	@CHAOS_FOR=$${CHAOS_FOR:-10m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos' ./internal/e2e
 
 .PHONY: prove
-prove: testenv ## Push real payloads of GitHub's through the whole sync path, have eight processes at one budget, and compare the upstream with GitHub's description (fetches 500 MB with npm)
+prove: testenv ## Push real payloads of GitHub's through the whole sync path, have eight processes at one budget, and compare the upstream with GitHub's description (fetches 500 MB with npm); then prove-oauth
 	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/outbound
+	@$(MAKE) prove-oauth
+
+.PHONY: prove-oauth
+prove-oauth: testenv ## Refresh tokens for PROVE_FOR (default 10m) against oidc-provider, with processes killed and the wire cut (fetches 20 MB with npm)
+	@TRIBUTARY_PROVE_OAUTH=$${PROVE_FOR:-10m} bin/testenv -- go -C internal/e2e/oauth test -vet=off -count=1 -timeout=0 -v -run '^TestProve' ./...
 
 .PHONY: bench
 bench: ## Measure throughput, latency and memory beside other queues (BENCH="-rounds 5" for options)

@@ -58,6 +58,6 @@ delete from incidents where id in (select n.id from incidents n where n.closed_a
 -- name: IncidentForgotten :many
 -- IncidentForgotten are integrations with an open incident that has been silent since a time, though nothing is wrong any more that the database knows of.
 select i.id from integrations i join incidents n on n.integration_id = i.id
-where n.closed_at is null and n.last_signal_at < sqlc.arg(silent_since) and i.health = 'healthy' and i.stale_since is null
+where n.closed_at is null and n.last_signal_at < sqlc.arg(silent_since) and i.health = 'healthy' and i.stale_since is null and i.status <> 'reauth-required'
 order by i.id
 limit sqlc.arg(most);

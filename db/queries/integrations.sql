@@ -38,6 +38,10 @@ returning *;
 -- IntegrationTouch raises the version and nothing else, for credentials that have changed.
 update integrations set version = version + 1, updated_at = sqlc.arg(now) where id = sqlc.arg(id) returning version;
 
+-- name: IntegrationTell :exec
+-- IntegrationTell has all processes look at integrations again though no version was raised.
+select pg_notify('tributary_integrations', t.id::text) from (select unnest(sqlc.arg(ids)::uuid[]) as id) t;
+
 -- name: IntegrationSetStatus :one
 update integrations set status = sqlc.arg(status), status_reason = sqlc.arg(reason), version = version + 1, updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)

@@ -107,7 +107,7 @@ func (k *Keeper) closeForgotten(ctx context.Context, atATime int) error {
 			if err != nil {
 				return fmt.Errorf("lock integration %s: %w", id, err)
 			}
-			if in.Health != Healthy || in.StaleSince != nil {
+			if in.Health != Healthy || in.StaleSince != nil || in.Status == "reauth-required" {
 				return nil
 			}
 			open, err := tx.IncidentGetOpen(ctx, id)

@@ -52,7 +52,7 @@ func (shop) Authenticate(in *contracts.Integration, req *http.Request) error {
 type echo struct{}
 
 func (echo) RoundTrip(req *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"X-Key": req.Header["X-Key"]}, Body: http.NoBody, Request: req}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"X-Key": req.Header["X-Key"], "Authorization": req.Header["Authorization"]}, Body: http.NoBody, Request: req}, nil
 }
 
 type fixture struct {
@@ -62,6 +62,9 @@ type fixture struct {
 	loader *integrations.Loader
 	log    *strings.Builder
 	id     uuid.UUID
+	// refresher answers those who ask for tokens; clock is how far ahead the loader's clock is.
+	refresher *refresher
+	clock     atomic.Int64
 }
 
 func newFixture(t *testing.T, provider string) *fixture {
@@ -70,14 +73,16 @@ func newFixture(t *testing.T, provider string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}})
+	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}, "mail": mail{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{pool: pgtest.DB(t), log: &strings.Builder{}, id: postgres.NewID()}
+	f := &fixture{pool: pgtest.DB(t), log: &strings.Builder{}, id: postgres.NewID(), refresher: &refresher{}}
 	f.store = postgres.New(f.pool, ring)
 	f.feed = integrations.NewFeed(f.store)
-	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{Base: echo{}}, nil)
+	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.NewTextHandler(f.log, nil)), outbound.Config{
+		Base: echo{}, Now: func() time.Time { return time.Now().Add(time.Duration(f.clock.Load())) },
+	}, f.refresher)
 	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
 		ID: f.id, Provider: provider, Name: "main", Owner: "team", Metadata: json.RawMessage(`{"shop":"a"}`), Now: now,
 	})

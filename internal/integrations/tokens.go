@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// earliest bounds how long before its expiry a token is no longer used. It is a tenth of what the token had left when it was first seen here, for the
-	// way to the upstream and for clocks that differ.
+	// earliest bounds how long before its expiry a token is no longer used. It is a tenth of what the token had left when it was first seen here, and at least
+	// latest: for the way to the upstream, for clocks that differ, and for upstreams that count in whole seconds.
 	earliest = 30 * time.Second
+	latest   = time.Second
 	// askAgain is how long nobody asks after an answer that brought no other token.
 	askAgain = 10 * time.Second
 	// askWithin is how long an answer may take.
@@ -113,8 +114,8 @@ func (t *tokens) look() (*seenToken, error) {
 	}
 	seen := &seenToken{value: value, id: id, expires: token.ExpiresAt}
 	if token.ExpiresAt != nil {
-		left := token.ExpiresAt.Sub(t.loader.clock())
-		seen.until = token.ExpiresAt.Add(-min(max(left, 0)/10, earliest))
+		left := max(token.ExpiresAt.Sub(t.loader.clock()), 0)
+		seen.until = token.ExpiresAt.Add(-min(max(left/10, min(latest, left/2)), earliest))
 	}
 	t.seen.Store(seen)
 	return seen, nil

@@ -88,6 +88,10 @@ func (s *Store) resealCredentials(ctx context.Context, tx *Tx, primary string, r
 		return fmt.Errorf("seal credentials anew: %w", err)
 	}
 	done.Sealed += int(n)
+	// There are copies of what is sealed, beside the database.
+	if err := tx.IntegrationTell(ctx, p.Ids); err != nil {
+		return fmt.Errorf("tell of what is sealed anew: %w", err)
+	}
 	return nil
 }
 

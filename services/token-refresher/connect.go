@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -216,6 +217,9 @@ func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Tok
 				return fmt.Errorf("raise the version of %s: %w", row.ID, err)
 			}
 			if err := letGo(ctx, tx, row, access); err != nil {
+				return err
+			}
+			if err := health.Clear(ctx, tx, row, health.SourceToken, "its user has authorized", access.At); err != nil {
 				return err
 			}
 			return publish(ctx, tx, access.At, events.OAuthConnected, row, &eventsv1.OAuthConnected{Integration: ref(row), By: access.Who, ExpiresAt: stampOf(whole.ExpiresAt)})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -39,6 +40,9 @@ func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, 
 			return errFenced
 		}
 		if err := r.hold(ctx, tx, row, reason); err != nil {
+			return err
+		}
+		if err := health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: reason}, now); err != nil {
 			return err
 		}
 		return publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: ref(row), Reason: reason, Lost: grant.State == "uncertain"})

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
@@ -212,18 +214,21 @@ func (s *server) count(n *int) int {
 // fixture is one process with a token-refresher and a scheduler.
 type fixture struct {
 	*api.Client
-	t      *testing.T
-	server *server
-	built  *platform.Platform
-	store  *postgres.Store
-	nc     *nats.Conn
-	told   *nats.Subscription
-	url    string
+	t       *testing.T
+	server  *server
+	built   *platform.Platform
+	store   *postgres.Store
+	pool    *pgxpool.Pool
+	metrics *prometheus.Registry
+	nc      *nats.Conn
+	told    *nats.Subscription
+	url     string
 }
 
 // start runs a refresher and what belongs to it. change may alter its configuration.
 func start(t *testing.T, change func(*platform.Config)) *fixture {
 	t.Helper()
+	t.Parallel()
 	f := &fixture{t: t, server: newServer(t)}
 	broker := natstest.New(t)
 	f.nc = broker.Connect()
@@ -237,6 +242,8 @@ func start(t *testing.T, change func(*platform.Config)) *fixture {
 	f.url = "http://" + front.Listener.Addr().String()
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring = broker.Connect(), pgtest.DB(t), testRing(t)
+	f.metrics = prometheus.NewRegistry()
+	f.pool, config.Metrics = config.Pool, f.metrics
 	config.Transport = http.DefaultTransport
 	config.Providers = map[string]contracts.Provider{
 		"mail": mail{AuthorizationCode: oauth2.AuthorizationCode{Endpoints: f.server.endpoints(), Scopes: []string{"mail"}, Threshold: time.Minute}},

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -108,7 +109,9 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 	token, err := r.call(ctx, a)
 	r.Crash("token-refresher: answered")
 	if err == nil {
-		return "refreshed", r.insist(ctx, func() error { return r.store(ctx, grant, a, token) })
+		err = r.insist(ctx, func() error { return r.store(ctx, grant, a, token) })
+		r.Crash("token-refresher: stored")
+		return "refreshed", err
 	}
 	if contracts.IsPermanent(err) {
 		reason := err.Error()
@@ -222,6 +225,11 @@ func (r *Refresher) storeOnce(ctx context.Context, grant *postgres.Grant, a *acc
 		if _, err := tx.IntegrationTouch(ctx, now, row.ID); err != nil {
 			return fmt.Errorf("raise the version of %s: %w", row.ID, err)
 		}
+		if grant.Failures > 0 {
+			if err := health.Clear(ctx, tx, row, health.SourceToken, "the token was refreshed", now); err != nil {
+				return err
+			}
+		}
 		return publish(ctx, tx, now, events.TokenRefreshed, row, &eventsv1.TokenRefreshed{Integration: ref(row), ExpiresAt: stampOf(whole.ExpiresAt)})
 	})
 }
@@ -246,7 +254,7 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, uncertain b
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := r.Now()
 		retry := now.Add(wait)
-		row, err := tx.IntegrationGet(ctx, grant.IntegrationID)
+		row, err := tx.IntegrationLock(ctx, grant.IntegrationID)
 		if err != nil {
 			return err
 		}
@@ -258,6 +266,12 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, uncertain b
 		}
 		if written == 0 {
 			return errFenced
+		}
+		if failures >= r.Settings.TroubleAfter {
+			err := health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Degraded, Reason: why.Error()}, now)
+			if err != nil {
+				return err
+			}
 		}
 		return publish(ctx, tx, now, events.TokenRefreshFailed, row, &eventsv1.TokenRefreshFailed{
 			Integration: ref(row), Reason: why.Error(), Failures: failures, RetryAt: timestamppb.New(retry), Uncertain: uncertain || grant.State == "uncertain",

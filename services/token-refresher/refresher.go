@@ -48,6 +48,8 @@ type Settings struct {
 	Young time.Duration
 	// Backoff is the wait after the first refresh that failed; it doubles up to BackoffMost.
 	Backoff, BackoffMost time.Duration
+	// TroubleAfter is after how many refreshes on end that failed an incident says so.
+	TroubleAfter int32
 	// StateLife is how long a user may take between start and callback: 600 s, as in the original. LinkLife is how long a link may wait for its user.
 	StateLife, LinkLife time.Duration
 	// RevokeFor is how long it is tried to revoke the grant of a deleted integration.
@@ -64,7 +66,7 @@ func DefaultSettings() Settings {
 		Addr: ":8082", PublicURL: "http://127.0.0.1:8082",
 		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 32,
 		Call: 20 * time.Second, Lease: time.Minute, Young: 10 * time.Second,
-		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute,
+		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
 		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
 		RevokeFor: 7 * 24 * time.Hour, AuditKeep: 400 * 24 * time.Hour, Grace: 25 * time.Second,
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -128,6 +129,9 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 			return err
 		}
 		if err := r.hold(ctx, tx, row, reason); err != nil {
+			return err
+		}
+		if err := health.Clear(ctx, tx, row, health.SourceToken, reason, access.At); err != nil {
 			return err
 		}
 		return publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: ref(row), By: access.Who, LocalOnly: localOnly})

@@ -61,7 +61,7 @@ func (q *Queries) IncidentClear(ctx context.Context, arg IncidentClearParams) ([
 
 const incidentForgotten = `-- name: IncidentForgotten :many
 select i.id from integrations i join incidents n on n.integration_id = i.id
-where n.closed_at is null and n.last_signal_at < $1 and i.health = 'healthy' and i.stale_since is null
+where n.closed_at is null and n.last_signal_at < $1 and i.health = 'healthy' and i.stale_since is null and i.status <> 'reauth-required'
 order by i.id
 limit $2
 `

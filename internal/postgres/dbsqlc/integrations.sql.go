@@ -817,6 +817,16 @@ func (q *Queries) IntegrationSynced(ctx context.Context, arg IntegrationSyncedPa
 	return consecutive_sync_failures, err
 }
 
+const integrationTell = `-- name: IntegrationTell :exec
+select pg_notify('tributary_integrations', t.id::text) from (select unnest($1::uuid[]) as id) t
+`
+
+// IntegrationTell has all processes look at integrations again though no version was raised.
+func (q *Queries) IntegrationTell(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, integrationTell, ids)
+	return err
+}
+
 const integrationTouch = `-- name: IntegrationTouch :one
 update integrations set version = version + 1, updated_at = $1 where id = $2 returning version
 `
