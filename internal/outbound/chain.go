@@ -29,6 +29,8 @@ type Config struct {
 	Budgets *Budgets
 	// Keys knows what came of requests with an idempotency key; without it, each is sent.
 	Keys *Ledger
+	// Answers are kept for requests of which the caller allows it; nil keeps none.
+	Answers *Answers
 	// Crash is called at named points; tests end the process there.
 	Crash func(point string)
 }
@@ -44,7 +46,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → idempotency → retry → reauth → budget → watch → record → auth →
+// Chain composes the transport of one integration, outermost first: call → trace → cache → idempotency → retry → reauth → budget → watch → record → auth →
 // witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -74,6 +76,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &idempotency{
 			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,
 		}
+	}
+	if c.Answers != nil {
+		next = &cached{next: next, answers: c.Answers, provider: t.Provider, integration: t.Integration, settings: t.Settings, now: c.Now}
 	}
 	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
 	return &begin{next: next, provider: t.Provider}

@@ -23,7 +23,12 @@ func (p *Platform) chains() (outbound.Config, error) {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
 	keys := outbound.NewLedger(keyStore{p.Store}, c.LeaseMargin, ledgerMetrics, c.Log)
+	answerMetrics, err := outbound.NewAnswerMetrics(c.Metrics)
+	if err != nil {
+		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
+	}
+	answers := outbound.NewAnswers(answerStore{p.Store}, answerMetrics, c.Log)
 	return outbound.Config{
-		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Budgets: p.budgets, Vitals: p.vitals, Crash: c.Crash,
+		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: answers, Budgets: p.budgets, Vitals: p.vitals, Crash: c.Crash,
 	}, nil
 }
