@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -95,6 +96,10 @@ func rawJSON(value any) (json.RawMessage, error) {
 		raw = json.RawMessage(v)
 	case json.RawMessage:
 		raw = v
+	case int:
+		return strconv.AppendInt(nil, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(nil, v, 10), nil
 	default:
 		return json.Marshal(value)
 	}

@@ -92,6 +92,9 @@ type MaxNumber struct{}
 
 // ReduceCheckpoints returns the greatest number.
 func (m MaxNumber) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
+	if best, ok := greatestInteger(checkpoints); ok {
+		return best, nil
+	}
 	return greatest(checkpoints, m.CheckpointKey)
 }
 
@@ -109,6 +112,27 @@ func (MaxNumber) CheckpointKey(c Checkpoint) (string, error) {
 		return "", fmt.Errorf("%s is not a number", excerpt(c))
 	}
 	return numberKey(string(number)), nil
+}
+
+// greatestInteger is greatest for integers without a sign, which need no keys: the longer is the greater. ok is false when there is anything else.
+func greatestInteger(checkpoints []Checkpoint) (best Cursor, ok bool) {
+	for _, c := range checkpoints {
+		if len(c) == 0 {
+			continue
+		}
+		for _, b := range c {
+			if b < '0' || b > '9' {
+				return nil, false
+			}
+		}
+		if c[0] == '0' && len(c) > 1 {
+			return nil, false
+		}
+		if len(c) > len(best) || len(c) == len(best) && string(c) > string(best) {
+			best = Cursor(c)
+		}
+	}
+	return best, true
 }
 
 // greatest returns the checkpoint with the greatest key; of equal keys, the greatest bytes.

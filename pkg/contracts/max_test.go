@@ -1,6 +1,8 @@
 package contracts_test
 
 import (
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -144,5 +146,30 @@ func TestMaxRefusesOtherKinds(t *testing.T) {
 				t.Errorf("error (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestGreatestIntegerHasTheGreatestKey compares what a reducer takes of many numbers with the order of their keys.
+func TestGreatestIntegerHasTheGreatestKey(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		checkpoints := []contracts.Checkpoint{nil}
+		greatest := ""
+		for range random.IntN(6) {
+			c := contracts.Checkpoint(strconv.FormatUint(random.Uint64()>>random.IntN(64), 10) + []string{"", "", "", ".5", "e1"}[random.IntN(5)])
+			key, err := contracts.MaxNumber{}.CheckpointKey(c)
+			if err != nil {
+				t.Fatalf("%s: %v", c, err)
+			}
+			checkpoints, greatest = append(checkpoints, c), max(greatest, key)
+		}
+		best, err := contracts.MaxNumber{}.ReduceCheckpoints(checkpoints)
+		if err != nil {
+			t.Fatalf("%q: %v", checkpoints, err)
+		}
+		if key, err := (contracts.MaxNumber{}).CheckpointKey(contracts.Checkpoint(best)); err != nil || key != greatest {
+			t.Errorf("of %q the reducer takes %s, %v", checkpoints, best, err)
+		}
 	}
 }

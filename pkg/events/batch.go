@@ -72,6 +72,7 @@ func (p *Packer) Message(subject, id string, rest *eventsv1.ItemBatch) (Message,
 	if err != nil {
 		return Message{}, fmt.Errorf("encode a batch: %w", err)
 	}
+	p.body = body[:len(p.body)]
 	return Message{Subject: subject, ID: id, Header: header(ContentProtobuf, rest), Body: body}, nil
 }
 

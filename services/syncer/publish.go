@@ -49,7 +49,10 @@ func (s *session) publish(p *parcel) error {
 	s.syncer.Metrics.published(s.run.Provider, p.Items())
 	s.syncer.Crash("syncer: batch published")
 	p.Reset()
-	s.packers.Put(p.Packer)
+	select {
+	case s.packers <- p.Packer:
+	default: // others are waiting
+	}
 	return nil
 }
 

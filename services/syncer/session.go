@@ -28,8 +28,9 @@ type session struct {
 	window        *window
 	sealed        chan *parcel
 	seed          maphash.Seed
-	// buffers and packers are used again and again.
-	buffers, packers sync.Pool
+	// buffers and packers are used again and again; packers are large, and as many as batches are on their way.
+	buffers sync.Pool
+	packers chan *events.Packer
 
 	mu      sync.Mutex
 	closed  bool
@@ -59,7 +60,7 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *se
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		seed: maphash.MakeSeed(), seen: map[uint64]uint64{}, last: s.Now(),
-		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
+		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
 	}
 }
 
@@ -108,8 +109,7 @@ func (s *session) add(item *eventsv1.Item) error {
 		}
 	}
 	if s.current == nil {
-		packer, _ := s.packers.Get().(*events.Packer)
-		s.current, s.opened = &parcel{Packer: packer, number: s.total.Batches}, s.syncer.Now()
+		s.current, s.opened = &parcel{Packer: s.packer(), number: s.total.Batches}, s.syncer.Now()
 	}
 	s.current.Add(item)
 	s.current.size += size
@@ -118,6 +118,15 @@ func (s *session) add(item *eventsv1.Item) error {
 		return s.seal()
 	}
 	return nil
+}
+
+func (s *session) packer() *events.Packer {
+	select {
+	case p := <-s.packers:
+		return p
+	default:
+		return &events.Packer{}
+	}
 }
 
 // bury gives an item that can't travel a batch of its own, which goes to the dead without a message.
