@@ -43,13 +43,15 @@ returning i.id, i.provider, i.name, i.owner, s.last_received_at;
 
 -- name: WebhookClaim :many
 -- WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
--- may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago.
+-- may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
+-- several workers are claimed apart from the others.
 update webhooks w set status = 'processing', attempt = w.attempt + 1, crashes = w.crashes + (w.status = 'processing')::integer,
     lease_until = sqlc.arg(lease_until)::timestamptz, started_at = sqlc.arg(now)::timestamptz, window_from = coalesce(w.window_from, sqlc.arg(now)::timestamptz)
 from (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
     where (p.status = 'pending' and p.next_try_at <= sqlc.arg(now)::timestamptz or p.status = 'processing' and p.lease_until < sqlc.arg(now)::timestamptz)
       and p.provider = any(sqlc.arg(providers)::text[]) and i.status = 'active'
+      and (p.crashes + (p.status = 'processing')::integer >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean
       and (p.ordering_key = '' or (p.sequence <= sqlc.arg(settled)::bigint or p.stored_at < sqlc.arg(settled_before)::timestamptz)
            and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key
                            and o.status in ('pending', 'processing') and o.id < p.id))

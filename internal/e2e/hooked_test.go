@@ -17,7 +17,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	demo "github.com/tributaryhq/tributary/pkg/providertest/upstream"
 	"github.com/tributaryhq/tributary/pkg/webhooks"
+	"github.com/tributaryhq/tributary/providers/github"
 )
 
 const hookSecret = "a secret of both sides"
@@ -76,10 +78,27 @@ type ingress struct {
 	url string
 }
 
+// startIngress starts one; who takes over from it listens at the same address.
 func (w *world) startIngress(env ...string) *ingress {
 	w.t.Helper()
 	addr := "127.0.0.1:" + freePort(w.t)
-	return &ingress{process: w.start("webhook-ingress", append(env, "TRIBUTARY_WEBHOOK_ADDR="+addr)...), url: "http://" + addr}
+	w.env = append(w.env, "TRIBUTARY_WEBHOOK_ADDR="+addr)
+	return &ingress{process: w.start("webhook-ingress", env...), url: "http://" + addr}
+}
+
+// pushUntilTaken sends a delivery as a patient sender does, again and again until it is answered with 2xx. It reports whether it was.
+func (w *world) pushUntilTaken(url, delivery string, e entry) bool {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if code, _ := w.push(url, delivery, e); code == http.StatusOK {
+			return true
+		}
+		select {
+		case <-w.t.Context().Done():
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return false
 }
 
 // createHooked makes an integration that takes webhooks and is never synced by itself.
@@ -164,4 +183,32 @@ func (w *world) awaitWebhooks(id uuid.UUID, status string, n int) {
 		}
 		return found == n
 	})
+}
+
+// createDemo makes an integration of GitHub's provider with a demo upstream, due now, whose webhooks are signed with hookSecret.
+func (w *world) createDemo(name string, u *demo.Upstream) uuid.UUID {
+	w.t.Helper()
+	now := time.Now()
+	id := postgres.NewID()
+	metadata, err := json.Marshal(github.Metadata{Owner: u.Owner(), Repo: u.Repo(), BaseURL: u.URL()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	credentials, err := json.Marshal(github.Credentials{Token: u.Token(), Secrets: webhooks.Secrets{WebhookSecret: hookSecret}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	err = w.store.InTx(w.t.Context(), func(tx *postgres.Tx) error {
+		if _, err := tx.IntegrationInsert(w.t.Context(), dbsqlc.IntegrationInsertParams{
+			ID: id, Provider: "github", Name: name, Metadata: metadata, NextSyncAt: &now, Now: now,
+		}); err != nil {
+			return err
+		}
+		_, err := w.store.PutCredentials(w.t.Context(), tx, id, credentials, 0, postgres.Access{Who: "test", Why: "set up", At: now})
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
 }

@@ -17,8 +17,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// aloneAfter is after how many deaths of its worker a delivery is handled alone in its process, so that it takes no others with it.
-const aloneAfter = 2
+// suspectAfter is after how many deaths of its worker a delivery is handled alone in its process, so that no other is charged with what it does.
+const suspectAfter = 2
 
 // finished is what became of a claim.
 type finished struct {
@@ -62,12 +62,15 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 		}
 	}
 	h.Crash("item-worker: webhook finished")
+	if row.Crashes >= suspectAfter {
+		h.suspecting.Store(false)
+	}
 	h.kick()
 }
 
 // beside runs a delivery beside others, or alone when it has been in work at the death of its worker before.
 func (h *webhooks) beside(row *dbsqlc.WebhookClaimRow, f func() error) error {
-	if row.Crashes < aloneAfter {
+	if row.Crashes < suspectAfter {
 		h.alone.RLock()
 		defer h.alone.RUnlock()
 	} else {

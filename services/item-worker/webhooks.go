@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -56,6 +57,9 @@ type webhooks struct {
 	finishes           *gatherer[finished]
 	kicks              chan struct{}
 	slots              chan struct{}
+
+	// suspecting says that a delivery is in work that may kill the process: nothing is claimed beside it, to be charged with its deed.
+	suspecting atomic.Bool
 
 	mu sync.Mutex
 	// held are the claims in work, and their attempts; renewedAt is when all were last renewed.
@@ -153,31 +157,61 @@ func (h *webhooks) claimSome(ctx, work context.Context, running *sync.WaitGroup)
 	if err := h.mayClaim(ctx); err != nil {
 		return false, err
 	}
+	if h.suspecting.Load() {
+		return false, nil
+	}
 	free := h.room(ctx)
 	for _, keys := range h.groups() {
-		if free == 0 {
-			break
-		}
-		var rows []*dbsqlc.WebhookClaimRow
-		if rows, err = h.Store.WebhookClaim(ctx, h.claimParams(ctx, keys, free)); err != nil {
-			err = fmt.Errorf("claim webhooks: %w", err)
-			break
-		}
-		h.Crash("item-worker: webhooks claimed")
-		free -= len(rows)
-		more = more || len(rows) > 0
-		for _, row := range rows {
-			h.hold(row)
-			running.Go(func() {
-				defer func() { <-h.slots }()
-				h.work(ctx, work, row)
-			})
+		for _, suspects := range []bool{true, false} {
+			if free == 0 || err != nil {
+				break
+			}
+			most := free
+			if suspects {
+				most = 1
+			}
+			var rows []*dbsqlc.WebhookClaimRow
+			rows, err = h.claimRows(ctx, keys, most, suspects)
+			h.handOut(ctx, work, rows, running)
+			free -= len(rows)
+			more = more || len(rows) > 0
+			if suspects && len(rows) > 0 {
+				h.giveBack(free)
+				return false, nil
+			}
 		}
 	}
-	for range free {
+	h.giveBack(free)
+	return more, err
+}
+
+func (h *webhooks) claimRows(ctx context.Context, keys []string, most int, suspects bool) ([]*dbsqlc.WebhookClaimRow, error) {
+	p := h.claimParams(ctx, keys, most)
+	p.SuspectAfter, p.Suspects = suspectAfter, suspects
+	rows, err := h.Store.WebhookClaim(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("claim webhooks: %w", err)
+	}
+	h.Crash("item-worker: webhooks claimed")
+	// Before it is in work, so that nothing is claimed beside it.
+	h.suspecting.Store(suspects && len(rows) > 0)
+	return rows, nil
+}
+
+func (h *webhooks) handOut(ctx, work context.Context, rows []*dbsqlc.WebhookClaimRow, running *sync.WaitGroup) {
+	for _, row := range rows {
+		h.hold(row)
+		running.Go(func() {
+			defer func() { <-h.slots }()
+			h.work(ctx, work, row)
+		})
+	}
+}
+
+func (h *webhooks) giveBack(slots int) {
+	for range slots {
 		<-h.slots
 	}
-	return more, err
 }
 
 // groups are the providers that are claimed together: those whose deliveries have an order one by one, for each has its own place in the stream.

@@ -20,11 +20,12 @@ from (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
     where (p.status = 'pending' and p.next_try_at <= $2::timestamptz or p.status = 'processing' and p.lease_until < $2::timestamptz)
       and p.provider = any($3::text[]) and i.status = 'active'
-      and (p.ordering_key = '' or (p.sequence <= $4::bigint or p.stored_at < $5::timestamptz)
+      and (p.crashes + (p.status = 'processing')::integer >= $4::integer) = $5::boolean
+      and (p.ordering_key = '' or (p.sequence <= $6::bigint or p.stored_at < $7::timestamptz)
            and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key
                            and o.status in ('pending', 'processing') and o.id < p.id))
     order by p.next_try_at, p.id
-    limit $6
+    limit $8
     for update of p skip locked) c
 where w.id = c.id
 returning w.id, w.integration_id, w.provider, w.delivery_id, w.copy, w.event_type, w.ordering_key, w.sequence, w.method, w.path, w.query, w.headers, w.body, w.key_id, w.sealed, w.status, w.attempt, w.tries, w.crashes, w.replays, w.next_try_at, w.lease_until, w.window_from, w.reason, w.error, w.result, w.resolved_by, w.received_at, w.stored_at, w.started_at, w.finished_at, c.version as integration_version, c.name as integration_name, c.owner as integration_owner
@@ -34,6 +35,8 @@ type WebhookClaimParams struct {
 	LeaseUntil    time.Time
 	Now           time.Time
 	Providers     []string
+	SuspectAfter  int32
+	Suspects      bool
 	Settled       int64
 	SettledBefore time.Time
 	Most          int32
@@ -77,12 +80,15 @@ type WebhookClaimRow struct {
 }
 
 // WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
-// may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago.
+// may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
+// several workers are claimed apart from the others.
 func (q *Queries) WebhookClaim(ctx context.Context, arg WebhookClaimParams) ([]*WebhookClaimRow, error) {
 	rows, err := q.db.Query(ctx, webhookClaim,
 		arg.LeaseUntil,
 		arg.Now,
 		arg.Providers,
+		arg.SuspectAfter,
+		arg.Suspects,
 		arg.Settled,
 		arg.SettledBefore,
 		arg.Most,
