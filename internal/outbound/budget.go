@@ -94,7 +94,7 @@ func (b *Budgets) admit(ctx context.Context, key string, limit *contracts.RateLi
 		stayed := b.now().Sub(arrived)
 		switch {
 		case err != nil:
-			return err
+			return &unsentError{err}
 		case wait <= 0:
 			b.metrics.granted(provider, waited, stayed)
 			return nil
@@ -103,7 +103,7 @@ func (b *Budgets) admit(ctx context.Context, key string, limit *contracts.RateLi
 			return contracts.RetryAfter(wait, why)
 		}
 		if err := sleep(ctx, min(wait, askAgain)); err != nil {
-			return err
+			return &unsentError{err}
 		}
 	}
 }

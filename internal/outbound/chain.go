@@ -33,6 +33,8 @@ type Config struct {
 	Answers *Answers
 	// Crash is called at named points; tests end the process there.
 	Crash func(point string)
+	// Circuits let nothing through to upstreams that fail; nil means that everything goes.
+	Circuits *Circuits
 }
 
 // Target is the integration that a chain is for.
@@ -46,8 +48,8 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → cache → idempotency → retry → reauth → budget → watch → record → auth →
-// witness → base.
+// Chain composes the transport of one integration, outermost first: call → trace → cache → idempotency → retry → reauth → circuit → budget → watch →
+// record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -67,6 +69,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	if c.Budgets != nil {
 		next = &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}
+	}
+	if c.Circuits != nil {
+		next = &circuit{base: next, circuits: c.Circuits, target: t}
 	}
 	if t.Tokens != nil {
 		next = &reauth{base: next, tokens: t.Tokens}

@@ -50,8 +50,15 @@ func (c *Config) Validate() error {
 		name  string
 		value int
 	}{
-		{"concurrency", c.Concurrency}, {"runs", c.Runs}, {"webhook-backlog", c.Webhooks.Backlog}, {"keep-requests", c.KeepRequests}, {"keep-keys", c.KeepKeys},
-		{"keep-items", c.KeepItems}, {"keep-webhooks", c.KeepWebhooks}, {"keep-operations", c.KeepOperations}, {"keep-incidents", c.KeepIncidents},
+		{"concurrency", c.Concurrency},
+		{"runs", c.Runs},
+		{"webhook-backlog", c.Webhooks.Backlog},
+		{"keep-requests", c.KeepRequests},
+		{"keep-keys", c.KeepKeys},
+		{"keep-items", c.KeepItems},
+		{"keep-webhooks", c.KeepWebhooks},
+		{"keep-operations", c.KeepOperations},
+		{"keep-incidents", c.KeepIncidents},
 	} {
 		if number.value < 1 {
 			return fmt.Errorf("--%s is %d, it must be at least 1", number.name, number.value)

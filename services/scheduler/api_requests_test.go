@@ -159,8 +159,14 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []api.PrunedTable{
-			{Table: "requests", Days: 90, Partitions: []string{old.UTC().Format(time.DateOnly)}}, {Table: "idempotency_keys", Days: 90, Rows: 2},
-			{Table: "dead_items", Days: 30}, {Table: "sync_runs", Days: 30}, {Table: "webhooks", Days: 30}, {Table: "operations", Days: 365}, {Table: "incidents", Days: 365}, {Table: "cached_answers"},
+			{Table: "requests", Days: 90, Partitions: []string{old.UTC().Format(time.DateOnly)}},
+			{Table: "idempotency_keys", Days: 90, Rows: 2},
+			{Table: "dead_items", Days: 30},
+			{Table: "sync_runs", Days: 30},
+			{Table: "webhooks", Days: 30},
+			{Table: "operations", Days: 365},
+			{Table: "incidents", Days: 365},
+			{Table: "cached_answers"},
 		}
 		if diff := cmp.Diff(want, got.Tables); diff != "" || got.More {
 			t.Errorf("dry %v: more %v (-want +got):\n%s", dry, got.More, diff)

@@ -1,0 +1,346 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// ward is processes that share the circuit of one integration, in fake time.
+type ward struct {
+	*testing.T
+	server    *natstest.Server
+	settings  Settings
+	circuit   CircuitSettings
+	processes []*Circuits
+	told      []string
+	mu        sync.Mutex
+	// answer is what the upstream does.
+	answer func(ctx context.Context) (*http.Response, error)
+}
+
+func status(code int) func(context.Context) (*http.Response, error) {
+	return func(context.Context) (*http.Response, error) {
+		return &http.Response{StatusCode: code, Body: http.NoBody, Header: http.Header{}}, nil
+	}
+}
+
+func inWard(t *testing.T, f func(w *ward)) {
+	t.Helper()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := &ward{T: t, server: natstest.New(t), circuit: DefaultCircuit(), answer: status(http.StatusOK)}
+		ctx, stop := context.WithCancel(t.Context())
+		var group errgroup.Group
+		for i := range 2 {
+			c := w.process(w.server.Connect(), fmt.Sprint("process-", i))
+			w.processes = append(w.processes, c)
+			group.Go(func() error { return c.Run(ctx) })
+		}
+		synctest.Wait()
+		f(w)
+		stop()
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
+	w.Helper()
+	b, err := bus.New(nc, bus.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := b.Apply(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	cells, err := b.Cells(w.Context(), events.BucketCircuits)
+	if err != nil {
+		w.Fatal(err)
+	}
+	metrics, err := NewGuardMetrics(prometheus.NewRegistry())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return NewCircuits(CircuitsConfig{
+		Cells: cells, Clock: b.Clock(events.BucketCircuits), Owner: owner, Settings: w.circuit, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
+		Told: func(_ context.Context, t Transition) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.told = append(w.told, stateName(t.Open)+": "+t.Reason)
+			return nil
+		},
+	})
+}
+
+// RoundTrip is the upstream.
+func (w *ward) RoundTrip(req *http.Request) (*http.Response, error) { return w.answer(req.Context()) }
+
+// send sends a request from a process.
+func (w *ward) send(ctx context.Context, process int) error {
+	w.Helper()
+	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
+	c := &circuit{base: w, circuits: w.processes[process], target: Target{
+		Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return w.settings },
+	}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://example.com/", nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	res, err := c.RoundTrip(req)
+	if res != nil {
+		_ = res.Body.Close()
+	}
+	return err
+}
+
+func (w *ward) passes(process int) {
+	w.Helper()
+	if err := w.send(w.Context(), process); errors.Is(err, contracts.ErrCircuitOpen) {
+		w.Errorf("process %d is kept back: %v", process, err)
+	}
+}
+
+func (w *ward) refused(process int, wait time.Duration) {
+	w.Helper()
+	err := w.send(w.Context(), process)
+	deferral, ok := contracts.AsDeferral(err)
+	if !ok || !errors.Is(err, contracts.ErrCircuitOpen) || (deferral.Delay-wait).Abs() > time.Second {
+		w.Errorf("process %d gets %v, want a deferral of %s", process, err, wait)
+	}
+}
+
+// trip has the upstream fail until the circuit is open, which all processes know a moment later.
+func (w *ward) trip() {
+	w.Helper()
+	w.answer = status(http.StatusServiceUnavailable)
+	for range 10 {
+		w.passes(0)
+	}
+	time.Sleep(10 * time.Millisecond)
+	synctest.Wait()
+}
+
+func (w *ward) wantTold(want ...string) {
+	w.Helper()
+	time.Sleep(10 * time.Millisecond)
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if diff := cmp.Diff(want, w.told); diff != "" {
+		w.Errorf("transitions (-want +got):\n%s", diff)
+	}
+}
+
+// rest is a cooldown, and a second for what is not known of the broker's clock.
+const rest = time.Minute + time.Second
+
+const (
+	opened      = "open: " + CircuitFailures
+	reopened    = "open: " + CircuitProbeFailed
+	closedAgain = "closed: " + CircuitProbeAnswered
+)
+
+func TestCircuitOpensForAll(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.trip()
+		w.refused(0, time.Minute)
+		w.refused(1, time.Minute)
+		time.Sleep(20 * time.Second)
+		w.refused(1, 40*time.Second)
+		w.wantTold(opened)
+	})
+}
+
+func TestProbe(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer func(context.Context) (*http.Response, error)
+		told   []string
+		// refused is for how long the next request is kept back; 0 lets it through.
+		refused time.Duration
+	}{
+		"success closes":              {status(http.StatusOK), []string{opened, closedAgain}, 0},
+		"a refusal is an answer, too": {status(http.StatusForbidden), []string{opened, closedAgain}, 0},
+		"a throttle is an answer":     {status(http.StatusTooManyRequests), []string{opened, closedAgain}, 0},
+		"a failure opens anew":        {status(http.StatusBadGateway), []string{opened, reopened}, time.Minute},
+		"no connection opens anew": {
+			func(context.Context) (*http.Response, error) { return nil, errors.New("refused") },
+			[]string{opened, reopened},
+			time.Minute,
+		},
+		"a deferral says nothing, and another probes": {func(context.Context) (*http.Response, error) {
+			return nil, contracts.RetryAfter(time.Hour, contracts.ErrBudgetExhausted)
+		}, []string{opened}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWard(t, func(w *ward) {
+				w.trip()
+				time.Sleep(rest)
+				w.answer = test.answer
+				w.passes(1)
+				w.wantTold(test.told...)
+				w.answer = status(http.StatusOK)
+				if test.refused > 0 {
+					w.refused(0, test.refused)
+					return
+				}
+				w.passes(0)
+			})
+		})
+	}
+}
+
+func TestOneProbeAtATime(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.trip()
+		time.Sleep(rest)
+		release := make(chan struct{})
+		sent := 0
+		w.answer = func(context.Context) (*http.Response, error) {
+			w.mu.Lock()
+			sent++
+			w.mu.Unlock()
+			<-release
+			return status(http.StatusOK)(nil)
+		}
+		var group errgroup.Group
+		for i := range 20 {
+			group.Go(func() error {
+				if err := w.send(w.Context(), i%2); err != nil && !errors.Is(err, contracts.ErrCircuitOpen) {
+					return err
+				}
+				return nil
+			})
+		}
+		time.Sleep(time.Second)
+		if sent != 1 {
+			t.Errorf("%d requests probe at a time, want 1", sent)
+		}
+		w.refused(1, probedFor)
+		close(release)
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		w.wantTold(opened, closedAgain)
+		w.passes(0)
+		w.passes(1)
+	})
+}
+
+// A probe that hangs gives its place away when its lease is over, and what it finds then decides nothing.
+func TestProbeThatHangs(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.trip()
+		time.Sleep(rest)
+		release := make(chan struct{})
+		w.answer = func(context.Context) (*http.Response, error) {
+			<-release
+			return status(http.StatusBadGateway)(nil)
+		}
+		var group errgroup.Group
+		group.Go(func() error { return w.send(w.Context(), 0) })
+		time.Sleep(rest)
+		w.refused(1, probedFor)
+		time.Sleep(rest)
+		w.answer = status(http.StatusOK)
+		w.passes(1)
+		w.wantTold(opened, closedAgain)
+		close(release)
+		_ = group.Wait()
+		w.wantTold(opened, closedAgain)
+		w.passes(0)
+	})
+}
+
+func TestCallersThatGiveUpBlameNobody(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.answer = func(ctx context.Context) (*http.Response, error) { return nil, context.Canceled }
+		for range 30 {
+			w.passes(0)
+		}
+		w.wantTold()
+	})
+}
+
+func TestOverrides(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.settings = Settings{Circuit: CircuitForcedOpen, CircuitUntil: time.Now().Add(time.Hour)}
+		w.refused(0, time.Hour)
+		time.Sleep(time.Hour)
+		w.passes(0)
+		w.settings = Settings{Circuit: CircuitForcedOpen}
+		w.refused(1, forcedFor)
+
+		for _, override := range []CircuitOverride{CircuitForcedClosed, CircuitDisabled} {
+			w.settings = Settings{Circuit: override}
+			w.trip()
+			w.passes(0)
+		}
+		w.wantTold()
+		// What was counted under forced-closed counts at the next failure.
+		w.settings = Settings{}
+		w.passes(0)
+		w.wantTold(opened)
+		w.settings = Settings{Circuit: CircuitForcedClosed}
+		w.passes(1)
+	})
+}
+
+func TestResetAndRestore(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.trip()
+		known := w.processes[1].Known()
+		if len(known) != 1 || !known[0].Open || known[0].Integration != "i" {
+			w.Fatalf("known are %+v", known)
+		}
+		if err := w.processes[1].Reset(w.Context(), "p", "i"); err != nil {
+			w.Fatal(err)
+		}
+		w.wantTold(opened, "closed: "+CircuitReset)
+		w.answer = status(http.StatusOK)
+		w.passes(0)
+		if err := w.processes[1].Reset(w.Context(), "p", "i"); err != nil {
+			w.Fatal(err)
+		}
+		// A cell that is there is not overwritten.
+		if err := w.processes[1].Restore(w.Context(), known[0]); err != nil {
+			w.Fatal(err)
+		}
+		w.passes(1)
+		known[0].Integration = "lost"
+		if err := w.processes[1].Restore(w.Context(), known[0]); err != nil {
+			w.Fatal(err)
+		}
+		state, err := w.processes[0].State(w.Context(), "p", "lost")
+		if err != nil || !state.Open {
+			w.Errorf("the state is %+v, %v", state, err)
+		}
+		w.wantTold(opened, "closed: "+CircuitReset)
+	})
+}
+
+// Without the broker the upstream has its rest from the process that saw it fail.
+func TestCircuitWithoutBroker(t *testing.T) {
+	inWard(t, func(w *ward) {
+		w.server.Stop()
+		w.trip()
+		w.refused(0, time.Minute)
+		w.server.Start()
+	})
+}

@@ -1,0 +1,278 @@
+package outbound
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// CircuitState is what all processes know of a circuit: the value of its cell. One that never opened has none.
+type CircuitState struct {
+	Open bool `json:"open"`
+	// Transition numbers the openings and closings. It grows also when the cells are lost.
+	Transition int64 `json:"transition"`
+	// Since is when that was, and Reason why.
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+	// Until is how long the upstream has its rest; after it, one request at a time probes.
+	Until time.Time `json:"until,omitzero"`
+	// Prober is the process that probes, until ProbeUntil.
+	Prober     string    `json:"prober,omitempty"`
+	ProbeUntil time.Time `json:"probe_until,omitzero"`
+}
+
+// Transition is a circuit that opened or closed.
+type Transition struct {
+	Provider, Integration string
+	CircuitState
+}
+
+// The reasons of transitions.
+const (
+	CircuitFailures      = "too many requests failed"
+	CircuitProbeFailed   = "the probe failed"
+	CircuitProbeAnswered = "the probe was answered"
+	CircuitReset         = "reset by an operator"
+)
+
+// Circuits are the circuits of all integrations as a process knows them. A closed one costs no round trip: each process counts its own requests and
+// watches the cells for what others have found.
+type Circuits struct {
+	config CircuitsConfig
+
+	mu      sync.Mutex
+	known   map[string]knownCircuit
+	tallies map[string]*tally
+	// untold are transitions of this process that nobody was told of yet.
+	untold []Transition
+	kicked chan struct{}
+}
+
+// CircuitsConfig is what circuits are made of.
+type CircuitsConfig struct {
+	Cells Cells
+	Clock Clock
+	// Owner names this process.
+	Owner string
+	// Settings are for all providers but those that Providers has.
+	Settings  CircuitSettings
+	Providers map[string]CircuitSettings
+	// Told is called with every transition that this process has made until it succeeds once. Who dies before leaves it to be found by comparison.
+	Told    func(context.Context, Transition) error
+	Log     *slog.Logger
+	Metrics *GuardMetrics
+	Now     func() time.Time
+}
+
+type knownCircuit struct {
+	CircuitState
+	revision uint64
+}
+
+// NewCircuits returns circuits that are all closed as far as they know.
+func NewCircuits(config CircuitsConfig) *Circuits {
+	if config.Told == nil {
+		config.Told = func(context.Context, Transition) error { return nil }
+	}
+	return &Circuits{config: config, known: map[string]knownCircuit{}, tallies: map[string]*tally{}, kicked: make(chan struct{}, 1)}
+}
+
+// Run watches what other processes find, and tells of what this one does, until ctx ends.
+func (c *Circuits) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return c.config.Cells.Watch(ctx, "*.*", func(key string, value []byte, revision uint64) {
+			var state CircuitState
+			if json.Unmarshal(value, &state) == nil {
+				c.note(key, knownCircuit{state, revision})
+			}
+		})
+	})
+	group.Go(func() error { return c.tellAll(ctx) })
+	return group.Wait()
+}
+
+// Known are all circuits that ever opened, as this process knows them.
+func (c *Circuits) Known() []Transition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]Transition, 0, len(c.known))
+	for key, known := range c.known {
+		all = append(all, transitionOf(key, known.CircuitState))
+	}
+	return all
+}
+
+// State reads a circuit's cell.
+func (c *Circuits) State(ctx context.Context, provider, integration string) (CircuitState, error) {
+	known, err := c.read(ctx, provider+"."+integration)
+	return known.CircuitState, err
+}
+
+// Restore brings an open circuit back whose cell is lost.
+func (c *Circuits) Restore(ctx context.Context, t Transition) error {
+	_, err := c.write(ctx, t.Provider+"."+t.Integration, t.CircuitState, 0)
+	return err
+}
+
+// Reset closes a circuit if it is open.
+func (c *Circuits) Reset(ctx context.Context, provider, integration string) error {
+	key := provider + "." + integration
+	for {
+		have, err := c.read(ctx, key)
+		if err != nil || !have.Open {
+			return err
+		}
+		moved, err := c.move(ctx, key, have, c.next(have.CircuitState, CircuitReset))
+		if err != nil || moved {
+			return err
+		}
+	}
+}
+
+func (c *Circuits) settings(key string) CircuitSettings {
+	provider, _, _ := strings.Cut(key, ".")
+	if settings, ok := c.config.Providers[provider]; ok {
+		return settings
+	}
+	return c.config.Settings
+}
+
+// now is the broker's time, so that a rest is as long for all; this process's own while that is not known.
+func (c *Circuits) now() time.Time {
+	if earliest, _, known := c.config.Clock.Bounds(); known {
+		return earliest
+	}
+	return c.config.Now()
+}
+
+func (c *Circuits) note(key string, now knownCircuit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if have, ok := c.known[key]; !ok || now.revision > have.revision || now.Transition > have.Transition {
+		c.known[key] = now
+	}
+}
+
+func (c *Circuits) read(ctx context.Context, key string) (knownCircuit, error) {
+	value, revision, err := c.config.Cells.Read(ctx, key)
+	known := knownCircuit{revision: revision}
+	if err != nil || len(value) == 0 {
+		return known, err
+	}
+	if err := json.Unmarshal(value, &known.CircuitState); err != nil {
+		return known, fmt.Errorf("read the circuit %s: %w", key, err)
+	}
+	return known, nil
+}
+
+// next is a circuit's next transition: open with a rest for the reasons that open, closed for the others.
+func (c *Circuits) next(from CircuitState, reason string) CircuitState {
+	now := c.now()
+	next := CircuitState{Transition: max(from.Transition+1, now.UnixMilli()), Since: now, Reason: reason}
+	next.Open = reason == CircuitFailures || reason == CircuitProbeFailed
+	return next
+}
+
+// move writes a transition from the state that is known; it is false when somebody else was faster. Whoever moves a circuit tells of it.
+func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next CircuitState) (bool, error) {
+	if err := c.config.Clock.Refresh(ctx); err != nil {
+		return false, err
+	}
+	if next.Open {
+		next.Until = c.now().Add(c.settings(key).Cooldown)
+	}
+	moved, err := c.write(ctx, key, next, from.revision)
+	if !moved || err != nil {
+		return false, err
+	}
+	t := transitionOf(key, next)
+	c.config.Metrics.transition(t.Provider, stateName(next.Open))
+	c.config.Log.Warn("circuit is "+stateName(next.Open), "provider", t.Provider, "integration", t.Integration, "reason", next.Reason)
+	c.mu.Lock()
+	c.untold = append(c.untold, t)
+	c.mu.Unlock()
+	c.kick()
+	return true, nil
+}
+
+func (c *Circuits) write(ctx context.Context, key string, next CircuitState, revision uint64) (bool, error) {
+	value, err := json.Marshal(next)
+	if err != nil {
+		return false, fmt.Errorf("encode the circuit %s: %w", key, err)
+	}
+	written, ok, err := c.config.Cells.Write(ctx, key, value, revision)
+	switch {
+	case err != nil:
+		return false, err
+	case ok:
+		c.note(key, knownCircuit{next, written})
+	default:
+		// What the watch is about to tell can be read now.
+		if fresh, err := c.read(ctx, key); err == nil {
+			c.note(key, fresh)
+		}
+	}
+	return ok, nil
+}
+
+func (c *Circuits) kick() {
+	select {
+	case c.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// tellAll tells of this process's transitions, in order.
+func (c *Circuits) tellAll(ctx context.Context) error {
+	for {
+		c.mu.Lock()
+		untold := c.untold
+		c.mu.Unlock()
+		if len(untold) == 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-c.kicked:
+			}
+			continue
+		}
+		if err := c.config.Told(ctx, untold[0]); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			c.config.Log.Warn("a circuit's transition is not written down yet", "integration", untold[0].Integration, "error", err)
+			if sleep(ctx, time.Second) != nil {
+				return nil
+			}
+			continue
+		}
+		c.mu.Lock()
+		c.untold = c.untold[1:]
+		c.mu.Unlock()
+	}
+}
+
+func transitionOf(key string, state CircuitState) Transition {
+	provider, integration, _ := strings.Cut(key, ".")
+	return Transition{Provider: provider, Integration: integration, CircuitState: state}
+}
+
+func stateName(open bool) string {
+	if open {
+		return "open"
+	}
+	return "closed"
+}
+
+func refusal(wait time.Duration, why string) error {
+	return contracts.RetryAfter(wait, fmt.Errorf("%w: %s", contracts.ErrCircuitOpen, why))
+}
