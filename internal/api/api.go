@@ -54,6 +54,16 @@ const (
 	RequestsResolve Endpoint = "requests.resolve"
 	// PruneRun takes a [Prune] and returns a [Pruned].
 	PruneRun Endpoint = "prune.run"
+	// RateLimitSet takes a [SetRateLimit] and returns a [RateLimitStatus]. It is asked per provider, as are the other two.
+	RateLimitSet Endpoint = "rate-limit.set"
+	// RateLimitClear takes a [ClearRateLimit] and returns a [RateLimitStatus].
+	RateLimitClear Endpoint = "rate-limit.clear"
+	// RateLimitStatusShow takes a [ByIntegration] and returns a [RateLimitStatus].
+	RateLimitStatusShow Endpoint = "rate-limit.status"
+	// CircuitOverride takes an [OverrideCircuit] and returns a [CircuitStatus].
+	CircuitOverride Endpoint = "circuit.override"
+	// CircuitShow takes a [ByIntegration] and returns a [CircuitStatus].
+	CircuitShow Endpoint = "circuit.status"
 	// CursorShow takes a [ByIntegration] and returns a [Cursor].
 	CursorShow Endpoint = "cursor.show"
 	// RecordsCount takes a [ByIntegration] and returns a [RecordCount].

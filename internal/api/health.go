@@ -161,15 +161,16 @@ func (c *Client) Healths(ctx context.Context, list ListIntegrations) (HealthPage
 
 // Health returns how one integration fares, and whose its credentials are. provider is looked up when it is empty.
 func (c *Client) Health(ctx context.Context, integration, provider string) (Health, error) {
-	return askProvider[Health](ctx, c, HealthShow, integration, provider)
+	return askProvider[Health](ctx, c, HealthShow, integration, provider, ByIntegration{Integration: integration})
 }
 
 // TestHealth has an upstream asked how it is. provider is looked up when it is empty.
 func (c *Client) TestHealth(ctx context.Context, integration, provider string) (TestResult, error) {
-	return askProvider[TestResult](ctx, c, HealthTest, integration, provider)
+	return askProvider[TestResult](ctx, c, HealthTest, integration, provider, ByIntegration{Integration: integration})
 }
 
-func askProvider[Reply any](ctx context.Context, c *Client, endpoint Endpoint, integration, provider string) (reply Reply, err error) {
+// askProvider asks a scheduler that has the integration's provider, which is looked up when it is empty.
+func askProvider[Reply any](ctx context.Context, c *Client, endpoint Endpoint, integration, provider string, request any) (reply Reply, err error) {
 	if provider == "" {
 		found, err := c.Integration(ctx, integration)
 		if err != nil {
@@ -177,7 +178,7 @@ func askProvider[Reply any](ctx context.Context, c *Client, endpoint Endpoint, i
 		}
 		provider = found.Provider
 	}
-	return ask[Reply](ctx, c, endpoint, provider, ByIntegration{Integration: integration})
+	return ask[Reply](ctx, c, endpoint, provider, request)
 }
 
 // Stats returns one page.

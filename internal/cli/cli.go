@@ -61,6 +61,8 @@ type Commands struct {
 	Webhooks     WebhooksCommand     `cmd:"" help:"Webhooks: list, show, replay, skip, recover."`
 	Requests     RequestsCommand     `cmd:"" help:"Requests to third parties: list, show, idempotency keys."`
 	Prune        PruneCommand        `cmd:"" help:"Delete what is older than it is kept; schedulers do so every day."`
+	RateLimit    RateLimitCommand    `cmd:"" help:"Request budgets: status, set, clear."`
+	Circuit      CircuitCommand      `cmd:"" help:"Circuits: status, open, close, disable, auto."`
 	Cursor       CursorCommand       `cmd:"" help:"Cursors: show, reset."`
 	Health       HealthCommand       `cmd:"" help:"How integrations fare, and whose their credentials are."`
 	Test         TestCommand         `cmd:"" help:"Ask upstreams how they are; ends with 1 if any fails."`

@@ -72,10 +72,11 @@ func (t Target) limit(now time.Time) *contracts.RateLimit {
 	if limit := t.Settings().limitAt(now); limit != nil {
 		return limit
 	}
-	return providerLimit(t.Provider)
+	return ProviderLimit(t.Provider)
 }
 
-func providerLimit(provider contracts.Provider) *contracts.RateLimit {
+// ProviderLimit is the request budget that a provider declares; nil is unlimited.
+func ProviderLimit(provider contracts.Provider) *contracts.RateLimit {
 	if limiter, ok := provider.(contracts.RateLimiter); ok {
 		return limiter.RateLimit()
 	}

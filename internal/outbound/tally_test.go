@@ -58,3 +58,16 @@ func BenchmarkTally(b *testing.B) {
 		counted.add(settings, 1, outcome[i%len(outcome)] == 'F', noon.Add(time.Duration(i)*time.Millisecond))
 	}
 }
+
+func TestParseCircuit(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]CircuitSettings{
+		"count:7": {Strategy: CircuitByCount, Count: 7, Percent: 50}, "rate:30": {Strategy: CircuitByRate, Count: 5, Percent: 30},
+		"count": {}, "count:0": {}, "rate:101": {}, "rate:x": {}, "half": {}, "": {},
+	} {
+		got, err := ParseCircuit(text)
+		if (err == nil) != (want.Strategy != "") || got.Strategy != want.Strategy || got.Count != want.Count || got.Percent != want.Percent {
+			t.Errorf("%q gives %+v, %v", text, got, err)
+		}
+	}
+}

@@ -29,6 +29,7 @@ func (p *Platform) chains() (outbound.Config, error) {
 	}
 	answers := outbound.NewAnswers(answerStore{p.Store}, answerMetrics, c.Log)
 	return outbound.Config{
-		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: answers, Budgets: p.budgets, Vitals: p.vitals, Crash: c.Crash,
+		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: answers,
+		Budgets: p.budgets, Circuits: p.circuits, Vitals: p.vitals, Crash: c.Crash,
 	}, nil
 }

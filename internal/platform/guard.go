@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -20,5 +22,13 @@ func (p *Platform) guard(ctx context.Context) error {
 		return err
 	}
 	p.budgets = outbound.NewBudgets(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
+	cells, err := p.Bus.Cells(ctx, events.BucketCircuits)
+	if err != nil {
+		return err
+	}
+	p.circuits = outbound.NewCircuits(outbound.CircuitsConfig{
+		Cells: cells, Clock: p.Bus.Clock(events.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit, Providers: c.Circuits,
+		Told: p.health.CircuitMoved, Log: c.Log, Metrics: metrics, Now: c.Now,
+	})
 	return nil
 }

@@ -78,7 +78,10 @@ type Config struct {
 	// LeaseMargin is by how much the lease of an idempotency key outlasts the time of who has it.
 	LeaseMargin time.Duration
 
-	Health         health.Settings
+	Health health.Settings
+	// Circuit is how circuits judge; Circuits is that of single providers.
+	Circuit        outbound.CircuitSettings
+	Circuits       map[string]outbound.CircuitSettings
 	Scheduler      scheduler.Settings
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
@@ -97,7 +100,7 @@ func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
-		Health: health.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Health: health.DefaultSettings(), Circuit: outbound.DefaultCircuit(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
@@ -121,6 +124,8 @@ type Platform struct {
 	requests *outbound.RequestLog
 	tokens   *tokenrefresher.Refresher
 	budgets  *outbound.Budgets
+	circuits *outbound.Circuits
+	health   *health.Keeper
 	services map[string]func(context.Context) error
 }
 
@@ -152,6 +157,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	if p.Checkpoints, err = checkpoint.Open(ctx, p.Bus); err != nil {
 		return nil, err
 	}
+	p.health = &health.Keeper{Store: p.Store, Log: config.Log, Now: config.Now, Settings: config.Health}
 	if err := p.guard(ctx); err != nil {
 		return nil, err
 	}
@@ -160,8 +166,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
-	keeper := &health.Keeper{Store: p.Store, Log: c.Log, Now: c.Now, Settings: c.Health}
-	p.vitals = outbound.NewVitals(keeper, c.Log, c.Now)
+	p.vitals = outbound.NewVitals(p.health, c.Log, c.Now)
 	chains, err := p.chains()
 	if err != nil {
 		return err
@@ -195,7 +200,8 @@ func (p *Platform) build() error {
 	})
 	schedules, err := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
-		Health: &health.Checker{Keeper: keeper, Registry: p.Registry, Integrations: p.Integrations},
+		Budgets: p.budgets, Circuits: p.circuits,
+		Health: &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations},
 		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
 	if err != nil {
@@ -237,6 +243,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })
 	group.Go(func() error { return p.budgets.Run(ctx) })
+	group.Go(func() error { return p.circuits.Run(ctx) })
 	// The request log and the vitals outlive who makes requests.
 	logging, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var logged sync.WaitGroup

@@ -32,6 +32,7 @@ type Config struct {
 	Concurrency      int      `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
 	Runs             int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
 	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
+	Circuit          []string `help:"How circuits of single providers judge: PROVIDER=count:5 for failures on end, PROVIDER=rate:30 for percent; others open at half of at least 10 requests in a minute." env:"TRIBUTARY_CIRCUIT" placeholder:"LIST"`
 	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
 	KeepRequests     int      `help:"Days for which a scheduler keeps the log of requests to third parties." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
 	KeepKeys         int      `help:"Days for which a scheduler keeps idempotency keys of which the outcome is known." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
@@ -70,6 +71,9 @@ func (c *Config) Validate() error {
 	if _, err := c.egress(); err != nil {
 		return err
 	}
+	if _, err := c.circuits(); err != nil {
+		return err
+	}
 	if c.MaxResponseBytes < 0 {
 		return fmt.Errorf("--max-response-bytes is %d, it must not be negative", c.MaxResponseBytes)
 	}
@@ -80,6 +84,23 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("both --keys and --keys-file are given; give one")
 	}
 	return nil
+}
+
+// circuits is how circuits of single providers judge.
+func (c *Config) circuits() (map[string]outbound.CircuitSettings, error) {
+	circuits := map[string]outbound.CircuitSettings{}
+	for _, one := range c.Circuit {
+		provider, how, ok := strings.Cut(one, "=")
+		if !ok || provider == "" {
+			return nil, fmt.Errorf("--circuit has %q, it must be PROVIDER=count:N or PROVIDER=rate:N", one)
+		}
+		settings, err := outbound.ParseCircuit(how)
+		if err != nil {
+			return nil, fmt.Errorf("--circuit of %s: %w", provider, err)
+		}
+		circuits[provider] = settings
+	}
+	return circuits, nil
 }
 
 // egress is how requests to upstreams leave.

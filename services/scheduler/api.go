@@ -38,6 +38,8 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.RequestsKeys, Answer: api.Takes(s.listKeys)},
 		{Endpoint: api.RequestsResolve, Answer: api.Takes(s.resolveKey)},
 		{Endpoint: api.PruneRun, Answer: api.Takes(s.prune)},
+		{Endpoint: api.CircuitOverride, Answer: api.Takes(s.overrideCircuit)},
+		{Endpoint: api.CircuitShow, Answer: api.Takes(s.showCircuit)},
 		{Endpoint: api.CursorShow, Answer: api.Takes(s.showCursor)},
 		{Endpoint: api.RecordsCount, Answer: api.Takes(s.countRecords)},
 		{Endpoint: api.HealthList, Answer: api.Takes(s.listHealth)},
@@ -60,7 +62,10 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 			api.Route{Endpoint: api.IntegrationsCreate, Provider: key, Answer: api.Takes(writer.create)},
 			api.Route{Endpoint: api.IntegrationsUpdate, Provider: key, Answer: api.Takes(writer.update)},
 			api.Route{Endpoint: api.HealthShow, Provider: key, Answer: api.Takes(s.showHealth)},
-			api.Route{Endpoint: api.HealthTest, Provider: key, Answer: api.Takes(s.testHealth)})
+			api.Route{Endpoint: api.HealthTest, Provider: key, Answer: api.Takes(s.testHealth)},
+			api.Route{Endpoint: api.RateLimitSet, Provider: key, Answer: api.Takes(writer.setRateLimit)},
+			api.Route{Endpoint: api.RateLimitClear, Provider: key, Answer: api.Takes(writer.clearRateLimit)},
+			api.Route{Endpoint: api.RateLimitStatusShow, Provider: key, Answer: api.Takes(writer.showRateLimit)})
 	}
 	return routes, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -69,8 +70,11 @@ type Config struct {
 	Registry  *contracts.Registry
 	Validator *validate.Validator
 	Health    *health.Checker
-	Log       *slog.Logger
-	Metrics   *Metrics
+	// Budgets and Circuits are shown to operators, and what was not told of circuits is found; without them, none of that.
+	Budgets  *outbound.Budgets
+	Circuits *outbound.Circuits
+	Log      *slog.Logger
+	Metrics  *Metrics
 	// Tracer starts the trace of every run; nil traces nothing.
 	Tracer trace.Tracer
 	Now    func() time.Time

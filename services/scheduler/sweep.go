@@ -29,7 +29,7 @@ const (
 // sweep is for what no event announces.
 func (s *Scheduler) sweep(ctx context.Context) error {
 	return errors.Join(
-		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.measure(ctx),
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.measure(ctx),
 	)
 }
 

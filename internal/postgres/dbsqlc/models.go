@@ -22,6 +22,15 @@ type CachedAnswer struct {
 	KeepUntil  time.Time
 }
 
+type Circuit struct {
+	IntegrationID uuid.UUID
+	Open          bool
+	Transition    int64
+	Reason        string
+	Since         time.Time
+	Until         *time.Time
+}
+
 type DeadItem struct {
 	ID            uuid.UUID
 	IntegrationID uuid.UUID

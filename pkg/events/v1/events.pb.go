@@ -866,7 +866,7 @@ func (x *IntegrationCreated) GetIntegration() *Ref {
 type IntegrationChanged struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
-	// updated, paused, resumed or deleted.
+	// updated, paused, resumed, deleted, rate-limit-set, rate-limit-cleared or rate-limit-ended.
 	What          string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
@@ -2404,6 +2404,216 @@ func (x *WebhooksRefused) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+// CircuitOpened: an upstream failed so often that requests to it are put off for a while. Sent again when it is not well after that.
+type CircuitOpened struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason      string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When one request will look whether it is well again.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CircuitOpened) Reset() {
+	*x = CircuitOpened{}
+	mi := &file_v1_events_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CircuitOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CircuitOpened) ProtoMessage() {}
+
+func (x *CircuitOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CircuitOpened.ProtoReflect.Descriptor instead.
+func (*CircuitOpened) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *CircuitOpened) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *CircuitOpened) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CircuitOpened) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *CircuitOpened) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CircuitClosed: requests go to the upstream again.
+type CircuitClosed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Integration   *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CircuitClosed) Reset() {
+	*x = CircuitClosed{}
+	mi := &file_v1_events_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CircuitClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CircuitClosed) ProtoMessage() {}
+
+func (x *CircuitClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CircuitClosed.ProtoReflect.Descriptor instead.
+func (*CircuitClosed) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CircuitClosed) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *CircuitClosed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CircuitClosed) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// CircuitOverridden: an operator took a circuit in hand, or left it to itself again, or the time of an override has ended.
+type CircuitOverridden struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	// forced-open, forced-closed, disabled, or empty for a circuit that is left to itself.
+	Override string                 `protobuf:"bytes,2,opt,name=override,proto3" json:"override,omitempty"`
+	Until    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// Empty when the time of an override has ended.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CircuitOverridden) Reset() {
+	*x = CircuitOverridden{}
+	mi := &file_v1_events_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CircuitOverridden) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CircuitOverridden) ProtoMessage() {}
+
+func (x *CircuitOverridden) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CircuitOverridden.ProtoReflect.Descriptor instead.
+func (*CircuitOverridden) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CircuitOverridden) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *CircuitOverridden) GetOverride() string {
+	if x != nil {
+		return x.Override
+	}
+	return ""
+}
+
+func (x *CircuitOverridden) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *CircuitOverridden) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *CircuitOverridden) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Record names a row of the records table.
 type RecordsChanged_Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2415,7 +2625,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[34]
+	mi := &file_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2637,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[34]
+	mi := &file_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2869,22 @@ const file_v1_events_proto_rawDesc = "" +
 	"\x0fWebhooksRefused\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\x05R\arefused\x120\n" +
-	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xc1\x01\n" +
+	"\rCircuitOpened\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12*\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x8f\x01\n" +
+	"\rCircuitClosed\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc5\x01\n" +
+	"\x11CircuitOverridden\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x1a\n" +
+	"\boverride\x18\x02 \x01(\tR\boverride\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reasonB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_events_proto_rawDescOnce sync.Once
@@ -2673,7 +2898,7 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_v1_events_proto_goTypes = []any{
 	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
 	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
@@ -2709,66 +2934,76 @@ var file_v1_events_proto_goTypes = []any{
 	(*WebhooksSilent)(nil),           // 31: tributary.events.v1.WebhooksSilent
 	(*WebhooksResumed)(nil),          // 32: tributary.events.v1.WebhooksResumed
 	(*WebhooksRefused)(nil),          // 33: tributary.events.v1.WebhooksRefused
-	(*RecordsChanged_Record)(nil),    // 34: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
+	(*CircuitOpened)(nil),            // 34: tributary.events.v1.CircuitOpened
+	(*CircuitClosed)(nil),            // 35: tributary.events.v1.CircuitClosed
+	(*CircuitOverridden)(nil),        // 36: tributary.events.v1.CircuitOverridden
+	(*RecordsChanged_Record)(nil),    // 37: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil),    // 38: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	35, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	38, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	35, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	35, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	38, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	38, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 6: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
 	2,  // 7: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
 	0,  // 8: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 9: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
 	0,  // 10: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	35, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	38, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	35, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	38, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
 	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
 	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
 	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	34, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	37, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
 	0,  // 19: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	35, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 21: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 22: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	35, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 24: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	35, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	38, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 26: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
 	0,  // 27: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
 	0,  // 28: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
-	35, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	38, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
 	0,  // 30: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
-	35, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	38, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 32: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
-	35, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	38, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 34: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
-	35, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	38, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
 	0,  // 36: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
-	35, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
-	35, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	38, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	38, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
 	0,  // 39: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
 	27, // 40: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
-	35, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	38, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
 	0,  // 42: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
 	27, // 43: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
-	35, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	38, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
 	0,  // 45: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 46: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
-	35, // 47: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
+	38, // 47: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
 	0,  // 48: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 49: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
-	35, // 50: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	38, // 50: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
+	0,  // 51: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
+	38, // 52: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
+	38, // 53: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 54: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
+	38, // 55: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
+	0,  // 56: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
+	38, // 57: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -2782,7 +3017,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,108 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// CircuitMoved notes that a circuit has opened or closed, with the event and the incident. To be told of a transition twice, or after a later one, changes nothing.
+func (k *Keeper) CircuitMoved(ctx context.Context, t outbound.Transition) error {
+	id, err := uuid.Parse(t.Integration)
+	if err != nil {
+		return fmt.Errorf("a circuit of no integration: %w", err)
+	}
+	now := k.Now()
+	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		in, err := tx.IntegrationLock(ctx, id)
+		if postgres.NotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", id, err)
+		}
+		moved, err := tx.CircuitMove(ctx, dbsqlc.CircuitMoveParams{
+			IntegrationID: id, Open: t.Open, Transition: t.Transition, Reason: t.Reason, Since: t.Since, Until: orNil(t.Until),
+		})
+		if err != nil {
+			return fmt.Errorf("note the circuit of %s: %w", id, err)
+		}
+		if moved == 0 {
+			return nil
+		}
+		return circuitMoved(ctx, tx, in, t, now)
+	})
+}
+
+func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, t outbound.Transition, now time.Time) error {
+	name, told := events.CircuitClosed, proto.Message(&eventsv1.CircuitClosed{Integration: ref(in), Reason: t.Reason, At: timestamppb.New(t.Since)})
+	if t.Open {
+		name, told = events.CircuitOpened, &eventsv1.CircuitOpened{
+			Integration: ref(in), Reason: t.Reason, Until: timestamppb.New(t.Until), At: timestamppb.New(t.Since),
+		}
+	}
+	m, err := events.NewEvent(name, in.Provider, in.ID.String(), fmt.Sprintf("circuit/%s/%d", in.ID, t.Transition), told)
+	if err != nil {
+		return err
+	}
+	if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
+		return err
+	}
+	if t.Open {
+		return Raise(ctx, tx, in, Signal{Source: SourceCircuit, Severity: Failing, Reason: "the circuit is open: " + t.Reason}, now)
+	}
+	return Clear(ctx, tx, in, SourceCircuit, t.Reason, now)
+}
+
+// CompareCircuits finds what could not be told: transitions that are not noted, because whoever made them has died since, and open circuits that the broker has lost,
+// which are opened there again.
+func (k *Keeper) CompareCircuits(ctx context.Context, circuits *outbound.Circuits) error {
+	known := map[uuid.UUID]outbound.Transition{}
+	var ids []uuid.UUID
+	for _, t := range circuits.Known() {
+		if id, err := uuid.Parse(t.Integration); err == nil {
+			known[id], ids = t, append(ids, id)
+		}
+	}
+	rows, err := k.Store.CircuitsNoted(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("compare circuits: %w", err)
+	}
+	var problems []error
+	for _, row := range rows {
+		t, ok := known[row.IntegrationID]
+		delete(known, row.IntegrationID)
+		switch {
+		case ok && t.Transition > row.Transition:
+			problems = append(problems, k.CircuitMoved(ctx, t))
+		case row.Open && (!ok || t.Transition < row.Transition):
+			state := outbound.CircuitState{Open: true, Transition: row.Transition, Since: row.Since, Reason: row.Reason}
+			if row.Until != nil {
+				state.Until = *row.Until
+			}
+			problems = append(problems, circuits.Restore(ctx, outbound.Transition{Provider: row.Provider, Integration: row.IntegrationID.String(), CircuitState: state}))
+		}
+	}
+	for _, t := range known {
+		problems = append(problems, k.CircuitMoved(ctx, t))
+	}
+	return errors.Join(problems...)
+}
+
+func orNil(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}

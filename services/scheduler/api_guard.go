@@ -1,0 +1,183 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// longestWindow is how long the window of a budget can be: what is spent in two of them is remembered for a quarter of a year.
+const longestWindow = 31 * 24 * time.Hour
+
+func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit) (api.RateLimitStatus, error) {
+	window, err := time.ParseDuration(q.Window)
+	if err != nil {
+		return api.RateLimitStatus{}, invalidf(`window is %q, it must be a duration such as "1m"`, q.Window)
+	}
+	limit := &contracts.RateLimit{Limit: q.Limit, Window: window, IsSliding: q.Sliding}
+	if err := limit.Validate(); err != nil {
+		return api.RateLimitStatus{}, invalidf("%v", err)
+	}
+	if window > longestWindow || q.Limit > 1<<30 {
+		return api.RateLimitStatus{}, invalidf("a budget has a window of at most %s and at most %d requests", longestWindow, 1<<30)
+	}
+	if err := w.inFuture(q.Until); err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	count := int32(q.Limit)
+	p := dbsqlc.IntegrationSetRateParams{RateLimit: &count, RateWindow: &window, RateSliding: q.Sliding, RateUntil: q.Until}
+	return w.changeRate(ctx, q.Integration, p, "rate-limit-set", q.By)
+}
+
+func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateLimit) (api.RateLimitStatus, error) {
+	return w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By)
+}
+
+func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string) (api.RateLimitStatus, error) {
+	err := w.locked(ctx, name, func(tx *postgres.Tx, row *postgres.Integration) error { return w.setRate(ctx, tx, row, p, what, by) })
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	w.Log.Info("budget changed", "integration", name, "provider", w.key, "what", what, "by", by)
+	return w.showRateLimit(ctx, api.ByIntegration{Integration: name})
+}
+
+// showRateLimit needs the provider, which knows its budget and what its upstream counts by.
+func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegration) (api.RateLimitStatus, error) {
+	row, err := w.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	if row.Provider != w.key {
+		return api.RateLimitStatus{}, invalidf("integration %q is of provider %q", row.Name, row.Provider)
+	}
+	reply := api.RateLimitStatus{Integration: row.Name, Source: "none", Provider: budgetReply(outbound.ProviderLimit(w.provider))}
+	limit := outbound.ProviderLimit(w.provider)
+	if limit != nil {
+		reply.Source = "provider"
+	}
+	if row.RateLimit != nil && row.RateWindow != nil && (row.RateUntil == nil || w.Now().Before(*row.RateUntil)) {
+		limit = &contracts.RateLimit{Limit: int(*row.RateLimit), Window: *row.RateWindow, IsSliding: row.RateSliding}
+		reply.Source, reply.Until = "override", row.RateUntil
+	}
+	reply.Limit = budgetReply(limit)
+	in, err := w.Health.Integrations.Load(ctx, row.ID, row.Version)
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	status, err := w.Budgets.Status(ctx, w.provider, in, limit)
+	if err != nil {
+		w.Log.Warn("could not read a budget", "integration", row.Name, "error", err)
+		return reply, &api.Error{Code: api.Unavailable, Message: "what is spent can't be read from the broker now; try again"}
+	}
+	reply.Used, reply.Free = status.Used, status.Free
+	reply.WindowEnds, reply.LeftAloneUntil = given(status.WindowEnds), given(status.SuppressedUntil)
+	if !status.UpstreamUntil.IsZero() {
+		reply.UpstreamLeft, reply.UpstreamUntil = &status.UpstreamLeft, &status.UpstreamUntil
+	}
+	return reply, nil
+}
+
+func (s *Scheduler) overrideCircuit(ctx context.Context, q api.OverrideCircuit) (api.CircuitStatus, error) {
+	override := outbound.CircuitOverride(q.Override)
+	switch override {
+	case outbound.CircuitForcedOpen, outbound.CircuitForcedClosed, outbound.CircuitDisabled:
+	case outbound.CircuitAuto:
+		if q.Until != nil {
+			return api.CircuitStatus{}, invalidf("a circuit is left to itself for good, without an until")
+		}
+	default:
+		return api.CircuitStatus{}, invalidf("override is %q, it can be forced-open, forced-closed, disabled, or empty to leave the circuit to itself", q.Override)
+	}
+	if err := s.inFuture(q.Until); err != nil {
+		return api.CircuitStatus{}, err
+	}
+	var found *postgres.Integration
+	err := s.locked(ctx, q.Integration, func(tx *postgres.Tx, row *postgres.Integration) error {
+		found = row
+		return s.setCircuit(ctx, tx, row, override, q.Until, q.Reason, q.By)
+	})
+	if err != nil {
+		return api.CircuitStatus{}, err
+	}
+	s.Log.Info("circuit overridden", "integration", q.Integration, "override", q.Override, "by", q.By)
+	if override == outbound.CircuitAuto && s.Circuits != nil {
+		// Whoever leaves a circuit to itself has looked at the upstream; it need not wait for a probe.
+		if err := s.Circuits.Reset(ctx, found.Provider, found.ID.String()); err != nil {
+			s.Log.Warn("could not close a circuit", "integration", q.Integration, "error", err)
+		}
+	}
+	return s.showCircuit(ctx, api.ByIntegration{Integration: q.Integration})
+}
+
+func (s *Scheduler) showCircuit(ctx context.Context, q api.ByIntegration) (api.CircuitStatus, error) {
+	row, err := s.lookup(ctx, q.Integration)
+	if err != nil {
+		return api.CircuitStatus{}, err
+	}
+	reply := api.CircuitStatus{Integration: row.Name, State: "closed"}
+	if row.CircuitUntil == nil || s.Now().Before(*row.CircuitUntil) {
+		reply.Override, reply.OverrideUntil = row.CircuitOverride, row.CircuitUntil
+	}
+	if s.Circuits == nil {
+		return reply, nil
+	}
+	state, err := s.Circuits.State(ctx, row.Provider, row.ID.String())
+	if err != nil {
+		s.Log.Warn("could not read a circuit", "integration", row.Name, "error", err)
+		return reply, &api.Error{Code: api.Unavailable, Message: "the circuit can't be read from the broker now; try again"}
+	}
+	reply.Since, reply.Reason = given(state.Since), state.Reason
+	if state.Open {
+		reply.State, reply.Until = "open", given(state.Until)
+		if s.Now().Before(state.ProbeUntil) {
+			reply.State = "probing"
+		}
+	}
+	return reply, nil
+}
+
+// locked changes an integration in a transaction.
+func (s *Scheduler) locked(ctx context.Context, name string, change func(*postgres.Tx, *postgres.Integration) error) error {
+	found, err := s.lookup(ctx, name)
+	if err != nil {
+		return err
+	}
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		row, err := tx.IntegrationLock(ctx, found.ID)
+		if postgres.NotFound(err) {
+			return notFoundf("there is no integration with the id or name %q", name)
+		}
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", found.ID, err)
+		}
+		return change(tx, row)
+	})
+}
+
+func (s *Scheduler) inFuture(until *time.Time) error {
+	if until != nil && !until.After(s.Now()) {
+		return invalidf("until is %s, which is past", until.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func budgetReply(limit *contracts.RateLimit) *api.Budget {
+	if limit == nil {
+		return nil
+	}
+	return &api.Budget{Limit: limit.Limit, Window: limit.Window.String(), Sliding: limit.IsSliding}
+}
+
+func given(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
+}
