@@ -1,13 +1,12 @@
 package cli
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
 )
-
-// connectEvery is how often it is looked whether a user has authorized.
-const connectEvery = time.Second
 
 // IntegrationsConnectCommand makes a link under which a user authorizes an integration.
 type IntegrationsConnectCommand struct {
@@ -37,7 +36,8 @@ func (c *IntegrationsConnectCommand) Run(env *Env) error {
 	for {
 		now, err := client.Token(env.Context, c.Integration)
 		if err == nil && now.State == "connected" && now.Version != before.Version {
-			return say(&Env{Out: env.Err}, "connected")
+			_, err := fmt.Fprintln(env.Err, "connected")
+			return err
 		}
 		if !env.Now().Before(link.ExpiresAt) {
 			return &api.Error{Code: api.Refused, Message: "the link has expired, and nobody has authorized"}
@@ -45,7 +45,7 @@ func (c *IntegrationsConnectCommand) Run(env *Env) error {
 		select {
 		case <-env.Context.Done():
 			return env.Context.Err()
-		case <-time.After(connectEvery):
+		case <-time.After(cmp.Or(env.Poll, pollEvery)):
 		}
 	}
 }
