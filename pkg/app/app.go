@@ -99,6 +99,9 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 	if exited >= 0 {
 		return exited
 	}
+	if err == nil {
+		err = exposed(args)
+	}
 	if err != nil {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)
 		return cli.ExitUsage

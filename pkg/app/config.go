@@ -20,7 +20,7 @@ type Config struct {
 	NATSURL          string   `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
 	NATSCreds        string   `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
 	NATSReplicas     int      `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
-	Keys             Secret   `help:"Key ring that seals credentials: id:base64,… of which the first seals. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
+	Keys             Secret   `help:"Key ring that seals credentials: id:base64,… of which the first seals. Set it by the variable: ps shows flags, so that this one is refused. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
 	KeysFile         string   `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
 	DataDir          string   `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
 	HTTPAddr         string   `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
@@ -101,6 +101,16 @@ func (c *Config) circuits() (map[string]outbound.CircuitSettings, error) {
 		circuits[provider] = settings
 	}
 	return circuits, nil
+}
+
+// exposed refuses keys where every user of the machine can read them: among the arguments of a process.
+func exposed(args []string) error {
+	for _, arg := range args {
+		if name, _, _ := strings.Cut(arg, "="); name == "--keys" {
+			return errors.New("keys can't be given on the command line, where ps shows them: set TRIBUTARY_KEYS, or give --keys-file")
+		}
+	}
+	return nil
 }
 
 // egress is how requests to upstreams leave.

@@ -20,6 +20,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 )
 
+// usualOAuthAddr is the default, which dev serves for this machine alone.
+const usualOAuthAddr = ":8082"
+
 // usualPort is where clients look for NATS unless they are told otherwise.
 const usualPort = 4222
 
@@ -76,6 +79,9 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer demo.stop()
+	if p.config.OAuth.Addr == usualOAuthAddr {
+		p.config.OAuth.Addr = "127.0.0.1" + usualOAuthAddr
+	}
 	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(ctx, p.config.HTTPAddr), webhooks: ingress}
 	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
 		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}

@@ -61,6 +61,7 @@ func TestCommandsShowNoSecret(t *testing.T) {
 		{"wrong value", []string{"scheduler", "--connections=few"}, "few"},
 		{"refused value", []string{"scheduler", "--connections=1"}, "at least 5"},
 		{"secrets as flags", []string{"scheduler", "--keys=" + hidden, "--database-url=" + hidden, "--nats-replicas=2"}, "nats-replicas"},
+		{"keys as a flag", []string{"scheduler", "--keys=" + hidden}, "TRIBUTARY_KEYS"},
 		{"service", []string{"scheduler"}, ""},
 		{"doctor", []string{"doctor"}, "FAIL"},
 		{"operator's command", []string{"integrations", "list"}, "NATS"},
