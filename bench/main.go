@@ -24,6 +24,7 @@ type options struct {
 	backlog    int
 	durable    bool
 	requests   int
+	tokens     int
 	memory     bool
 	only       string
 	cpuProfile string
@@ -76,6 +77,14 @@ func run(ctx context.Context, args []string) error {
 		}
 		return writeOutbound(os.Stdout, about, load, opts, cases)
 	}
+	if opts.tokens > 0 {
+		about, load := s.describe(ctx), loadAverage()
+		measured, err := measureTokens(ctx, s, opts)
+		if err != nil {
+			return err
+		}
+		return writeTokens(os.Stdout, about, load, opts, measured)
+	}
 	t, err := connectTributary(ctx, s)
 	if err != nil {
 		return err
@@ -110,6 +119,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&opts.small, "small", 40, "small runs to measure latency with; 0 for none")
 	flags.BoolVar(&opts.durable, "durable", false, "NATS and Postgres write to disk before they answer, as they should in production")
 	flags.IntVar(&opts.requests, "requests", 0, "measure nothing but requests to upstreams, with so many in each case of a round; 0 for everything else")
+	flags.IntVar(&opts.tokens, "tokens", 0, "measure nothing but refreshes of so many OAuth tokens that end together; 0 for everything else")
 	flags.BoolVar(&opts.memory, "memory", true, "measure the memory of every service in a process of its own")
 	flags.StringVar(&opts.only, "only", "", "measure only cases with this in their name, such as no-op")
 	flags.StringVar(&opts.cpuProfile, "cpuprofile", "", "write a CPU profile of everything to this file")
