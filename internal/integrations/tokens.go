@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// earliest bounds how long before its expiry a token is no longer used. It is a tenth of what the token had left when it was first seen here, and at least
-	// latest: for the way to the upstream, for clocks that differ, and for upstreams that count in whole seconds.
+	// earliest bounds how long before its expiry another token is asked for. It is a tenth of what the token had left when it was first seen here. From latest on it is
+	// not used any more: for the way to the upstream, for clocks that differ, and for upstreams that count in whole seconds.
 	earliest = 30 * time.Second
 	latest   = time.Second
 	// askAgain is how long nobody asks after an answer that brought no other token.
@@ -83,11 +83,10 @@ type tokens struct {
 
 // seenToken is the token of one state of the integration.
 type seenToken struct {
-	value   *contracts.Integration
-	id      string
-	expires *time.Time
-	// until is when another one is asked for; zero means never.
-	until time.Time
+	value *contracts.Integration
+	id    string
+	// until is when another one is asked for, ends when it is not used any more; zero means never.
+	until, ends time.Time
 	// quiet is until when nobody asks, in Unix nanoseconds, because the last answer brought no other token.
 	quiet atomic.Int64
 }
@@ -112,10 +111,11 @@ func (t *tokens) look() (*seenToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := &seenToken{value: value, id: id, expires: token.ExpiresAt}
+	seen := &seenToken{value: value, id: id}
 	if token.ExpiresAt != nil {
 		left := max(token.ExpiresAt.Sub(t.loader.clock()), 0)
-		seen.until = token.ExpiresAt.Add(-min(max(left/10, min(latest, left/2)), earliest))
+		last := min(latest, left/2)
+		seen.until, seen.ends = token.ExpiresAt.Add(-min(max(left/10, last), earliest)), token.ExpiresAt.Add(-last)
 	}
 	t.seen.Store(seen)
 	return seen, nil
@@ -135,13 +135,13 @@ func (t *tokens) Fresh(ctx context.Context) (*contracts.Integration, error) {
 		// It has other credentials than tokens.
 		return seen.value, nil
 	}
-	lives := seen.id != "" && seen.expires != nil && now.Before(*seen.expires)
+	lives := seen.id != "" && now.Before(seen.ends)
 	if lives && now.UnixNano() < seen.quiet.Load() {
 		return seen.value, nil
 	}
 	other, err := t.ask(ctx, seen, false)
 	if lives && (err != nil || other == nil) {
-		seen.quiet.Store(now.Add(min(askAgain, seen.expires.Sub(now)/4)).UnixNano())
+		seen.quiet.Store(now.Add(min(askAgain, seen.ends.Sub(now)/4)).UnixNano())
 		return seen.value, nil //nolint:nilerr // it is good for a moment still
 	}
 	if err != nil {

@@ -56,7 +56,7 @@ func tune(config *platform.Config, getenv func(string) string) {
 		config.ItemWorker.Backoff[i] = silence / 4
 	}
 	config.TokenRefresher.Tick, config.TokenRefresher.Sweep, config.TokenRefresher.Backoff = silence/10, silence/2, silence/4
-	config.TokenRefresher.Lease, config.TokenRefresher.Call = 4*silence, 3*silence
+	config.TokenRefresher.Lease, config.TokenRefresher.Call = 10*silence, 5*silence
 	for i := range config.ItemWorker.Webhooks.Backoff {
 		config.ItemWorker.Webhooks.Backoff[i] = silence / 4
 	}

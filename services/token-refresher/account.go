@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -88,9 +89,7 @@ func merged(credentials json.RawMessage, token contracts.Token) (json.RawMessage
 	if err := json.Unmarshal(over, &values); err != nil {
 		return nil, errNoObject
 	}
-	for name, value := range values {
-		fields[name] = value
-	}
+	maps.Copy(fields, values)
 	if token.ExpiresAt == nil {
 		delete(fields, "token_expires_at")
 	}

@@ -140,8 +140,7 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 	}
 	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
 	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: err.Error(), By: access.Who}
-	var refused *refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal](err); ok {
 		failed.Error, failed.Description = refused.code, refused.text
 	}
 	told := r.Store.InTx(ctx, func(tx *postgres.Tx) error {

@@ -100,7 +100,7 @@ func TestConnect(t *testing.T) {
 // A grant that was lost is mended by its user, and what the scheduler had put aside goes on.
 func TestConnectAgain(t *testing.T) {
 	f := start(t, nil)
-	dead := f.soon("a")
+	dead := f.soon()
 	dead.RefreshToken = "never-issued"
 	id := f.create("one", "mail", dead)
 	f.awaitState(id, "reauth-required")
@@ -197,14 +197,17 @@ func TestForgedCallbacks(t *testing.T) {
 		want int
 	}{
 		"another browser": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, browser(t), fl.callback.String())
 			return status
 		}, http.StatusBadRequest},
 		"a browser with another flow": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, f.begin(other).browser, fl.callback.String())
 			return status
 		}, http.StatusBadRequest},
 		"a browser that makes up a cookie": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			b := browser(t)
 			cookies := fl.browser.Jar.Cookies(fl.callback)
 			for _, c := range cookies {
@@ -215,34 +218,42 @@ func TestForgedCallbacks(t *testing.T) {
 			return status
 		}, http.StatusBadRequest},
 		"another state": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("state", strings.Repeat("A", 43)))
 			return status
 		}, http.StatusBadRequest},
 		"the state of another's flow": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("state", f.begin(other).callback.Query().Get("state")))
 			return status
 		}, http.StatusBadRequest},
 		"no state": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("state", ""))
 			return status
 		}, http.StatusBadRequest},
 		"two codes": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.callback.String()+"&code=another")
 			return status
 		}, http.StatusBadRequest},
 		"a code of another flow": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("code", f.begin(other).callback.Query().Get("code")))
 			return status
 		}, http.StatusBadRequest},
 		"a made-up code": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("code", "made-up"))
 			return status
 		}, http.StatusBadRequest},
 		"no code": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, _ := open(t, fl.browser, fl.with("code", ""))
 			return status
 		}, http.StatusBadRequest},
 		"another issuer": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, page := open(t, fl.browser, fl.with("iss", "https://evil.example.com"))
 			if !strings.Contains(page, "wrong_issuer") {
 				t.Errorf("the page is %s", page)
@@ -250,6 +261,7 @@ func TestForgedCallbacks(t *testing.T) {
 			return status
 		}, http.StatusBadRequest},
 		"an error of the upstream": {func(t *testing.T, fl *flow) int {
+			t.Helper()
 			status, page := open(t, fl.browser, fl.with("error", "access_denied<script>"))
 			if !strings.Contains(page, "access_deniedscript") || strings.Contains(page, "<script>") {
 				t.Errorf("the page is %s", page)

@@ -42,6 +42,8 @@ func (r *Refresher) answerDemand(ctx context.Context, q api.RefreshToken) (api.T
 	d := demand{id: id, have: q.Have, refused: q.Refused}
 	answers := r.asking.DoChan(fmt.Sprint(d), func() (any, error) {
 		// Whoever asked first may leave; the others still wait.
+		r.working.Add(1)
+		defer r.working.Done()
 		ctx, cancel := context.WithTimeout(r.work, demandWithin)
 		defer cancel()
 		return r.meet(ctx, d)

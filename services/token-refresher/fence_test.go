@@ -31,7 +31,7 @@ func TestLateHolderIsRefused(t *testing.T) {
 			return true
 		}
 	})
-	id := f.create("one", "mail", f.soon("a"))
+	id := f.create("one", "mail", f.soon())
 	<-asleep
 	// The other one finds the intent, tries once more, and marks the grant.
 	f.awaitState(id, "reauth-required")
@@ -62,7 +62,7 @@ func TestHandWrittenTokensWin(t *testing.T) {
 			return true
 		}
 	})
-	id := f.create("one", "mail", f.soon("a"))
+	id := f.create("one", "mail", f.soon())
 	<-asleep
 	theirs := f.server.plant("b")
 	credentials, err := json.Marshal(map[string]any{"client_id": "mail", "client_secret": "secret", "access_token": theirs.AccessToken, "refresh_token": theirs.RefreshToken, "token_expires_at": theirs.ExpiresAt})

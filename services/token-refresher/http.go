@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -151,9 +152,8 @@ func (r *Refresher) revokeByLink(w http.ResponseWriter, req *http.Request) {
 
 // finish sends the browser where the configuration says, and nowhere else.
 func (r *Refresher) finish(w http.ResponseWriter, req *http.Request, id uuid.UUID, err error) {
-	var refused *refusal
 	code, text := "failed", "Something went wrong here. Try again later."
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal](err); ok {
 		code, text = refused.code, refused.text
 	}
 	switch {
@@ -175,9 +175,7 @@ func withQuery(address string, add url.Values) string {
 		return address
 	}
 	query := u.Query()
-	for name, values := range add {
-		query[name] = values
-	}
+	maps.Copy(query, add)
 	u.RawQuery = query.Encode()
 	return u.String()
 }

@@ -96,7 +96,7 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 	case postgres.NotFound(err):
 		return "", err
 	case err != nil:
-		return "failed", r.fail(ctx, grant, false, err)
+		return "failed", r.fail(ctx, grant, failure{why: err})
 	case a.tokenID != grant.TokenID:
 		// Somebody has written other ones, which the sweep adopts.
 		return "superseded", r.release(ctx, grant, nil)
@@ -106,6 +106,7 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		return "superseded", r.release(ctx, grant, a.token.ExpiresAt)
 	}
 	r.Crash("token-refresher: intent written")
+	started := time.Now()
 	token, err := r.call(ctx, a)
 	r.Crash("token-refresher: answered")
 	if err == nil {
@@ -120,11 +121,13 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		}
 		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, reason) })
 	}
-	uncertain := mayBeSpent(err)
-	if uncertain {
-		return "uncertain", r.insist(ctx, func() error { return r.fail(ctx, grant, true, err) })
+	f := failure{why: err, uncertain: mayBeSpent(err), slow: time.Since(started) >= r.Settings.Call}
+	if f.uncertain {
+		outcome = "uncertain"
+	} else {
+		outcome = "failed"
 	}
-	return "failed", r.insist(ctx, func() error { return r.fail(ctx, grant, false, err) })
+	return outcome, r.insist(ctx, func() error { return r.fail(ctx, grant, f) })
 }
 
 // call asks the upstream, once. A provider that panics has failed.
@@ -238,18 +241,33 @@ func tokenIDOf(credentials json.RawMessage) (string, contracts.Token, error) {
 	return integrations.TokenID(contracts.NewIntegration(contracts.IntegrationFields{Credentials: credentials}))
 }
 
-// fail gives the lease back, to be tried again after a back-off, or when the upstream said.
-func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, uncertain bool, why error) error {
-	failures := grant.Failures + 1
-	wait := min(r.Settings.Backoff<<min(failures-1, 10), r.Settings.BackoffMost)
+// failure is a refresh that brought no token, and did not end the grant either.
+type failure struct {
+	why error
+	// uncertain says that the refresh token may be spent, slow that the upstream had not answered in time.
+	uncertain, slow bool
+}
+
+// wait is how long to leave a grant after a failure: longer from one to the next, or as long as the upstream says.
+func (r *Refresher) wait(grant *postgres.Grant, f failure) time.Duration {
+	wait := min(r.Settings.Backoff<<min(grant.Failures, 10), r.Settings.BackoffMost)
 	wait += rand.N(wait/4 + 1)
-	if uncertain && grant.State != "uncertain" {
+	switch deferral, deferred := contracts.AsDeferral(f.why); {
+	case deferred:
+		return max(wait, deferral.Delay)
+	case f.slow:
+		// It may be at work on the request still, and must be through with it before the token comes again.
+		return max(wait, r.Settings.Call)
+	case f.uncertain && grant.State != "uncertain":
 		// What it has come to is best found out soon.
-		wait = min(wait, time.Second)
+		return min(wait, time.Second)
 	}
-	if deferral, ok := contracts.AsDeferral(why); ok {
-		wait = max(wait, deferral.Delay)
-	}
+	return wait
+}
+
+// fail gives the lease back, to be tried again later.
+func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) error {
+	failures, why, uncertain, wait := grant.Failures+1, f.why, f.uncertain, r.wait(grant, f)
 	r.Log.Warn("token not refreshed, trying again", "integration", grant.IntegrationID, "provider", grant.Provider, "in", wait, "uncertain", uncertain, "error", why)
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := r.Now()

@@ -23,8 +23,8 @@ func challengeOf(verifier string) string {
 }
 
 // soon is a token that is due to be refreshed.
-func (f *fixture) soon(family string) *contracts.Token {
-	token := f.server.plant(family)
+func (f *fixture) soon() *contracts.Token {
+	token := f.server.plant("a")
 	expires := time.Now().Add(time.Second)
 	token.ExpiresAt = &expires
 	return &token
@@ -32,7 +32,7 @@ func (f *fixture) soon(family string) *contracts.Token {
 
 func TestRefreshAhead(t *testing.T) {
 	f := start(t, nil)
-	id := f.create("one", "mail", f.soon("a"))
+	id := f.create("one", "mail", f.soon())
 	f.await("a refresh", func() bool { return f.credentials(id)["access_token"] != "access-1" })
 	got := f.credentials(id)
 	if got["client_id"] != "mail" || got["refresh_token"] == "refresh-1" {
@@ -75,7 +75,7 @@ func TestEverybodyGetsTheSameToken(t *testing.T) {
 // A grant that the upstream has ended stops the integration; nothing is tried again by itself.
 func TestEndedGrant(t *testing.T) {
 	f := start(t, nil)
-	dead := f.soon("a")
+	dead := f.soon()
 	dead.RefreshToken = "never-issued"
 	id := f.create("one", "mail", dead)
 	f.awaitState(id, "reauth-required")
@@ -127,7 +127,7 @@ func TestUpstreamFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, nil)
 			f.server.with(func() { f.server.answer = tt.answer })
-			id := f.create("one", "mail", f.soon("a"))
+			id := f.create("one", "mail", f.soon())
 			told := f.event(events.TokenRefreshFailed)
 			if (told["uncertain"] == true) != tt.uncertain {
 				t.Errorf("the event is %v, want uncertain %t", told, tt.uncertain)
@@ -150,7 +150,7 @@ func TestLostAnswer(t *testing.T) {
 	f.server.with(func() {
 		f.server.after = func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }
 	})
-	id := f.create("one", "mail", f.soon("a"))
+	id := f.create("one", "mail", f.soon())
 	if told := f.event(events.TokenRefreshFailed); told["uncertain"] != true {
 		t.Errorf("the event is %v", told)
 	}
@@ -232,7 +232,7 @@ func TestRequestsDefer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = in.HTTP().Get(f.server.URL + "/api") //nolint:bodyclose // there is none
+	_, err = in.HTTP().Get(f.server.URL + "/api")
 	if _, deferred := contracts.AsDeferral(err); !deferred {
 		t.Errorf("the error is %v, want a deferral", err)
 	}

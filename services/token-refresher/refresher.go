@@ -91,14 +91,16 @@ type Config struct {
 // Refresher is the service. Any number of them may run.
 type Refresher struct {
 	Config
-	holder  string
-	client  *http.Client
-	flows   map[string]contracts.OAuth2
-	keys    []string
-	slots   chan struct{}
-	kicked  chan struct{}
-	asking  singleflight.Group
-	working sync.WaitGroup
+	holder string
+	client *http.Client
+	flows  map[string]contracts.OAuth2
+	keys   []string
+	slots  chan struct{}
+	kicked chan struct{}
+	asking singleflight.Group
+	// measured is when the gauges were read; the sweep alone looks at it.
+	measured time.Time
+	working  sync.WaitGroup
 	// work is for refreshes under way, which end later than the service's own context.
 	work context.Context
 }

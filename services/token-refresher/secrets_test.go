@@ -115,7 +115,7 @@ func TestRotate(t *testing.T) {
 // Every read and write has somebody who did it, and a reason.
 func TestAudit(t *testing.T) {
 	f := start(t, nil)
-	id := f.create("one", "mail", f.soon("a"))
+	id := f.create("one", "mail", f.soon())
 	f.event(events.TokenRefreshed)
 	page, err := f.Audit(t.Context(), api.ListAudit{Integration: "one"})
 	if err != nil {

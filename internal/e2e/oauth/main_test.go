@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -89,6 +90,21 @@ type tally struct {
 	Failed    int            `json:"failed"`
 	Failures  map[string]int `json:"failures"`
 	LongestMS int64          `json:"longest_ms"`
+	// Stale are requests that left with a token that had expired, where the token tells that.
+	Stale int64 `json:"stale"`
+}
+
+// departures looks at the tokens of requests at the moment that they leave: what becomes of time on the way is the network's.
+type departures struct {
+	next  http.RoundTripper
+	stale atomic.Int64
+}
+
+func (d *departures) RoundTrip(req *http.Request) (*http.Response, error) {
+	if ends, err := expiryOf(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")); err == nil && !time.Now().Before(ends) {
+		d.stale.Add(1)
+	}
+	return d.next.RoundTrip(req)
 }
 
 // work sends requests for every integration until it is told to stop, and then prints what came of them.
@@ -115,6 +131,8 @@ func work(ctx context.Context) error {
 	if config.Egress.Networks, err = outbound.ParseNetworks([]string{outbound.LoopbackNetworks}); err != nil {
 		return err
 	}
+	left := &departures{next: outbound.NewTransport(config.Egress)}
+	config.Transport = left
 	built, err := platform.New(ctx, config)
 	if err != nil {
 		return err
@@ -143,6 +161,7 @@ func work(ctx context.Context) error {
 		})
 	}
 	group.Wait()
+	seen.Stale = left.stale.Load()
 	return json.NewEncoder(os.Stdout).Encode(seen)
 }
 
