@@ -52,11 +52,12 @@ select r.attempt, (r.closed_at is not null)::boolean as closed, i.status, i.vers
 from sync_runs r join integrations i on i.id = r.integration_id
 where r.id = sqlc.arg(id);
 
--- name: RunWait :execrows
--- RunWait puts a run aside until a time, or without one until it is resumed. give_back is 1 when the try is not to count.
+-- name: RunWait :one
+-- RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to.
 update sync_runs set state = 'waiting', waiting_until = sqlc.narg(waiting_until), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now),
     tries = tries - sqlc.arg(give_back)::integer
-where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
+returning tries;
 
 -- name: RunWorking :execrows
 update sync_runs set state = 'working', items = sqlc.arg(items), duplicates = sqlc.arg(duplicates), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now)

@@ -12,8 +12,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // limitVariable is the request budget of guarded, such as 10/4s; empty for none.
@@ -90,9 +94,14 @@ func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
 	w.fill(40)
 	var calm atomic.Bool
 	w.setOnPage(func(int64, int) int { return statusIf(!calm.Load(), http.StatusTooManyRequests) })
+	told, err := w.nc.SubscribeSync(events.EventSubject(events.RunWaiting, "guarded", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.startAll()
 	id := w.create("one", "guarded")
 	w.awaitWaiting(id)
+	wantWaiting(t, told, id)
 	w.await("seven attempts", func() bool { return w.runs(id)[0].Attempt >= 7 })
 	calm.Store(true)
 	run := w.awaitClosed(id, 1)
@@ -102,6 +111,22 @@ func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
 	}
 	if n := slices.IndexFunc(w.handlings(""), func(h handling) bool { return h.Try != 1 }); n >= 0 {
 		t.Errorf("%s was handled as try %d", w.handlings("")[n].Entry.ID, w.handlings("")[n].Try)
+	}
+}
+
+// wantWaiting reads the first event that tells of a run that waits.
+func wantWaiting(t *testing.T, told *nats.Subscription, id uuid.UUID) {
+	t.Helper()
+	msg, err := told.NextMsg(patience)
+	if err != nil {
+		t.Fatal("no event tells of the wait:", err)
+	}
+	var e eventsv1.RunWaiting
+	if err := protojson.Unmarshal(msg.Data, &e); err != nil {
+		t.Fatal(err)
+	}
+	if e.GetIntegration().GetIntegrationId() != id.String() || !e.GetUntil().IsValid() || e.GetReason() == "" || e.GetFailures() != 0 {
+		t.Errorf("the event is %v", &e)
 	}
 }
 

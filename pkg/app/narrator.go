@@ -137,6 +137,11 @@ func (n *narrator) hear(msg *nats.Msg) {
 				run.named = append(run.named, record.GetEventType()+" "+record.GetExternalId())
 			}
 		}
+	case events.RunWaiting:
+		var e eventsv1.RunWaiting
+		if decode(msg, &e) {
+			n.say("waiting    %s: until %s, %s", e.GetIntegration().GetName(), e.GetUntil().AsTime().Local().Format(time.TimeOnly), e.GetReason())
+		}
 	case events.RunCompleted, events.RunPartial, events.RunFailed:
 		n.ended(msg, name)
 	case events.CursorMoved:

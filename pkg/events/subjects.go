@@ -51,6 +51,7 @@ type Name string
 // The events of tributary.events.<name>.<provider>.<integration>.
 const (
 	RunStarted               Name = "run-started"
+	RunWaiting               Name = "run-waiting"
 	RunCompleted             Name = "run-completed"
 	RunPartial               Name = "run-partial"
 	RunFailed                Name = "run-failed"

@@ -271,13 +271,34 @@ func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1
 	return nil
 }
 
+// wait puts the run aside, and tells of it where somebody may wonder why nothing happens: the time is known, and it is not that of our own stop.
 func (s *Syncer) wait(ctx context.Context, run *postgres.Run, until *time.Time, why string, giveBack bool) error {
-	tries := int32(0)
+	now := s.Now()
+	p := dbsqlc.RunWaitParams{ID: run.ID, Attempt: run.Attempt, WaitingUntil: until, Error: why, Now: now}
 	if giveBack {
-		tries = 1
+		p.GiveBack = 1
 	}
-	_, err := s.Store.RunWait(ctx, dbsqlc.RunWaitParams{
-		ID: run.ID, Attempt: run.Attempt, WaitingUntil: until, Error: why, GiveBack: tries, Now: s.Now(),
+	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		tries, err := tx.RunWait(ctx, p)
+		if postgres.NotFound(err) || err == nil && (until == nil || why == "") {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
+		if err != nil {
+			return err
+		}
+		id := integration.ID.String()
+		event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", &eventsv1.RunWaiting{
+			Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
+			Until: timestamppb.New(*until), Reason: why, Failures: tries,
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Publish(ctx, now, postgres.Outgoing(event))
 	})
 	if err != nil {
 		return fmt.Errorf("put run %s aside: %w", run.ID, err)

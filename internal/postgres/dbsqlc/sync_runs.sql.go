@@ -935,10 +935,11 @@ func (q *Queries) RunTouch(ctx context.Context, now time.Time, iD uuid.UUID) err
 	return err
 }
 
-const runWait = `-- name: RunWait :execrows
+const runWait = `-- name: RunWait :one
 update sync_runs set state = 'waiting', waiting_until = $1, error = $2, heartbeat_at = $3,
     tries = tries - $4::integer
 where id = $5 and attempt = $6 and closed_at is null
+returning tries
 `
 
 type RunWaitParams struct {
@@ -950,9 +951,9 @@ type RunWaitParams struct {
 	Attempt      int32
 }
 
-// RunWait puts a run aside until a time, or without one until it is resumed. give_back is 1 when the try is not to count.
-func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error) {
-	result, err := q.db.Exec(ctx, runWait,
+// RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to.
+func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error) {
+	row := q.db.QueryRow(ctx, runWait,
 		arg.WaitingUntil,
 		arg.Error,
 		arg.Now,
@@ -960,10 +961,9 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int64, error)
 		arg.ID,
 		arg.Attempt,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var tries int32
+	err := row.Scan(&tries)
+	return tries, err
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many

@@ -168,6 +168,84 @@ func (x *RunStarted) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// RunWaiting: the enumeration was put off until a time: the upstream or a budget asks for patience, or it has failed and is tried again.
+type RunWaiting struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
+	RunId       string                 `protobuf:"bytes,2,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	Until       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	Reason      string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Enumerations that failed so far. What asks for patience is no failure.
+	Failures      int32 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunWaiting) Reset() {
+	*x = RunWaiting{}
+	mi := &file_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunWaiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunWaiting) ProtoMessage() {}
+
+func (x *RunWaiting) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunWaiting.ProtoReflect.Descriptor instead.
+func (*RunWaiting) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RunWaiting) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *RunWaiting) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RunWaiting) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *RunWaiting) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunWaiting) GetFailures() int32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // RunSummary is how a run ended.
 type RunSummary struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
@@ -191,7 +269,7 @@ type RunSummary struct {
 
 func (x *RunSummary) Reset() {
 	*x = RunSummary{}
-	mi := &file_v1_events_proto_msgTypes[2]
+	mi := &file_v1_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +281,7 @@ func (x *RunSummary) String() string {
 func (*RunSummary) ProtoMessage() {}
 
 func (x *RunSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[2]
+	mi := &file_v1_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +294,7 @@ func (x *RunSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSummary.ProtoReflect.Descriptor instead.
 func (*RunSummary) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_v1_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RunSummary) GetIntegration() *Ref {
@@ -320,7 +398,7 @@ type RunCompleted struct {
 
 func (x *RunCompleted) Reset() {
 	*x = RunCompleted{}
-	mi := &file_v1_events_proto_msgTypes[3]
+	mi := &file_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +410,7 @@ func (x *RunCompleted) String() string {
 func (*RunCompleted) ProtoMessage() {}
 
 func (x *RunCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[3]
+	mi := &file_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +423,7 @@ func (x *RunCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCompleted.ProtoReflect.Descriptor instead.
 func (*RunCompleted) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RunCompleted) GetRun() *RunSummary {
@@ -365,7 +443,7 @@ type RunPartial struct {
 
 func (x *RunPartial) Reset() {
 	*x = RunPartial{}
-	mi := &file_v1_events_proto_msgTypes[4]
+	mi := &file_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +455,7 @@ func (x *RunPartial) String() string {
 func (*RunPartial) ProtoMessage() {}
 
 func (x *RunPartial) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[4]
+	mi := &file_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +468,7 @@ func (x *RunPartial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunPartial.ProtoReflect.Descriptor instead.
 func (*RunPartial) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RunPartial) GetRun() *RunSummary {
@@ -410,7 +488,7 @@ type RunFailed struct {
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_v1_events_proto_msgTypes[5]
+	mi := &file_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +500,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[5]
+	mi := &file_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +513,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunFailed) GetRun() *RunSummary {
@@ -462,7 +540,7 @@ type ItemFailed struct {
 
 func (x *ItemFailed) Reset() {
 	*x = ItemFailed{}
-	mi := &file_v1_events_proto_msgTypes[6]
+	mi := &file_v1_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +552,7 @@ func (x *ItemFailed) String() string {
 func (*ItemFailed) ProtoMessage() {}
 
 func (x *ItemFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[6]
+	mi := &file_v1_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +565,7 @@ func (x *ItemFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemFailed.ProtoReflect.Descriptor instead.
 func (*ItemFailed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{6}
+	return file_v1_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ItemFailed) GetIntegration() *Ref {
@@ -560,7 +638,7 @@ type ItemStuck struct {
 
 func (x *ItemStuck) Reset() {
 	*x = ItemStuck{}
-	mi := &file_v1_events_proto_msgTypes[7]
+	mi := &file_v1_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +650,7 @@ func (x *ItemStuck) String() string {
 func (*ItemStuck) ProtoMessage() {}
 
 func (x *ItemStuck) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[7]
+	mi := &file_v1_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +663,7 @@ func (x *ItemStuck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ItemStuck.ProtoReflect.Descriptor instead.
 func (*ItemStuck) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{7}
+	return file_v1_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ItemStuck) GetIntegration() *Ref {
@@ -634,7 +712,7 @@ type SyncStale struct {
 
 func (x *SyncStale) Reset() {
 	*x = SyncStale{}
-	mi := &file_v1_events_proto_msgTypes[8]
+	mi := &file_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +724,7 @@ func (x *SyncStale) String() string {
 func (*SyncStale) ProtoMessage() {}
 
 func (x *SyncStale) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[8]
+	mi := &file_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +737,7 @@ func (x *SyncStale) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncStale.ProtoReflect.Descriptor instead.
 func (*SyncStale) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SyncStale) GetIntegration() *Ref {
@@ -686,7 +764,7 @@ type SyncRecovered struct {
 
 func (x *SyncRecovered) Reset() {
 	*x = SyncRecovered{}
-	mi := &file_v1_events_proto_msgTypes[9]
+	mi := &file_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +776,7 @@ func (x *SyncRecovered) String() string {
 func (*SyncRecovered) ProtoMessage() {}
 
 func (x *SyncRecovered) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[9]
+	mi := &file_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +789,7 @@ func (x *SyncRecovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRecovered.ProtoReflect.Descriptor instead.
 func (*SyncRecovered) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SyncRecovered) GetIntegration() *Ref {
@@ -740,7 +818,7 @@ type CursorMoved struct {
 
 func (x *CursorMoved) Reset() {
 	*x = CursorMoved{}
-	mi := &file_v1_events_proto_msgTypes[10]
+	mi := &file_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +830,7 @@ func (x *CursorMoved) String() string {
 func (*CursorMoved) ProtoMessage() {}
 
 func (x *CursorMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[10]
+	mi := &file_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +843,7 @@ func (x *CursorMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CursorMoved.ProtoReflect.Descriptor instead.
 func (*CursorMoved) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CursorMoved) GetIntegration() *Ref {
@@ -827,7 +905,7 @@ type IntegrationCreated struct {
 
 func (x *IntegrationCreated) Reset() {
 	*x = IntegrationCreated{}
-	mi := &file_v1_events_proto_msgTypes[11]
+	mi := &file_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +917,7 @@ func (x *IntegrationCreated) String() string {
 func (*IntegrationCreated) ProtoMessage() {}
 
 func (x *IntegrationCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[11]
+	mi := &file_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +930,7 @@ func (x *IntegrationCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationCreated.ProtoReflect.Descriptor instead.
 func (*IntegrationCreated) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IntegrationCreated) GetIntegration() *Ref {
@@ -876,7 +954,7 @@ type IntegrationChanged struct {
 
 func (x *IntegrationChanged) Reset() {
 	*x = IntegrationChanged{}
-	mi := &file_v1_events_proto_msgTypes[12]
+	mi := &file_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +966,7 @@ func (x *IntegrationChanged) String() string {
 func (*IntegrationChanged) ProtoMessage() {}
 
 func (x *IntegrationChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[12]
+	mi := &file_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +979,7 @@ func (x *IntegrationChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationChanged.ProtoReflect.Descriptor instead.
 func (*IntegrationChanged) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IntegrationChanged) GetIntegration() *Ref {
@@ -947,7 +1025,7 @@ type CommandAccepted struct {
 
 func (x *CommandAccepted) Reset() {
 	*x = CommandAccepted{}
-	mi := &file_v1_events_proto_msgTypes[13]
+	mi := &file_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1037,7 @@ func (x *CommandAccepted) String() string {
 func (*CommandAccepted) ProtoMessage() {}
 
 func (x *CommandAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[13]
+	mi := &file_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1050,7 @@ func (x *CommandAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandAccepted.ProtoReflect.Descriptor instead.
 func (*CommandAccepted) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CommandAccepted) GetIntegration() *Ref {
@@ -1018,7 +1096,7 @@ type CommandRejected struct {
 
 func (x *CommandRejected) Reset() {
 	*x = CommandRejected{}
-	mi := &file_v1_events_proto_msgTypes[14]
+	mi := &file_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1108,7 @@ func (x *CommandRejected) String() string {
 func (*CommandRejected) ProtoMessage() {}
 
 func (x *CommandRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[14]
+	mi := &file_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1121,7 @@ func (x *CommandRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandRejected.ProtoReflect.Descriptor instead.
 func (*CommandRejected) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CommandRejected) GetIntegration() string {
@@ -1090,7 +1168,7 @@ type RecordsChanged struct {
 
 func (x *RecordsChanged) Reset() {
 	*x = RecordsChanged{}
-	mi := &file_v1_events_proto_msgTypes[15]
+	mi := &file_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1180,7 @@ func (x *RecordsChanged) String() string {
 func (*RecordsChanged) ProtoMessage() {}
 
 func (x *RecordsChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[15]
+	mi := &file_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1193,7 @@ func (x *RecordsChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsChanged.ProtoReflect.Descriptor instead.
 func (*RecordsChanged) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RecordsChanged) GetIntegrationId() string {
@@ -1167,7 +1245,7 @@ type OAuthConnected struct {
 
 func (x *OAuthConnected) Reset() {
 	*x = OAuthConnected{}
-	mi := &file_v1_events_proto_msgTypes[16]
+	mi := &file_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1257,7 @@ func (x *OAuthConnected) String() string {
 func (*OAuthConnected) ProtoMessage() {}
 
 func (x *OAuthConnected) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[16]
+	mi := &file_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1270,7 @@ func (x *OAuthConnected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthConnected.ProtoReflect.Descriptor instead.
 func (*OAuthConnected) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OAuthConnected) GetIntegration() *Ref {
@@ -1230,7 +1308,7 @@ type OAuthConnectFailed struct {
 
 func (x *OAuthConnectFailed) Reset() {
 	*x = OAuthConnectFailed{}
-	mi := &file_v1_events_proto_msgTypes[17]
+	mi := &file_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1320,7 @@ func (x *OAuthConnectFailed) String() string {
 func (*OAuthConnectFailed) ProtoMessage() {}
 
 func (x *OAuthConnectFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[17]
+	mi := &file_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1333,7 @@ func (x *OAuthConnectFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthConnectFailed.ProtoReflect.Descriptor instead.
 func (*OAuthConnectFailed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OAuthConnectFailed) GetIntegration() *Ref {
@@ -1297,7 +1375,7 @@ type TokenRefreshed struct {
 
 func (x *TokenRefreshed) Reset() {
 	*x = TokenRefreshed{}
-	mi := &file_v1_events_proto_msgTypes[18]
+	mi := &file_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1387,7 @@ func (x *TokenRefreshed) String() string {
 func (*TokenRefreshed) ProtoMessage() {}
 
 func (x *TokenRefreshed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[18]
+	mi := &file_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1400,7 @@ func (x *TokenRefreshed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRefreshed.ProtoReflect.Descriptor instead.
 func (*TokenRefreshed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TokenRefreshed) GetIntegration() *Ref {
@@ -1354,7 +1432,7 @@ type TokenRefreshFailed struct {
 
 func (x *TokenRefreshFailed) Reset() {
 	*x = TokenRefreshFailed{}
-	mi := &file_v1_events_proto_msgTypes[19]
+	mi := &file_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1444,7 @@ func (x *TokenRefreshFailed) String() string {
 func (*TokenRefreshFailed) ProtoMessage() {}
 
 func (x *TokenRefreshFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[19]
+	mi := &file_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1457,7 @@ func (x *TokenRefreshFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenRefreshFailed.ProtoReflect.Descriptor instead.
 func (*TokenRefreshFailed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TokenRefreshFailed) GetIntegration() *Ref {
@@ -1430,7 +1508,7 @@ type ReauthRequired struct {
 
 func (x *ReauthRequired) Reset() {
 	*x = ReauthRequired{}
-	mi := &file_v1_events_proto_msgTypes[20]
+	mi := &file_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1520,7 @@ func (x *ReauthRequired) String() string {
 func (*ReauthRequired) ProtoMessage() {}
 
 func (x *ReauthRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[20]
+	mi := &file_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1533,7 @@ func (x *ReauthRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReauthRequired.ProtoReflect.Descriptor instead.
 func (*ReauthRequired) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReauthRequired) GetIntegration() *Ref {
@@ -1496,7 +1574,7 @@ type OAuthRevoked struct {
 
 func (x *OAuthRevoked) Reset() {
 	*x = OAuthRevoked{}
-	mi := &file_v1_events_proto_msgTypes[21]
+	mi := &file_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1586,7 @@ func (x *OAuthRevoked) String() string {
 func (*OAuthRevoked) ProtoMessage() {}
 
 func (x *OAuthRevoked) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[21]
+	mi := &file_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1599,7 @@ func (x *OAuthRevoked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthRevoked.ProtoReflect.Descriptor instead.
 func (*OAuthRevoked) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OAuthRevoked) GetIntegration() *Ref {
@@ -1576,7 +1654,7 @@ type IntegrationHealthChanged struct {
 
 func (x *IntegrationHealthChanged) Reset() {
 	*x = IntegrationHealthChanged{}
-	mi := &file_v1_events_proto_msgTypes[22]
+	mi := &file_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1666,7 @@ func (x *IntegrationHealthChanged) String() string {
 func (*IntegrationHealthChanged) ProtoMessage() {}
 
 func (x *IntegrationHealthChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[22]
+	mi := &file_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1679,7 @@ func (x *IntegrationHealthChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationHealthChanged.ProtoReflect.Descriptor instead.
 func (*IntegrationHealthChanged) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IntegrationHealthChanged) GetIntegration() *Ref {
@@ -1658,7 +1736,7 @@ type IntegrationDisabled struct {
 
 func (x *IntegrationDisabled) Reset() {
 	*x = IntegrationDisabled{}
-	mi := &file_v1_events_proto_msgTypes[23]
+	mi := &file_v1_events_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1748,7 @@ func (x *IntegrationDisabled) String() string {
 func (*IntegrationDisabled) ProtoMessage() {}
 
 func (x *IntegrationDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[23]
+	mi := &file_v1_events_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1761,7 @@ func (x *IntegrationDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationDisabled.ProtoReflect.Descriptor instead.
 func (*IntegrationDisabled) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{23}
+	return file_v1_events_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *IntegrationDisabled) GetIntegration() *Ref {
@@ -1721,7 +1799,7 @@ type IntegrationEnabled struct {
 
 func (x *IntegrationEnabled) Reset() {
 	*x = IntegrationEnabled{}
-	mi := &file_v1_events_proto_msgTypes[24]
+	mi := &file_v1_events_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1811,7 @@ func (x *IntegrationEnabled) String() string {
 func (*IntegrationEnabled) ProtoMessage() {}
 
 func (x *IntegrationEnabled) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[24]
+	mi := &file_v1_events_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1824,7 @@ func (x *IntegrationEnabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntegrationEnabled.ProtoReflect.Descriptor instead.
 func (*IntegrationEnabled) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{24}
+	return file_v1_events_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IntegrationEnabled) GetIntegration() *Ref {
@@ -1794,7 +1872,7 @@ type IncidentOpened struct {
 
 func (x *IncidentOpened) Reset() {
 	*x = IncidentOpened{}
-	mi := &file_v1_events_proto_msgTypes[25]
+	mi := &file_v1_events_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1884,7 @@ func (x *IncidentOpened) String() string {
 func (*IncidentOpened) ProtoMessage() {}
 
 func (x *IncidentOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[25]
+	mi := &file_v1_events_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1897,7 @@ func (x *IncidentOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncidentOpened.ProtoReflect.Descriptor instead.
 func (*IncidentOpened) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{25}
+	return file_v1_events_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *IncidentOpened) GetIntegration() *Ref {
@@ -1881,7 +1959,7 @@ type IncidentClosed struct {
 
 func (x *IncidentClosed) Reset() {
 	*x = IncidentClosed{}
-	mi := &file_v1_events_proto_msgTypes[26]
+	mi := &file_v1_events_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +1971,7 @@ func (x *IncidentClosed) String() string {
 func (*IncidentClosed) ProtoMessage() {}
 
 func (x *IncidentClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[26]
+	mi := &file_v1_events_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +1984,7 @@ func (x *IncidentClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncidentClosed.ProtoReflect.Descriptor instead.
 func (*IncidentClosed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{26}
+	return file_v1_events_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *IncidentClosed) GetIntegration() *Ref {
@@ -1972,7 +2050,7 @@ type FailureRate struct {
 
 func (x *FailureRate) Reset() {
 	*x = FailureRate{}
-	mi := &file_v1_events_proto_msgTypes[27]
+	mi := &file_v1_events_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2062,7 @@ func (x *FailureRate) String() string {
 func (*FailureRate) ProtoMessage() {}
 
 func (x *FailureRate) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[27]
+	mi := &file_v1_events_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2075,7 @@ func (x *FailureRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRate.ProtoReflect.Descriptor instead.
 func (*FailureRate) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{27}
+	return file_v1_events_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FailureRate) GetRequests() int64 {
@@ -2040,7 +2118,7 @@ type FailureRateElevated struct {
 
 func (x *FailureRateElevated) Reset() {
 	*x = FailureRateElevated{}
-	mi := &file_v1_events_proto_msgTypes[28]
+	mi := &file_v1_events_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2052,7 +2130,7 @@ func (x *FailureRateElevated) String() string {
 func (*FailureRateElevated) ProtoMessage() {}
 
 func (x *FailureRateElevated) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[28]
+	mi := &file_v1_events_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2065,7 +2143,7 @@ func (x *FailureRateElevated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRateElevated.ProtoReflect.Descriptor instead.
 func (*FailureRateElevated) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{28}
+	return file_v1_events_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FailureRateElevated) GetIntegration() *Ref {
@@ -2101,7 +2179,7 @@ type FailureRateRecovered struct {
 
 func (x *FailureRateRecovered) Reset() {
 	*x = FailureRateRecovered{}
-	mi := &file_v1_events_proto_msgTypes[29]
+	mi := &file_v1_events_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2113,7 +2191,7 @@ func (x *FailureRateRecovered) String() string {
 func (*FailureRateRecovered) ProtoMessage() {}
 
 func (x *FailureRateRecovered) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[29]
+	mi := &file_v1_events_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2126,7 +2204,7 @@ func (x *FailureRateRecovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRateRecovered.ProtoReflect.Descriptor instead.
 func (*FailureRateRecovered) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{29}
+	return file_v1_events_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FailureRateRecovered) GetIntegration() *Ref {
@@ -2166,7 +2244,7 @@ type WebhookFailed struct {
 
 func (x *WebhookFailed) Reset() {
 	*x = WebhookFailed{}
-	mi := &file_v1_events_proto_msgTypes[30]
+	mi := &file_v1_events_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2178,7 +2256,7 @@ func (x *WebhookFailed) String() string {
 func (*WebhookFailed) ProtoMessage() {}
 
 func (x *WebhookFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[30]
+	mi := &file_v1_events_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2191,7 +2269,7 @@ func (x *WebhookFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhookFailed.ProtoReflect.Descriptor instead.
 func (*WebhookFailed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{30}
+	return file_v1_events_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WebhookFailed) GetIntegration() *Ref {
@@ -2254,7 +2332,7 @@ type WebhooksSilent struct {
 
 func (x *WebhooksSilent) Reset() {
 	*x = WebhooksSilent{}
-	mi := &file_v1_events_proto_msgTypes[31]
+	mi := &file_v1_events_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2266,7 +2344,7 @@ func (x *WebhooksSilent) String() string {
 func (*WebhooksSilent) ProtoMessage() {}
 
 func (x *WebhooksSilent) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[31]
+	mi := &file_v1_events_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2279,7 +2357,7 @@ func (x *WebhooksSilent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhooksSilent.ProtoReflect.Descriptor instead.
 func (*WebhooksSilent) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{31}
+	return file_v1_events_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WebhooksSilent) GetIntegration() *Ref {
@@ -2306,7 +2384,7 @@ type WebhooksResumed struct {
 
 func (x *WebhooksResumed) Reset() {
 	*x = WebhooksResumed{}
-	mi := &file_v1_events_proto_msgTypes[32]
+	mi := &file_v1_events_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2318,7 +2396,7 @@ func (x *WebhooksResumed) String() string {
 func (*WebhooksResumed) ProtoMessage() {}
 
 func (x *WebhooksResumed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[32]
+	mi := &file_v1_events_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2331,7 +2409,7 @@ func (x *WebhooksResumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhooksResumed.ProtoReflect.Descriptor instead.
 func (*WebhooksResumed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{32}
+	return file_v1_events_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WebhooksResumed) GetIntegration() *Ref {
@@ -2355,7 +2433,7 @@ type WebhooksRefused struct {
 
 func (x *WebhooksRefused) Reset() {
 	*x = WebhooksRefused{}
-	mi := &file_v1_events_proto_msgTypes[33]
+	mi := &file_v1_events_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2445,7 @@ func (x *WebhooksRefused) String() string {
 func (*WebhooksRefused) ProtoMessage() {}
 
 func (x *WebhooksRefused) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[33]
+	mi := &file_v1_events_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2458,7 @@ func (x *WebhooksRefused) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebhooksRefused.ProtoReflect.Descriptor instead.
 func (*WebhooksRefused) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{33}
+	return file_v1_events_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WebhooksRefused) GetIntegration() *Ref {
@@ -2418,7 +2496,7 @@ type CircuitOpened struct {
 
 func (x *CircuitOpened) Reset() {
 	*x = CircuitOpened{}
-	mi := &file_v1_events_proto_msgTypes[34]
+	mi := &file_v1_events_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2430,7 +2508,7 @@ func (x *CircuitOpened) String() string {
 func (*CircuitOpened) ProtoMessage() {}
 
 func (x *CircuitOpened) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[34]
+	mi := &file_v1_events_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2443,7 +2521,7 @@ func (x *CircuitOpened) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CircuitOpened.ProtoReflect.Descriptor instead.
 func (*CircuitOpened) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{34}
+	return file_v1_events_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CircuitOpened) GetIntegration() *Ref {
@@ -2486,7 +2564,7 @@ type CircuitClosed struct {
 
 func (x *CircuitClosed) Reset() {
 	*x = CircuitClosed{}
-	mi := &file_v1_events_proto_msgTypes[35]
+	mi := &file_v1_events_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2498,7 +2576,7 @@ func (x *CircuitClosed) String() string {
 func (*CircuitClosed) ProtoMessage() {}
 
 func (x *CircuitClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[35]
+	mi := &file_v1_events_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2511,7 +2589,7 @@ func (x *CircuitClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CircuitClosed.ProtoReflect.Descriptor instead.
 func (*CircuitClosed) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{35}
+	return file_v1_events_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CircuitClosed) GetIntegration() *Ref {
@@ -2551,7 +2629,7 @@ type CircuitOverridden struct {
 
 func (x *CircuitOverridden) Reset() {
 	*x = CircuitOverridden{}
-	mi := &file_v1_events_proto_msgTypes[36]
+	mi := &file_v1_events_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2563,7 +2641,7 @@ func (x *CircuitOverridden) String() string {
 func (*CircuitOverridden) ProtoMessage() {}
 
 func (x *CircuitOverridden) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[36]
+	mi := &file_v1_events_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2576,7 +2654,7 @@ func (x *CircuitOverridden) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CircuitOverridden.ProtoReflect.Descriptor instead.
 func (*CircuitOverridden) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{36}
+	return file_v1_events_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CircuitOverridden) GetIntegration() *Ref {
@@ -2625,7 +2703,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[37]
+	mi := &file_v1_events_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2715,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[37]
+	mi := &file_v1_events_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2728,7 @@ func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordsChanged_Record.ProtoReflect.Descriptor instead.
 func (*RecordsChanged_Record) Descriptor() ([]byte, []int) {
-	return file_v1_events_proto_rawDescGZIP(), []int{15, 0}
+	return file_v1_events_proto_rawDescGZIP(), []int{16, 0}
 }
 
 func (x *RecordsChanged_Record) GetEventType() string {
@@ -2683,7 +2761,14 @@ const file_v1_events_proto_rawDesc = "" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05cause\x18\x04 \x01(\tR\x05cause\x12*\n" +
-	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa5\x03\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc5\x01\n" +
+	"\n" +
+	"RunWaiting\x12:\n" +
+	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x15\n" +
+	"\x06run_id\x18\x02 \x01(\tR\x05runId\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1a\n" +
+	"\bfailures\x18\x05 \x01(\x05R\bfailures\"\xa5\x03\n" +
 	"\n" +
 	"RunSummary\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x15\n" +
@@ -2898,112 +2983,115 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_v1_events_proto_goTypes = []any{
 	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
 	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
-	(*RunSummary)(nil),               // 2: tributary.events.v1.RunSummary
-	(*RunCompleted)(nil),             // 3: tributary.events.v1.RunCompleted
-	(*RunPartial)(nil),               // 4: tributary.events.v1.RunPartial
-	(*RunFailed)(nil),                // 5: tributary.events.v1.RunFailed
-	(*ItemFailed)(nil),               // 6: tributary.events.v1.ItemFailed
-	(*ItemStuck)(nil),                // 7: tributary.events.v1.ItemStuck
-	(*SyncStale)(nil),                // 8: tributary.events.v1.SyncStale
-	(*SyncRecovered)(nil),            // 9: tributary.events.v1.SyncRecovered
-	(*CursorMoved)(nil),              // 10: tributary.events.v1.CursorMoved
-	(*IntegrationCreated)(nil),       // 11: tributary.events.v1.IntegrationCreated
-	(*IntegrationChanged)(nil),       // 12: tributary.events.v1.IntegrationChanged
-	(*CommandAccepted)(nil),          // 13: tributary.events.v1.CommandAccepted
-	(*CommandRejected)(nil),          // 14: tributary.events.v1.CommandRejected
-	(*RecordsChanged)(nil),           // 15: tributary.events.v1.RecordsChanged
-	(*OAuthConnected)(nil),           // 16: tributary.events.v1.OAuthConnected
-	(*OAuthConnectFailed)(nil),       // 17: tributary.events.v1.OAuthConnectFailed
-	(*TokenRefreshed)(nil),           // 18: tributary.events.v1.TokenRefreshed
-	(*TokenRefreshFailed)(nil),       // 19: tributary.events.v1.TokenRefreshFailed
-	(*ReauthRequired)(nil),           // 20: tributary.events.v1.ReauthRequired
-	(*OAuthRevoked)(nil),             // 21: tributary.events.v1.OAuthRevoked
-	(*IntegrationHealthChanged)(nil), // 22: tributary.events.v1.IntegrationHealthChanged
-	(*IntegrationDisabled)(nil),      // 23: tributary.events.v1.IntegrationDisabled
-	(*IntegrationEnabled)(nil),       // 24: tributary.events.v1.IntegrationEnabled
-	(*IncidentOpened)(nil),           // 25: tributary.events.v1.IncidentOpened
-	(*IncidentClosed)(nil),           // 26: tributary.events.v1.IncidentClosed
-	(*FailureRate)(nil),              // 27: tributary.events.v1.FailureRate
-	(*FailureRateElevated)(nil),      // 28: tributary.events.v1.FailureRateElevated
-	(*FailureRateRecovered)(nil),     // 29: tributary.events.v1.FailureRateRecovered
-	(*WebhookFailed)(nil),            // 30: tributary.events.v1.WebhookFailed
-	(*WebhooksSilent)(nil),           // 31: tributary.events.v1.WebhooksSilent
-	(*WebhooksResumed)(nil),          // 32: tributary.events.v1.WebhooksResumed
-	(*WebhooksRefused)(nil),          // 33: tributary.events.v1.WebhooksRefused
-	(*CircuitOpened)(nil),            // 34: tributary.events.v1.CircuitOpened
-	(*CircuitClosed)(nil),            // 35: tributary.events.v1.CircuitClosed
-	(*CircuitOverridden)(nil),        // 36: tributary.events.v1.CircuitOverridden
-	(*RecordsChanged_Record)(nil),    // 37: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil),    // 38: google.protobuf.Timestamp
+	(*RunWaiting)(nil),               // 2: tributary.events.v1.RunWaiting
+	(*RunSummary)(nil),               // 3: tributary.events.v1.RunSummary
+	(*RunCompleted)(nil),             // 4: tributary.events.v1.RunCompleted
+	(*RunPartial)(nil),               // 5: tributary.events.v1.RunPartial
+	(*RunFailed)(nil),                // 6: tributary.events.v1.RunFailed
+	(*ItemFailed)(nil),               // 7: tributary.events.v1.ItemFailed
+	(*ItemStuck)(nil),                // 8: tributary.events.v1.ItemStuck
+	(*SyncStale)(nil),                // 9: tributary.events.v1.SyncStale
+	(*SyncRecovered)(nil),            // 10: tributary.events.v1.SyncRecovered
+	(*CursorMoved)(nil),              // 11: tributary.events.v1.CursorMoved
+	(*IntegrationCreated)(nil),       // 12: tributary.events.v1.IntegrationCreated
+	(*IntegrationChanged)(nil),       // 13: tributary.events.v1.IntegrationChanged
+	(*CommandAccepted)(nil),          // 14: tributary.events.v1.CommandAccepted
+	(*CommandRejected)(nil),          // 15: tributary.events.v1.CommandRejected
+	(*RecordsChanged)(nil),           // 16: tributary.events.v1.RecordsChanged
+	(*OAuthConnected)(nil),           // 17: tributary.events.v1.OAuthConnected
+	(*OAuthConnectFailed)(nil),       // 18: tributary.events.v1.OAuthConnectFailed
+	(*TokenRefreshed)(nil),           // 19: tributary.events.v1.TokenRefreshed
+	(*TokenRefreshFailed)(nil),       // 20: tributary.events.v1.TokenRefreshFailed
+	(*ReauthRequired)(nil),           // 21: tributary.events.v1.ReauthRequired
+	(*OAuthRevoked)(nil),             // 22: tributary.events.v1.OAuthRevoked
+	(*IntegrationHealthChanged)(nil), // 23: tributary.events.v1.IntegrationHealthChanged
+	(*IntegrationDisabled)(nil),      // 24: tributary.events.v1.IntegrationDisabled
+	(*IntegrationEnabled)(nil),       // 25: tributary.events.v1.IntegrationEnabled
+	(*IncidentOpened)(nil),           // 26: tributary.events.v1.IncidentOpened
+	(*IncidentClosed)(nil),           // 27: tributary.events.v1.IncidentClosed
+	(*FailureRate)(nil),              // 28: tributary.events.v1.FailureRate
+	(*FailureRateElevated)(nil),      // 29: tributary.events.v1.FailureRateElevated
+	(*FailureRateRecovered)(nil),     // 30: tributary.events.v1.FailureRateRecovered
+	(*WebhookFailed)(nil),            // 31: tributary.events.v1.WebhookFailed
+	(*WebhooksSilent)(nil),           // 32: tributary.events.v1.WebhooksSilent
+	(*WebhooksResumed)(nil),          // 33: tributary.events.v1.WebhooksResumed
+	(*WebhooksRefused)(nil),          // 34: tributary.events.v1.WebhooksRefused
+	(*CircuitOpened)(nil),            // 35: tributary.events.v1.CircuitOpened
+	(*CircuitClosed)(nil),            // 36: tributary.events.v1.CircuitClosed
+	(*CircuitOverridden)(nil),        // 37: tributary.events.v1.CircuitOverridden
+	(*RecordsChanged_Record)(nil),    // 38: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil),    // 39: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	38, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
-	0,  // 2: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	38, // 3: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	38, // 4: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
-	2,  // 5: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
-	2,  // 6: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
-	2,  // 7: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
-	0,  // 8: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 9: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
-	0,  // 10: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	38, // 11: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
-	0,  // 12: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
-	0,  // 13: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	38, // 14: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
-	0,  // 15: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
-	0,  // 16: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
-	0,  // 17: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	37, // 18: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
-	0,  // 19: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	38, // 20: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 21: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 22: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	38, // 23: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 24: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	38, // 25: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
-	0,  // 26: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
-	0,  // 27: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
-	0,  // 28: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
-	38, // 29: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
-	0,  // 30: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
-	38, // 31: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
-	0,  // 32: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
-	38, // 33: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
-	0,  // 34: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
-	38, // 35: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
-	0,  // 36: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
-	38, // 37: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
-	38, // 38: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
-	0,  // 39: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
-	27, // 40: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
-	38, // 41: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
-	0,  // 42: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
-	27, // 43: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
-	38, // 44: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
-	0,  // 45: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 46: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
-	38, // 47: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
-	0,  // 48: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 49: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
-	38, // 50: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
-	0,  // 51: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
-	38, // 52: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
-	38, // 53: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
-	0,  // 54: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
-	38, // 55: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
-	0,  // 56: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
-	38, // 57: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	39, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	0,  // 2: tributary.events.v1.RunWaiting.integration:type_name -> tributary.events.v1.Ref
+	39, // 3: tributary.events.v1.RunWaiting.until:type_name -> google.protobuf.Timestamp
+	0,  // 4: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
+	39, // 5: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	39, // 6: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	3,  // 7: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
+	3,  // 8: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
+	3,  // 9: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
+	0,  // 10: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 11: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
+	0,  // 12: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
+	39, // 13: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
+	0,  // 15: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
+	39, // 16: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	0,  // 17: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
+	0,  // 18: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
+	0,  // 19: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
+	38, // 20: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	0,  // 21: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
+	39, // 22: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 23: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 24: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
+	39, // 25: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 26: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
+	39, // 27: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	0,  // 28: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
+	0,  // 29: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
+	0,  // 30: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
+	39, // 31: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	0,  // 32: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
+	39, // 33: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 34: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
+	39, // 35: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 36: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
+	39, // 37: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 38: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
+	39, // 39: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	39, // 40: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	0,  // 41: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
+	28, // 42: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
+	39, // 43: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	0,  // 44: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
+	28, // 45: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
+	39, // 46: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	0,  // 47: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 48: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
+	39, // 49: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
+	0,  // 50: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 51: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
+	39, // 52: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
+	0,  // 53: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
+	39, // 54: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
+	39, // 55: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 56: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
+	39, // 57: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
+	0,  // 58: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
+	39, // 59: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -3017,7 +3105,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
