@@ -19,7 +19,9 @@ type Config struct {
 	// Base sends what the chain lets through; nil means [http.DefaultTransport].
 	Base http.RoundTripper
 	// Vitals hears what became of every attempt; it may be nil.
-	Vitals  *Vitals
+	Vitals *Vitals
+	// Metrics measure every request, by what the request log counts; they may be nil.
+	Metrics *RequestMetrics
 	Tracers trace.TracerProvider
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -48,7 +50,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → trace → cache → idempotency → retry → reauth → circuit → budget → watch →
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → retry → reauth → circuit → budget → watch →
 // record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -86,6 +88,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &cached{next: next, answers: c.Answers, provider: t.Provider, integration: t.Integration, settings: t.Settings, now: c.Now}
 	}
 	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
+	if c.Metrics != nil {
+		next = &metered{next: next, provider: t.Provider, in: t.Integration, metrics: c.Metrics, vitals: c.Vitals, now: c.Now}
+	}
 	return &begin{next: next, provider: t.Provider}
 }
 

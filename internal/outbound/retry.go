@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -58,6 +61,7 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 				return res, err
 			}
 			discard(res)
+			noteAttempt(req.Context(), failed, call.attempt, wait)
 			if err := sleep(req.Context(), wait); err != nil {
 				return nil, err
 			}
@@ -69,6 +73,17 @@ func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 			return res, err
 		}
 	}
+}
+
+// noteAttempt has the request's span tell of an attempt that is followed by another.
+func noteAttempt(ctx context.Context, failed judged, attempt int, wait time.Duration) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.AddEvent("attempt failed", trace.WithAttributes(
+		attribute.Int("attempt", attempt), attribute.Int("status", failed.status), attribute.String("class", string(failed.class)), attribute.String("wait", wait.String()),
+	))
 }
 
 // attemptsOf is how often a request may be sent: as the caller says, else more than once if that does no harm.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -352,6 +354,36 @@ func TestRetryTellsTheAttempt(t *testing.T) {
 		discard(res)
 		if diff := cmp.Diff([]int{1, 2, 3}, seen); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// The span of a request tells how often it was sent and why, and shows nothing of what was sent.
+func TestRetryIsTraced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		spans := tracetest.NewInMemoryExporter()
+		up := &script{t: t, start: time.Now(), answers: []func(*http.Request) (*http.Response, error){
+			answers(503, "Retry-After", "2"), fails(errors.New("secret")), answers(200),
+		}}
+		tracers := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+		chain := Config{Base: up, Tracers: tracers}.Chain(Target{Integration: func() *contracts.Integration { return contracts.NewIntegration(contracts.IntegrationFields{}) }})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := chain.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		discard(res)
+		if len(spans.GetSpans()) != 1 {
+			t.Fatalf("%d spans", len(spans.GetSpans()))
+		}
+		events := spans.GetSpans()[0].Events
+		text := fmt.Sprint(events)
+		if len(events) != 2 || !strings.Contains(text, "503") || !strings.Contains(text, "2s") || strings.Contains(text, "secret") {
+			t.Errorf("the span tells %s", text)
 		}
 	})
 }

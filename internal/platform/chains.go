@@ -22,6 +22,10 @@ func (p *Platform) chains() (outbound.Config, error) {
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
+	requestMetrics, err := outbound.NewRequestMetrics(c.Metrics)
+	if err != nil {
+		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
+	}
 	keys := outbound.NewLedger(keyStore{p.Store}, c.LeaseMargin, ledgerMetrics, c.Log)
 	answerMetrics, err := outbound.NewAnswerMetrics(c.Metrics)
 	if err != nil {
@@ -30,6 +34,6 @@ func (p *Platform) chains() (outbound.Config, error) {
 	answers := outbound.NewAnswers(answerStore{p.Store}, answerMetrics, c.Log)
 	return outbound.Config{
 		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: answers,
-		Budgets: p.budgets, Circuits: p.circuits, Vitals: p.vitals, Crash: c.Crash,
+		Budgets: p.budgets, Circuits: p.circuits, Vitals: p.vitals, Metrics: requestMetrics, Crash: c.Crash,
 	}, nil
 }

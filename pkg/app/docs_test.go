@@ -245,6 +245,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestLogMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewLedgerMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewAnswerMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 	} {
 		if err := register(registered); err != nil {
