@@ -106,3 +106,38 @@ func TestGitHubIsRetried(t *testing.T) {
 		t.Errorf("%v, %v", issue, err)
 	}
 }
+
+// A cached list is had without a request; an old one costs a request that GitHub answers with 304, which go-github never sees; and one that GitHub can't be
+// asked for now is had from what is kept.
+func TestGitHubAnswersAreCached(t *testing.T) {
+	w, v := newWorld(t), demoGitHub(t)
+	client := newGitHub(w, v)
+	asked := contracts.Cache{StaleOnError: time.Hour}
+	for n, step := range []struct {
+		cache contracts.Cache
+		fails bool
+		from  string
+		// sent is how many requests there were by then.
+		sent int
+	}{
+		{asked, false, "miss", 1},
+		{asked, false, "revalidated", 2},
+		{asked, true, "stale", 3},
+		{contracts.Cache{TTL: time.Hour}, false, "revalidated", 4},
+		{contracts.Cache{TTL: time.Hour}, true, "hit", 4},
+	} {
+		if step.fails {
+			v.Next(1, upstream.ServerError(http.StatusServiceUnavailable))
+		}
+		ctx := contracts.WithAttempts(contracts.WithCache(t.Context(), step.cache), 1)
+		issue, res, err := client.Issues.Get(ctx, "demo", "issues", 1)
+		if err != nil {
+			t.Fatalf("step %d: %v", n+1, err)
+		}
+		from := res.Header.Get(contracts.CacheHeader)
+		if issue.GetNumber() != 1 || res.StatusCode != http.StatusOK || from != step.from || len(v.requests()) != step.sent {
+			t.Errorf("step %d: issue %d with %d from %q after %d requests, want %q after %d", n+1, issue.GetNumber(), res.StatusCode, from, len(v.requests()), step.from, step.sent)
+		}
+	}
+	w.rows(4)
+}

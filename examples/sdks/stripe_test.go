@@ -181,3 +181,22 @@ func TestStripeIsLeftAlone(t *testing.T) {
 	}
 	w.rows(1)
 }
+
+// When Stripe fails again and again its circuit opens, and what stripe-go is asked for then does not leave.
+func TestStripeCircuit(t *testing.T) {
+	w, v := newWorld(t), newStripe(t)
+	client := newStripeClient(w, v)
+	v.Always(upstream.ServerError(http.StatusInternalServerError))
+	const enough = 10
+	for n := range enough + 5 {
+		_, err := client.V1Customers.Create(t.Context(), &stripe.CustomerCreateParams{})
+		_, deferred := contracts.AsDeferral(err)
+		if isOpen := n >= enough; errors.Is(err, contracts.ErrCircuitOpen) != isOpen || deferred != isOpen {
+			t.Errorf("request %d: %v", n+1, err)
+		}
+	}
+	if n := len(v.requests()); n != enough {
+		t.Errorf("%d requests were sent, want %d", n, enough)
+	}
+	w.rows(enough)
+}
