@@ -49,6 +49,7 @@ func tune(config *platform.Config, getenv func(string) string) {
 	config.Timing.AckWait, config.Timing.WorkerLease = silence, silence
 	config.Scheduler.Tick, config.Scheduler.Sweep, config.Scheduler.Silent = silence/10, silence/2, 3*silence
 	config.Scheduler.EntriesGrace, config.LeaseMargin = 2*silence, silence
+	config.Circuit.Cooldown = 2 * silence
 	for i := range config.Syncer.Backoff {
 		config.Syncer.Backoff[i] = silence / 4
 	}
