@@ -132,7 +132,7 @@ func (d *demo) sayNext(say func(string, ...any)) {
 	say("try        curl -X PATCH -H 'Authorization: Bearer %s' -d '{\"title\":\"Changed\"}' %s/issues/1", d.upstream.Token(), repo)
 	say("           a webhook brings it at once; bin/tributary webhooks list")
 	say("then       bin/tributary sync %s     (or: nats pub tributary.commands.sync.%s '')", demoName, demoName)
-	say("look       bin/tributary requests list --limit 10; bin/tributary health %s; bin/tributary stats", demoName)
+	say("look       bin/tributary requests list --limit 10; bin/tributary health %s; bin/tributary rate-limit status %s; bin/tributary circuit status %s", demoName, demoName, demoName)
 	say("and        bin/tributary runs list; bin/tributary cursor show %s; bin/tributary --help; Ctrl-C stops", demoName)
 }
 
