@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // options are the command line.
@@ -27,6 +28,7 @@ type options struct {
 	tokens     int
 	memory     bool
 	only       string
+	webhooks   time.Duration
 	cpuProfile string
 }
 
@@ -68,6 +70,9 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("start the profile: %w", err)
 		}
 		defer pprof.StopCPUProfile()
+	}
+	if opts.webhooks > 0 {
+		return measureIngress(ctx, s, opts)
 	}
 	if opts.requests > 0 {
 		about, load := s.describe(ctx), loadAverage()
@@ -120,6 +125,7 @@ func parse(args []string) (options, error) {
 	flags.BoolVar(&opts.durable, "durable", false, "NATS and Postgres write to disk before they answer, as they should in production")
 	flags.IntVar(&opts.requests, "requests", 0, "measure nothing but requests to upstreams, with so many in each case of a round; 0 for everything else")
 	flags.IntVar(&opts.tokens, "tokens", 0, "measure nothing but refreshes of so many OAuth tokens that end together; 0 for everything else")
+	flags.DurationVar(&opts.webhooks, "webhooks", 0, "measure nothing but the webhook ingress, for so long in each case of a round; 0 for everything else")
 	flags.BoolVar(&opts.memory, "memory", true, "measure the memory of every service in a process of its own")
 	flags.StringVar(&opts.only, "only", "", "measure only cases with this in their name, such as no-op")
 	flags.StringVar(&opts.cpuProfile, "cpuprofile", "", "write a CPU profile of everything to this file")
