@@ -123,7 +123,7 @@ func (f *fixture) must(err error) {
 }
 
 // start starts an ingress; a second one has a URL of its own.
-func (f *fixture) start() *directory.Directory {
+func (f *fixture) start() {
 	f.t.Helper()
 	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"signed": signed{verified: f.verified}, "silent": silent{}})
 	f.must(err)
@@ -132,9 +132,8 @@ func (f *fixture) start() *directory.Directory {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	f.must(err)
 	log := slog.New(slog.DiscardHandler)
-	d := directory.New(f.bus, f.ring, log)
 	g := webhookingress.New(webhookingress.Config{
-		Bus: f.bus, Directory: d, Deliveries: delivery.NewCodec(f.ring), Registry: registry, Log: log, Metrics: metrics,
+		Bus: f.bus, Directory: directory.New(f.bus, f.ring, log), Deliveries: delivery.NewCodec(f.ring), Registry: registry, Log: log, Metrics: metrics,
 		Tracer: noop.NewTracerProvider().Tracer(""), Now: time.Now, Listener: listener, Prefix: "/integrations", Settings: f.settings,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(f.t.Context()))
@@ -147,7 +146,6 @@ func (f *fixture) start() *directory.Directory {
 		}
 	})
 	f.url = "http://" + listener.Addr().String() + "/integrations/"
-	return d
 }
 
 // put makes an integration of the provider signed, as a scheduler would, and says that all are there.

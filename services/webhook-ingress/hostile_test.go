@@ -16,7 +16,7 @@ import (
 // What is too large is refused while it is read, and before anything is computed over it.
 func TestTooLarge(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	before := f.verified.Load()
 	exact := bytes.Repeat([]byte("x"), 1<<20)
 	over := append(bytes.Clone(exact), 'x')
@@ -36,7 +36,7 @@ func TestTooLarge(t *testing.T) {
 // A body of exactly the limit goes through NATS, headers and all.
 func TestLargest(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.backlog = 16 << 20 })
-	f.ready("one")
+	f.ready()
 	exact := bytes.Repeat([]byte("x"), 1<<20)
 	chunked := f.request("signed/one/webhook", "chunked", key, exact)
 	chunked.Body, chunked.ContentLength = io.NopCloser(bytes.NewReader(exact)), -1
@@ -53,7 +53,7 @@ func TestLargest(t *testing.T) {
 // A compressed body is verified and stored as it came: what it might grow to is nobody's trouble.
 func TestCompressionBomb(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	var bomb bytes.Buffer
 	w := gzip.NewWriter(&bomb)
 	_, err := w.Write(make([]byte, 100<<20))
@@ -75,7 +75,7 @@ func TestSlowAndLong(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.settings.HeaderTimeout, f.settings.BodyTimeout = 300*time.Millisecond, 300*time.Millisecond
 	})
-	f.ready("one")
+	f.ready()
 	host := strings.TrimSuffix(strings.TrimPrefix(f.url, "http://"), "/integrations/")
 	for name, c := range map[string]struct{ text, want string }{
 		"headers that never end":    {"POST /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nX-A: ", ""},
@@ -111,7 +111,7 @@ func TestSlowAndLong(t *testing.T) {
 // Header names have no case in HTTP.
 func TestHeaderCase(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	host := strings.TrimSuffix(strings.TrimPrefix(f.url, "http://"), "/integrations/")
 	for i, name := range []string{"x-hub-signature-256", "X-HUB-SIGNATURE-256", "x-Hub-sIGNATURE-256"} {
 		conn, err := net.Dial("tcp", host)

@@ -32,17 +32,17 @@ func sign(secret string, body []byte) string {
 	return "sha256=" + hex.EncodeToString(mac.Sum(nil))
 }
 
-// ready makes an integration and waits until the ingress knows it.
-func (f *fixture) ready(name string) string {
+// ready makes the integration one and waits until the ingress knows it.
+func (f *fixture) ready() string {
 	f.t.Helper()
-	id := f.put(name, "active", 1, webhooks.Secrets{WebhookSecret: key})
-	f.await("the directory", func() bool { return f.send("signed/"+name+"/webhook", "first-"+name, key, "{}").code == http.StatusOK })
+	id := f.put("one", "active", 1, webhooks.Secrets{WebhookSecret: key})
+	f.await("the directory", func() bool { return f.send("signed/one/webhook", "first", key, "{}").code == http.StatusOK })
 	return id
 }
 
 func TestAnswers(t *testing.T) {
 	f := newFixture(t)
-	id := f.ready("one")
+	id := f.ready()
 	f.put("off", "disabled", 1, webhooks.Secrets{WebhookSecret: key})
 	f.put("paused", "paused", 1, webhooks.Secrets{WebhookSecret: key})
 	f.await("the directory", func() bool { return f.send("signed/paused/webhook", "p", key, "{}").code == http.StatusOK })
@@ -82,7 +82,7 @@ func TestAnswers(t *testing.T) {
 
 func TestChallenge(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	for query, want := range map[string]answered{
 		"hub.mode=subscribe&hub.challenge=%3Cscript%3E&hub.verify_token=" + url.QueryEscape(key): {code: 200, status: "<script>"},
 		"hub.mode=subscribe&hub.challenge=1&hub.verify_token=guess":                              {code: 403, status: "the signature is missing or wrong"},
@@ -102,7 +102,7 @@ func TestChallenge(t *testing.T) {
 // The directory is followed: new, changed and deleted integrations count within moments, and with them their secrets, the previous one included.
 func TestDirectoryIsFollowed(t *testing.T) {
 	f := newFixture(t)
-	id := f.ready("one")
+	id := f.ready()
 	const fresh = "the next secret of one"
 	f.put("one", "active", 2, webhooks.Secrets{WebhookSecret: fresh, WebhookSecretPrevious: key})
 	f.await("the new secret", func() bool { return f.send("signed/one/webhook", "a", fresh, "{}").code == 200 })
@@ -127,7 +127,7 @@ func TestDirectoryIsNotWholeYet(t *testing.T) {
 	if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "10" {
 		t.Errorf("%d, Retry-After %q", got.code, got.header.Get("Retry-After"))
 	}
-	f.ready("one")
+	f.ready()
 	if got := f.send("signed/two/webhook", "a", key, "{}"); got.code != http.StatusNotFound {
 		t.Errorf("%d once it is whole", got.code)
 	}
@@ -138,7 +138,7 @@ func TestDirectoryIsNotWholeYet(t *testing.T) {
 // The address of the provider stands for all its integrations; a delivery goes to those whose secret has signed it.
 func TestProvidersAddress(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.settings.Candidates = 3 })
-	one := f.ready("one")
+	one := f.ready()
 	two := f.put("two", "active", 1, webhooks.Secrets{WebhookSecret: "the secret of two"})
 	three := f.put("three", "active", 1, webhooks.Secrets{WebhookSecret: "the secret of two"})
 	f.await("the directory", func() bool { return f.send("signed/three/webhook", "x", "the secret of two", "{}").code == 200 })
@@ -163,7 +163,7 @@ func TestProvidersAddress(t *testing.T) {
 // While the broker is away nothing is answered with 2xx, and afterwards everything is as before.
 func TestBrokerIsAway(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.settings.StoreTimeout = 500 * time.Millisecond })
-	f.ready("one")
+	f.ready()
 	f.nats.Stop()
 	got := f.send("signed/one/webhook", "a", key, "{}")
 	if got.code != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
@@ -179,9 +179,9 @@ func TestBrokerIsAway(t *testing.T) {
 // A full stream refuses the newest, with 503, and keeps all that was answered with 2xx.
 func TestFull(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	body := strings.Repeat("b", 100<<10)
-	taken := map[string]bool{"first-one": true}
+	taken := map[string]bool{"first": true}
 	var last answered
 	for i := range 20 {
 		id := fmt.Sprint("full-", i)
@@ -204,7 +204,7 @@ func TestFull(t *testing.T) {
 // More requests than there is room for are put off, not queued.
 func TestBusy(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.settings.InFlight = 1 })
-	f.ready("one")
+	f.ready()
 	reader, writer := io.Pipe()
 	held := f.request("signed/one/webhook", "held", key, []byte("{}"))
 	held.Body, held.ContentLength = reader, -1
@@ -228,7 +228,7 @@ func TestBusy(t *testing.T) {
 // What is secret in a request is not on the stream, and a worker gets it back all the same.
 func TestSecretsAreSealed(t *testing.T) {
 	f := newFixture(t)
-	f.ready("one")
+	f.ready()
 	body := []byte(`{"a":1}`)
 	req := f.request("signed/one/webhook?api_key=hush&page=2", "sealed", key, body)
 	req.Header.Set("Authorization", "Bearer hush")
@@ -262,7 +262,7 @@ func TestSecretsAreSealed(t *testing.T) {
 // Many refusals are told once, until there was quiet.
 func TestManyRefusals(t *testing.T) {
 	f := newFixture(t, func(f *fixture) { f.settings.Burst = 5 })
-	id := f.ready("one")
+	id := f.ready()
 	heard := make(chan *eventsv1.WebhooksRefused, 10)
 	sub, err := f.bus.Conn().Subscribe(events.EventSubject(events.WebhooksRefused, "signed", id), func(msg *nats.Msg) {
 		var e eventsv1.WebhooksRefused

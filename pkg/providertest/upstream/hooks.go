@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"time"
 )
@@ -66,9 +67,7 @@ func (h *hooks) send(ctx context.Context, d hookDelivery) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range HookHeaders(d.event, d.id, h.secret, d.body) {
-		req.Header[name] = value
-	}
+	maps.Copy(req.Header, HookHeaders(d.event, d.id, h.secret, d.body))
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
