@@ -43,6 +43,7 @@ func (mail) ExchangeCode(context.Context, *contracts.Integration, string, string
 func (mail) RefreshToken(context.Context, *contracts.Integration) (contracts.Token, error) {
 	return contracts.Token{}, errors.New("not here")
 }
+
 func (mail) RevokeToken(context.Context, *contracts.Integration) error { return errors.New("not here") }
 
 // refresher answers those who ask for tokens.

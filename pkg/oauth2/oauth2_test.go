@@ -182,16 +182,19 @@ func TestRevokeToken(t *testing.T) {
 	}{
 		{
 			"a grant", stored, 200,
-			[]url.Values{{"token": {"refresh"}, "token_type_hint": {"refresh_token"}, "basic": {"id:" + url.QueryEscape("s3cret&")}}}, false,
+			[]url.Values{{"token": {"refresh"}, "token_type_hint": {"refresh_token"}, "basic": {"id:" + url.QueryEscape("s3cret&")}}},
+			false,
 		},
 		{
 			"an access token of a public client", `{"client_id":"id","access_token":"old"}`, 200,
-			[]url.Values{{"token": {"old"}, "token_type_hint": {"access_token"}, "client_id": {"id"}}}, false,
+			[]url.Values{{"token": {"old"}, "token_type_hint": {"access_token"}, "client_id": {"id"}}},
+			false,
 		},
 		{"nothing", `{"client_id":"id"}`, 200, nil, false},
 		{
 			"a grant, in vain", stored, 503,
-			[]url.Values{{"token": {"refresh"}, "token_type_hint": {"refresh_token"}, "basic": {"id:" + url.QueryEscape("s3cret&")}}}, true,
+			[]url.Values{{"token": {"refresh"}, "token_type_hint": {"refresh_token"}, "basic": {"id:" + url.QueryEscape("s3cret&")}}},
+			true,
 		},
 	}
 	for _, tt := range tests {
