@@ -48,12 +48,8 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
 	next, err = c.bucket.Update(ctx, key, value, revision)
-	if api, is := errors.AsType[*jetstream.APIError](err); is {
-		switch api.ErrorCode {
-		// One node and a cluster say it with different codes.
-		case jetstream.JSErrCodeStreamWrongLastSequence, jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-			return 0, false, nil
-		}
+	if isOutrun(err) {
+		return 0, false, nil
 	}
 	if err != nil {
 		c.bus.Restore(ctx, err)
@@ -62,18 +58,23 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 	return next, true, nil
 }
 
+// isOutrun reports whether a compare-and-set met another value. One node and a cluster say it with different codes.
+func isOutrun(err error) bool {
+	api, is := errors.AsType[*jetstream.APIError](err)
+	return is && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx ends. After a lost connection
 // it calls fn with all of them again.
 func (c *Cells) Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
-	for {
+	for ctx.Err() == nil {
 		if err := c.watchOnce(ctx, pattern, fn); err != nil && ctx.Err() == nil {
 			c.bus.log.Debug("watch broken, starting over", "bucket", c.bucket.Bucket(), "error", err)
 			c.bus.Restore(ctx, err)
 		}
-		if pause(ctx, retryEvery) != nil {
-			return nil
-		}
+		_ = pause(ctx, retryEvery)
 	}
+	return nil
 }
 
 func (c *Cells) watchOnce(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {

@@ -43,6 +43,7 @@ func TestProveBudget(t *testing.T) {
 }
 
 func proveBudget(t *testing.T, limit contracts.RateLimit) {
+	t.Helper()
 	server := natstest.NewListening(t)
 	budgetsOf(t, server.Connect(), 0)
 	// All are up by the second window; windows that all of them were at are whole.

@@ -186,7 +186,7 @@ func admitted(t *testing.T, b *Budgets, limit *contracts.RateLimit) (n int, putO
 func TestFixedWindow(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		limit := contracts.PerHour(100)
-		time.Sleep(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour + 20*time.Minute)))
+		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour + 20*time.Minute)))
 		first, putOff := admitted(t, one, limit)
 		// What the first process has leased and not used is back by then.
 		second, _ := admitted(t, other, limit)
@@ -196,7 +196,7 @@ func TestFixedWindow(t *testing.T) {
 		if want := 40 * time.Minute; putOff < want || putOff > want+time.Second {
 			t.Errorf("put off for %s, want %s", putOff, want)
 		}
-		time.Sleep(putOff)
+		elapse(putOff)
 		if n, _ := admitted(t, other, limit); n != 100 {
 			t.Errorf("%d requests were admitted in the next window, want 100", n)
 		}
@@ -211,13 +211,13 @@ func TestSlidingWindow(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, _ *Budgets) {
 		limit := contracts.PerHour(60).Sliding()
 		start := windowAt(time.Now(), time.Hour).Add(time.Hour)
-		time.Sleep(time.Until(start.Add(30 * time.Minute)))
+		elapse(time.Until(start.Add(30 * time.Minute)))
 		n, putOff := admitted(t, one, limit)
 		// The first unit has decayed a minute into the next window.
 		if want := 31 * time.Minute; n != 60 || putOff < want || putOff > want+time.Second {
 			t.Errorf("%d requests were admitted, the next in %s; want 60 and %s", n, putOff, want)
 		}
-		time.Sleep(time.Until(start.Add(time.Hour + 10*time.Minute + time.Second)))
+		elapse(time.Until(start.Add(time.Hour + 10*time.Minute + time.Second)))
 		if n, _ := admitted(t, one, limit); n != 10 {
 			t.Errorf("%d requests were admitted after ten minutes, want 10", n)
 		}
@@ -254,14 +254,14 @@ func TestUpstreamWantsToBeLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			one.learn(ctx, "p.i", limit, contracts.RateReport{Remaining: 0, Reset: 5 * time.Minute})
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			for name, b := range map[string]*Budgets{"the process that heard it": one, "another": other} {
 				_, putOff := admitted(t, b, limit)
 				if want := 5*time.Minute - time.Second; (putOff - want).Abs() > 100*time.Millisecond {
 					t.Errorf("%s puts off for %s, want %s", name, putOff, want)
 				}
 			}
-			time.Sleep(5 * time.Minute)
+			elapse(5 * time.Minute)
 			if err := other.admit(ctx, "p.i", limit); err != nil {
 				t.Errorf("after five minutes: %v", err)
 			}
@@ -272,7 +272,7 @@ func TestUpstreamWantsToBeLeftAlone(t *testing.T) {
 func TestUpstreamAllowsLess(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		limit := contracts.PerHour(1000)
-		time.Sleep(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
+		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
 		if err := one.admit(t.Context(), "p.i", limit); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func TestUpstreamAllowsLess(t *testing.T) {
 		if first+second != 20 || (putOff-15*time.Minute).Abs() > time.Second {
 			t.Errorf("%d and %d requests were admitted, then put off for %s; want 20 and 15m", first, second, putOff)
 		}
-		time.Sleep(putOff)
+		elapse(putOff)
 		if n, _ := admitted(t, other, limit); n != 1000-21 {
 			t.Errorf("%d requests were admitted after that, want %d", n, 1000-21)
 		}
@@ -301,7 +301,7 @@ func TestBrokerAway(t *testing.T) {
 			t.Errorf("a request without a budget: %v", err)
 		}
 		server.Start()
-		for deadline := time.Now().Add(time.Minute); one.admit(t.Context(), "p.i", limit) != nil; time.Sleep(time.Second) {
+		for deadline := time.Now().Add(time.Minute); one.admit(t.Context(), "p.i", limit) != nil; elapse(time.Second) {
 			if time.Now().After(deadline) {
 				t.Fatal("nothing is admitted though the broker is back")
 			}
@@ -313,13 +313,13 @@ func TestBrokerAway(t *testing.T) {
 func TestGiveBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		limit := contracts.PerHour(64)
-		time.Sleep(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
+		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
 		for range 10 {
 			if err := one.admit(t.Context(), "p.i", limit); err != nil {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(2 * idleAfter)
+		elapse(2 * idleAfter)
 		if n, _ := admitted(t, other, limit); n != 54 {
 			t.Errorf("%d requests were admitted elsewhere, want 54", n)
 		}
@@ -330,7 +330,7 @@ func TestGiveBack(t *testing.T) {
 func TestLeaseEndsWithItsWindow(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		limit := contracts.PerHour(200)
-		time.Sleep(time.Until(windowAt(time.Now(), time.Hour).Add(2*time.Hour - 100*time.Millisecond)))
+		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(2*time.Hour - 100*time.Millisecond)))
 		for range 20 {
 			if err := one.admit(t.Context(), "p.i", limit); err != nil {
 				t.Fatal(err)
@@ -339,7 +339,7 @@ func TestLeaseEndsWithItsWindow(t *testing.T) {
 		if left := one.account("p.i", *limit).lease.units; left == 0 {
 			t.Fatal("nothing is left of the lease, so that there is nothing to test")
 		}
-		time.Sleep(200 * time.Millisecond)
+		elapse(200 * time.Millisecond)
 		first, _ := admitted(t, one, limit)
 		second, _ := admitted(t, other, limit)
 		if first+second != 200 {

@@ -38,6 +38,7 @@ func (c *Circuits) enter(ctx context.Context, key string, settings Settings) (pa
 		return pass{key: key}, nil
 	case CircuitForcedClosed:
 		return pass{key: key, counts: true}, nil
+	case CircuitAuto:
 	}
 	c.mu.Lock()
 	at := c.known[key]

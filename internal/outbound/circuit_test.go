@@ -133,13 +133,13 @@ func (w *ward) trip() {
 	for range 10 {
 		w.passes(0)
 	}
-	time.Sleep(10 * time.Millisecond)
+	elapse(10 * time.Millisecond)
 	synctest.Wait()
 }
 
 func (w *ward) wantTold(want ...string) {
 	w.Helper()
-	time.Sleep(10 * time.Millisecond)
+	elapse(10 * time.Millisecond)
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -162,7 +162,7 @@ func TestCircuitOpensForAll(t *testing.T) {
 		w.trip()
 		w.refused(0, time.Minute)
 		w.refused(1, time.Minute)
-		time.Sleep(20 * time.Second)
+		elapse(20 * time.Second)
 		w.refused(1, 40*time.Second)
 		w.wantTold(opened)
 	})
@@ -191,7 +191,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWard(t, func(w *ward) {
 				w.trip()
-				time.Sleep(rest)
+				elapse(rest)
 				w.answer = test.answer
 				w.passes(1)
 				w.wantTold(test.told...)
@@ -209,7 +209,7 @@ func TestProbe(t *testing.T) {
 func TestOneProbeAtATime(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.trip()
-		time.Sleep(rest)
+		elapse(rest)
 		release := make(chan struct{})
 		sent := 0
 		w.answer = func(context.Context) (*http.Response, error) {
@@ -228,7 +228,7 @@ func TestOneProbeAtATime(t *testing.T) {
 				return nil
 			})
 		}
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		if sent != 1 {
 			t.Errorf("%d requests probe at a time, want 1", sent)
 		}
@@ -247,7 +247,7 @@ func TestOneProbeAtATime(t *testing.T) {
 func TestProbeThatHangs(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.trip()
-		time.Sleep(rest)
+		elapse(rest)
 		release := make(chan struct{})
 		w.answer = func(context.Context) (*http.Response, error) {
 			<-release
@@ -255,9 +255,9 @@ func TestProbeThatHangs(t *testing.T) {
 		}
 		var group errgroup.Group
 		group.Go(func() error { return w.send(w.Context(), 0) })
-		time.Sleep(rest)
+		elapse(rest)
 		w.refused(1, probedFor)
-		time.Sleep(rest)
+		elapse(rest)
 		w.answer = status(http.StatusOK)
 		w.passes(1)
 		w.wantTold(opened, closedAgain)
@@ -282,7 +282,7 @@ func TestOverrides(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.settings = Settings{Circuit: CircuitForcedOpen, CircuitUntil: time.Now().Add(time.Hour)}
 		w.refused(0, time.Hour)
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		w.passes(0)
 		w.settings = Settings{Circuit: CircuitForcedOpen}
 		w.refused(1, forcedFor)

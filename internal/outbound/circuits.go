@@ -233,32 +233,28 @@ func (c *Circuits) kick() {
 
 // tellAll tells of this process's transitions, in order.
 func (c *Circuits) tellAll(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		c.mu.Lock()
 		untold := c.untold
 		c.mu.Unlock()
 		if len(untold) == 0 {
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-c.kicked:
 			}
 			continue
 		}
-		if err := c.config.Told(ctx, untold[0]); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := c.config.Told(ctx, untold[0])
+		if err == nil {
+			c.mu.Lock()
+			c.untold = c.untold[1:]
+			c.mu.Unlock()
+		} else if ctx.Err() == nil {
 			c.config.Log.Warn("a circuit's transition is not written down yet", "integration", untold[0].Integration, "error", err)
-			if sleep(ctx, time.Second) != nil {
-				return nil
-			}
-			continue
+			_ = sleep(ctx, time.Second)
 		}
-		c.mu.Lock()
-		c.untold = c.untold[1:]
-		c.mu.Unlock()
 	}
+	return nil
 }
 
 func transitionOf(key string, state CircuitState) Transition {

@@ -277,7 +277,7 @@ func TestForgottenBody(t *testing.T) {
 	t.Parallel()
 	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "unread"), nil }))
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil).WithContext(ctx)); err != nil { //nolint:bodyclose // that is the test
+	if _, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil).WithContext(ctx)); err != nil {
 		t.Fatal(err)
 	}
 	cancel()

@@ -60,6 +60,7 @@ func (h *redactedLog) attr(attr slog.Attr) slog.Attr {
 		if h.redactor.Text(text) != text || h.redactor.Text(string(encoded)) != string(encoded) {
 			return slog.String(attr.Key, h.redactor.Text(string(encoded)))
 		}
+	default: // numbers and times hold no secret
 	}
 	return slog.Attr{Key: attr.Key, Value: value}
 }

@@ -3,6 +3,7 @@ package outbound
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,13 +31,13 @@ func document(t *rapid.T, declared []path, place path, depth int) any {
 	case 1, 2:
 		object := map[string]any{}
 		for _, key := range rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c", "", "0", "*", `"`, "é"}), 0, 4).Draw(t, "keys") {
-			object[key] = document(t, declared, append(place[:len(place):len(place)], key), depth-1)
+			object[key] = document(t, declared, append(slices.Clip(place), key), depth-1)
 		}
 		return object
 	case 3, 4:
 		list := []any{}
 		for i := range rapid.IntRange(0, 3).Draw(t, "elements") {
-			list = append(list, document(t, declared, append(place[:len(place):len(place)], strconv.Itoa(i)), depth-1))
+			list = append(list, document(t, declared, append(slices.Clip(place), strconv.Itoa(i)), depth-1))
 		}
 		return list
 	default:
@@ -53,13 +54,13 @@ func redacted(declared []path, place path, value any) any {
 	case map[string]any:
 		object := map[string]any{}
 		for key, inner := range value {
-			object[key] = redacted(declared, append(place[:len(place):len(place)], key), inner)
+			object[key] = redacted(declared, append(slices.Clip(place), key), inner)
 		}
 		return object
 	case []any:
 		list := []any{}
 		for i, inner := range value {
-			list = append(list, redacted(declared, append(place[:len(place):len(place)], strconv.Itoa(i)), inner))
+			list = append(list, redacted(declared, append(slices.Clip(place), strconv.Itoa(i)), inner))
 		}
 		return list
 	}

@@ -44,7 +44,7 @@ func TestLogThroughAnOutage(t *testing.T) {
 			}
 		}
 		started := time.Now()
-		_, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil)) //nolint:bodyclose // there is none
+		_, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil))
 		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != settings.Deferral || !errors.Is(err, errLogFull) {
 			t.Errorf("a request without room for its row gets %v", err)
 		}

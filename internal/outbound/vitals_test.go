@@ -106,18 +106,18 @@ func TestVitalsAreReportedInBatches(t *testing.T) {
 		}
 		down := judged{class: contracts.FailureUpstream, err: errors.New("down"), status: 503}
 		note(3, down)
-		time.Sleep(30 * time.Second) // the store is away, and nothing is lost
+		elapse(30 * time.Second) // the store is away, and nothing is lost
 		note(2, down)
 		store.mu.Lock()
 		store.failing = false
 		store.mu.Unlock()
-		time.Sleep(15 * time.Second)
+		elapse(15 * time.Second)
 		if diff := cmp.Diff([]HealthReport{{Integration: "one", Failed: true, Failures: 5, Error: "down"}}, store.reports); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		note(1000, judged{status: 200})
 		v.noteCached("one")
-		time.Sleep(1100 * time.Millisecond)
+		elapse(1100 * time.Millisecond)
 		stop()
 		<-ended
 		if store.calls != 2 {

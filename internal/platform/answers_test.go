@@ -68,8 +68,8 @@ func (w *wire) askCached(ctx context.Context, in *contracts.Integration, path st
 
 func TestCache(t *testing.T) {
 	w, ask, at := newCached(t)
-	in := w.integration("main", map[string]string{"key": "a"}, struct{}{})
-	other := w.integration("other", struct{}{}, struct{}{})
+	in := w.integration("main", map[string]string{"key": "a"})
+	other := w.integration("other", struct{}{})
 	for _, step := range []struct {
 		name, path, want string
 		move             time.Duration
@@ -117,7 +117,7 @@ func TestCache(t *testing.T) {
 
 func TestCacheLeavesConditionsAlone(t *testing.T) {
 	w, ask, _ := newCached(t)
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	ask(in, "/document")
 	if got := ask(in, "/document", "If-None-Match", `"x"`); !strings.HasPrefix(got, " 200") {
 		t.Errorf("a request with a condition of its own: %q", got)
@@ -145,7 +145,7 @@ func TestCacheKeepsToCredentials(t *testing.T) {
 // Vary names the headers that matter, and only those.
 func TestCacheVaries(t *testing.T) {
 	w, ask, _ := newCached(t)
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	w.Always(upstream.Header("Vary", "Accept-Language, X-Who"))
 	for _, step := range []struct{ want, language, trace string }{
 		{"miss", "de", "1"}, {"hit", "de", "2"}, {"miss", "fr", "3"}, {"hit", "de", "4"}, {"hit", "fr", "5"},
@@ -165,7 +165,7 @@ func TestCacheVaries(t *testing.T) {
 
 func TestCacheAsksOnceForAll(t *testing.T) {
 	w, ask, _ := newCached(t)
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {

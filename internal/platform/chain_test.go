@@ -60,7 +60,7 @@ func summarized(rows []*dbsqlc.RequestListRow) (all []row) {
 // Every attempt that leaves is a row: those that are answered, those that are not, and each hop of a redirect.
 func TestEveryAttemptIsARow(t *testing.T) {
 	w := newWire(t, discreet{})
-	in := w.integration("main", discreetCredentials{Key: "0123456789"}, struct{}{})
+	in := w.integration("main", discreetCredentials{Key: "0123456789"})
 	ctx := contracts.WithAttempts(t.Context(), 3)
 	w.Next(2, upstream.Header("Retry-After", "0"))
 	w.Next(1, upstream.ServerError(http.StatusBadGateway))
@@ -97,7 +97,7 @@ func TestEveryAttemptIsARow(t *testing.T) {
 // What has not left is no row: it is counted.
 func TestRefusalsAreNoRows(t *testing.T) {
 	w := newWire(t, discreet{})
-	in := w.integration("main", discreetCredentials{Key: "0123456789"}, struct{}{})
+	in := w.integration("main", discreetCredentials{Key: "0123456789"})
 	w.Next(1, upstream.TooManyRequests(time.Minute))
 	for range 4 {
 		_, _, err := w.do(t.Context(), in, http.MethodGet, "/json/10", "")
@@ -115,14 +115,14 @@ func TestRefusalsAreNoRows(t *testing.T) {
 // upstream has had requests.
 func TestRowsAreWhatTheUpstreamSaw(t *testing.T) {
 	w := newWire(t, discreet{})
-	in := w.integration("main", discreetCredentials{Key: "0123456789"}, struct{}{})
+	in := w.integration("main", discreetCredentials{Key: "0123456789"})
 	for _, fault := range []upstream.Fault{
 		upstream.Header("Retry-After", "0"), upstream.ServerError(http.StatusBadGateway), upstream.ResetUnread(), upstream.LoseAnswer(), upstream.Garbage(),
 		upstream.CutBody(), upstream.WrongLength(7), upstream.ExpiredToken(),
 	} {
 		w.Chance(0.1, fault)
 	}
-	done := make(chan error)
+	done := make(chan struct{})
 	const clients, each = 8, 20
 	for c := range clients {
 		go func() {
@@ -131,7 +131,7 @@ func TestRowsAreWhatTheUpstreamSaw(t *testing.T) {
 				// A request without an answer is none the less one.
 				_, _, _ = w.do(ctx, in, http.MethodPost, fmt.Sprintf("/effects/%d/%d", c, n), strings.Repeat("x", n*1000))
 			}
-			done <- nil
+			done <- struct{}{}
 		}()
 	}
 	for range clients {

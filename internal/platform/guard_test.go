@@ -29,7 +29,7 @@ func newGuarded(t *testing.T) (*wire, *contracts.Integration, *api.Client) {
 		w.services = []string{platform.SchedulerService}
 		c.Scheduler.Sweep = 50 * time.Millisecond
 	})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	client := api.New(w.nc, 20*time.Second)
 	eventually(t, "no scheduler answers", func() bool {
 		_, err := client.RateLimit(t.Context(), "main")

@@ -61,7 +61,7 @@ func (w *wire) wantDone(bodies ...string) {
 
 func TestSecondRequestGetsTheFirstAnswer(t *testing.T) {
 	w := newWire(t, remembering{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	for n := range 3 {
 		status, body, err := w.do(once(t, "order 7"), in, http.MethodPost, "/effects", "pay 7")
 		if err != nil || status != http.StatusCreated || body != `{"id":1,"of":"pay 7"}` {
@@ -79,7 +79,7 @@ func TestSecondRequestGetsTheFirstAnswer(t *testing.T) {
 		t.Errorf("another path with the key gets %v", err)
 	}
 	// Another integration has keys of its own.
-	if _, _, err := w.do(once(t, "order 7"), w.integration("other", struct{}{}, struct{}{}), http.MethodPost, "/echo", "x"); err != nil {
+	if _, _, err := w.do(once(t, "order 7"), w.integration("other", struct{}{}), http.MethodPost, "/echo", "x"); err != nil {
 		t.Error(err)
 	}
 	var plain bool
@@ -90,7 +90,7 @@ func TestSecondRequestGetsTheFirstAnswer(t *testing.T) {
 
 func TestKeyIsFreeAfterADefiniteFailure(t *testing.T) {
 	w := newWire(t, forgetful{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	for _, fails := range []int{http.StatusUnprocessableEntity, http.StatusNotImplemented} {
 		w.Next(1, upstream.ServerError(fails))
 		if status, _, err := w.do(once(t, "k"), in, http.MethodPost, "/effects", "a"); err != nil || status != fails {
@@ -112,7 +112,7 @@ func TestKeyIsFreeAfterADefiniteFailure(t *testing.T) {
 
 func TestNothingListens(t *testing.T) {
 	w := newWire(t, forgetful{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	w.server.Close()
 	if _, _, err := w.do(once(t, "k"), in, http.MethodPost, "/effects", "a"); err == nil {
 		t.Fatal("a closed upstream answers")
@@ -133,7 +133,7 @@ func TestAmbiguousFailure(t *testing.T) {
 	for name, fault := range map[string]upstream.Fault{"lost answer": upstream.LoseAnswer(), "failure": upstream.ServerError(http.StatusBadGateway), "cut body": upstream.CutBody()} {
 		t.Run("recognised, "+name, func(t *testing.T) {
 			w := newWire(t, remembering{})
-			in := w.integration("main", struct{}{}, struct{}{})
+			in := w.integration("main", struct{}{})
 			w.Next(1, fault)
 			status, _, err := w.do(once(t, "k"), in, http.MethodPost, "/effects", "a")
 			if err == nil && status < 500 {
@@ -148,7 +148,7 @@ func TestAmbiguousFailure(t *testing.T) {
 		})
 		t.Run("not recognised, "+name, func(t *testing.T) {
 			w := newWire(t, forgetful{})
-			in := w.integration("main", struct{}{}, struct{}{})
+			in := w.integration("main", struct{}{})
 			w.Next(1, fault)
 			_, _, _ = w.do(once(t, "k"), in, http.MethodPost, "/effects", "a")
 			effects := len(w.Done())
@@ -185,7 +185,7 @@ func TestAmbiguousFailure(t *testing.T) {
 // An attempt that nobody heard of is not undone by a later one that was refused.
 func TestUncertaintySticks(t *testing.T) {
 	w := newWire(t, remembering{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	w.Next(1, upstream.LoseAnswer())
 	w.After(1, upstream.ServerError(http.StatusForbidden))
 	if status, _, err := w.do(contracts.WithAttempts(once(t, "k"), 2), in, http.MethodPost, "/effects", "a"); err != nil || status != http.StatusForbidden {
@@ -196,7 +196,7 @@ func TestUncertaintySticks(t *testing.T) {
 
 func TestOneOfManyIsSent(t *testing.T) {
 	w := newWire(t, forgetful{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	var group sync.WaitGroup
 	for range 16 {
 		group.Go(func() {
@@ -215,7 +215,7 @@ func TestOneOfManyIsSent(t *testing.T) {
 // A redirect is a request of its own, with the same key; both are there for the second time.
 func TestKeyOverARedirect(t *testing.T) {
 	w := newWire(t, remembering{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	for range 2 {
 		if status, body, err := w.do(once(t, "k"), in, http.MethodPost, "/to?/effects", "a"); err != nil || status != http.StatusCreated || body != `{"id":1,"of":"a"}` {
 			t.Fatalf("%d %q, %v", status, body, err)
@@ -229,7 +229,7 @@ func TestKeyOverARedirect(t *testing.T) {
 
 func TestLargeAnswerIsNotKept(t *testing.T) {
 	w := newWire(t, remembering{})
-	in := w.integration("main", struct{}{}, struct{}{})
+	in := w.integration("main", struct{}{})
 	if _, body, err := w.do(once(t, "k"), in, http.MethodPost, "/json/1500000", ""); err != nil || len(body) < 1_500_000 {
 		t.Fatalf("%d bytes, %v", len(body), err)
 	}

@@ -121,7 +121,7 @@ func (l *letter) body() (kind, body string) {
 func TestNoSecretIsKept(t *testing.T) {
 	w := newWire(t, discreet{})
 	l := &letter{random: rand.New(rand.NewPCG(1, 2))}
-	in := w.integration("main", discreetCredentials{Key: l.secret()}, struct{}{})
+	in := w.integration("main", discreetCredentials{Key: l.secret()})
 	faults := []upstream.Fault{
 		{Name: "none", Serve: func(rw http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(rw, r) }},
 		{Name: "echo of a failure", Serve: func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {

@@ -111,9 +111,9 @@ func newWire(t *testing.T, provider contracts.Provider, tune ...func(*wire, *pla
 }
 
 // integration makes one with credentials, and returns it as a handler would get it.
-func (w *wire) integration(name string, credentials, metadata any) *contracts.Integration {
+func (w *wire) integration(name string, credentials any) *contracts.Integration {
 	w.t.Helper()
-	return w.current(w.insert(name, credentials, metadata, nil))
+	return w.current(w.insert(name, credentials, struct{}{}, nil))
 }
 
 // insert makes an integration that is due at a time, or never.
