@@ -114,8 +114,7 @@ func (t *tokens) look() (*seenToken, error) {
 	seen := &seenToken{value: value, id: id}
 	if token.ExpiresAt != nil {
 		left := max(token.ExpiresAt.Sub(t.loader.clock()), 0)
-		last := min(latest, left/2)
-		seen.until, seen.ends = token.ExpiresAt.Add(-min(max(left/10, last), earliest)), token.ExpiresAt.Add(-last)
+		seen.until, seen.ends = token.ExpiresAt.Add(-min(max(left/10, latest), earliest)), token.ExpiresAt.Add(-latest)
 	}
 	t.seen.Store(seen)
 	return seen, nil
@@ -147,10 +146,13 @@ func (t *tokens) Fresh(ctx context.Context) (*contracts.Integration, error) {
 	if err != nil {
 		return nil, err
 	}
-	if other == nil {
-		return nil, contracts.RetryAfter(jittered(deferFor), errors.New("no token that is fresh is to be had yet"))
+	if other != nil {
+		// It may have been long on the way.
+		if found, err := t.look(); err == nil && (found.ends.IsZero() || t.loader.clock().Before(found.ends)) {
+			return found.value, nil
+		}
 	}
-	return other, nil
+	return nil, contracts.RetryAfter(jittered(time.Second), errors.New("no token that is fresh is to be had yet"))
 }
 
 func (t *tokens) Renew(ctx context.Context, refused *contracts.Integration) (*contracts.Integration, error) {

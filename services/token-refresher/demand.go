@@ -20,6 +20,8 @@ const (
 	demandWithin = 15 * time.Second
 	// askAgain is what an answer says that came to nothing for another's sake.
 	askAgain = time.Second
+	// lastSecond is when a token is good for nobody any more: see the tokens of internal/integrations.
+	lastSecond = time.Second
 	// mostTries bounds the refreshes that one demand can cost, should none of them settle it.
 	mostTries = 3
 )
@@ -117,7 +119,7 @@ func (r *Refresher) settled(g *dbsqlc.GrantGetRow, d demand) (answer, bool) {
 	if g.State != "connected" && g.State != "uncertain" {
 		return answer{}, true
 	}
-	alive := g.TokenID != "" && (g.ExpiresAt == nil || now.Before(*g.ExpiresAt))
+	alive := g.TokenID != "" && (g.ExpiresAt == nil || now.Add(lastSecond).Before(*g.ExpiresAt))
 	leased := g.LeasedUntil != nil && now.Before(*g.LeasedUntil)
 	switch {
 	case alive && g.TokenID != d.have, alive && !d.refused && !r.endsSoon(g):

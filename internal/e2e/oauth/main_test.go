@@ -94,18 +94,22 @@ type tally struct {
 	Stale int64 `json:"stale"`
 }
 
-// departures looks at the tokens of requests at the moment that they leave: what becomes of time on the way is the network's.
+// departures looks at the tokens of requests as they leave, and counts those that had expired when the request began. A token that ends while the
+// machine has no time for the process, or on the way, is nobody's fault.
 type departures struct {
 	next  http.RoundTripper
 	stale atomic.Int64
 }
 
 func (d *departures) RoundTrip(req *http.Request) (*http.Response, error) {
-	if ends, err := expiryOf(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")); err == nil && !time.Now().Before(ends) {
+	began, _ := req.Context().Value(beganKey{}).(time.Time)
+	if ends, err := expiryOf(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")); err == nil && !began.Before(ends) {
 		d.stale.Add(1)
 	}
 	return d.next.RoundTrip(req)
 }
+
+type beganKey struct{}
 
 // work sends requests for every integration until it is told to stop, and then prints what came of them.
 func work(ctx context.Context) error {
@@ -205,6 +209,7 @@ func ask(ctx context.Context, built *platform.Platform, id uuid.UUID) (int, erro
 	if err != nil {
 		return 0, err
 	}
+	ctx = context.WithValue(ctx, beganKey{}, time.Now())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metadata.API, nil)
 	if err != nil {
 		return 0, err
