@@ -72,6 +72,21 @@ func (ordered) WebhookOrderingKey(req *contracts.WebhookRequest) (string, bool) 
 	return e.ID, err == nil
 }
 
+// quiet is hooked, with events for which the application has no handler.
+type quiet struct{ hooked }
+
+type quietEntry struct{ entry }
+
+func (quietEntry) EventType() string { return "quiet.Entry" }
+
+func (quiet) HandleWebhook(ctx context.Context, _ *contracts.Integration, req *contracts.WebhookRequest) (any, error) {
+	var e entry
+	if err := json.Unmarshal(req.Body, &e); err != nil {
+		return nil, contracts.Permanent(err)
+	}
+	return nil, contracts.Dispatch(ctx, quietEntry{e}, e.Seq, e.ID)
+}
+
 // ingress is a running ingress and where it listens.
 type ingress struct {
 	*process
