@@ -153,6 +153,13 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Of three hours, one is too old, and of their minutes two.
+	_, err = f.pool.Exec(t.Context(), `insert into request_counts (integration_id, grain, starts_at, succeeded, upstream, throttle, client, unknown, cached, duration_ms)
+		select $1, grain, date_trunc(grain, now() - age), 1, 0, 0, 0, 0, 0, 1
+		from unnest(array['minute', 'hour']) grain, unnest(array[interval '1 hour', '2 days', '40 days']) age`, id)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, dry := range []bool{true, true, false} {
 		got, err := f.Prune(t.Context(), api.Prune{DryRun: dry})
 		if err != nil {
@@ -166,6 +173,7 @@ func TestPrune(t *testing.T) {
 			{Table: "webhooks", Days: 30},
 			{Table: "operations", Days: 365},
 			{Table: "incidents", Days: 365},
+			{Table: "request_counts", Days: 31, Rows: 3},
 			{Table: "cached_answers"},
 		}
 		if diff := cmp.Diff(want, got.Tables); diff != "" || got.More {

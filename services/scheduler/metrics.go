@@ -22,6 +22,7 @@ type Metrics struct {
 	open      *prometheus.GaugeVec
 	dead      *prometheus.GaugeVec
 	webhooks  *prometheus.GaugeVec
+	keys      *prometheus.GaugeVec
 	outbox    prometheus.Gauge
 	outboxLag prometheus.Gauge
 }
@@ -57,10 +58,11 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		open:      gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
 		dead:      gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
 		webhooks:  gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
+		keys:      gauge("unknown_idempotency_keys", "Idempotency keys of which nobody knows what came of their request.", "provider"),
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.messages, m.commands, m.open, m.dead, m.webhooks, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.messages, m.commands, m.open, m.dead, m.webhooks, m.keys, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -111,6 +113,14 @@ func (s *Scheduler) measure(ctx context.Context) error {
 	s.Metrics.webhooks.Reset()
 	for _, row := range waiting {
 		s.Metrics.webhooks.WithLabelValues(row.Provider, row.Status).Set(float64(row.Webhooks))
+	}
+	unknown, err := s.Store.KeyCountUnknown(ctx)
+	if err != nil {
+		return err
+	}
+	s.Metrics.keys.Reset()
+	for _, row := range unknown {
+		s.Metrics.keys.WithLabelValues(row.Provider).Set(float64(row.Keys))
 	}
 	s.Metrics.outbox.Set(0)
 	s.Metrics.outboxLag.Set(0)

@@ -19,6 +19,10 @@ const (
 	partitionsAhead = 3
 	// pruneAtATime is how many rows one statement deletes.
 	pruneAtATime = 1000
+	// countsKept is for how many days the hours of the request counters are kept, one more than any statistic looks back; minutesKept is for the minutes, by which failure rates are
+	// judged.
+	countsKept  = 31
+	minutesKept = 1
 	// dryMost is up to how many rows a dry run counts in each table.
 	dryMost = 100_000
 )
@@ -66,6 +70,11 @@ func (r Retention) prunings() []pruning {
 		}},
 		{"incidents", r.Incidents, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
 			return q.IncidentPrune(ctx, &before, most)
+		}},
+		{"request_counts", countsKept, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.RequestCountPrune(ctx, dbsqlc.RequestCountPruneParams{
+				MinutesBefore: before.Add((countsKept - minutesKept) * day), HoursBefore: before, Most: most,
+			})
 		}},
 		// Each answer says itself for how long it is kept.
 		{"cached_answers", 0, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
