@@ -160,7 +160,11 @@ func TestProgram(t *testing.T) {
 		t.Errorf("the program's providers are %v, want acme alone", providers)
 	}
 	var created struct{ Name string }
-	p.ask(&created, "integrations", "create", "acme", "--name=shop", "--metadata=url="+s.URL, "--credential=key="+key)
+	keyFile := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.ask(&created, "integrations", "create", "acme", "--name=shop", "--metadata=url="+s.URL, "--credential=key=@"+keyFile)
 	var first []run
 	p.await("the first sync", func() bool {
 		p.ask(&first, "runs", "list", "--integration=shop")

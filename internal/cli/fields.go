@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ type MetadataFlags struct {
 
 // CredentialFlags give an integration's credentials.
 type CredentialFlags struct {
-	Credential      []string `sep:"none" placeholder:"KEY=VALUE" help:"A field of the credentials, as text: KEY=VALUE, or KEY=@FILE or KEY=- (standard input), which keep a secret out of the shell's history."`
+	Credential      []string `sep:"none" placeholder:"KEY=VALUE" help:"A field of the credentials, as text: KEY=@FILE or KEY=- (standard input); or KEY=VALUE for one that is no secret, such as a user's name."`
 	CredentialsFile string   `placeholder:"FILE" help:"The credentials as a JSON object; - is the standard input."`
 }
 
@@ -71,12 +72,20 @@ func (f CredentialFlags) fields(in io.Reader) (map[string]any, error) {
 			if value, err = readFile(value[1:]); err != nil {
 				return nil, err
 			}
+		case isSecret(key):
+			return nil, usagef("--credential: %[1]s would be there for all to see who call ps; write %[1]s=@FILE, or %[1]s=- for the standard input", key)
 		}
 		if fields, err = put("credential", fields, key, value); err != nil {
 			return nil, err
 		}
 	}
 	return fields, nil
+}
+
+// isSecret reports whether a field's name says that it is a secret, by the words that the original masks.
+func isSecret(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"secret", "token", "key", "password"}, func(word string) bool { return strings.Contains(key, word) })
 }
 
 // cut takes KEY=VALUE apart. Its error doesn't show the flag, which may be a secret without a key.

@@ -40,10 +40,10 @@ func TestRequests(t *testing.T) {
 			[]string{
 				"integrations", "create", "github", "--name", "docs", "--by", "ada", "--interval", "15m", "--paused",
 				"--metadata", "repo=docs", "--metadata", "limit=10", "--metadata", "deep.on=true", "--metadata", `id="7"`, "--metadata", "text=a,b=c",
-				"--credential", "token=7", "--credential", "key=@" + secretFile,
+				"--credential", "user=7", "--credential", "key=@" + secretFile,
 			},
 			"",
-			[]string{`{"name":"docs","metadata":{"deep":{"on":true},"id":"7","limit":10,"repo":"docs","text":"a,b=c"},"credentials":{"key":"from-file","token":"7"},"sync_interval":"15m0s","paused":true,"by":"ada"}`},
+			[]string{`{"name":"docs","metadata":{"deep":{"on":true},"id":"7","limit":10,"repo":"docs","text":"a,b=c"},"credentials":{"key":"from-file","user":"7"},"sync_interval":"15m0s","paused":true,"by":"ada"}`},
 		},
 		{
 			[]string{"integrations", "create", "github", "--by", "ada", "--credential", "token=-"},
@@ -118,6 +118,7 @@ func TestUsage(t *testing.T) {
 		"field and object":  {[]string{"integrations", "create", "github", "--metadata", "a=1", "--metadata", "a.b=2"}, "given twice"},
 		"empty part":        {[]string{"integrations", "create", "github", "--metadata", "a..b=2"}, "is empty"},
 		"two from input":    {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "a=-", "--credential", "b=-"}, "one credential only"},
+		"a secret":          {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "api_Key=hunter2"}, "api_Key=@FILE"},
 		"no such file":      {[]string{"integrations", "create", "github", "--by", "ada", "--credential", "a=@/no/such/file"}, "no such file"},
 		"file of no object": {[]string{"integrations", "create", "github", "--metadata-file", "/dev/null"}, "JSON object"},
 		"nothing to change": {[]string{"integrations", "update", "docs"}, "nothing to change"},

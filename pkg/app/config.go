@@ -103,14 +103,36 @@ func (c *Config) circuits() (map[string]outbound.CircuitSettings, error) {
 	return circuits, nil
 }
 
-// exposed refuses keys where every user of the machine can read them: among the arguments of a process.
+// exposed refuses keys and passwords where every user of the machine can read them: among the arguments of a process.
 func exposed(args []string) error {
-	for _, arg := range args {
-		if name, _, _ := strings.Cut(arg, "="); name == "--keys" {
+	for i, arg := range args {
+		name, value, hasValue := strings.Cut(arg, "=")
+		if !hasValue && i+1 < len(args) {
+			value = args[i+1]
+		}
+		switch name {
+		case "--keys":
 			return errors.New("keys can't be given on the command line, where ps shows them: set TRIBUTARY_KEYS, or give --keys-file")
+		case "--database-url", "--nats-url":
+			if hasPassword(value) {
+				return fmt.Errorf("%s can't have a password on the command line, where ps shows it: set %s instead", name,
+					map[string]string{"--database-url": "DATABASE_URL", "--nats-url": "TRIBUTARY_NATS_URL"}[name])
+			}
 		}
 	}
 	return nil
+}
+
+// hasPassword reports whether any of several URLs with commas between has a password, or a connection string of Postgres does.
+func hasPassword(urls string) bool {
+	for one := range strings.SplitSeq(urls, ",") {
+		_, rest, _ := strings.Cut(one, "://")
+		user, _, found := strings.Cut(rest, "@")
+		if found && strings.Contains(user, ":") {
+			return true
+		}
+	}
+	return strings.Contains(strings.ToLower(urls), "password=")
 }
 
 // egress is how requests to upstreams leave.

@@ -102,7 +102,7 @@ func (migrateCommand) Run(p *program) error {
 	return nil
 }
 
-var errNoDatabase = errors.New("no database: give --database-url or set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary; " +
+var errNoDatabase = errors.New("no database: set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary, or give --database-url where it needs no password; " +
 	"or run everything on this machine with: tributary dev")
 
 // serve runs one service against external NATS and Postgres.
