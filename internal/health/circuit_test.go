@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,22 +76,32 @@ func TestCircuitMoved(t *testing.T) {
 }
 
 // cells are a broker's, in memory.
-type cells map[string]string
-
-func (c cells) Read(_ context.Context, key string) ([]byte, uint64, error) {
-	return []byte(c[key]), uint64(len(c[key])), nil
+type cells struct {
+	mu     sync.Mutex
+	values map[string]string
 }
 
-func (c cells) Write(_ context.Context, key string, value []byte, revision uint64) (uint64, bool, error) {
-	if uint64(len(c[key])) != revision {
+func (c *cells) Read(_ context.Context, key string) ([]byte, uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return []byte(c.values[key]), uint64(len(c.values[key])), nil
+}
+
+func (c *cells) Write(_ context.Context, key string, value []byte, revision uint64) (uint64, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if uint64(len(c.values[key])) != revision {
 		return 0, false, nil
 	}
-	c[key] = string(value)
+	c.values[key] = string(value)
 	return uint64(len(value)), true, nil
 }
 
-func (c cells) Watch(ctx context.Context, _ string, fn func(string, []byte, uint64)) error {
-	for key, value := range c {
+func (c *cells) Watch(ctx context.Context, _ string, fn func(string, []byte, uint64)) error {
+	c.mu.Lock()
+	there := maps.Clone(c.values)
+	c.mu.Unlock()
+	for key, value := range there {
 		fn(key, []byte(value), uint64(len(value)))
 	}
 	<-ctx.Done()
@@ -103,7 +115,7 @@ func TestCompareCircuits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broker := cells{"shop." + w.id.String(): string(value)}
+	broker := &cells{values: map[string]string{"shop." + w.id.String(): string(value)}}
 	// One that the broker has lost.
 	lost := w.insert(t, "lost")
 	_, err = w.Store.CircuitMove(t.Context(), dbsqlc.CircuitMoveParams{IntegrationID: lost, Open: true, Transition: 7, Reason: "r", Since: start})

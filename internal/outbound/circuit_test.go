@@ -90,7 +90,12 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 }
 
 // RoundTrip is the upstream.
-func (w *ward) RoundTrip(req *http.Request) (*http.Response, error) { return w.answer(req.Context()) }
+func (w *ward) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	answer := w.answer
+	w.mu.Unlock()
+	return answer(req.Context())
+}
 
 // send sends a request from a process.
 func (w *ward) send(ctx context.Context, process int) error {
@@ -229,9 +234,11 @@ func TestOneProbeAtATime(t *testing.T) {
 			})
 		}
 		elapse(time.Second)
+		w.mu.Lock()
 		if sent != 1 {
 			t.Errorf("%d requests probe at a time, want 1", sent)
 		}
+		w.mu.Unlock()
 		w.refused(1, probedFor)
 		close(release)
 		if err := group.Wait(); err != nil {
@@ -258,7 +265,9 @@ func TestProbeThatHangs(t *testing.T) {
 		elapse(rest)
 		w.refused(1, probedFor)
 		elapse(rest)
+		w.mu.Lock()
 		w.answer = status(http.StatusOK)
+		w.mu.Unlock()
 		w.passes(1)
 		w.wantTold(opened, closedAgain)
 		close(release)

@@ -28,7 +28,7 @@ type question[V any] struct {
 	err      error
 }
 
-func (s *shared[K, V]) ask(ctx context.Context, key K, query func(context.Context, K) (V, error)) (V, error) {
+func (s *shared[K, V]) ask(ctx context.Context, key K, query func(context.Context, K) (V, error)) (answer V, err error) {
 	q, mine := s.join(key)
 	if mine {
 		return s.send(ctx, key, q, query)
@@ -36,7 +36,7 @@ func (s *shared[K, V]) ask(ctx context.Context, key K, query func(context.Contex
 	select {
 	case <-q.answered:
 	case <-ctx.Done():
-		return q.answer, ctx.Err()
+		return answer, ctx.Err()
 	}
 	if q.err != nil {
 		// That may be the end of the asker's context.

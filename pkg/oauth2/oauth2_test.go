@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +22,15 @@ import (
 // server notes the forms that it is sent, and answers them all alike.
 type server struct {
 	*httptest.Server
+	mu  sync.Mutex
 	got []url.Values
+}
+
+// sent is what it was sent so far.
+func (s *server) sent() []url.Values {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
 }
 
 func answering(t *testing.T, answer http.HandlerFunc) *server {
@@ -34,7 +44,9 @@ func answering(t *testing.T, answer http.HandlerFunc) *server {
 		if user, password, ok := r.BasicAuth(); ok {
 			form.Set("basic", user+":"+password)
 		}
+		s.mu.Lock()
 		s.got = append(s.got, form)
+		s.mu.Unlock()
 		answer(w, r)
 	}))
 	t.Cleanup(s.Close)
@@ -98,7 +110,7 @@ func TestExchangeCode(t *testing.T) {
 		"grant_type": {"authorization_code"}, "code": {"code"}, "redirect_uri": {"https://app.example.com/back"}, "code_verifier": {"verifier"},
 		"basic": {"id:" + url.QueryEscape("s3cret&")},
 	}
-	if diff := cmp.Diff([]url.Values{want}, s.got); diff != "" {
+	if diff := cmp.Diff([]url.Values{want}, s.sent()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if token.AccessToken != "new" || token.RefreshToken != "fresh" || token.ExpiresAt == nil {
@@ -140,8 +152,8 @@ func TestRefreshToken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := answering(t, tt.answer)
 			token, err := s.flow().RefreshToken(t.Context(), integration(stored))
-			if len(s.got) != 1 || s.got[0].Get("refresh_token") != "refresh" || s.got[0].Get("grant_type") != "refresh_token" {
-				t.Fatalf("sent %v, want the refresh token once", s.got)
+			if len(s.sent()) != 1 || s.sent()[0].Get("refresh_token") != "refresh" || s.sent()[0].Get("grant_type") != "refresh_token" {
+				t.Fatalf("sent %v, want the refresh token once", s.sent())
 			}
 			if tt.wantError == "" {
 				if err != nil || token.AccessToken != "new" {
@@ -168,8 +180,8 @@ func TestRefreshToken(t *testing.T) {
 func TestRefreshWithoutRefreshToken(t *testing.T) {
 	s := answering(t, answer(200, "{}"))
 	_, err := s.flow().RefreshToken(t.Context(), integration(`{"client_id":"id","access_token":"old"}`))
-	if !errors.Is(err, oauth2.ErrNoRefreshToken) || !contracts.IsPermanent(err) || len(s.got) != 0 {
-		t.Errorf("the error is %v, sent %v", err, s.got)
+	if !errors.Is(err, oauth2.ErrNoRefreshToken) || !contracts.IsPermanent(err) || len(s.sent()) != 0 {
+		t.Errorf("the error is %v, sent %v", err, s.sent())
 	}
 }
 
@@ -204,7 +216,7 @@ func TestRevokeToken(t *testing.T) {
 			if (err != nil) != tt.fails {
 				t.Errorf("the error is %v", err)
 			}
-			if diff := cmp.Diff(tt.want, s.got); diff != "" {
+			if diff := cmp.Diff(tt.want, s.sent()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -228,7 +240,7 @@ func TestClientCredentials(t *testing.T) {
 		t.Errorf("got %s, %v", token, err)
 	}
 	want := url.Values{"grant_type": {"client_credentials"}, "scope": {"a"}, "audience": {"api"}, "client_id": {"app"}, "client_secret": {"key"}}
-	if diff := cmp.Diff([]url.Values{want}, s.got); diff != "" {
+	if diff := cmp.Diff([]url.Values{want}, s.sent()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, err := flow.AuthorizationURL(t.Context(), integration(`{}`), "", ""); !errors.Is(err, oauth2.ErrNoUsers) {
