@@ -116,8 +116,8 @@ func (w *world) pushUntilTaken(url, delivery string, e entry) bool {
 	return false
 }
 
-// createHooked makes an integration that takes webhooks and is never synced by itself.
-func (w *world) createHooked(name, provider string) uuid.UUID {
+// createHooked makes an integration "one" that takes webhooks and is never synced by itself.
+func (w *world) createHooked(provider string) uuid.UUID {
 	w.t.Helper()
 	now := time.Now()
 	id := postgres.NewID()
@@ -126,7 +126,7 @@ func (w *world) createHooked(name, provider string) uuid.UUID {
 		w.t.Fatal(err)
 	}
 	err = w.store.InTx(w.t.Context(), func(tx *postgres.Tx) error {
-		if _, err := tx.IntegrationInsert(w.t.Context(), dbsqlc.IntegrationInsertParams{ID: id, Provider: provider, Name: name, Metadata: metadata, Now: now}); err != nil {
+		if _, err := tx.IntegrationInsert(w.t.Context(), dbsqlc.IntegrationInsertParams{ID: id, Provider: provider, Name: "one", Metadata: metadata, Now: now}); err != nil {
 			return err
 		}
 		_, err := w.store.PutCredentials(w.t.Context(), tx, id, json.RawMessage(`{"webhook_secret":"`+hookSecret+`"}`), 0, postgres.Access{Who: "test", Why: "set up", At: now})

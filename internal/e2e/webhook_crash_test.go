@@ -38,7 +38,7 @@ func crashWebhooksAt(t *testing.T, point string) {
 	processes := []*process{w.start("scheduler", env), w.start("item-worker", env), in.process}
 	crashed := make(chan struct{})
 	go w.takeOver(processes, serviceOf(point), crashed)
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	const deliveries = 40
 	var senders sync.WaitGroup
 	for n := range deliveries {

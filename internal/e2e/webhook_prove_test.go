@@ -122,7 +122,7 @@ func TestProveWebhooksUnderKills(t *testing.T) {
 	w.start("scheduler")
 	worker := w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	url := in.url + "/integrations/hooked/one/webhook"
 	if !w.pushUntilTaken(url, "warm", entry{ID: "warm", Seq: 1}) {
 		t.Fatal("the first was not taken")
@@ -172,7 +172,7 @@ func TestProveWebhooksWithoutPostgres(t *testing.T) {
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	url := in.url + "/integrations/hooked/one/webhook"
 	if !w.pushUntilTaken(url, "warm", entry{ID: "warm", Seq: 1}) {
 		t.Fatal("the first was not taken")

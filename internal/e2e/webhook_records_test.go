@@ -16,7 +16,7 @@ func TestWebhookNeverOverwritesANewerRecord(t *testing.T) {
 	w.start("item-worker")
 	in := w.startIngress()
 	// Its events have no handler here, so that they go to the table of records.
-	id := w.createHooked("one", "quiet")
+	id := w.createHooked("quiet")
 	for n, seq := range []int64{5, 3, 9, 1, 7, 9, 8} {
 		if !w.pushUntilTaken(in.url+"/integrations/quiet/one/webhook", fmt.Sprint(n), entry{ID: "r", Seq: seq}) {
 			t.Fatal("not taken")

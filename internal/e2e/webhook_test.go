@@ -17,7 +17,7 @@ func TestWebhook(t *testing.T) {
 	w := newWorld(t)
 	w.startAll()
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	url := in.url + "/integrations/hooked/one/webhook"
 	e := entry{ID: "r1", Seq: 1, Body: "pushed"}
 	w.await("the directory", func() bool { code, _ := w.push(url, "d0", e); return code == http.StatusOK })
@@ -64,7 +64,7 @@ func TestWebhookOrder(t *testing.T) {
 	w.start("item-worker")
 	w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "ordered")
+	id := w.createHooked("ordered")
 	url := in.url + "/integrations/ordered/one/webhook"
 	w.await("the directory", func() bool { code, _ := w.push(url, "first", entry{ID: "r0", Seq: 1}); return code == http.StatusOK })
 	const each = 20
@@ -113,7 +113,7 @@ func TestWebhookVerdicts(t *testing.T) {
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	for i, record := range []string{"plain", "tired", "given-up", "panics", "patient", "needless"} {
 		if !w.pushUntilTaken(in.url+"/integrations/hooked/one/webhook", record, entry{ID: record, Seq: int64(i + 1)}) {
 			t.Fatalf("%s was not taken", record)
@@ -156,7 +156,7 @@ func TestWebhooksOfAPausedIntegration(t *testing.T) {
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	url := in.url + "/integrations/hooked/one/webhook"
 	if !w.pushUntilTaken(url, "before", entry{ID: "before", Seq: 1}) {
 		t.Fatal("not taken")
@@ -183,7 +183,7 @@ func TestWebhookThatKillsItsWorker(t *testing.T) {
 	})
 	w.start("scheduler")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	url := in.url + "/integrations/hooked/one/webhook"
 	for n := range 20 {
 		record := fmt.Sprint("r", n)
@@ -229,7 +229,7 @@ func TestWebhooksWithoutPostgres(t *testing.T) {
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
-	id := w.createHooked("one", "hooked")
+	id := w.createHooked("hooked")
 	if !w.pushUntilTaken(in.url+"/integrations/hooked/one/webhook", "before", entry{ID: "before", Seq: 1}) {
 		t.Fatal("not taken")
 	}

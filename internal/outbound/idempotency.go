@@ -142,8 +142,8 @@ func (i *idempotency) replay(req *http.Request, claim KeyClaim, held *HeldKey) (
 		return recovered(req, held.Answer)
 	}
 	i.ledger.metrics.outcome(claim.Provider, "conflict")
-	if held.State == KeyReserved || held.State == KeyFailed {
-		// A failed one is free by now.
+	if held.State == KeyReserved || held.State == KeyFailed || held.State == KeyUnknown && claim.Deduped {
+		// A failed one is free by now, and so is one whose lease ended a moment ago where the upstream recognises keys.
 		conflict.State = contracts.IdempotencyReserved
 		return nil, contracts.RetryAfter(min(max(held.LeaseUntil.Sub(claim.Now), time.Second), longestConflict), conflict)
 	}

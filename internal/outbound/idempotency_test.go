@@ -1,0 +1,68 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// taken is a ledger in which a key is taken, in a state that it may have got a moment after it was asked for.
+type taken struct{ state KeyState }
+
+func (s taken) Reserve(_ context.Context, claim KeyClaim) (*HeldKey, error) {
+	return &HeldKey{State: s.state, Fingerprint: claim.Fingerprint, LeaseUntil: claim.Now}, nil
+}
+
+func (taken) Settle(context.Context, KeyClaim, KeyOutcome) error { return nil }
+
+// What is free by now, or will be, is worth another try; what somebody must look at is not. A lease can end, and its key become unknown, between the two looks at the ledger:
+// where the upstream recognises keys, that one is free.
+func TestTakenKey(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		state    KeyState
+		provider contracts.Provider
+		deferred bool
+	}{
+		{KeyReserved, plainProvider{}, true},
+		{KeyReserved, dedupes{}, true},
+		{KeyFailed, plainProvider{}, true},
+		{KeyUnknown, dedupes{}, true},
+		{KeyUnknown, plainProvider{}, false},
+		{KeySucceeded, plainProvider{}, false},
+	} {
+		metrics, err := NewLedgerMetrics(prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
+		redactor := NewRedactor(test.provider, in)
+		chain := &begin{provider: test.provider, next: &idempotency{
+			ledger: NewLedger(taken{test.state}, time.Second, metrics, slog.New(slog.DiscardHandler)), provider: test.provider, now: time.Now,
+			integration: func() *contracts.Integration { return in }, redactor: func() *Redactor { return redactor },
+		}}
+		ctx, err := contracts.WithIdempotencyKey(t.Context(), "k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://a.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := chain.RoundTrip(req)
+		if res != nil {
+			_ = res.Body.Close()
+		}
+		_, deferred := contracts.AsDeferral(err)
+		if _, conflict := errors.AsType[*contracts.IdempotencyConflictError](err); !conflict || deferred != test.deferred || contracts.IsPermanent(err) == deferred {
+			t.Errorf("%s, deduped %v: %v", test.state, test.provider, err)
+		}
+	}
+}
