@@ -21,10 +21,7 @@ type auth struct {
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	signed, err := a.sign(req)
 	if err != nil {
-		// A transport closes the body whatever happens.
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
+		closeBody(req)
 		return nil, &unsentError{fmt.Errorf("authenticate %s %s: %w", req.Method, req.URL.Host, err)}
 	}
 	return a.base.RoundTrip(signed)

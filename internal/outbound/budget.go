@@ -33,10 +33,7 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	key := b.key()
 	limit := b.target.limit(b.now())
 	if err := b.budgets.admit(req.Context(), key, limit); err != nil {
-		// A transport closes the body whatever happens.
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
+		closeBody(req)
 		return nil, err
 	}
 	res, err := b.base.RoundTrip(req)

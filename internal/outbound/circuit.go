@@ -19,10 +19,7 @@ func (c *circuit) RoundTrip(req *http.Request) (*http.Response, error) {
 	in := c.target.Integration()
 	pass, err := c.circuits.enter(req.Context(), in.Provider()+"."+in.ID(), c.target.Settings())
 	if err != nil {
-		// A transport closes the body whatever happens.
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
+		closeBody(req)
 		return nil, err
 	}
 	res, err := c.base.RoundTrip(req)

@@ -137,6 +137,7 @@ func (a *attempt) settleAll() {
 	a.settle()
 }
 
+// closeBody is for a request that does not leave: a transport closes the body whatever happens.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
