@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,7 +29,7 @@ type record struct {
 var text = strings.Repeat("The quick brown fox jumps over the lazy dog, and over again. ", 9)[:500]
 
 func newRecord(seq int) record {
-	return record{ID: fmt.Sprintf("record-%d", seq), Seq: int64(seq), Title: "An item of the benchmark", Body: text}
+	return record{ID: "record-" + strconv.Itoa(seq), Seq: int64(seq), Title: "An item of the benchmark", Body: text}
 }
 
 // The kinds of records differ in what handles them.

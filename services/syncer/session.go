@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 )
 
 // session implements contracts.SyncSession: it groups items into batches and hands these to the publishers. What it keeps does not grow with the
-// number of items, but for a hash of each external id.
+// number of items.
 type session struct {
 	syncer *Syncer
 	run    *postgres.Run
@@ -27,7 +26,8 @@ type session struct {
 	work, calling context.Context
 	window        *window
 	sealed        chan *parcel
-	seed          maphash.Seed
+	// largest is how many bytes an item may have.
+	largest int
 	// buffers and packers are used again and again; packers are large, and as many as batches are on their way.
 	buffers sync.Pool
 	packers chan *events.Packer
@@ -36,9 +36,12 @@ type session struct {
 	closed  bool
 	current *parcel
 	opened  time.Time
-	last    time.Time
-	seen    map[uint64]uint64
+	repeats *repeats
 	total   eventsv1.Total
+	// signs counts signs of the provider's life; seen is how many there were at the last look, at the time last: a look at the clock for each item costs as much as
+	// copying it.
+	signs, seen int64
+	last        time.Time
 }
 
 var _ contracts.SyncSession = (*session)(nil)
@@ -59,7 +62,7 @@ var errClosedSession = errors.New("the enumeration has ended; Dispatch was calle
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
-		seed: maphash.MakeSeed(), seen: map[uint64]uint64{}, last: s.Now(),
+		largest: s.Bus.MaxBody() - batchOverhead, repeats: newRepeats(repeatsKept), last: s.Now(),
 		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
 	}
 }
@@ -86,11 +89,11 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	if err := errors.Join(ctx.Err(), context.Cause(s.calling)); err != nil {
 		return err
 	}
-	s.last = s.syncer.Now()
+	s.signs++
 	if unfit != nil {
 		return s.bury(item, reasonUnencodable, unfit.Error())
 	}
-	if s.repeated(item) {
+	if s.repeats.add(item) {
 		s.total.Duplicates++
 		return nil
 	}
@@ -100,8 +103,8 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 // add puts an item into the current batch, and seals that when it is full.
 func (s *session) add(item *eventsv1.Item) error {
 	size := len(item.GetPayload()) + len(item.GetCheckpoint()) + len(item.GetExternalId()) + len(item.GetEventType()) + itemOverhead
-	if size > s.syncer.Bus.MaxBody()-batchOverhead {
-		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, a message may have %d", size, s.syncer.Bus.MaxBody()))
+	if size > s.largest {
+		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, it may have %d", size, s.largest))
 	}
 	if s.current != nil && s.current.size+size > s.syncer.Settings.BatchBytes {
 		if err := s.seal(); err != nil {
@@ -162,32 +165,10 @@ func (s *session) seal() error {
 	case <-s.calling.Done():
 		return context.Cause(s.calling)
 	}
-	s.last = s.syncer.Now()
+	s.signs++
 	s.total.Batches++
 	s.current = nil
 	return nil
-}
-
-// repeated reports whether the very same item was handed over before in this attempt, as far as the newest version of each record can tell.
-func (s *session) repeated(item *eventsv1.Item) bool {
-	if item.GetExternalId() == "" {
-		return false
-	}
-	id := s.hash([]byte(item.GetEventType()), []byte(item.GetExternalId()))
-	content := s.hash(item.GetCheckpoint(), item.GetPayload())
-	previous, found := s.seen[id]
-	s.seen[id] = content
-	return found && previous == content
-}
-
-func (s *session) hash(parts ...[]byte) uint64 {
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	for _, part := range parts {
-		_, _ = h.Write(part)
-		_ = h.WriteByte(0)
-	}
-	return h.Sum64()
 }
 
 // close seals what is left and returns what was handed over. An enumeration that was stopped leaves its last batch out.
@@ -221,12 +202,16 @@ func (s *session) lingerLoop(ctx context.Context) {
 	}
 }
 
+// silentFor is for how long the provider has given no sign of life, as far as looks at it can tell.
 func (s *session) silentFor(now time.Time) time.Duration {
 	if !s.mu.TryLock() {
 		// Somebody is handing over, or is held back by the window: that is not the provider's silence.
 		return 0
 	}
 	defer s.mu.Unlock()
+	if s.signs != s.seen {
+		s.seen, s.last = s.signs, now
+	}
 	return now.Sub(s.last)
 }
 
