@@ -1,6 +1,9 @@
 package postgres
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Shared is what [Store.RunAccepts] asks through.
 type Shared struct {
@@ -18,3 +21,6 @@ func (s *Shared) Open() int {
 	defer s.mu.Unlock()
 	return len(s.put) + len(s.next)
 }
+
+// SetRest sets for how long a key is left alone after an answer.
+func (s *Shared) SetRest(d time.Duration) { s.rest = d }

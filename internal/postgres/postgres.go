@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,7 +19,11 @@ import (
 	"github.com/tributaryhq/tributary/internal/secret"
 )
 
-const connectEvery = time.Second
+const (
+	connectEvery = time.Second
+	// readyFor is how long the database is taken to be there after it has said so.
+	readyFor = 100 * time.Millisecond
+)
 
 // The rows that services work with.
 type (
@@ -41,6 +46,8 @@ type Store struct {
 	ring *secret.Ring
 	// accepts are the questions of RunAccepts.
 	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
+	// answered is when the database last said that it is there.
+	answered atomic.Pointer[time.Time]
 }
 
 // Tx is a transaction: every query within it.
@@ -80,7 +87,9 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 
 // New makes a store of a pool, which stays the caller's to close. ring may be nil where no credentials are touched.
 func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
-	return &Store{Queries: dbsqlc.New(pool), pool: pool, ring: ring}
+	s := &Store{Queries: dbsqlc.New(pool), pool: pool, ring: ring}
+	s.accepts.rest = acceptsRest
+	return s
 }
 
 // InTx runs fn in a transaction, which commits if fn returns nil.
@@ -90,13 +99,18 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	})
 }
 
-// Ready returns an error while the database can't be reached; it serves /readyz and holds consumers back.
+// Ready returns an error while the database can't be reached; it serves /readyz and holds consumers back, which ask before every pull.
 func (s *Store) Ready(ctx context.Context) error {
+	if answered := s.answered.Load(); answered != nil && time.Since(*answered) < readyFor {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("reach Postgres: %w", err)
 	}
+	now := time.Now()
+	s.answered.Store(&now)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
@@ -75,6 +77,41 @@ func TestAnAskerWhoGivesUpTakesNobodyAlong(t *testing.T) {
 		askers.Wait()
 		if shared.Open() != 0 {
 			t.Errorf("%d questions open", shared.Open())
+		}
+	})
+}
+
+// TestAskersWaitForOthersAfterAnAnswer has ten ask one after the other, faster than answers may follow on one another.
+func TestAskersWaitForOthersAfterAnAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var shared postgres.Shared
+		shared.SetRest(50 * time.Millisecond)
+		var queries []time.Duration
+		began := time.Now()
+		query := func(context.Context, string) (int, error) {
+			queries = append(queries, time.Since(began))
+			<-time.After(time.Millisecond)
+			return 7, nil
+		}
+		var askers sync.WaitGroup
+		for i := range 10 {
+			askers.Go(func() {
+				<-time.After(time.Duration(i) * 10 * time.Millisecond)
+				if answer, err := shared.Ask(t.Context(), "run", query); err != nil || answer != 7 {
+					t.Errorf("told %d, %v", answer, err)
+				}
+			})
+		}
+		askers.Wait()
+		// The first does not wait; those at 10 to 50 ms share a question, those at 60 to 90 ms the next.
+		want := []time.Duration{0, 51 * time.Millisecond, 102 * time.Millisecond}
+		if diff := cmp.Diff(want, queries); diff != "" {
+			t.Errorf("questions were put at (-want +got):\n%s", diff)
+		}
+		<-time.After(time.Second)
+		if shared.Open() != 0 {
+			t.Errorf("%d questions are kept", shared.Open())
 		}
 	})
 }

@@ -54,7 +54,7 @@ type Settings struct {
 // DefaultSettings are the original's tries, back-off and window, and the figures of the measurements in docs/benchmarks.md.
 func DefaultSettings() Settings {
 	return Settings{
-		Concurrency: 64, Batches: 8, Tries: 5,
+		Concurrency: 64, Batches: 16, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
 		Webhooks: DefaultWebhookSettings(),

@@ -60,9 +60,11 @@ type parcel struct {
 var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
 
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
+	memory, _ := s.repeats.Get().(*repeats)
+	memory.start()
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
-		largest: s.Bus.MaxBody() - batchOverhead, repeats: newRepeats(repeatsKept), last: s.Now(),
+		largest: s.Bus.MaxBody() - batchOverhead, repeats: memory, last: s.Now(),
 		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
 	}
 }
@@ -179,6 +181,7 @@ func (s *session) close() *eventsv1.Total {
 		s.total.Items -= s.current.items()
 	}
 	s.closed = true
+	s.syncer.repeats.Put(s.repeats)
 	close(s.sealed)
 	return &eventsv1.Total{Items: s.total.GetItems(), Batches: s.total.GetBatches(), Duplicates: s.total.GetDuplicates()}
 }

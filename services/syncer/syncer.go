@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,7 +29,8 @@ import (
 type Settings struct {
 	// Runs is how many runs of one provider a process enumerates at a time.
 	Runs int
-	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone.
+	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone. Larger batches cost less CPU an item until
+	// handlers that take a millisecond begin to wait for the last of each; the broker's limit is 1 MiB by default.
 	BatchItems int
 	BatchBytes int
 	// Linger closes a batch that has waited this long for more.
@@ -55,8 +57,8 @@ type Settings struct {
 // DefaultSettings are the original's limits and the figures of the measurements in docs/benchmarks.md.
 func DefaultSettings() Settings {
 	return Settings{
-		Runs: 16, BatchItems: 256, BatchBytes: 256 << 10, Linger: 200 * time.Millisecond,
-		Window: 64, Retrying: 4096, Publishers: 4,
+		Runs: 16, BatchItems: 512, BatchBytes: 256 << 10, Linger: 200 * time.Millisecond,
+		Window: 64, Retrying: 4096, Publishers: 8,
 		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
 	}
@@ -78,14 +80,18 @@ type Config struct {
 }
 
 // Syncer is the service. Any number of them may run.
-type Syncer struct{ Config }
+type Syncer struct {
+	Config
+	// repeats are used by one enumeration after the other.
+	repeats sync.Pool
+}
 
 // New returns a syncer.
 func New(config Config) *Syncer {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
 	}
-	return &Syncer{Config: config}
+	return &Syncer{Config: config, repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}}
 }
 
 // Run takes due runs of the providers in the registry until ctx ends.
