@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
+
+	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -106,7 +107,7 @@ func handlers() map[string][]itemworker.ItemHandler {
 func decoding[T any](fn func(T)) itemworker.ItemHandler {
 	return func(_ context.Context, _ *contracts.Integration, payload []byte) error {
 		var item T
-		if err := json.Unmarshal(payload, &item); err != nil {
+		if err := jsonv1.Unmarshal(payload, &item); err != nil {
 			return contracts.Permanent(err)
 		}
 		fn(item)
