@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tributaryhq/tributary/internal/platform"
 )
 
 // options are the command line.
@@ -55,6 +57,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	platform.TuneGC(os.Getenv)
 	s, err := startServers(ctx, opts.durable)
 	if err != nil {
 		return err

@@ -141,6 +141,7 @@ type parts struct {
 // run runs services until the context ends; beside, when given, runs along with them.
 func (p *program) run(parts parts, services []string, beside func(context.Context, *platform.Platform) error) error {
 	log := parts.log
+	platform.TuneGC(os.Getenv)
 	tracers, flush, err := telemetry.NewTracers(p.ctx, p.config.OTLPEndpoint, "tributary")
 	if err != nil {
 		return err
