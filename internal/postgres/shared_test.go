@@ -89,10 +89,10 @@ func TestAskersWaitForOthersAfterAnAnswer(t *testing.T) {
 		shared.SetRest(50 * time.Millisecond)
 		var queries []time.Duration
 		began := time.Now()
-		query := func(context.Context, string) (int, error) {
+		query := func(ctx context.Context, _ string) (int, error) {
 			queries = append(queries, time.Since(began))
 			<-time.After(time.Millisecond)
-			return 7, nil
+			return 7, ctx.Err()
 		}
 		var askers sync.WaitGroup
 		for i := range 10 {
