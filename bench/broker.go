@@ -17,6 +17,8 @@ const (
 	brokerWindow = 4000
 	brokerPull   = 500
 	brokerStream = "BENCH"
+	// brokerPatience is how long a publication may wait for its place in the window: a broker that writes through is slow.
+	brokerPatience = time.Minute
 )
 
 // measureBroker has the broker carry one message for each item, with everything left out that makes a queue of it: no handler, no
@@ -75,7 +77,7 @@ func publishEach(js jetstream.JetStream, items int) error {
 		if err != nil {
 			return fmt.Errorf("encode a record: %w", err)
 		}
-		if _, err := js.PublishAsync("bench.item", body, jetstream.WithMsgID(fmt.Sprintf("run/1/%d", i))); err != nil {
+		if _, err := js.PublishAsync("bench.item", body, jetstream.WithMsgID(fmt.Sprintf("run/1/%d", i)), jetstream.WithStallWait(brokerPatience)); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 	}

@@ -77,6 +77,7 @@ func (r *report) aims() []aim {
 	aims := slices.Concat(
 		compareRates("no-op handler, "+formatSize(compared)+" / (a)", quick, r.find(peerBroker, 0), 4),
 		compareRates("no-op handler, "+formatSize(compared)+" / (b)", quick, r.find(peerRiver, 0), 30),
+		compareRates("no-op handler, "+formatSize(compared)+" / River with its default settings", quick, r.find(peerUsual, 0), 30),
 		compareRates("sink, "+formatSize(compared)+" / (c)", stored, r.find(peerUpserts, 0), 0.6),
 	)
 	for _, kind := range []string{kindQuick, kindStored} {

@@ -12,13 +12,24 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 )
 
-const (
-	riverInsert  = 1000
-	riverWorkers = 2000
-	// riverCooldown and riverPoll let a producer fetch again at once; the defaults are for queues that are mostly empty.
-	riverCooldown = 2 * time.Millisecond
-	riverPoll     = 20 * time.Millisecond
-)
+// riverInsert is how many jobs a statement inserts.
+const riverInsert = 1000
+
+// riverSettings are what decides how fast River fetches jobs.
+type riverSettings struct {
+	workers        int
+	cooldown, poll time.Duration
+}
+
+// riverFast are the settings of River's own benchmark program: a producer fetches again at once. riverUsual are those that a program has which sets none, with the
+// number of workers of River's examples: they are for queues that are mostly empty.
+func riverFast() riverSettings {
+	return riverSettings{workers: 2000, cooldown: 2 * time.Millisecond, poll: 20 * time.Millisecond}
+}
+
+func riverUsual() riverSettings {
+	return riverSettings{workers: 100, cooldown: river.FetchCooldownDefault, poll: river.FetchPollIntervalDefault}
+}
 
 // riverArgs make every record a job.
 type riverArgs record
@@ -27,7 +38,7 @@ type riverArgs record
 func (riverArgs) Kind() string { return "bench" }
 
 // measureRiver inserts a job for each item, as fast as River can, while it works on them with workers that do nothing.
-func measureRiver(ctx context.Context, s *servers, items int) (usage, error) {
+func measureRiver(ctx context.Context, s *servers, items int, settings riverSettings) (usage, error) {
 	driver := riverpgxv5.New(s.pool)
 	migrator, err := rivermigrate.New(driver, nil)
 	if err != nil {
@@ -42,8 +53,8 @@ func measureRiver(ctx context.Context, s *servers, items int) (usage, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(context.Context, *river.Job[riverArgs]) error { return nil }))
 	client, err := river.NewClient(driver, &river.Config{
-		Logger: slog.New(slog.DiscardHandler), Workers: workers, FetchCooldown: riverCooldown, FetchPollInterval: riverPoll,
-		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: riverWorkers}},
+		Logger: slog.New(slog.DiscardHandler), Workers: workers, FetchCooldown: settings.cooldown, FetchPollInterval: settings.poll,
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: settings.workers}},
 	})
 	if err != nil {
 		return usage{}, fmt.Errorf("make River's client: %w", err)

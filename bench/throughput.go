@@ -12,13 +12,18 @@ import (
 // longFrom is how many items make a run a long one. The slow handler has none: a million items say nothing there that a hundred thousand don't.
 const longFrom = 100_001
 
-// wideFactor is how many more items the broker alone and Postgres alone get than River, which takes that much longer.
-const wideFactor = 5
+// wideFactor is how many more items the broker alone and Postgres alone get than River, which takes that much longer; narrowFactor how many fewer River gets with
+// its default settings.
+const (
+	wideFactor   = 5
+	narrowFactor = 10
+)
 
 // The peers.
 const (
 	peerBroker  = "broker alone, a message for each item (a)"
 	peerRiver   = "River, a job for each item (b)"
+	peerUsual   = "River with its default settings"
 	peerUpserts = "Postgres alone, upserts of 1000 (c)"
 )
 
@@ -56,10 +61,11 @@ func measureThroughput(ctx context.Context, s *servers, t *tributary, opts optio
 }
 
 func throughputCases(s *servers, t *tributary, opts options) []*measurement {
-	wide := opts.peers * wideFactor
+	wide, narrow := opts.peers*wideFactor, max(opts.peers/narrowFactor, 1)
 	cases := []*measurement{
 		{name: peerBroker, items: wide, run: func(ctx context.Context) (usage, error) { return measureBroker(ctx, s, wide) }},
-		{name: peerRiver, items: opts.peers, run: func(ctx context.Context) (usage, error) { return measureRiver(ctx, s, opts.peers) }},
+		{name: peerRiver, items: opts.peers, run: func(ctx context.Context) (usage, error) { return measureRiver(ctx, s, opts.peers, riverFast()) }},
+		{name: peerUsual, items: narrow, run: func(ctx context.Context) (usage, error) { return measureRiver(ctx, s, narrow, riverUsual()) }},
 		{name: peerUpserts, items: wide, run: func(ctx context.Context) (usage, error) { return measureUpserts(ctx, s, wide) }},
 	}
 	for _, kind := range []string{kindQuick, kindTyped, kindStored, kindSlow} {
