@@ -158,7 +158,7 @@ func (b *Bus) applyStream(ctx context.Context, config jetstream.StreamConfig) er
 // all are applied anew, by one caller at a time.
 func (b *Bus) Restore(ctx context.Context, err error) {
 	gone := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrStreamNotFound)
+		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrStreamNotFound) || errors.Is(err, nats.ErrNoResponders)
 	if !gone || !b.restoring.TryLock() {
 		return
 	}
@@ -171,8 +171,8 @@ func (b *Bus) Restore(ctx context.Context, err error) {
 	}
 }
 
-// bucketStream is the stream that a bucket is, as the client would make it, but without direct gets: with these any replica answers, also one that lags behind, and
-// what is read from our buckets decides things.
+// bucketStream is the stream that a bucket is, as the client would make it, but with direct gets only where there is one copy. Of several any would answer, also one
+// that lags behind, and what is read from our buckets decides things. The other way to get a value costs the broker four times as much.
 func bucketStream(config jetstream.KeyValueConfig) jetstream.StreamConfig {
 	duplicates := bucketDuplicates
 	if config.TTL > 0 {
@@ -189,6 +189,7 @@ func bucketStream(config jetstream.KeyValueConfig) jetstream.StreamConfig {
 		Discard:           jetstream.DiscardNew,
 		DenyDelete:        true,
 		AllowRollup:       true,
+		AllowDirect:       config.Replicas <= 1,
 	}
 }
 

@@ -108,7 +108,12 @@ func TestApplyAgainAndAtOnce(t *testing.T) {
 		if status.TTL() != config.TTL || status.History() != 1 {
 			t.Errorf("bucket %s keeps %d values for %s, want 1 for %s", config.Bucket, status.History(), status.TTL(), config.TTL)
 		}
-		if stream(t, b, "KV_"+config.Bucket).Config.AllowDirect {
+		if !stream(t, b, "KV_"+config.Bucket).Config.AllowDirect {
+			t.Errorf("bucket %s has one copy and is read in the slow way", config.Bucket)
+		}
+	}
+	for _, config := range events.Buckets(3, b.Timing()) {
+		if bus.BucketStream(config).AllowDirect {
 			t.Errorf("bucket %s may be read from a replica that lags behind", config.Bucket)
 		}
 	}

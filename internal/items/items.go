@@ -15,16 +15,23 @@ import (
 // maxExternalID is how long an external id may be, as in the original.
 const maxExternalID = 500
 
-// New makes an item, whose payload is in the buffer and stays valid as long as nobody else uses that. unfit says why it can't be worked on, though its provider has done nothing that must stop it: the event can't be encoded, or
-// the external id is none. err is for the provider.
-func New(into *bytes.Buffer, event, checkpoint any, externalID string) (item *eventsv1.Item, unfit, err error) {
+// Maker makes one item after the other in the same memory. The zero value is ready.
+type Maker struct {
+	item    eventsv1.Item
+	payload bytes.Buffer
+}
+
+// Make makes an item, which is valid until the next is made. unfit says why it can't be worked on, though its provider has done nothing that must stop it: the event
+// can't be encoded, or the external id is none. err is for the provider.
+func (m *Maker) Make(event, checkpoint any, externalID string) (item *eventsv1.Item, unfit, err error) {
 	value, err := contracts.NewCheckpoint(checkpoint)
 	if err != nil {
 		return nil, nil, contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), err))
 	}
-	item = &eventsv1.Item{EventType: contracts.EventType(event), ExternalId: externalID, Checkpoint: value}
-	unfit = encode(into, event)
-	item.Payload = into.Bytes()
+	item = &m.item
+	item.Index, item.EventType, item.ExternalId, item.Checkpoint = 0, contracts.EventType(event), externalID, value
+	unfit = encode(&m.payload, event)
+	item.Payload = m.payload.Bytes()
 	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
 		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
 		unfit = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)

@@ -1,7 +1,6 @@
 package itemworker
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -203,7 +202,8 @@ type webhookSession struct {
 }
 
 func (s *webhookSession) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
-	item, unfit, err := items.New(&bytes.Buffer{}, event, checkpoint, externalID)
+	maker := &items.Maker{}
+	item, unfit, err := maker.Make(event, checkpoint, externalID)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package syncer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -28,8 +28,8 @@ type session struct {
 	sealed        chan *parcel
 	// largest is how many bytes an item may have.
 	largest int
-	// buffers and packers are used again and again; packers are large, and as many as batches are on their way.
-	buffers sync.Pool
+	// makers and packers are used again and again; packers are large, and as many as batches are on their way.
+	makers  sync.Pool
 	packers chan *events.Packer
 
 	mu      sync.Mutex
@@ -65,7 +65,7 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *se
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		largest: s.Bus.MaxBody() - batchOverhead, repeats: memory, last: s.Now(),
-		buffers: sync.Pool{New: func() any { return &bytes.Buffer{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
+		makers: sync.Pool{New: func() any { return &items.Maker{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
 	}
 }
 
@@ -77,9 +77,9 @@ func (s *session) Cursor() (contracts.Cursor, bool) {
 }
 
 func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
-	buffer, _ := s.buffers.Get().(*bytes.Buffer)
-	defer s.buffers.Put(buffer)
-	item, unfit, err := items.New(buffer, event, checkpoint, externalID)
+	maker, _ := s.makers.Get().(*items.Maker)
+	defer s.makers.Put(maker)
+	item, unfit, err := maker.Make(event, checkpoint, externalID)
 	if err != nil {
 		return err
 	}
@@ -139,8 +139,7 @@ func (s *session) bury(item *eventsv1.Item, reason, why string) error {
 	if err := s.seal(); err != nil {
 		return err
 	}
-	item.Payload = bytes.Clone(item.GetPayload())
-	s.current = &parcel{number: s.total.Batches, dead: item, reason: reason, why: why}
+	s.current = &parcel{number: s.total.Batches, dead: proto.CloneOf(item), reason: reason, why: why}
 	s.total.Items++
 	return s.seal()
 }

@@ -57,7 +57,7 @@ type Settings struct {
 // DefaultSettings are the original's limits and the figures of the measurements in docs/benchmarks.md.
 func DefaultSettings() Settings {
 	return Settings{
-		Runs: 16, BatchItems: 512, BatchBytes: 256 << 10, Linger: 200 * time.Millisecond,
+		Runs: 16, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
 		Window: 64, Retrying: 4096, Publishers: 8,
 		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
