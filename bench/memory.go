@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,7 +31,10 @@ func runService(ctx context.Context, args []string) int {
 		app.OnRawItem(contracts.EventType(quick{}), func(context.Context, *contracts.Integration, json.RawMessage) error { return nil }))
 }
 
-// memory is what each service needed for a run.
+// mostRuns is how many runs of a size a process gets at most.
+const mostRuns = 100
+
+// memory is what each service needed for runs of a size.
 type memory struct {
 	items int
 	// peaks are resident bytes, by service.
@@ -42,7 +46,7 @@ func measureMemory(ctx context.Context, s *servers, t *tributary, opts options) 
 	t.stop()
 	var all []memory
 	for _, items := range opts.sizes {
-		m, err := measureServices(ctx, s, t, items)
+		m, err := measureServices(ctx, s, t, items, slices.Max(opts.sizes))
 		if err != nil {
 			return nil, fmt.Errorf("measure memory, %s items: %w", formatSize(items), err)
 		}
@@ -52,7 +56,7 @@ func measureMemory(ctx context.Context, s *servers, t *tributary, opts options) 
 	return all, nil
 }
 
-func measureServices(ctx context.Context, s *servers, t *tributary, items int) (m memory, err error) {
+func measureServices(ctx context.Context, s *servers, t *tributary, items, most int) (m memory, err error) {
 	m = memory{items: items, peaks: map[string]int64{}}
 	processes := map[string]*exec.Cmd{}
 	defer func() {
@@ -76,8 +80,11 @@ func measureServices(ctx context.Context, s *servers, t *tributary, items int) (
 		}
 		processes[name] = process
 	}
-	if _, err := t.measure(ctx, kindQuick, items); err != nil {
-		return m, err
+	// Processes that have handled as many items differ by the size of their runs alone.
+	for range min(max(most/items, 1), mostRuns) {
+		if _, err := t.measure(ctx, kindQuick, items); err != nil {
+			return m, err
+		}
 	}
 	for name, process := range processes {
 		m.peaks[name] = peakMemory(fmt.Sprint(process.Process.Pid))

@@ -39,6 +39,20 @@ func isDone(entry *eventsv1.Entry, index int32) bool {
 	return int(index/8) < len(entry.GetDone()) && entry.GetDone()[index/8]&(1<<(index%8)) != 0
 }
 
+// AllDone reports whether every item of a batch is done, from the entry that covers the whole batch.
+func AllDone(entry *eventsv1.Entry) bool {
+	for index := range entry.GetSize() {
+		if isDone(entry, index) {
+			continue
+		}
+		at, found := slices.BinarySearchFunc(entry.GetOutcomes(), index, byIndex)
+		if !found || entry.GetOutcomes()[at].GetState() != eventsv1.OutcomeState_OUTCOME_STATE_DONE {
+			return false
+		}
+	}
+	return entry.GetSize() > 0
+}
+
 // dropDone leaves nothing of the outcomes of items that are marked as done but how often they were charged: a mark of running, for one, is
 // of no more interest.
 func dropDone(entry *eventsv1.Entry) {

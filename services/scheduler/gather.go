@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -49,13 +48,11 @@ var (
 // missing, checkpoint.ErrReducer when folding fails, and errMismatch when the bucket calls an item dead of which there is no row: the run is then driven again.
 func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
 	var progress checkpoint.Progress
-	states := tally{}
+	states := newTally()
 	collected := collector{reducer: reducer, associative: fold}
 	err := s.Checkpoints.ReadAll(ctx, run.ID.String(), run.Attempt, func(u checkpoint.Update) {
 		progress.Apply(u)
-		for index, state := range checkpoint.States(u.Entry) {
-			states.raise(position{u.Key.Batch, index}, state)
-		}
+		states.apply(u)
 		for _, outcome := range u.Entry.GetOutcomes() {
 			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE || outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
 				collected.add(position{u.Key.Batch, outcome.GetIndex()}, outcome.GetCheckpoint())
@@ -78,7 +75,7 @@ func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contr
 }
 
 // joinDead lets the dead rows speak: once an item is dead, Postgres knows its fate.
-func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, collected *collector, states tally) error {
+func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, collected *collector, states *tally) error {
 	rows, err := s.Store.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
 		return fmt.Errorf("read dead items of run %s: %w", run.ID, err)
@@ -109,32 +106,6 @@ func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, 
 	e.skipped = states.count(eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
 	e.dead = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
 	return nil
-}
-
-// tally is the state of every item of an attempt: one byte each, by batch.
-type tally map[int32][]byte
-
-func (t tally) raise(at position, state eventsv1.OutcomeState) {
-	states := t[at.batch]
-	for int(at.index) >= len(states) {
-		states = append(states, 0)
-	}
-	states[at.index] = max(states[at.index], byte(state))
-	t[at.batch] = states
-}
-
-func (t tally) at(at position) eventsv1.OutcomeState {
-	if states := t[at.batch]; int(at.index) < len(states) {
-		return eventsv1.OutcomeState(states[at.index])
-	}
-	return eventsv1.OutcomeState_OUTCOME_STATE_UNSPECIFIED
-}
-
-func (t tally) count(state eventsv1.OutcomeState) (n int64) {
-	for _, states := range t {
-		n += int64(bytes.Count(states, []byte{byte(state)}))
-	}
-	return n
 }
 
 // collector gathers checkpoints: all of them, or folded as they come.

@@ -49,10 +49,7 @@ func (s *session) publish(p *parcel) error {
 	s.syncer.Metrics.published(s.run.Provider, p.Items())
 	s.syncer.Crash("syncer: batch published")
 	p.Reset()
-	select {
-	case s.packers <- p.Packer:
-	default: // others are waiting
-	}
+	s.syncer.packers.Put(p.Packer)
 	return nil
 }
 

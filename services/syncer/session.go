@@ -28,9 +28,8 @@ type session struct {
 	sealed        chan *parcel
 	// largest is how many bytes an item may have.
 	largest int
-	// makers and packers are used again and again; packers are large, and as many as batches are on their way.
-	makers  sync.Pool
-	packers chan *events.Packer
+	// makers are used again and again, one for each goroutine that hands over.
+	makers sync.Pool
 
 	mu      sync.Mutex
 	closed  bool
@@ -65,7 +64,7 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *se
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		largest: s.Bus.MaxBody() - batchOverhead, repeats: memory, last: s.Now(),
-		makers: sync.Pool{New: func() any { return &items.Maker{} }}, packers: make(chan *events.Packer, s.Settings.Publishers+1),
+		makers: sync.Pool{New: func() any { return &items.Maker{} }},
 	}
 }
 
@@ -114,7 +113,8 @@ func (s *session) add(item *eventsv1.Item) error {
 		}
 	}
 	if s.current == nil {
-		s.current, s.opened = &parcel{Packer: s.packer(), number: s.total.Batches}, s.syncer.Now()
+		packer, _ := s.syncer.packers.Get().(*events.Packer)
+		s.current, s.opened = &parcel{Packer: packer, number: s.total.Batches}, s.syncer.Now()
 	}
 	s.current.Add(item)
 	s.current.size += size
@@ -123,15 +123,6 @@ func (s *session) add(item *eventsv1.Item) error {
 		return s.seal()
 	}
 	return nil
-}
-
-func (s *session) packer() *events.Packer {
-	select {
-	case p := <-s.packers:
-		return p
-	default:
-		return &events.Packer{}
-	}
 }
 
 // bury gives an item that can't travel a batch of its own, which goes to the dead without a message.

@@ -82,8 +82,8 @@ type Config struct {
 // Syncer is the service. Any number of them may run.
 type Syncer struct {
 	Config
-	// repeats are used by one enumeration after the other.
-	repeats sync.Pool
+	// repeats and packers are large, and used again and again.
+	repeats, packers sync.Pool
 }
 
 // New returns a syncer.
@@ -91,7 +91,10 @@ func New(config Config) *Syncer {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
 	}
-	return &Syncer{Config: config, repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}}
+	return &Syncer{
+		Config:  config,
+		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
+	}
 }
 
 // Run takes due runs of the providers in the registry until ctx ends.

@@ -1,0 +1,63 @@
+package scheduler
+
+import (
+	"bytes"
+
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// tally is the state of every item of an attempt. Of a batch with all items done, as nearly all are, it is enough to know how many they are; of others it keeps one
+// byte for each item.
+type tally struct {
+	done  map[int32]int32
+	mixed map[int32][]byte
+}
+
+func newTally() *tally { return &tally{done: map[int32]int32{}, mixed: map[int32][]byte{}} }
+
+// apply takes what an entry says. Nothing more becomes of an item that is done.
+func (t *tally) apply(u checkpoint.Update) {
+	if _, done := t.done[u.Key.Batch]; done {
+		return
+	}
+	if u.Key.Index == checkpoint.First && checkpoint.AllDone(u.Entry) {
+		t.done[u.Key.Batch] = u.Entry.GetSize()
+		delete(t.mixed, u.Key.Batch)
+		return
+	}
+	for index, state := range checkpoint.States(u.Entry) {
+		t.raise(position{u.Key.Batch, index}, state)
+	}
+}
+
+func (t *tally) raise(at position, state eventsv1.OutcomeState) {
+	states := t.mixed[at.batch]
+	for int(at.index) >= len(states) {
+		states = append(states, 0)
+	}
+	states[at.index] = max(states[at.index], byte(state))
+	t.mixed[at.batch] = states
+}
+
+func (t *tally) at(at position) eventsv1.OutcomeState {
+	if at.index < t.done[at.batch] {
+		return eventsv1.OutcomeState_OUTCOME_STATE_DONE
+	}
+	if states := t.mixed[at.batch]; int(at.index) < len(states) {
+		return eventsv1.OutcomeState(states[at.index])
+	}
+	return eventsv1.OutcomeState_OUTCOME_STATE_UNSPECIFIED
+}
+
+func (t *tally) count(state eventsv1.OutcomeState) (n int64) {
+	if state == eventsv1.OutcomeState_OUTCOME_STATE_DONE {
+		for _, size := range t.done {
+			n += int64(size)
+		}
+	}
+	for _, states := range t.mixed {
+		n += int64(bytes.Count(states, []byte{byte(state)}))
+	}
+	return n
+}
