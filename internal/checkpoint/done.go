@@ -39,8 +39,13 @@ func isDone(entry *eventsv1.Entry, index int32) bool {
 	return int(index/8) < len(entry.GetDone()) && entry.GetDone()[index/8]&(1<<(index%8)) != 0
 }
 
-// AllDone reports whether every item of a batch is done, from the entry that covers the whole batch.
+// AllDone reports whether every item of a batch is done, from the entry that covers the whole batch. It is false for one that speaks of more items than there are.
 func AllDone(entry *eventsv1.Entry) bool {
+	for index := range States(entry) {
+		if index >= entry.GetSize() {
+			return false
+		}
+	}
 	for index := range entry.GetSize() {
 		if isDone(entry, index) {
 			continue

@@ -35,6 +35,10 @@ func (p *Progress) Apply(u Update) {
 	if u.Entry == nil || p.isFinished(u.Key.Batch) {
 		return
 	}
+	if u.Key.Index == First && AllDone(u.Entry) {
+		p.finishWhole(u.Key.Batch, u.Entry.GetSize())
+		return
+	}
 	batch := p.batch(u.Key.Batch)
 	handedOver, retrying := count(batch.isHandedOver()), batch.retrying
 	if u.Key.Index == First {
@@ -92,6 +96,15 @@ func (p *Progress) finish(number int32, batch *openBatch) {
 	p.batches++
 	p.items += int64(batch.size)
 	p.dead += batch.dead
+}
+
+// finishWhole finishes a batch with all items done, as most are when they are first told of: then nothing was kept of it.
+func (p *Progress) finishWhole(number, size int32) {
+	if batch := p.open[number]; batch != nil {
+		p.retrying -= int(batch.retrying)
+		p.handedOver -= int(count(batch.isHandedOver()))
+	}
+	p.finish(number, &openBatch{size: size})
 }
 
 func (p *Progress) isFinished(number int32) bool {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -23,12 +24,7 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 		filter = prefix(run, attempt) + ".>"
 	}
 	for ctx.Err() == nil {
-		err := s.watchOnce(ctx, filter, fn, func() bool {
-			if caughtUp != nil {
-				caughtUp()
-			}
-			return true
-		})
+		err := s.watchOnce(ctx, filter, fn, caughtUp)
 		s.bus.Log().Debug("watch of checkpoints starts over", "filter", filter, "error", err)
 		s.bus.Restore(ctx, err)
 		select {
@@ -41,16 +37,18 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 
 // ReadAll tells all entries and the total of an attempt, each as it stands, in no particular order. An error says that not all were told.
 func (s *Store) ReadAll(ctx context.Context, run string, attempt int32, fn func(Update)) error {
-	err := s.watchOnce(ctx, prefix(run, attempt)+".>", fn, func() bool { return false })
+	err := s.bus.ReadKeys(ctx, events.BucketCheckpoints, prefix(run, attempt), func(key string, value []byte, stored time.Time) {
+		s.tell(key, value, stored, fn)
+	})
 	if err != nil {
 		return fmt.Errorf("read checkpoints of run %s: %w", run, err)
 	}
 	return nil
 }
 
-// watchOnce tells everything once, then asks goOn whether to tell changes too. It ends with the connection: the client would resume a watch only after 10 s, and behind the
+// watchOnce tells everything once, then changes. It ends with the connection: the client would resume a watch only after 10 s, and behind the
 // place where it was, which is nowhere when the broker has lost its store.
-func (s *Store) watchOnce(ctx context.Context, filter string, fn func(Update), goOn func() bool) error {
+func (s *Store) watchOnce(ctx context.Context, filter string, fn func(Update), caughtUp func()) error {
 	connected, cancel := s.bus.WhileConnected(ctx)
 	defer cancel()
 	watcher, err := s.bucket.Watch(connected, filter, jetstream.IgnoreDeletes())
@@ -73,38 +71,42 @@ func (s *Store) watchOnce(ctx context.Context, filter string, fn func(Update), g
 			if !ok {
 				return errors.Join(ctx.Err(), errWatchEnded)
 			}
-			if value == nil {
-				if !goOn() {
-					return nil
-				}
-				continue
+			switch {
+			case value != nil:
+				s.tell(value.Key(), value.Value(), value.Created(), fn)
+			case caughtUp != nil:
+				caughtUp()
 			}
-			update, err := decode(value)
-			if err != nil {
-				// What can't be read delays its run (a missing entry never completes one), and must not stop the others.
-				s.bus.Log().Error("checkpoint can't be read", "key", value.Key(), "error", err)
-				continue
-			}
-			fn(update)
 		}
 	}
 }
 
-func decode(value jetstream.KeyValueEntry) (Update, error) {
-	key, isTotal, err := parseKey(value.Key())
+// tell decodes what the bucket has. What can't be read delays its run (a missing entry never completes one), and must not stop the others.
+func (s *Store) tell(key string, value []byte, stored time.Time, fn func(Update)) {
+	update, err := decode(key, value)
+	if err != nil {
+		s.bus.Log().Error("checkpoint can't be read", "key", key, "error", err)
+		return
+	}
+	update.At = stored
+	fn(update)
+}
+
+func decode(key string, value []byte) (u Update, err error) {
+	k, isTotal, err := parseKey(key)
 	if err != nil {
 		return Update{}, err
 	}
-	u := Update{Key: key, At: value.Created()}
+	u.Key = k
 	if isTotal {
 		u.Total = &eventsv1.Total{}
-		err = proto.Unmarshal(value.Value(), u.Total)
+		err = proto.Unmarshal(value, u.Total)
 	} else {
 		u.Entry = &eventsv1.Entry{}
-		err = proto.Unmarshal(value.Value(), u.Entry)
+		err = proto.Unmarshal(value, u.Entry)
 	}
 	if err != nil {
-		return Update{}, fmt.Errorf("decode checkpoint %s: %w", value.Key(), err)
+		return Update{}, fmt.Errorf("decode checkpoint %s: %w", key, err)
 	}
 	return u, nil
 }
