@@ -35,36 +35,37 @@ var mayImport = map[string][]string{
 
 	// One package per technology.
 	"db":                  {},
+	"internal/panics":     {},
 	"internal/secret":     {},
 	"internal/telemetry":  {},
-	"internal/bus":        {"pkg/events", "internal/telemetry"},
-	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus"},
+	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
+	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
 	"internal/outbound":   {"pkg/contracts"},
 	"internal/validate":   {"pkg/contracts"},
 	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},
 
 	// What several services share, and what they are asked over the network.
-	"internal/items":        {"pkg/contracts", "pkg/events"},
+	"internal/items":        {"pkg/contracts", "pkg/events", "internal/panics"},
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/postgres"},
 	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/postgres"},
-	"internal/api":          {"pkg/events"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres"},
+	"internal/api":          {"pkg/events", "internal/panics"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/delivery", "internal/directory", "internal/health",
-		"internal/integrations", "internal/items", "internal/outbound", "internal/postgres", "internal/telemetry", "internal/validate",
+		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/directory", "internal/health", "internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+		"internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/health", "internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
+		"internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/delivery", "internal/directory", "internal/health",

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -132,11 +132,7 @@ func (s *serving) guarded(r micro.Request, answer Answer) (reply []byte, err err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, answerWithin)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
+	defer panics.Catch(&err, "the endpoint")
 	return answer(ctx, r)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -13,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tributaryhq/tributary/internal/panics"
 )
 
 const (
@@ -180,11 +181,9 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 	work, stopBeat := context.WithCancel(work)
 	defer stopBeat()
 	go b.beat(work, msg)
-	err = guard(func() error {
-		return c.Handle(work, &Delivery{
-			Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
-			Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stopping: ctx.Done(),
-		})
+	err = c.handle(work, &Delivery{
+		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
+		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stopping: ctx.Done(),
 	})
 	stopBeat()
 	var handBack *HandBack
@@ -196,12 +195,18 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 		err = msg.NakWithDelay(handBack.Delay)
 	default:
 		span.RecordError(err)
-		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", meta.NumDelivered, "error", err)
+		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", meta.NumDelivered, "error", err, panics.Where(err))
 		err = msg.NakWithDelay(failedDelay)
 	}
 	if err != nil {
 		b.log.Warn("acknowledgement not sent; the message will be delivered again", "subject", msg.Subject(), "error", err)
 	}
+}
+
+// handle keeps a panic from ending the process for one message.
+func (c Consumption) handle(ctx context.Context, d *Delivery) (err error) {
+	defer panics.Catch(&err, "the handler")
+	return c.Handle(ctx, d)
 }
 
 // beat keeps the message from going to another while it is in work.
@@ -258,14 +263,4 @@ func (b *Bus) consumer(ctx context.Context, c Consumption) (consumer jetstream.C
 		return err
 	})
 	return consumer, err
-}
-
-// guard turns a panic into an error, so that one message can't end the process.
-func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return f()
 }

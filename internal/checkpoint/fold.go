@@ -3,8 +3,8 @@ package checkpoint
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -12,15 +12,15 @@ import (
 var ErrReducer = errors.New("the reducer failed")
 
 // Reduce calls the provider's reducer, which may panic.
-func Reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (cursor contracts.Cursor, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: panic: %v\n%s", ErrReducer, v, debug.Stack())
-		}
-	}()
-	cursor, err = reducer.ReduceCheckpoints(checkpoints)
+func Reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (contracts.Cursor, error) {
+	cursor, err := reduce(reducer, checkpoints)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReducer, err)
 	}
 	return cursor, nil
+}
+
+func reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (cursor contracts.Cursor, err error) {
+	defer panics.Catch(&err, "ReduceCheckpoints")
+	return reducer.ReduceCheckpoints(checkpoints)
 }

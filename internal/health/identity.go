@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -55,11 +56,7 @@ func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*con
 }
 
 func resolve(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity contracts.Identity, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("asking for the identity panicked: %v", v)
-		}
-	}()
+	defer panics.Catch(&err, "ResolveIdentity")
 	return resolver.ResolveIdentity(ctx, in)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -52,11 +53,7 @@ func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (err err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("the health check panicked: %v", v)
-		}
-	}()
+	defer panics.Catch(&err, "HealthCheck")
 	return checker.HealthCheck(ctx, in)
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -30,7 +31,9 @@ func (m *Maker) Make(event, checkpoint any, externalID string) (item *eventsv1.I
 	}
 	item = &m.item
 	item.Index, item.EventType, item.ExternalId, item.Checkpoint = 0, contracts.EventType(event), externalID, value
-	unfit = encode(&m.payload, event)
+	if unfit = encode(&m.payload, event); unfit != nil {
+		m.payload.Reset()
+	}
 	item.Payload = m.payload.Bytes()
 	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
 		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
@@ -42,14 +45,8 @@ func (m *Maker) Make(event, checkpoint any, externalID string) (item *eventsv1.I
 // encode writes an event as JSON; an event's own methods may panic.
 func encode(into *bytes.Buffer, event any) (err error) {
 	into.Reset()
-	defer func() {
-		if v := recover(); v != nil {
-			into.Reset()
-			err = fmt.Errorf("encoding panicked: %v", v)
-		}
-	}()
+	defer panics.Catch(&err, "encoding")
 	if err := json.NewEncoder(into).Encode(event); err != nil {
-		into.Reset()
 		return err
 	}
 	// The encoder ends with a line feed.

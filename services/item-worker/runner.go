@@ -1,10 +1,9 @@
 package itemworker
 
 import (
-	"fmt"
-	"runtime/debug"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -63,15 +62,18 @@ func (w *runner) next() bool {
 }
 
 // handle calls the application's handlers, which may panic.
-func (w *runner) handle() (err error) {
-	j := w.round.job
+func (w *runner) handle() error {
 	defer w.context.end()
-	defer func() {
-		if v := recover(); v != nil {
-			j.worker.Log.Error("handler panicked", "event", w.item.GetEventType(), "external_id", w.item.GetExternalId(), "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("handler panicked: %v", v)
-		}
-	}()
+	err := w.call()
+	if where := panics.Where(err); where.Key != "" {
+		w.round.job.worker.Log.Error("handler panicked", "event", w.item.GetEventType(), "external_id", w.item.GetExternalId(), "error", err, where)
+	}
+	return err
+}
+
+func (w *runner) call() (err error) {
+	defer panics.Catch(&err, "the handler")
+	j := w.round.job
 	for _, handler := range j.worker.Handlers[w.item.GetEventType()] {
 		if err := handler(w.context, j.in, w.item.GetPayload()); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/items"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -84,7 +85,7 @@ func (c *call) call(ctx context.Context, fn contracts.WebhookFunc, req *contract
 	returned := make(chan outcome, 1)
 	go func() {
 		var o outcome
-		o.err = guarded(func() (err error) {
+		o.err = panics.Try("the handler", func() (err error) {
 			o.value, err = fn(ctx, c.in, req)
 			return err
 		})
@@ -127,7 +128,7 @@ func (c *call) request() (*contracts.WebhookRequest, error) {
 
 // route picks the handler: see [contracts.WebhookHandler.WebhookHandlers].
 func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (fn contracts.WebhookFunc, err error) {
-	err = guarded(func() error {
+	err = panics.Try("the handler", func() error {
 		fn = handler.HandleWebhook
 		byType := handler.WebhookHandlers()
 		if len(byType) == 0 {
@@ -233,7 +234,7 @@ func (s *webhookSession) close() []*eventsv1.Item {
 // encodeResult is what is kept of a handler's value: nothing when it is no JSON, or too much.
 func encodeResult(value any) json.RawMessage {
 	var encoded []byte
-	err := guarded(func() (err error) {
+	err := panics.Try("the handler", func() (err error) {
 		encoded, err = json.Marshal(value)
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -81,7 +82,7 @@ func (h *webhooks) rowOf(message *eventsv1.WebhookReceived, sequence uint64) (st
 		h.Log.Error("webhook can't be opened; it is stored as it is", "webhook", row.id, "error", err)
 		return row, nil
 	}
-	err = guarded(func() error {
+	err = panics.Try("the provider", func() error {
 		if handler, ok := provider.(contracts.WebhookHandler); ok {
 			row.event, _ = handler.ResolveWebhookEvent(req)
 		}
@@ -104,15 +105,6 @@ func word(text string) string {
 		text = strings.ToValidUTF8(text[:maxWord], "")
 	}
 	return text
-}
-
-func guarded(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("it panicked: %v", v)
-		}
-	}()
-	return f()
 }
 
 // store writes deliveries, and that their integrations are not silent, in one transaction.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -77,7 +78,7 @@ func (h *webhooks) beside(row *dbsqlc.WebhookClaimRow, f func() error) error {
 		h.alone.Lock()
 		defer h.alone.Unlock()
 	}
-	return guarded(f)
+	return panics.Try("the handler", f)
 }
 
 func (h *webhooks) tell(f finished) {
@@ -86,9 +87,9 @@ func (h *webhooks) tell(f finished) {
 	}
 	switch {
 	case f.status == "failed":
-		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err)...)
+		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err, panics.Where(f.err))...)
 	case f.status == "pending" && f.err != nil:
-		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err)...)
+		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err, panics.Where(f.err))...)
 	default:
 		h.Log.Debug("webhook handled", append(attributes, "status", f.status)...)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -96,7 +97,7 @@ func (s *Scheduler) explain(endpoint api.Endpoint, err error) *api.Error {
 		s.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again"}
 	default:
-		s.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
+		s.Log.Error("could not answer a request", "endpoint", endpoint, "error", err, panics.Where(err))
 		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the scheduler failed at %s; its log says why", endpoint)}
 	}
 }

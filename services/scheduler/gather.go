@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -188,12 +189,10 @@ func (c *collector) finish() []value {
 
 // advances asks whether a candidate is forward of the current cursor; the provider's code may panic.
 func advances(provider contracts.Provider, current *string, candidate contracts.Cursor) (forward bool, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: panic: %v", checkpoint.ErrReducer, v)
-		}
-	}()
-	forward, err = contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
+	err = panics.Try("comparing cursors", func() (err error) {
+		forward, err = contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
+		return err
+	})
 	if err != nil {
 		return false, fmt.Errorf("%w: %w", checkpoint.ErrReducer, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -141,11 +142,7 @@ func (s *Scheduler) startFrom(ctx context.Context, tx *postgres.Tx, integration 
 
 // cursorAt asks the provider, which may panic.
 func cursorAt(dater contracts.CursorDater, at time.Time) (cursor contracts.Cursor, err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("CursorAt panicked: %v", v)
-		}
-	}()
+	defer panics.Catch(&err, "CursorAt")
 	cursor, err = dater.CursorAt(at)
 	if err == nil && !json.Valid(cursor) {
 		err = fmt.Errorf("CursorAt of %s gives no JSON", at)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -66,23 +66,11 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 	returned := make(chan error, 1)
 	defer func() { err = fromProvider(in, err) }()
 	go func() {
-		defer func() {
-			if v := recover(); v != nil {
-				s.Log.Error("provider panicked", "provider", run.Provider, "run", run.ID, "panic", v, "stack", string(debug.Stack()))
-				returned <- fmt.Errorf("provider panicked: %v", v)
-			}
-		}()
-		incremental, ok := provider.(contracts.IncrementalSync)
-		if ok && run.Mode == "incremental" {
-			returned <- incremental.SyncIncremental(ctx, in, session)
-			return
+		err := callProvider(ctx, provider, in, run, session)
+		if where := panics.Where(err); where.Key != "" {
+			s.Log.Error("provider panicked", "provider", run.Provider, "run", run.ID, "error", err, where)
 		}
-		scheduled, ok := provider.(contracts.ScheduledSync)
-		if !ok {
-			returned <- contracts.Permanent(fmt.Errorf("provider %q can't be synced", run.Provider))
-			return
-		}
-		returned <- scheduled.Sync(ctx, in, session)
+		returned <- err
 	}()
 	select {
 	case err := <-returned:
@@ -101,6 +89,18 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 		s.Log.Error("provider does not return though its context has ended; it is left behind", "provider", run.Provider, "run", run.ID)
 		return context.Cause(ctx)
 	}
+}
+
+func callProvider(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) (err error) {
+	defer panics.Catch(&err, "the provider")
+	if incremental, ok := provider.(contracts.IncrementalSync); ok && run.Mode == "incremental" {
+		return incremental.SyncIncremental(ctx, in, session)
+	}
+	scheduled, ok := provider.(contracts.ScheduledSync)
+	if !ok {
+		return contracts.Permanent(fmt.Errorf("provider %q can't be synced", run.Provider))
+	}
+	return scheduled.Sync(ctx, in, session)
 }
 
 // providerError is what a provider returned, told apart from our own troubles: an upstream that can't be reached is not a database that can't.

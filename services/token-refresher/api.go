@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 )
@@ -45,7 +46,7 @@ func (r *Refresher) explain(endpoint api.Endpoint, err error) *api.Error {
 		r.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the token-refresher can't reach Postgres, or it takes too long; try again"}
 	default:
-		r.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
+		r.Log.Error("could not answer a request", "endpoint", endpoint, "error", err, panics.Where(err))
 		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the token-refresher failed at %s; its log says why", endpoint)}
 	}
 }

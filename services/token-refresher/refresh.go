@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"runtime/debug"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -134,16 +134,19 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 func (r *Refresher) call(ctx context.Context, a *account) (token contracts.Token, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			r.Log.Error("provider panicked", "provider", a.row.Provider, "panic", v, "stack", string(debug.Stack()))
-			err = fmt.Errorf("RefreshToken panicked: %v", v)
-		}
-	}()
-	if token, err = a.flow.RefreshToken(ctx, a.in); err == nil && token.AccessToken == "" {
+	token, err = refreshToken(ctx, a)
+	if where := panics.Where(err); where.Key != "" {
+		r.Log.Error("provider panicked", "provider", a.row.Provider, where)
+	}
+	if err == nil && token.AccessToken == "" {
 		err = errors.New("the provider returned no access token")
 	}
 	return token, a.redacted(err)
+}
+
+func refreshToken(ctx context.Context, a *account) (token contracts.Token, err error) {
+	defer panics.Catch(&err, "RefreshToken")
+	return a.flow.RefreshToken(ctx, a.in)
 }
 
 // mayBeSpent reports whether a refresh that failed may have been carried out all the same. It is not when no connection came about, when the upstream refused, or when

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -86,11 +87,7 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *contracts.Integration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("RevokeToken panicked: %v", v)
-		}
-	}()
+	defer panics.Catch(&err, "RevokeToken")
 	if err := flow.RevokeToken(ctx, in); err != nil {
 		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}
 	}

@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -174,7 +174,7 @@ func (g *Ingress) verify(ctx context.Context, handler contracts.WebhookHandler, 
 				continue
 			}
 		}
-		err := guarded(func() error { return handler.VerifyWebhookSignature(ctx, entry.Integration, req) })
+		err := panics.Try("the provider", func() error { return handler.VerifyWebhookSignature(ctx, entry.Integration, req) })
 		if err != nil {
 			entry.Log().Debug("webhook refused", "error", err)
 			continue
@@ -185,26 +185,16 @@ func (g *Ingress) verify(ctx context.Context, handler contracts.WebhookHandler, 
 }
 
 func (g *Ingress) challenge(ctx context.Context, challenger contracts.WebhookChallenger, entry *directory.Entry, req *contracts.WebhookRequest) (text []byte, ok bool, err error) {
-	err = guarded(func() (err error) {
+	err = panics.Try("the provider", func() (err error) {
 		text, ok, err = challenger.WebhookChallenge(ctx, entry.Integration, req)
 		return err
 	})
 	return text, ok, err
 }
 
-// guarded turns a panic of a provider's method into an error.
-func guarded(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
-		}
-	}()
-	return f()
-}
-
 // idOf is the id by which a second copy is recognised: the upstream's, or a hash of what was sent. ok is false for a hash.
 func idOf(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (id string, ok bool) {
-	_ = guarded(func() error {
+	_ = panics.Try("the provider", func() error {
 		id, ok = handler.WebhookDeliveryID(req)
 		return nil
 	})

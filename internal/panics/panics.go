@@ -1,0 +1,40 @@
+// Package panics turns the panics of providers, handlers and other code that is not ours into errors, so that they cost an item and not the process.
+package panics
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+)
+
+// Error is a panic that was caught. Its text may be stored and shown; where it happened is for logs: see [Where].
+type Error struct {
+	What  string
+	Value any
+	stack []byte
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s panicked: %v", e.What, e.Value) }
+
+// Catch is to be deferred by a function that calls foreign code: when that panics, the function returns an [*Error], which says what has.
+func Catch(err *error, what string) {
+	if v := recover(); v != nil {
+		*err = &Error{What: what, Value: v, stack: debug.Stack()}
+	}
+}
+
+// Try calls f, and returns its error or that of its panic.
+func Try(what string, f func() error) (err error) {
+	defer Catch(&err, what)
+	return f()
+}
+
+// Where is the stack of the panic that an error comes from, for a log line; nothing for other errors.
+func Where(err error) slog.Attr {
+	caught, ok := errors.AsType[*Error](err)
+	if !ok {
+		return slog.Attr{}
+	}
+	return slog.String("stack", string(caught.stack))
+}
