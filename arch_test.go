@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/postgres"},
+	"internal/loop":         {"internal/postgres"},
 	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres"},
 	"internal/api":          {"pkg/events", "internal/panics"},
@@ -61,11 +62,11 @@ var mayImport = map[string][]string{
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/directory", "internal/health", "internal/integrations",
-		"internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/health", "internal/integrations",
-		"internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/delivery", "internal/directory", "internal/health",

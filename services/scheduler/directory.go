@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -42,7 +43,7 @@ func (s *Scheduler) keepDirectory(ctx context.Context) error {
 	}
 	k := &directoryKeeper{Scheduler: s, writer: writer, kicks: make(chan struct{}, 1), changed: map[uuid.UUID]bool{}, inDoubt: true}
 	s.Feed.Follow(k.follow)
-	return s.loop(ctx, "renew the directory", compareEvery, k.kicks, k.renew)
+	return loop.Every(ctx, s.Log, "renew the directory", compareEvery, k.kicks, k.renew)
 }
 
 func (k *directoryKeeper) follow(id uuid.UUID) {

@@ -5,7 +5,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -121,14 +121,20 @@ func New(config Config) (*Scheduler, error) {
 // Run schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.loop(ctx, "claim due runs", s.Settings.Tick, s.due, s.claimDue) })
-	group.Go(func() error { return s.loop(ctx, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox) })
+	group.Go(func() error { return loop.Every(ctx, s.Log, "claim due runs", s.Settings.Tick, s.due, s.claimDue) })
+	group.Go(func() error {
+		return loop.Every(ctx, s.Log, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox)
+	})
 	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
-	group.Go(func() error { return s.loop(ctx, "sweep", s.Settings.Sweep, nil, s.sweep) })
-	group.Go(func() error { return s.loop(ctx, "look after health", s.Settings.Health, nil, s.Health.Sweep) })
-	group.Go(func() error { return s.loop(ctx, "prune", pruneEvery, nil, s.tend) })
+	group.Go(func() error { return loop.Every(ctx, s.Log, "sweep", s.Settings.Sweep, nil, s.sweep) })
+	group.Go(func() error {
+		return loop.Every(ctx, s.Log, "look after health", s.Settings.Health, nil, s.Health.Sweep)
+	})
+	group.Go(func() error { return loop.Every(ctx, s.Log, "prune", pruneEvery, nil, s.tend) })
 	group.Go(func() error { return s.watch(ctx) })
-	group.Go(func() error { return s.loop(ctx, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady) })
+	group.Go(func() error {
+		return loop.Every(ctx, s.Log, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady)
+	})
 	group.Go(func() error {
 		return s.Bus.Consume(ctx, bus.Consumption{
 			Stream: events.StreamCommands, Consumer: events.CommandsConsumer(s.Bus.Timing()),
@@ -138,27 +144,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error { return s.keepDirectory(ctx) })
 	group.Go(func() error { return s.serveAPI(ctx) })
 	return group.Wait()
-}
-
-// loop does a step at every interval and whenever it is kicked. A step that fails is said and tried again at the next.
-func (s *Scheduler) loop(ctx context.Context, what string, every time.Duration, kicks <-chan struct{}, step func(context.Context) error) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		if err := step(ctx); err != nil && ctx.Err() == nil {
-			level := slog.LevelError
-			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
-				level = slog.LevelWarn
-			}
-			s.Log.Log(ctx, level, "could not "+what+", trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		case <-kicks:
-		}
-	}
 }
 
 // interval is the time between two syncs of an integration.

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -136,8 +137,8 @@ func (r *Refresher) Run(ctx context.Context) error {
 	defer stop()
 	r.work = work
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return r.loop(ctx, "refresh tokens", r.Settings.Tick, r.refreshDue) })
-	group.Go(func() error { return r.loop(ctx, "sweep", r.Settings.Sweep, r.sweep) })
+	group.Go(func() error { return loop.Every(ctx, r.Log, "refresh tokens", r.Settings.Tick, r.kicked, r.refreshDue) })
+	group.Go(func() error { return loop.Every(ctx, r.Log, "sweep", r.Settings.Sweep, nil, r.sweep) })
 	group.Go(func() error { return r.serveAPI(ctx) })
 	group.Go(func() error { return r.serveHTTP(ctx) })
 	err := group.Wait()
@@ -145,27 +146,6 @@ func (r *Refresher) Run(ctx context.Context) error {
 	defer hurry.Stop()
 	r.working.Wait()
 	return err
-}
-
-// loop does a step at every interval and whenever it is kicked. A step that fails is said and tried again at the next.
-func (r *Refresher) loop(ctx context.Context, what string, every time.Duration, step func(context.Context) error) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		if err := step(ctx); err != nil && ctx.Err() == nil {
-			level := slog.LevelError
-			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
-				level = slog.LevelWarn
-			}
-			r.Log.Log(ctx, level, "could not "+what+", trying again", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		case <-r.kicked:
-		}
-	}
 }
 
 // sweep is for what no clock of a grant announces.

@@ -1,0 +1,47 @@
+package loop_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributaryhq/tributary/internal/loop"
+)
+
+// TestEvery has a step fail once, and kicks the loop between two intervals.
+func TestEvery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var steps []time.Duration
+		var log bytes.Buffer
+		kicks := make(chan struct{}, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 35*time.Second)
+		defer cancel()
+		time.AfterFunc(15*time.Second, func() { kicks <- struct{}{} })
+		err := loop.Every(ctx, slog.New(slog.NewTextHandler(&log, nil)), "count", 10*time.Second, kicks, func(context.Context) error {
+			steps = append(steps, time.Since(began))
+			if len(steps) == 2 {
+				return errors.New("once")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		want := []time.Duration{0, 10 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second}
+		if diff := cmp.Diff(want, steps); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `level=ERROR msg="could not count, trying again" error=once`) {
+			t.Errorf("logged:\n%s", got)
+		}
+	})
+}
