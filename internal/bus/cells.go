@@ -67,36 +67,9 @@ func isOutrun(err error) bool {
 // Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx ends. After a lost connection
 // it calls fn with all of them again.
 func (c *Cells) Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
-	for ctx.Err() == nil {
-		if err := c.watchOnce(ctx, pattern, fn); err != nil && ctx.Err() == nil {
-			c.bus.log.Debug("watch broken, starting over", "bucket", c.bucket.Bucket(), "error", err)
-			c.bus.Restore(ctx, err)
+	return c.bus.FollowKeys(ctx, c.bucket, pattern, func(v Value) {
+		if v.Data != nil {
+			fn(v.Key, v.Data, v.Revision)
 		}
-		_ = pause(ctx, retryEvery)
-	}
-	return nil
-}
-
-func (c *Cells) watchOnce(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
-	ctx, cancel := c.bus.WhileConnected(ctx)
-	defer cancel()
-	watcher, err := c.bucket.Watch(ctx, pattern, jetstream.IgnoreDeletes())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = watcher.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case entry, ok := <-watcher.Updates():
-			if !ok {
-				return errors.New("the watch has ended")
-			}
-			// nil stands between what was there and what comes.
-			if entry != nil {
-				fn(entry.Key(), entry.Value(), entry.Revision())
-			}
-		}
-	}
+	}, nil)
 }

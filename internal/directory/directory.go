@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -27,7 +26,6 @@ import (
 
 const (
 	callTimeout = 3 * time.Second
-	retryEvery  = 200 * time.Millisecond
 	// completeKey is written once every integration has an entry. In a bucket that lacks it, what is not there may only not be there yet.
 	completeKey = "complete"
 )
@@ -92,20 +90,12 @@ func (d *Directory) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
-		err := watch(ctx, d.bus, bucket, d.apply, func() bool { return true })
-		d.log.Debug("watch of the directory starts over", "error", err)
-		d.bus.Restore(ctx, err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryEvery):
-		}
-	}
-	return nil
+	return d.bus.FollowKeys(ctx, bucket, ">", d.apply, nil)
 }
 
-// apply takes one change over; a nil value is a deletion.
-func (d *Directory) apply(key string, value []byte) {
+// apply takes one change over.
+func (d *Directory) apply(v bus.Value) {
+	key, value := v.Key, v.Data
 	if key == completeKey {
 		d.mu.Lock()
 		d.complete = d.complete || value != nil
@@ -167,51 +157,4 @@ type refusing struct{}
 
 func (refusing) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, contracts.Permanent(errors.New("no requests can be made while a webhook is verified"))
-}
-
-var errWatchEnded = errors.New("the watch ended")
-
-// watch tells every key there is, with a nil value for those that were deleted, asks at the end of that whether to go on, and tells changes. It ends with the connection, as the client
-// would resume a watch late, and behind a place that is nowhere when the broker has lost its store.
-func watch(ctx context.Context, b *bus.Bus, bucket jetstream.KeyValue, fn func(key string, value []byte), caughtUp func() bool) error {
-	connected, cancel := b.WhileConnected(ctx)
-	defer cancel()
-	watcher, err := bucket.WatchAll(connected)
-	if err != nil {
-		return errors.Join(ctx.Err(), errWatchEnded, err)
-	}
-	defer func() {
-		_ = watcher.Stop()
-		// The client's goroutine may wait for somebody to take the next update.
-		go func() {
-			for range watcher.Updates() {
-			}
-		}()
-	}()
-	for {
-		select {
-		case <-connected.Done():
-			return errors.Join(ctx.Err(), errWatchEnded)
-		case update, ok := <-watcher.Updates():
-			switch {
-			case !ok:
-				return errors.Join(ctx.Err(), errWatchEnded)
-			case update == nil:
-				if !caughtUp() {
-					return nil
-				}
-			case update.Operation() == jetstream.KeyValuePut:
-				fn(update.Key(), orEmpty(update.Value()))
-			default:
-				fn(update.Key(), nil)
-			}
-		}
-	}
-}
-
-func orEmpty(value []byte) []byte {
-	if value == nil {
-		return []byte{}
-	}
-	return value
 }

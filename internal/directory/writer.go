@@ -77,7 +77,7 @@ func (w *Writer) get(ctx context.Context, id string) (value []byte, revision uin
 		w.bus.Restore(ctx, err)
 		return nil, 0, err
 	}
-	return orEmpty(have.Value()), have.Revision(), nil
+	return append([]byte{}, have.Value()...), have.Revision(), nil
 }
 
 func (w *Writer) put(ctx context.Context, id string, value []byte, revision uint64) error {
@@ -111,13 +111,13 @@ func isChanged(err error) bool {
 // Versions are those of all entries.
 func (w *Writer) Versions(ctx context.Context) (map[string]Version, error) {
 	all := map[string]Version{}
-	err := watch(ctx, w.bus, w.bucket, func(key string, value []byte) {
+	err := w.bus.ReadKeys(ctx, events.BucketDirectory, ">", func(v bus.Value) {
 		entry := &eventsv1.DirectoryEntry{}
 		// What can't be read is renewed.
-		if key != completeKey && value != nil && proto.Unmarshal(value, entry) == nil {
-			all[key] = Version{Integration: entry.GetVersion(), Credentials: entry.GetCredentialsVersion(), Key: entry.GetKeyId()}
+		if v.Key != completeKey && v.Data != nil && proto.Unmarshal(v.Data, entry) == nil {
+			all[v.Key] = Version{Integration: entry.GetVersion(), Credentials: entry.GetCredentialsVersion(), Key: entry.GetKeyId()}
 		}
-	}, func() bool { return false })
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read the directory: %w", err)
 	}

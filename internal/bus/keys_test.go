@@ -40,13 +40,18 @@ func TestReadKeys(t *testing.T) {
 	}
 	delete(want, "run.1.7")
 	got := map[string]string{}
+	var deleted []string
 	// Half-way, a key that was told and one that was not are written again: each is told as it was or as it is.
-	err = b.ReadKeys(t.Context(), events.BucketCheckpoints, "run.1", func(key string, value []byte, stored time.Time) {
-		got[key] = string(value)
-		if age := time.Since(stored); age < -time.Minute || age > time.Minute {
-			t.Errorf("%s was stored %s ago", key, age)
+	err = b.ReadKeys(t.Context(), events.BucketCheckpoints, "run.1.>", func(v bus.Value) {
+		if v.Data == nil {
+			deleted = append(deleted, v.Key)
+			return
 		}
-		if key != "run.1.50" {
+		got[v.Key] = string(v.Data)
+		if age := time.Since(v.Stored); age < -time.Minute || age > time.Minute {
+			t.Errorf("%s was stored %s ago", v.Key, age)
+		}
+		if v.Key != "run.1.50" {
 			return
 		}
 		for _, again := range []string{"run.1.3", "run.1.150"} {
@@ -67,9 +72,12 @@ func TestReadKeys(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if diff := cmp.Diff([]string{"run.1.7"}, deleted); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.ReadKeys(ended, events.BucketCheckpoints, "run.1", func(string, []byte, time.Time) {}); !errors.Is(err, context.Canceled) {
+	if err := b.ReadKeys(ended, events.BucketCheckpoints, "run.1.>", func(bus.Value) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 }
