@@ -195,7 +195,8 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 		err = msg.NakWithDelay(handBack.Delay)
 	default:
 		span.RecordError(err)
-		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", meta.NumDelivered, "error", err, panics.Where(err))
+		panics.Report(b.log, err, "subject", msg.Subject())
+		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", meta.NumDelivered, "error", err)
 		err = msg.NakWithDelay(failedDelay)
 	}
 	if err != nil {

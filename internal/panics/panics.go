@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 )
 
-// Error is a panic that was caught. Its text may be stored and shown; where it happened is for logs: see [Where].
+// Error is a panic that was caught. Its text may be stored and shown; where it happened is for logs: see [Report].
 type Error struct {
 	What  string
 	Value any
@@ -30,11 +30,9 @@ func Try(what string, f func() error) (err error) {
 	return f()
 }
 
-// Where is the stack of the panic that an error comes from, for a log line; nothing for other errors.
-func Where(err error) slog.Attr {
-	caught, ok := errors.AsType[*Error](err)
-	if !ok {
-		return slog.Attr{}
+// Report logs where the panic was that an error comes from; nothing for other errors.
+func Report(log *slog.Logger, err error, args ...any) {
+	if caught, ok := errors.AsType[*Error](err); ok {
+		log.Error(caught.Error(), append(args, "stack", string(caught.stack))...)
 	}
-	return slog.String("stack", string(caught.stack))
 }

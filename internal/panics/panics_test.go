@@ -30,8 +30,8 @@ func TestTry(t *testing.T) {
 		}
 		var log bytes.Buffer
 		wrapped := fmt.Errorf("wrapped: %w", err)
-		slog.New(slog.NewTextHandler(&log, nil)).Error("failed", "error", wrapped, panics.Where(wrapped))
-		if got := strings.Contains(log.String(), "stack="); got != tt.stack {
+		panics.Report(slog.New(slog.NewTextHandler(&log, nil)), wrapped, "run", "r")
+		if got := strings.Contains(log.String(), "run=r stack="); got != tt.stack {
 			t.Errorf("%s: logged as %s", tt.name, log.String())
 		}
 		if tt.stack && !strings.Contains(log.String(), "panics_test.go") {

@@ -189,6 +189,10 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	}
 	log.Info("running", "services", services, "providers", built.Registry.Keys())
 	err = group.Wait()
+	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		// Something was still starting when the stop was asked for.
+		err = nil
+	}
 	log.Info("stopped")
 	return err
 }

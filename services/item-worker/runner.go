@@ -65,8 +65,8 @@ func (w *runner) next() bool {
 func (w *runner) handle() error {
 	defer w.context.end()
 	err := w.call()
-	if where := panics.Where(err); where.Key != "" {
-		w.round.job.worker.Log.Error("handler panicked", "event", w.item.GetEventType(), "external_id", w.item.GetExternalId(), "error", err, where)
+	if err != nil {
+		panics.Report(w.round.job.worker.Log, err, "event", w.item.GetEventType(), "external_id", w.item.GetExternalId())
 	}
 	return err
 }

@@ -85,11 +85,12 @@ func (h *webhooks) tell(f finished) {
 	attributes := []any{
 		"webhook", f.row.ID, "provider", f.row.Provider, "integration", f.row.IntegrationName, "event", f.row.EventType, "delivery", f.row.DeliveryID, "tries", f.tries,
 	}
+	panics.Report(h.Log, f.err, attributes...)
 	switch {
 	case f.status == "failed":
-		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err, panics.Where(f.err))...)
+		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err)...)
 	case f.status == "pending" && f.err != nil:
-		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err, panics.Where(f.err))...)
+		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err)...)
 	default:
 		h.Log.Debug("webhook handled", append(attributes, "status", f.status)...)
 	}

@@ -97,7 +97,8 @@ func (s *Scheduler) explain(endpoint api.Endpoint, err error) *api.Error {
 		s.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again"}
 	default:
-		s.Log.Error("could not answer a request", "endpoint", endpoint, "error", err, panics.Where(err))
+		panics.Report(s.Log, err, "endpoint", endpoint)
+		s.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the scheduler failed at %s; its log says why", endpoint)}
 	}
 }

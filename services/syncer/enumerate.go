@@ -67,9 +67,7 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 	defer func() { err = fromProvider(in, err) }()
 	go func() {
 		err := callProvider(ctx, provider, in, run, session)
-		if where := panics.Where(err); where.Key != "" {
-			s.Log.Error("provider panicked", "provider", run.Provider, "run", run.ID, "error", err, where)
-		}
+		panics.Report(s.Log, err, "provider", run.Provider, "run", run.ID)
 		returned <- err
 	}()
 	select {

@@ -46,7 +46,8 @@ func (r *Refresher) explain(endpoint api.Endpoint, err error) *api.Error {
 		r.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the token-refresher can't reach Postgres, or it takes too long; try again"}
 	default:
-		r.Log.Error("could not answer a request", "endpoint", endpoint, "error", err, panics.Where(err))
+		panics.Report(r.Log, err, "endpoint", endpoint)
+		r.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the token-refresher failed at %s; its log says why", endpoint)}
 	}
 }

@@ -135,9 +135,7 @@ func (r *Refresher) call(ctx context.Context, a *account) (token contracts.Token
 	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
 	defer cancel()
 	token, err = refreshToken(ctx, a)
-	if where := panics.Where(err); where.Key != "" {
-		r.Log.Error("provider panicked", "provider", a.row.Provider, where)
-	}
+	panics.Report(r.Log, err, "provider", a.row.Provider)
 	if err == nil && token.AccessToken == "" {
 		err = errors.New("the provider returned no access token")
 	}
