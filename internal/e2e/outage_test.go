@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -51,6 +52,25 @@ func TestSIGTERMHandsOver(t *testing.T) {
 	}
 	w.wantRun(w.awaitClosed(id, 1), "succeeded", 400, 0)
 	w.wantCursor(id, "400")
+}
+
+// TestStopsAtAnyTimeOfItsStart stops services that have just begun, and such as wait for a server that is not there.
+func TestStopsAtAnyTimeOfItsStart(t *testing.T) {
+	w := newWorld(t)
+	for _, service := range []string{"scheduler", "syncer", "item-worker", "token-refresher", "webhook-ingress"} {
+		for says, env := range map[string]string{
+			"msg=running": "", "waiting for NATS": "TRIBUTARY_NATS_URL=nats://127.0.0.1:1", "waiting for Postgres": "DATABASE_URL=postgres://u:p@127.0.0.1:1/none",
+		} {
+			if service == "webhook-ingress" && strings.HasSuffix(says, "Postgres") {
+				continue // it has no database
+			}
+			p := w.start(service, "TRIBUTARY_WEBHOOK_ADDR=127.0.0.1:0", env)
+			w.await(service+" to say: "+says, func() bool { return strings.Contains(p.output.tail(), says) })
+			if code := p.stop(); code != 0 {
+				t.Errorf("%s, stopped after %q, exits with %d: %s", service, says, code, p.output.tail())
+			}
+		}
+	}
 }
 
 func TestNATSRestarts(t *testing.T) {

@@ -105,8 +105,17 @@ func (migrateCommand) Run(p *program) error {
 var errNoDatabase = errors.New("no database: set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary, or give --database-url where it needs no password; " +
 	"or run everything on this machine with: tributary dev")
 
+// unlessStopped is nil for what comes of a stop that was asked for, also when something was still starting or waiting for a server.
+func (p *program) unlessStopped(err error) error {
+	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
 // serve runs one service against external NATS and Postgres.
-func (p *program) serve(service string) error {
+func (p *program) serve(service string) (err error) {
+	defer func() { err = p.unlessStopped(err) }()
 	if p.config.DatabaseURL == "" && service != platform.IngressService {
 		return errNoDatabase
 	}
@@ -189,12 +198,8 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	}
 	log.Info("running", "services", services, "providers", built.Registry.Keys())
 	err = group.Wait()
-	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		// Something was still starting when the stop was asked for.
-		err = nil
-	}
 	log.Info("stopped")
-	return err
+	return p.unlessStopped(err)
 }
 
 // checks are what has to be well for a process to be ready.
