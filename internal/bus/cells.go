@@ -48,7 +48,7 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
 	next, err = c.bucket.Update(ctx, key, value, revision)
-	if isOutrun(err) {
+	if IsOutrun(err) {
 		return 0, false, nil
 	}
 	if err != nil {
@@ -58,10 +58,10 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 	return next, true, nil
 }
 
-// isOutrun reports whether a compare-and-set met another value. One node and a cluster say it with different codes.
-func isOutrun(err error) bool {
+// IsOutrun reports whether a compare-and-set met another value. One node and a cluster say it with different codes.
+func IsOutrun(err error) bool {
 	api, is := errors.AsType[*jetstream.APIError](err)
-	return is && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return errors.Is(err, jetstream.ErrKeyExists) || is && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx ends. After a lost connection

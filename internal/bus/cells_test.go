@@ -2,10 +2,12 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
@@ -19,6 +21,26 @@ func cellsOf(t *testing.T, b *bus.Bus) *bus.Cells {
 		t.Fatal(err)
 	}
 	return cells
+}
+
+func TestIsOutrun(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nothing":     {nil, false},
+		"one node":    {fmt.Errorf("put: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}), true},
+		"a cluster":   {fmt.Errorf("put: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}), true},
+		"a new key":   {fmt.Errorf("create: %w", jetstream.ErrKeyExists), true},
+		"not found":   {&jetstream.APIError{Code: 404, ErrorCode: jetstream.JSErrCodeStreamNotFound}, false},
+		"no such key": {jetstream.ErrKeyNotFound, false},
+		"time is up":  {context.DeadlineExceeded, false},
+	} {
+		if got := bus.IsOutrun(tt.err); got != tt.want {
+			t.Errorf("%s: %t, want %t", name, got, tt.want)
+		}
+	}
 }
 
 func TestCells(t *testing.T) {

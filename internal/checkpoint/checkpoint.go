@@ -122,7 +122,7 @@ func (s *Store) put(ctx context.Context, key string, data []byte, revision uint6
 		if err != nil {
 			stored = 0
 		}
-		if conflict(err) {
+		if bus.IsOutrun(err) {
 			return nil
 		}
 		return err
@@ -159,14 +159,6 @@ func (s *Store) insist(ctx context.Context, what string, call func(context.Conte
 func hopeless(err error) bool {
 	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) || errors.Is(err, nats.ErrMaxPayload) ||
 		errors.Is(err, nats.ErrConnectionClosed)
-}
-
-func conflict(err error) bool {
-	if errors.Is(err, jetstream.ErrKeyExists) {
-		return true
-	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
 func prefix(run string, attempt int32) string { return run + "." + strconv.Itoa(int(attempt)) }

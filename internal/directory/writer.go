@@ -93,19 +93,13 @@ func (w *Writer) put(ctx context.Context, id string, value []byte, revision uint
 	default:
 		_, err = w.bucket.Update(ctx, id, value, revision)
 	}
-	if isChanged(err) {
+	if bus.IsOutrun(err) {
 		return errChanged
 	}
 	if err != nil {
 		return fmt.Errorf("write %s to the directory: %w", id, err)
 	}
 	return nil
-}
-
-func isChanged(err error) bool {
-	const wrongLastSequence = 10071
-	api, ok := errors.AsType[*jetstream.APIError](err)
-	return errors.Is(err, jetstream.ErrKeyExists) || ok && api.ErrorCode == wrongLastSequence
 }
 
 // Versions are those of all entries.
