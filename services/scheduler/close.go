@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -106,6 +107,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 		v.state = "partial"
 	case len(e.values) > 0:
 		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
+			panics.Report(s.Log, err, "run", run.ID)
 			v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -157,6 +158,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 
 // reduceFailed leaves a run's checkpoints until somebody has mended the reducer and asks for a retry.
 func (s *Scheduler) reduceFailed(ctx context.Context, run *postgres.Run, cause error) error {
+	panics.Report(s.Log, cause, "run", run.ID)
 	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error", cause)
 	text := deaditems.Cut(cause.Error())
 	_, err := s.Store.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: &text})

@@ -176,6 +176,7 @@ func (g *Ingress) verify(ctx context.Context, handler contracts.WebhookHandler, 
 		}
 		err := panics.Try("the provider", func() error { return handler.VerifyWebhookSignature(ctx, entry.Integration, req) })
 		if err != nil {
+			panics.Report(entry.Log(), err)
 			entry.Log().Debug("webhook refused", "error", err)
 			continue
 		}
