@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 
 	// One package per technology.
 	"db":                  {},
+	"internal/foreign":    {},
 	"internal/panics":     {},
 	"internal/secret":     {},
 	"internal/telemetry":  {},
