@@ -30,9 +30,11 @@ run: build ## Run everything in one process, data in ./data; Ctrl-C stops it, a 
 testenv:
 	@go build -o bin/testenv ./cmd/testenv
 
-# With a C compiler go test can also look for data races, in builds of their own.
+# With a C compiler go test can also look for data races, in builds of their own. Every module is tested, also after one has failed.
 define go_test
-bin/testenv -- bash -euc 'go test $(1) $(TESTFLAGS) $(PKG); for module in $(EXAMPLES); do go -C "$$module" test $(1) $(TESTFLAGS) ./...; done'
+bin/testenv -- bash -euc 'failed=""; go test $(1) $(TESTFLAGS) $(PKG) || failed=" $(PKG)"; \
+	for module in $(EXAMPLES); do go -C "$$module" test $(1) $(TESTFLAGS) ./... || failed="$$failed $$module"; done; \
+	[ -z "$$failed" ] || { echo "make: tests failed in:$$failed"; exit 1; }'
 endef
 
 .PHONY: test
