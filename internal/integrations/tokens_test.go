@@ -44,6 +44,10 @@ func (mail) RefreshToken(context.Context, *contracts.Integration) (contracts.Tok
 	return contracts.Token{}, errors.New("not here")
 }
 
+func (mail) CredentialHosts(*contracts.Integration) ([]string, error) {
+	return []string{"mail.example.com"}, nil
+}
+
 func (mail) RevokeToken(context.Context, *contracts.Integration) error { return errors.New("not here") }
 
 // refresher answers those who ask for tokens.

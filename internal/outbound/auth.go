@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -16,6 +17,13 @@ type auth struct {
 	integration func() *contracts.Integration
 	// tokens is nil where there are none to be kept fresh.
 	tokens Tokens
+	latest atomic.Pointer[hostsOfOne]
+}
+
+// hostsOfOne are the hosts of one version of an integration.
+type hostsOfOne struct {
+	of    *contracts.Integration
+	hosts Hosts
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -27,9 +35,24 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.base.RoundTrip(signed)
 }
 
-// sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given.
+// sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given. A
+// request to a host that the provider has not named is returned as it is.
 func (a *auth) sign(req *http.Request) (*http.Request, error) {
 	in := a.integration()
+	signer, signs := a.provider.(contracts.Authenticator)
+	_, grants := a.provider.(contracts.OAuth2)
+	if !signs && !grants {
+		return req, nil
+	}
+	hosts, err := a.hostsOf(in)
+	if err != nil {
+		return nil, err
+	}
+	// A provider that signs and names no hosts looks at the address itself, on redirects too.
+	lets := hosts.Cover(req.URL) && staysHome(req) || signs && !hosts.Named
+	if !lets && (signs || !hosts.None()) {
+		return req, nil
+	}
 	if a.tokens != nil && staysHome(req) {
 		fresh, err := a.tokens.Fresh(req.Context())
 		if err != nil {
@@ -37,25 +60,43 @@ func (a *auth) sign(req *http.Request) (*http.Request, error) {
 		}
 		in, callOf(req).signed = fresh, fresh
 	}
-	switch provider := a.provider.(type) {
-	case contracts.Authenticator:
+	if signs {
 		signed := req.Clone(req.Context())
-		return signed, provider.Authenticate(in, signed)
-	case contracts.OAuth2:
-		var token struct {
-			AccessToken string `json:"access_token"`
-		}
-		if err := decodeCredentials(in, &token); err != nil {
-			return nil, err
-		}
-		if token.AccessToken == "" || !staysHome(req) {
-			return req, nil
-		}
-		signed := req.Clone(req.Context())
-		signed.Header.Set("Authorization", "Bearer "+token.AccessToken)
-		return signed, nil
+		return signed, signer.Authenticate(in, signed)
 	}
-	return req, nil
+	return bearer(in, req, lets)
+}
+
+// bearer puts the access token on a request.
+func bearer(in *contracts.Integration, req *http.Request, lets bool) (*http.Request, error) {
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := decodeCredentials(in, &token); err != nil {
+		return nil, err
+	}
+	if token.AccessToken == "" {
+		return req, nil
+	}
+	if !lets {
+		return nil, contracts.Permanent(ErrNoHosts)
+	}
+	signed := req.Clone(req.Context())
+	signed.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	return signed, nil
+}
+
+// hostsOf are the hosts of what the integration is at the moment; they are found once for each of its versions.
+func (a *auth) hostsOf(in *contracts.Integration) (Hosts, error) {
+	if have := a.latest.Load(); have != nil && have.of == in {
+		return have.hosts, nil
+	}
+	hosts, err := CredentialHosts(a.provider, in)
+	if err != nil {
+		return Hosts{}, err
+	}
+	a.latest.Store(&hostsOfOne{of: in, hosts: hosts})
+	return hosts, nil
 }
 
 // staysHome reports whether all redirects that led to a request stayed with the scheme and host that the caller chose. A redirect keeps the

@@ -1,6 +1,7 @@
 package outbound_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -36,6 +37,14 @@ func (s signer) Authenticate(in *contracts.Integration, req *http.Request) error
 type tokens struct {
 	contracts.Provider
 	contracts.OAuth2
+	// home is where its token may go, beside the URLs of the metadata.
+	home string
+}
+
+// CredentialHosts are those that the tests talk to.
+func (t tokens) CredentialHosts(in *contracts.Integration) ([]string, error) {
+	named, err := contracts.MetadataHosts(in)
+	return append(named, cmp.Or(t.home, "api.example.com")), err
 }
 
 // signingTokens signs for itself although it is an OAuth2 provider.
@@ -45,8 +54,10 @@ func (signingTokens) Authenticate(in *contracts.Integration, req *http.Request) 
 	return signer{}.Authenticate(in, req)
 }
 
-func client(base http.RoundTripper, provider contracts.Provider, credentials string) *http.Client {
-	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Credentials: json.RawMessage(credentials)})
+// client is one whose metadata names hosts by their URLs.
+func client(base http.RoundTripper, provider contracts.Provider, credentials string, hosts ...string) *http.Client {
+	metadata, _ := json.Marshal(map[string]any{"urls": hosts}) // strings encode
+	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Credentials: json.RawMessage(credentials), Metadata: metadata})
 	return &http.Client{Transport: outbound.Config{Base: base}.Chain(outbound.Target{Provider: provider, Integration: func() *contracts.Integration { return in }})}
 }
 
@@ -124,11 +135,11 @@ func TestCredentialsOverRedirects(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			home, away := newUpstream(t), newUpstream(t)
 			path := strings.NewReplacer("HOME", home.URL, "AWAY", away.URL).Replace(tt.path)
-			get(t, client(http.DefaultTransport, tt.provider, tt.credentials), home.URL+path)
-			if diff := cmp.Diff(tt.home, home.got); diff != "" {
+			get(t, client(http.DefaultTransport, tt.provider, tt.credentials, home.URL), home.URL+path)
+			if diff := gocmp.Diff(tt.home, home.got); diff != "" {
 				t.Errorf("home (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tt.away, away.got); diff != "" {
+			if diff := gocmp.Diff(tt.away, away.got); diff != "" {
 				t.Errorf("away (-want +got):\n%s", diff)
 			}
 		})
@@ -151,7 +162,7 @@ func (d *downgrade) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestNoTokenWithoutEncryption(t *testing.T) {
 	base := &downgrade{}
 	get(t, client(base, tokens{}, `{"access_token":"t"}`), "https://api.example.com/")
-	if diff := cmp.Diff([]string{"https Bearer t", "http"}, base.got); diff != "" {
+	if diff := gocmp.Diff([]string{"https Bearer t", "http"}, base.got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -159,11 +170,12 @@ func TestNoTokenWithoutEncryption(t *testing.T) {
 func TestRequestIsNotChanged(t *testing.T) {
 	for name, provider := range map[string]contracts.Provider{"signer": signer{}, "tokens": tokens{}, "plain": plain{}} {
 		t.Run(name, func(t *testing.T) {
-			req := httptest.NewRequest(http.MethodPost, newUpstream(t).URL, strings.NewReader("body"))
+			up := newUpstream(t)
+			req := httptest.NewRequest(http.MethodPost, up.URL, strings.NewReader("body"))
 			req.RequestURI = ""
 			req.Header.Set("Accept", "x")
-			do(t, client(http.DefaultTransport, provider, `{"access_token":"t"}`), req)
-			if diff := cmp.Diff(http.Header{"Accept": {"x"}}, req.Header); diff != "" {
+			do(t, client(http.DefaultTransport, provider, `{"access_token":"t"}`, up.URL), req)
+			if diff := gocmp.Diff(http.Header{"Accept": {"x"}}, req.Header); diff != "" {
 				t.Errorf("header (-want +got):\n%s", diff)
 			}
 		})
@@ -216,7 +228,7 @@ func TestFailedAuthentication(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp, err := client(http.DefaultTransport, tt.provider, tt.credentials).Do(req)
+			resp, err := client(http.DefaultTransport, tt.provider, tt.credentials, up.URL).Do(req)
 			if err == nil {
 				_ = resp.Body.Close()
 				t.Fatal("the request left")

@@ -80,7 +80,7 @@ func TestRefusedIsSentAgain(t *testing.T) {
 			}))
 			t.Cleanup(up.Close)
 			c := &http.Client{Transport: outbound.Config{}.Chain(outbound.Target{
-				Provider: tokens{}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: &tt.purse,
+				Provider: tokens{home: up.URL}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: &tt.purse,
 			})}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, up.URL, strings.NewReader("body"))
 			if err != nil {
@@ -118,7 +118,7 @@ func TestForeignRefusal(t *testing.T) {
 	home := newUpstream(t)
 	p := &purse{fresh: holding("old"), renewed: holding("new")}
 	c := &http.Client{Transport: outbound.Config{}.Chain(outbound.Target{
-		Provider: tokens{}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: p,
+		Provider: tokens{home: home.URL}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: p,
 	})}
 	get(t, c, home.URL+"/to?"+away.URL)
 	if p.asked != 0 {

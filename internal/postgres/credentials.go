@@ -25,7 +25,7 @@ type Access struct {
 }
 
 // Credentials opens an integration's credentials and returns their version: nil and 0 where there are none. An error from opening wraps the
-// secret package's, and never looks like "no credentials".
+// secret package's and comes with the version, by which they can be replaced. It never looks like "no credentials".
 func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access Access) (json.RawMessage, int64, error) {
 	row, err := s.CredentialsRead(ctx, dbsqlc.CredentialsReadParams{
 		IntegrationID: integration, AuditID: NewID(), Who: access.Who, Why: access.Why, Now: access.At,
@@ -38,7 +38,7 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access A
 	}
 	plain, err := s.ring.Open(row.KeyID, row.Sealed, integration[:])
 	if err != nil {
-		return nil, 0, fmt.Errorf("open credentials of %s: %w", integration, err)
+		return nil, row.Version, fmt.Errorf("open credentials of %s: %w", integration, err)
 	}
 	return plain, row.Version, nil
 }

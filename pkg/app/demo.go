@@ -74,11 +74,11 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 	if err != nil {
 		return fmt.Errorf("encode the demo's metadata: %w", err)
 	}
+	credentials, err := json.Marshal(map[string]string{"token": d.upstream.Token(), "webhook_secret": demoSecret})
+	if err != nil {
+		return fmt.Errorf("encode the demo's credentials: %w", err)
+	}
 	if len(page.Integrations) == 0 {
-		credentials, err := json.Marshal(map[string]string{"token": d.upstream.Token(), "webhook_secret": demoSecret})
-		if err != nil {
-			return fmt.Errorf("encode the demo's credentials: %w", err)
-		}
 		_, err = client.CreateIntegration(ctx, api.CreateIntegration{
 			Provider: demoProvider, Name: demoName, Metadata: metadata, Credentials: credentials, SyncInterval: "1m", By: "tributary dev",
 		})
@@ -95,7 +95,7 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 		return nil //nolint:nilerr // no demo integration, or one that was pointed elsewhere: nothing to do
 	}
 	_, err = client.UpdateIntegration(ctx, api.UpdateIntegration{
-		Provider: demoProvider, Integration: demoName, Metadata: metadata, Credentials: json.RawMessage(`{"webhook_secret":"` + demoSecret + `"}`), By: "tributary dev",
+		Provider: demoProvider, Integration: demoName, Metadata: metadata, Credentials: credentials, By: "tributary dev",
 	})
 	if err != nil {
 		return fmt.Errorf("point the demo integration at the demo upstream: %w", err)

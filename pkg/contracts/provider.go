@@ -27,8 +27,8 @@ type Provider interface {
 // request that leaves through [Integration.HTTP], redirects included, on a clone of the request.
 //
 // It must leave requests to foreign hosts alone: an upstream's links and redirects may point elsewhere, and a token that follows
-// them is a leaked token. Without this contract, an [OAuth2] provider's access token is sent as a bearer token, and other requests
-// leave as they are.
+// them is a leaked token. A provider that is a [HostNamer] is called for the hosts that it names, and for no others. Without this
+// contract, an [OAuth2] provider's access token is sent to its hosts as a bearer token, and other requests leave as they are.
 type Authenticator interface {
 	Authenticate(in *Integration, req *http.Request) error
 }

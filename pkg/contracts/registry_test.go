@@ -212,6 +212,8 @@ func (everything) RefreshToken(context.Context, *contracts.Integration) (contrac
 	return contracts.Token{}, nil
 }
 func (everything) RevokeToken(context.Context, *contracts.Integration) error { return nil }
+func (everything) CredentialHosts(*contracts.Integration) ([]string, error)  { return nil, nil }
+func (everything) OAuth2Hosts(*contracts.Integration) ([]string, error)      { return nil, nil }
 func (everything) Authenticate(*contracts.Integration, *http.Request) error  { return nil }
 func (everything) HealthCheck(context.Context, *contracts.Integration) error { return nil }
 func (everything) SensitiveRequestFields() []string                          { return nil }
@@ -245,7 +247,9 @@ type every interface {
 	contracts.WebhookChallenger
 	contracts.WebhookOrderer
 	contracts.OAuth2
+	contracts.OAuth2HostNamer
 	contracts.Authenticator
+	contracts.HostNamer
 	contracts.HealthChecker
 	contracts.Redactor
 	contracts.IdempotencyHeaderNamer

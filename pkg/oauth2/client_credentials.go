@@ -19,6 +19,8 @@ var ErrNoUsers = errors.New("this provider has no users to ask: it gets its toke
 type ClientCredentials struct {
 	// Endpoints are the addresses; AuthURL and Issuer are not used.
 	Endpoints
+	// Hosts are as in [AuthorizationCode].
+	Hosts []string
 	// Scopes are what is asked for.
 	Scopes []string
 	// Params are further parameters of the token request, such as audience.
@@ -64,6 +66,16 @@ func (c ClientCredentials) RefreshThreshold() time.Duration { return c.Threshold
 
 // GrantsUnattended says that RefreshToken needs no user and no refresh token.
 func (ClientCredentials) GrantsUnattended() {}
+
+// CredentialHosts are the Hosts, and those of URLs among the metadata; none when there are no Hosts.
+func (c ClientCredentials) CredentialHosts(in *contracts.Integration) ([]string, error) {
+	return hostsWithMetadata(c.Hosts, in)
+}
+
+// OAuth2Hosts are the hosts of the endpoints that secrets are sent to.
+func (c ClientCredentials) OAuth2Hosts(in *contracts.Integration) ([]string, error) {
+	return AuthorizationCode{Endpoints: c.Endpoints, At: c.At}.OAuth2Hosts(in)
+}
 
 func (c ClientCredentials) config(in *contracts.Integration) (*clientcredentials.Config, Endpoints, error) {
 	code := AuthorizationCode{Endpoints: c.Endpoints, Client: c.Client, At: c.At}

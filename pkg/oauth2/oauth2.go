@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -51,6 +52,9 @@ func (c Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "client(%s, 
 // refresh tokens. To embed.
 type AuthorizationCode struct {
 	Endpoints
+	// Hosts are where the access token is sent, such as api.example.com: see [contracts.HostNamer]. The hosts of URLs among
+	// the integration's metadata are added. With neither, the provider implements [contracts.Authenticator].
+	Hosts []string
 	// Scopes are what is asked for.
 	Scopes []string
 	// Params are further parameters of the authorization request, such as access_type=offline.
@@ -66,7 +70,11 @@ type AuthorizationCode struct {
 var (
 	_ contracts.OAuth2            = AuthorizationCode{}
 	_ contracts.OAuth2Issuer      = AuthorizationCode{}
+	_ contracts.HostNamer         = AuthorizationCode{}
+	_ contracts.OAuth2HostNamer   = AuthorizationCode{}
 	_ contracts.OAuth2            = ClientCredentials{}
+	_ contracts.HostNamer         = ClientCredentials{}
+	_ contracts.OAuth2HostNamer   = ClientCredentials{}
 	_ contracts.UnattendedGranter = ClientCredentials{}
 )
 
@@ -142,6 +150,17 @@ func (a AuthorizationCode) OAuth2Issuer(in *contracts.Integration) (string, erro
 	return endpoints.Issuer, err
 }
 
+// CredentialHosts are the Hosts, and those of URLs among the metadata; none when there are no Hosts.
+func (a AuthorizationCode) CredentialHosts(in *contracts.Integration) ([]string, error) {
+	return hostsWithMetadata(a.Hosts, in)
+}
+
+// OAuth2Hosts are the hosts of the endpoints that secrets are sent to.
+func (a AuthorizationCode) OAuth2Hosts(in *contracts.Integration) ([]string, error) {
+	endpoints, err := a.endpoints(in)
+	return endpoints.hosts(), err
+}
+
 func (a AuthorizationCode) endpoints(in *contracts.Integration) (Endpoints, error) {
 	if a.At == nil {
 		return a.Endpoints, nil
@@ -202,6 +221,25 @@ type tokens struct {
 
 func storedTokens(in *contracts.Integration) (tokens, error) {
 	return contracts.CredentialsOf[tokens](in)
+}
+
+func hostsWithMetadata(hosts []string, in *contracts.Integration) ([]string, error) {
+	if len(hosts) == 0 {
+		return nil, nil
+	}
+	more, err := contracts.MetadataHosts(in)
+	return slices.Concat(hosts, more), err
+}
+
+// hosts are where secrets are sent.
+func (e Endpoints) hosts() []string {
+	var hosts []string
+	for _, address := range []string{e.TokenURL, e.RevokeURL} {
+		if u, err := url.Parse(address); err == nil && u.Host != "" {
+			hosts = append(hosts, u.Scheme+"://"+u.Host)
+		}
+	}
+	return hosts
 }
 
 // hostOf names a server in errors, without what its address may carry.

@@ -254,6 +254,25 @@ func TestClientCredentials(t *testing.T) {
 	}
 }
 
+func TestCredentialHosts(t *testing.T) {
+	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Metadata: json.RawMessage(`{"api":"https://eu.example.com/v1"}`)})
+	flow := oauth2.AuthorizationCode{
+		Endpoints: oauth2.Endpoints{AuthURL: "https://login.example.com", TokenURL: "https://accounts.example.com/token"}, Hosts: []string{"api.example.com"},
+	}
+	hosts, err := flow.CredentialHosts(in)
+	if diff := cmp.Diff([]string{"api.example.com", "https://eu.example.com"}, hosts); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	hosts, err = flow.OAuth2Hosts(in)
+	if diff := cmp.Diff([]string{"https://accounts.example.com"}, hosts); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	// Without Hosts it is the platform that decides.
+	if hosts, err := (oauth2.ClientCredentials{}).CredentialHosts(in); len(hosts) != 0 || err != nil {
+		t.Errorf("got %v, %v", hosts, err)
+	}
+}
+
 func TestSecretsDoNotPrint(t *testing.T) {
 	client := oauth2.Client{ID: "app", Secret: "s3cret"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
@@ -278,6 +297,7 @@ func ExampleAuthorizationCode() {
 			RevokeURL: "https://accounts.example.com/revoke",
 			Issuer:    "https://accounts.example.com",
 		},
+		Hosts:  []string{"api.example.com"},
 		Scopes: []string{"mail.read"},
 	}}
 	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"mail": provider})

@@ -108,6 +108,15 @@ func (p Provider) HealthCheck(ctx context.Context, in *contracts.Integration) er
 	return err
 }
 
+// CredentialHosts is where the API is.
+func (Provider) CredentialHosts(in *contracts.Integration) ([]string, error) {
+	base, err := baseOf(in)
+	if err != nil {
+		return nil, err
+	}
+	return []string{base.Scheme + "://" + base.Host}, nil
+}
+
 // Authenticate sends the token to the API's own scheme, host and port, and to no other.
 func (Provider) Authenticate(in *contracts.Integration, req *http.Request) error {
 	base, err := baseOf(in)

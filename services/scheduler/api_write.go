@@ -110,20 +110,9 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 			return api.Integration{}, err
 		}
 	}
-	var credentials json.RawMessage
-	var version int64
-	if len(q.Credentials) > 0 {
-		// Read ahead of the transaction; the version makes sure that nothing is lost.
-		var stored json.RawMessage
-		if stored, version, err = w.Store.Credentials(ctx, found.ID, w.access(q.By, "change some of them")); err != nil {
-			return api.Integration{}, err
-		}
-		if credentials, err = merge("credentials", stored, q.Credentials); err != nil {
-			return api.Integration{}, err
-		}
-		if err := w.check("", nil, credentials); err != nil {
-			return api.Integration{}, err
-		}
+	secrets, err := w.readAhead(ctx, found, q)
+	if err != nil {
+		return api.Integration{}, err
 	}
 	var updated *postgres.Integration
 	err = w.Store.InTx(ctx, func(tx *postgres.Tx) error {
@@ -131,10 +120,8 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 		if err != nil {
 			return err
 		}
-		if credentials != nil {
-			if _, err := w.Store.PutCredentials(ctx, tx, found.ID, credentials, version, w.access(q.By, "change some of them")); err != nil {
-				return err
-			}
+		if err := w.putCredentials(ctx, tx, before, q, secrets); err != nil {
+			return err
 		}
 		if updated, err = w.updateRow(ctx, tx, before, q, interval); err != nil {
 			return err

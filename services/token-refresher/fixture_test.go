@@ -246,7 +246,7 @@ func start(t *testing.T, change func(*platform.Config)) *fixture {
 	f.pool, config.Metrics = config.Pool, f.metrics
 	config.Transport = http.DefaultTransport
 	config.Providers = map[string]contracts.Provider{
-		"mail": mail{AuthorizationCode: oauth2.AuthorizationCode{Endpoints: f.server.endpoints(), Scopes: []string{"mail"}, Threshold: time.Minute}},
+		"mail": mail{AuthorizationCode: oauth2.AuthorizationCode{Endpoints: f.server.endpoints(), Hosts: []string{f.server.URL}, Scopes: []string{"mail"}, Threshold: time.Minute}},
 		"robot": robot{ClientCredentials: oauth2.ClientCredentials{Endpoints: f.server.endpoints(), Client: func(*contracts.Integration) (oauth2.Client, error) {
 			return oauth2.Client{ID: "robot", Secret: "s"}, nil
 		}}},
