@@ -15,7 +15,7 @@ with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)
     values (sqlc.arg(integration_id), sqlc.arg(key_id), sqlc.arg(sealed), 1, sqlc.arg(now))
     on conflict (integration_id) do update
-        set key_id = excluded.key_id, sealed = excluded.sealed, version = credentials.version + 1, updated_at = excluded.updated_at
+        set key_id = excluded.key_id, sealed = excluded.sealed, version = next_fence(credentials.version, sqlc.arg(now)), updated_at = excluded.updated_at
         where credentials.version = sqlc.arg(version)::bigint
     returning integration_id, key_id, version
 ), audited as (

@@ -33,7 +33,7 @@ where run_id = sqlc.arg(run_id) and attempt = sqlc.arg(attempt);
 
 -- name: DeadClaimRedrive :many
 -- DeadClaimRedrive takes open dead items, one or up to a number of an integration's, for another go, each with a hop of its own.
-update dead_items set status = 'redriving', hop = hop + 1, updated_at = sqlc.arg(now)
+update dead_items set status = 'redriving', hop = next_fence(hop, sqlc.arg(now))::integer, updated_at = sqlc.arg(now)
 where id in (
     select d.id from dead_items d
     where d.status = 'open' and d.integration_id = sqlc.arg(integration_id)

@@ -56,7 +56,7 @@ returning sqlc.embed(i), m.health as before;
 -- name: HealthEnable :one
 -- HealthEnable makes an integration active and healthy again, whatever was wrong.
 update integrations set
-    status = 'active', status_reason = '', version = version + 1, health = 'healthy', health_reason = '', health_since = sqlc.arg(now)::timestamptz,
+    status = 'active', status_reason = '', version = next_fence(version, sqlc.arg(now)::timestamptz), health = 'healthy', health_reason = '', health_since = sqlc.arg(now)::timestamptz,
     consecutive_failures = 0, consecutive_refusals = 0, consecutive_successes = 0, failing_since = null, probes = 0, probe_at = sqlc.arg(probe_at)::timestamptz,
     next_sync_at = case when next_sync_at is null then null else sqlc.arg(now)::timestamptz end, updated_at = sqlc.arg(now)::timestamptz
 where id = sqlc.arg(id)
@@ -65,7 +65,7 @@ returning *;
 -- name: HealthTryAgain :one
 -- HealthTryAgain lets a disabled integration prove itself: one more failure disables it again, and some successes make it healthy.
 update integrations set
-    status = 'active', status_reason = '', version = version + 1, health = 'failing', health_reason = sqlc.arg(reason), health_since = sqlc.arg(now)::timestamptz,
+    status = 'active', status_reason = '', version = next_fence(version, sqlc.arg(now)::timestamptz), health = 'failing', health_reason = sqlc.arg(reason), health_since = sqlc.arg(now)::timestamptz,
     consecutive_failures = least(consecutive_failures, sqlc.arg(most_failures)::integer), consecutive_refusals = 0, consecutive_successes = 0,
     next_sync_at = case when next_sync_at is null then null else sqlc.arg(now)::timestamptz end, updated_at = sqlc.arg(now)::timestamptz
 where id = sqlc.arg(id) and status = 'disabled' and health = 'disabled'

@@ -29,21 +29,21 @@ update integrations set
     owner = coalesce(sqlc.narg(owner), owner),
     metadata = coalesce(sqlc.narg(metadata), metadata),
     sync_interval = case when sqlc.arg(clear_interval)::boolean then null else coalesce(sqlc.narg(sync_interval), sync_interval) end,
-    version = version + 1,
+    version = next_fence(version, sqlc.arg(now)),
     updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)
 returning *;
 
 -- name: IntegrationTouch :one
 -- IntegrationTouch raises the version and nothing else, for credentials that have changed.
-update integrations set version = version + 1, updated_at = sqlc.arg(now) where id = sqlc.arg(id) returning version;
+update integrations set version = next_fence(version, sqlc.arg(now)), updated_at = sqlc.arg(now) where id = sqlc.arg(id) returning version;
 
 -- name: IntegrationTell :exec
 -- IntegrationTell has all processes look at integrations again though no version was raised.
 select pg_notify('tributary_integrations', t.id::text) from (select unnest(sqlc.arg(ids)::uuid[]) as id) t;
 
 -- name: IntegrationSetStatus :one
-update integrations set status = sqlc.arg(status), status_reason = sqlc.arg(reason), version = version + 1, updated_at = sqlc.arg(now)
+update integrations set status = sqlc.arg(status), status_reason = sqlc.arg(reason), version = next_fence(version, sqlc.arg(now)), updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)
 returning *;
 
@@ -67,10 +67,11 @@ update integrations i set next_sync_at = d.next_sync_at
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(next_sync_ats)::timestamptz[]) as next_sync_at) d
 where i.id = d.id;
 
--- name: IntegrationMoveCursor :execrows
--- IntegrationMoveCursor is a compare-and-set on the cursor's version.
-update integrations set sync_cursor = sqlc.narg(sync_cursor), cursor_version = cursor_version + 1, updated_at = sqlc.arg(now)
-where id = sqlc.arg(id) and cursor_version = sqlc.arg(cursor_version);
+-- name: IntegrationMoveCursor :one
+-- IntegrationMoveCursor is a compare-and-set on the cursor's version, and returns the new one. No row means that the cursor has moved since.
+update integrations set sync_cursor = sqlc.narg(sync_cursor), cursor_version = next_fence(cursor_version, sqlc.arg(now)), updated_at = sqlc.arg(now)
+where id = sqlc.arg(id) and cursor_version = sqlc.arg(cursor_version)
+returning cursor_version;
 
 -- name: IntegrationSynced :one
 -- IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures.
@@ -101,7 +102,7 @@ select id, version from integrations where id = any(sqlc.arg(ids)::uuid[]);
 update integrations set
     rate_limit = sqlc.narg(rate_limit)::integer, rate_window = sqlc.narg(rate_window)::interval,
     rate_sliding = sqlc.arg(rate_sliding)::boolean, rate_until = sqlc.narg(rate_until)::timestamptz,
-    version = version + 1, updated_at = sqlc.arg(now)
+    version = next_fence(version, sqlc.arg(now)), updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)
 returning *;
 
@@ -109,7 +110,7 @@ returning *;
 -- IntegrationSetCircuit overrides the circuit, or with an empty override leaves it to itself again.
 update integrations set
     circuit_override = sqlc.arg(circuit_override)::text, circuit_until = sqlc.narg(circuit_until)::timestamptz,
-    version = version + 1, updated_at = sqlc.arg(now)
+    version = next_fence(version, sqlc.arg(now)), updated_at = sqlc.arg(now)
 where id = sqlc.arg(id)
 returning *;
 

@@ -36,7 +36,7 @@ on conflict (integration_id) do update set
     reason       = case when g.token_id = excluded.token_id then g.reason       else excluded.reason end,
     intent_at    = case when g.token_id = excluded.token_id then g.intent_at    else null end,
     leased_until = case when g.token_id = excluded.token_id then g.leased_until else null end,
-    fence        = case when g.token_id = excluded.token_id then g.fence        else g.fence + 1 end
+    fence        = case when g.token_id = excluded.token_id then g.fence        else next_fence(g.fence, sqlc.arg(now)::timestamptz) end
 returning *;
 
 -- name: GrantConnect :one
@@ -47,7 +47,7 @@ values (sqlc.arg(integration_id), sqlc.arg(provider), 'connected', sqlc.arg(toke
 on conflict (integration_id) do update set
     state = excluded.state, token_id = excluded.token_id, credentials_version = excluded.credentials_version,
     refreshable = excluded.refreshable, obtained_at = excluded.obtained_at,
-    expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = g.fence + 1, holder = '', leased_until = null,
+    expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = '', leased_until = null,
     intent_at = null, updated_at = excluded.updated_at
 returning *;
 
@@ -55,7 +55,7 @@ returning *;
 -- GrantTakeDue takes the leases of grants that are due and writes the intent to refresh them. An intent that is there already was left by a holder that died, so
 -- that its refresh token may be spent.
 update oauth_grants g set
-    fence = g.fence + 1, holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
+    fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
     state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = sqlc.arg(now)::timestamptz
 from (select o.integration_id from oauth_grants o
       where o.provider = any(sqlc.arg(providers)::text[]) and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
@@ -67,7 +67,7 @@ returning g.*;
 -- name: GrantTake :one
 -- GrantTake is GrantTakeDue of one grant, due or not; no row means that somebody else has its lease, or that it has other tokens by now.
 update oauth_grants g set
-    fence = g.fence + 1, holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
+    fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
     state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = sqlc.arg(now)::timestamptz
 where g.integration_id = sqlc.arg(integration_id) and g.token_id = sqlc.arg(token_id) and g.state in ('connected', 'uncertain')
   and (g.leased_until is null or g.leased_until <= sqlc.arg(now)::timestamptz)
@@ -97,7 +97,7 @@ where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 -- GrantEnd ends a grant: the upstream has, or we have.
 update oauth_grants set
     state = sqlc.arg(state), reason = sqlc.arg(reason), token_id = sqlc.arg(token_id), credentials_version = sqlc.arg(credentials_version), due_at = null,
-    fence = fence + 1, holder = '', leased_until = null, intent_at = null, updated_at = sqlc.arg(now)::timestamptz
+    fence = next_fence(fence, sqlc.arg(now)::timestamptz), holder = '', leased_until = null, intent_at = null, updated_at = sqlc.arg(now)::timestamptz
 where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 
 -- name: GrantStray :many

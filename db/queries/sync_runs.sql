@@ -34,8 +34,8 @@ order by created_at desc, id desc
 limit sqlc.arg(most);
 
 -- name: RunStartAttempt :one
--- RunStartAttempt raises the attempt by one, if it is the expected one, and counts a try before the provider is called.
-update sync_runs set attempt = attempt + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null
+-- RunStartAttempt raises the attempt, if it is the expected one, and counts a try before the provider is called.
+update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning *;
 
@@ -81,7 +81,7 @@ limit sqlc.arg(most);
 
 -- name: RunWake :one
 -- RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
-update sync_runs set state = 'due', wake = wake + 1, heartbeat_at = sqlc.arg(now), waiting_until = null,
+update sync_runs set state = 'due', wake = next_fence(wake, sqlc.arg(now))::integer, heartbeat_at = sqlc.arg(now), waiting_until = null,
     window_from = coalesce(sqlc.narg(window_from), window_from)
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and wake = sqlc.arg(wake) and closed_at is null
 returning *;

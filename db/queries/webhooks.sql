@@ -45,7 +45,7 @@ returning i.id, i.provider, i.name, i.owner, s.last_received_at;
 -- WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
 -- may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
 -- several workers are claimed apart from the others.
-update webhooks w set status = 'processing', attempt = w.attempt + 1, crashes = w.crashes + (w.status = 'processing')::integer,
+update webhooks w set status = 'processing', attempt = next_fence(w.attempt, sqlc.arg(now)::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
     lease_until = sqlc.arg(lease_until)::timestamptz, started_at = sqlc.arg(now)::timestamptz, window_from = coalesce(w.window_from, sqlc.arg(now)::timestamptz)
 from (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id

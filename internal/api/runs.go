@@ -16,8 +16,9 @@ type Run struct {
 	Mode  string `json:"mode"`
 	Cause string `json:"cause"`
 	// State is due, enumerating, waiting or working while the run is open, and then succeeded, partial, failed or cancelled.
-	State   string `json:"state"`
-	Attempt int32  `json:"attempt"`
+	State string `json:"state"`
+	// Attempt is counted from 1.
+	Attempt int32 `json:"attempt"`
 	// Items, Done, Dead, Skipped and Duplicates are final once the run is closed; before, Progress tells more.
 	Items      int64 `json:"items"`
 	Done       int64 `json:"done"`
@@ -79,14 +80,15 @@ type DeadItem struct {
 	IntegrationID string `json:"integration_id"`
 	Provider      string `json:"provider"`
 	RunID         string `json:"run_id"`
-	Attempt       int32  `json:"attempt"`
-	Batch         int32  `json:"batch"`
-	Index         int32  `json:"index"`
-	EventType     string `json:"event_type"`
-	ExternalID    string `json:"external_id"`
-	Reason        string `json:"reason"`
-	Error         string `json:"error"`
-	Tries         int32  `json:"tries"`
+	// Attempt, Batch and Index are the item's place in its run. Attempts only grow, and leave numbers out.
+	Attempt    int32  `json:"attempt"`
+	Batch      int32  `json:"batch"`
+	Index      int32  `json:"index"`
+	EventType  string `json:"event_type"`
+	ExternalID string `json:"external_id"`
+	Reason     string `json:"reason"`
+	Error      string `json:"error"`
+	Tries      int32  `json:"tries"`
 	// Status is open, redriving, resolved, skipped or superseded.
 	Status     string    `json:"status"`
 	ResolvedBy string    `json:"resolved_by,omitempty"`

@@ -96,8 +96,8 @@ func TestPauseAndResume(t *testing.T) {
 		w.command(events.VerbResume, "one", "")
 		run := w.awaitClosed(id, 1)
 		w.wantRun(run, "succeeded", 200, 0)
-		if run.Attempt != 2 || run.Tries != 1 {
-			t.Errorf("attempt %d, tries %d; want 2 and 1", run.Attempt, run.Tries)
+		if run.Attempts != 2 || run.Tries != 1 {
+			t.Errorf("attempt %d, tries %d; want 2 and 1", run.Attempts, run.Tries)
 		}
 		w.wantHistory()
 	})

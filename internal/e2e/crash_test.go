@@ -140,8 +140,8 @@ func TestNATSLosesItsStore(t *testing.T) {
 	w.nats.Start()
 	run := w.awaitClosed(id, 1)
 	w.wantRun(run, "succeeded", 600, 0)
-	if run.Attempt < 2 {
-		t.Errorf("closed by attempt %d, want it driven again", run.Attempt)
+	if run.Attempts < 2 {
+		t.Errorf("closed by attempt %d, want it driven again", run.Attempts)
 	}
 	w.wantCursor(id, "600")
 }

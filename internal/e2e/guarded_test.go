@@ -102,7 +102,7 @@ func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
 	id := w.create("one", "guarded")
 	w.awaitWaiting(id)
 	wantWaiting(t, told, id)
-	w.await("seven attempts", func() bool { return w.runs(id)[0].Attempt >= 7 })
+	w.await("seven attempts", func() bool { return w.runs(id)[0].Attempts >= 7 })
 	calm.Store(true)
 	run := w.awaitClosed(id, 1)
 	w.wantRun(run, "succeeded", 40, 0)

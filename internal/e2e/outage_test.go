@@ -28,7 +28,7 @@ func TestStaleSyncerWakesAfterTheNewerAttempt(t *testing.T) {
 	w.await("the fourth page", func() bool { return pages.Load() >= 4 })
 	stale.signal(syscall.SIGSTOP)
 	w.start("syncer")
-	w.await("the newer attempt", func() bool { return w.runs(id)[0].Attempt >= 2 })
+	w.await("the newer attempt", func() bool { return w.runs(id)[0].Attempts >= 2 })
 	asleep.open()
 	stale.signal(syscall.SIGCONT)
 	run := w.awaitClosed(id, 1)

@@ -44,8 +44,8 @@ func TestEnumerationError(t *testing.T) {
 		id := w.create("one", "feed")
 		run := w.awaitClosed(id, 1)
 		w.wantRun(run, "succeeded", 120, 0)
-		if run.Attempt != 4 {
-			t.Errorf("closed by attempt %d, want 4", run.Attempt)
+		if run.Attempts != 4 {
+			t.Errorf("closed by attempt %d, want 4", run.Attempts)
 		}
 		w.wantHistory()
 	})
@@ -56,8 +56,8 @@ func TestEnumerationError(t *testing.T) {
 		w.startAll()
 		id := w.create("one", "feed")
 		run := w.awaitClosed(id, 1)
-		if run.State != "failed" || run.Attempt != 5 || !strings.Contains(run.Error, "500") {
-			t.Errorf("run %s, attempt %d, error %q; want failed, 5, the upstream's status", run.State, run.Attempt, run.Error)
+		if run.State != "failed" || run.Attempts != 5 || !strings.Contains(run.Error, "500") {
+			t.Errorf("run %s, attempt %d, error %q; want failed, 5, the upstream's status", run.State, run.Attempts, run.Error)
 		}
 		w.wantCursor(id, "")
 		for _, h := range w.handlings("") {
@@ -74,8 +74,8 @@ func TestEnumerationError(t *testing.T) {
 		w.setOnPage(func(int64, int) int { return http.StatusForbidden })
 		w.startAll()
 		run := w.awaitClosed(w.create("one", "feed"), 1)
-		if run.State != "failed" || run.Attempt != 1 {
-			t.Errorf("run %s at attempt %d, want failed at 1", run.State, run.Attempt)
+		if run.State != "failed" || run.Attempts != 1 {
+			t.Errorf("run %s at attempt %d, want failed at 1", run.State, run.Attempts)
 		}
 	})
 	t.Run("a deferral takes no try", func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestEnumerationError(t *testing.T) {
 		w.startAll()
 		run := w.awaitClosed(w.create("one", "feed"), 1)
 		w.wantRun(run, "succeeded", 10, 0)
-		if run.Attempt != 8 || run.Tries != 1 {
-			t.Errorf("attempt %d, tries %d; want 8 and 1", run.Attempt, run.Tries)
+		if run.Attempts != 8 || run.Tries != 1 {
+			t.Errorf("attempt %d, tries %d; want 8 and 1", run.Attempts, run.Tries)
 		}
 	})
 	t.Run("a panic is an error", func(t *testing.T) {

@@ -243,7 +243,7 @@ func (w *world) describe() string {
 		return err.Error()
 	}
 	for _, r := range rows {
-		_, _ = fmt.Fprintf(&text, "run %s %s attempt %d tries %d items %d done %d dead %d error %q\n", r.ID, r.State, r.Attempt, r.Tries, r.Items, r.Done, r.Dead, r.Error)
+		_, _ = fmt.Fprintf(&text, "run %s %s attempt %d tries %d items %d done %d dead %d error %q\n", r.ID, r.State, r.Attempts, r.Tries, r.Items, r.Done, r.Dead, r.Error)
 	}
 	_, _ = fmt.Fprintf(&text, "%d handlings, %d pages\n", len(w.handlings("")), w.requests())
 	return text.String()

@@ -71,8 +71,8 @@ func TestProviderThatHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			run := awaitClosed(t, p, dbsqlc.RunListParams{IntegrationID: &id, Most: 1})
-			if run.State != "failed" || run.Attempt != 2 || provider.calls.Load() != 2 || !strings.Contains(run.Error, "neither handed an item over nor returned") {
-				t.Errorf("the run is %s after attempt %d and %d calls: %q", run.State, run.Attempt, provider.calls.Load(), run.Error)
+			if run.State != "failed" || run.Attempts != 2 || provider.calls.Load() != 2 || !strings.Contains(run.Error, "neither handed an item over nor returned") {
+				t.Errorf("the run is %s after attempt %d and %d calls: %q", run.State, run.Attempts, provider.calls.Load(), run.Error)
 			}
 			if run.Items != 1 || run.Done != 1 {
 				t.Errorf("%d of %d items are done, want the one that was handed over", run.Done, run.Items)

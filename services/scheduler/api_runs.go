@@ -180,7 +180,7 @@ func names[Row any](ctx context.Context, store *postgres.Store, rows []Row, inte
 func runReply(row *postgres.Run) api.Run {
 	run := api.Run{
 		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Mode: row.Mode, Cause: row.Cause, State: row.State,
-		Attempt: row.Attempt, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error,
+		Attempt: row.Attempts, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error,
 		WaitingUntil: row.WaitingUntil, CreatedAt: row.CreatedAt, ClosedAt: row.ClosedAt, Resolution: row.Resolution, ResolvedAt: row.ResolvedAt,
 	}
 	if row.FollowUp != nil {

@@ -194,16 +194,16 @@ func (s *Scheduler) moveCursor(ctx context.Context, tx *postgres.Tx, integration
 }
 
 func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string, now time.Time) ([]postgres.Outgoing, error) {
-	moved, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
+	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
 		ID: integration.ID, SyncCursor: &to, CursorVersion: integration.CursorVersion, Now: now,
 	})
+	if postgres.NotFound(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("move cursor of %s: %w", integration.ID, err)
 	}
-	if moved == 0 {
-		return nil, nil
-	}
-	m, err := cursorEvent(integration, run, to, "", now)
+	m, err := cursorEvent(integration, run, to, "", version, now)
 	return []postgres.Outgoing{m}, err
 }
 

@@ -271,11 +271,11 @@ func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, int
 		to = &text
 	}
 	now := s.Now()
-	moved, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
+	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
 		ID: integration.ID, SyncCursor: to, CursorVersion: integration.CursorVersion, Now: now,
 	})
-	if err != nil || moved == 0 {
-		return nil, fmt.Errorf("reset the cursor: %d rows: %w", moved, err)
+	if err != nil {
+		return nil, fmt.Errorf("reset the cursor: %w", err)
 	}
 	done := &reply{result: "reset"}
 	if isOpen {
@@ -285,7 +285,7 @@ func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, int
 		}
 		done.result = "cancelled and reset"
 	}
-	m, err := cursorEvent(integration, "", text, c.GetBy(), now)
+	m, err := cursorEvent(integration, "", text, c.GetBy(), version, now)
 	if err != nil {
 		return nil, err
 	}

@@ -134,6 +134,7 @@ func wake(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now time.Time
 
 // dueMessage asks for the run's next attempt. Its id has the wake in it, for the broker drops an id that it has seen.
 func dueMessage(run *postgres.Run) (postgres.Outgoing, error) {
+	// Syncers of older versions start this attempt; newer ones compare the wake.
 	attempt := run.Attempt + 1
 	m, err := events.NewWork(events.SyncDueSubject(run.Provider, run.IntegrationID.String()), fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
 		&eventsv1.SyncDue{RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: run.Provider, Attempt: attempt, Wake: run.Wake})

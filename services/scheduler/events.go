@@ -37,7 +37,7 @@ func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integrat
 // runEvent is the event of a run's end.
 func runEvent(integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
 	summary := &eventsv1.RunSummary{
-		Integration: ref(integration), RunId: run.ID.String(), Mode: run.Mode, State: run.State, Attempt: run.Attempt, Items: run.Items, Done: run.Done,
+		Integration: ref(integration), RunId: run.ID.String(), Mode: run.Mode, State: run.State, Attempt: run.Attempts, Items: run.Items, Done: run.Done,
 		Dead: run.Dead, Skipped: run.Skipped, Duplicates: run.Duplicates, Error: run.Error,
 		StartedAt: timestamppb.New(run.CreatedAt), ClosedAt: timestamppb.New(now),
 	}
@@ -51,12 +51,12 @@ func runEvent(integration *postgres.Integration, run *postgres.Run, now time.Tim
 	}
 }
 
-func cursorEvent(integration *postgres.Integration, run, to, by string, now time.Time) (postgres.Outgoing, error) {
+func cursorEvent(integration *postgres.Integration, run, to, by string, version int64, now time.Time) (postgres.Outgoing, error) {
 	from := ""
 	if integration.SyncCursor != nil {
 		from = *integration.SyncCursor
 	}
 	return event(events.CursorMoved, integration, &eventsv1.CursorMoved{
-		Integration: ref(integration), RunId: run, From: from, To: to, Version: integration.CursorVersion + 1, By: by, At: timestamppb.New(now),
+		Integration: ref(integration), RunId: run, From: from, To: to, Version: version, By: by, At: timestamppb.New(now),
 	})
 }

@@ -73,7 +73,7 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 		if err != nil || locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.HeartbeatAt.After(run.HeartbeatAt) {
 			return err
 		}
-		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider", run.Provider, "attempt", run.Attempt+1)
+		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider", run.Provider, "attempts", run.Attempts)
 		s.Metrics.driven(run.Provider)
 		return wake(ctx, tx, locked, s.Now(), nil)
 	})

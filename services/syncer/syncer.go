@@ -137,44 +137,40 @@ func (s *Syncer) handle(ctx context.Context, d *bus.Delivery) error {
 		s.Log.Error("due event without a run, dropped", "subject", d.Subject, "run", due.GetRunId(), "error", err)
 		return nil
 	}
-	run, err := s.start(ctx, runID, due.GetAttempt())
+	run, before, err := s.start(ctx, runID, due.GetWake())
 	if err != nil || run == nil {
 		return s.outage(err)
 	}
 	s.Crash("syncer: attempt started")
-	if err := s.clearLower(ctx, run); err != nil {
+	if err := s.clear(ctx, run, before); err != nil {
 		return s.outage(err)
 	}
 	return s.outage(s.attempt(ctx, d.Stopping, run))
 }
 
-// start makes the attempt the run's newest, by compare-and-set; nil means that there is nothing to do.
-func (s *Syncer) start(ctx context.Context, id uuid.UUID, attempt int32) (*postgres.Run, error) {
+// start makes a new attempt the run's newest, by compare-and-set, and returns the attempt before it too. No run means that there is nothing to do.
+func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *postgres.Run, before int32, err error) {
 	run, err := s.Store.RunGet(ctx, id)
 	if postgres.NotFound(err) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read run %s: %w", id, err)
+		return nil, 0, fmt.Errorf("read run %s: %w", id, err)
 	}
-	if run.ClosedAt != nil || run.Attempt > attempt || run.Attempt < attempt-1 {
-		return nil, nil
+	if run.ClosedAt != nil || run.Wake != wake || run.State != "due" && run.State != "enumerating" {
+		return nil, 0, nil
 	}
-	if run.Attempt == attempt {
-		total, err := s.Checkpoints.ReadTotal(ctx, id.String(), attempt)
+	if run.State == "enumerating" {
+		// The syncer that had it is gone: without a total, go on as the next attempt.
+		total, err := s.Checkpoints.ReadTotal(ctx, id.String(), run.Attempt)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if total != nil {
-			return nil, s.working(ctx, run, total)
+			return nil, 0, s.working(ctx, run, total)
 		}
-		if run.State != "enumerating" {
-			return nil, nil
-		}
-		// The syncer that had it is gone: go on as the next attempt.
 	}
 	lag := s.Now().Sub(run.HeartbeatAt)
-	var started *postgres.Run
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		started, err = tx.RunStartAttempt(ctx, dbsqlc.RunStartAttemptParams{ID: id, Attempt: run.Attempt, Now: s.Now()})
 		if postgres.NotFound(err) {
@@ -182,7 +178,7 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, attempt int32) (*postg
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("start attempt %d of run %s: %w", attempt, id, err)
+			return fmt.Errorf("start an attempt of run %s: %w", id, err)
 		}
 		_, err = tx.DeadSupersedeAttempts(ctx, dbsqlc.DeadSupersedeAttemptsParams{RunID: id, Attempt: started.Attempt, Now: s.Now()})
 		return err
@@ -190,21 +186,20 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, attempt int32) (*postg
 	if started != nil && err == nil {
 		s.Metrics.dueLag(run.Provider, lag)
 	}
-	return started, err
+	return started, run.Attempt, err
 }
 
-// clearLower purges what lower attempts left behind. Each attempt clears the ones before it, so a few back are enough.
-func (s *Syncer) clearLower(ctx context.Context, run *postgres.Run) error {
-	for lower := max(1, run.Attempt-3); lower < run.Attempt; lower++ {
-		filters := events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), lower)
-		if err := s.Bus.Purge(ctx, events.StreamItems, filters...); err != nil {
-			return err
-		}
-		if err := s.Checkpoints.Free(ctx, run.ID.String(), lower); err != nil {
-			return err
-		}
+// clear purges what the attempt before this one left behind. It saves work only: workers refuse what older attempts have on the way, and the
+// entries of all attempts are freed when the run has closed.
+func (s *Syncer) clear(ctx context.Context, run *postgres.Run, before int32) error {
+	if before == 0 {
+		return nil
 	}
-	return nil
+	filters := events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), before)
+	if err := s.Bus.Purge(ctx, events.StreamItems, filters...); err != nil {
+		return err
+	}
+	return s.Checkpoints.Free(ctx, run.ID.String(), before)
 }
 
 // attempt enumerates, and writes down how that ended.
@@ -253,7 +248,7 @@ func (s *Syncer) exhausted(run *postgres.Run) string {
 	if int(run.Tries) > s.Settings.Tries {
 		return fmt.Sprintf("the enumeration did not survive %d tries: %s", s.Settings.Tries, orUnknown(run.Error))
 	}
-	if run.Attempt > 1 && s.Now().Sub(run.WindowFrom) > s.Settings.RunWindow {
+	if run.Attempts > 1 && s.Now().Sub(run.WindowFrom) > s.Settings.RunWindow {
 		return fmt.Sprintf("waited too long: not enumerated within %s: %s", s.Settings.RunWindow, orUnknown(run.Error))
 	}
 	return ""

@@ -46,7 +46,7 @@ with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)
     values ($1, $2, $3, 1, $4)
     on conflict (integration_id) do update
-        set key_id = excluded.key_id, sealed = excluded.sealed, version = credentials.version + 1, updated_at = excluded.updated_at
+        set key_id = excluded.key_id, sealed = excluded.sealed, version = next_fence(credentials.version, $4), updated_at = excluded.updated_at
         where credentials.version = $5::bigint
     returning integration_id, key_id, version
 ), audited as (

@@ -13,7 +13,7 @@ import (
 )
 
 const deadClaimRedrive = `-- name: DeadClaimRedrive :many
-update dead_items set status = 'redriving', hop = hop + 1, updated_at = $1
+update dead_items set status = 'redriving', hop = next_fence(hop, $1)::integer, updated_at = $1
 where id in (
     select d.id from dead_items d
     where d.status = 'open' and d.integration_id = $2

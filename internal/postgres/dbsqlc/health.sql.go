@@ -110,7 +110,7 @@ func (q *Queries) HealthClaimProbes(ctx context.Context, arg HealthClaimProbesPa
 
 const healthEnable = `-- name: HealthEnable :one
 update integrations set
-    status = 'active', status_reason = '', version = version + 1, health = 'healthy', health_reason = '', health_since = $1::timestamptz,
+    status = 'active', status_reason = '', version = next_fence(version, $1::timestamptz), health = 'healthy', health_reason = '', health_since = $1::timestamptz,
     consecutive_failures = 0, consecutive_refusals = 0, consecutive_successes = 0, failing_since = null, probes = 0, probe_at = $2::timestamptz,
     next_sync_at = case when next_sync_at is null then null else $1::timestamptz end, updated_at = $1::timestamptz
 where id = $3
@@ -342,16 +342,16 @@ func (q *Queries) HealthSetIdentity(ctx context.Context, arg HealthSetIdentityPa
 
 const healthTryAgain = `-- name: HealthTryAgain :one
 update integrations set
-    status = 'active', status_reason = '', version = version + 1, health = 'failing', health_reason = $1, health_since = $2::timestamptz,
+    status = 'active', status_reason = '', version = next_fence(version, $1::timestamptz), health = 'failing', health_reason = $2, health_since = $1::timestamptz,
     consecutive_failures = least(consecutive_failures, $3::integer), consecutive_refusals = 0, consecutive_successes = 0,
-    next_sync_at = case when next_sync_at is null then null else $2::timestamptz end, updated_at = $2::timestamptz
+    next_sync_at = case when next_sync_at is null then null else $1::timestamptz end, updated_at = $1::timestamptz
 where id = $4 and status = 'disabled' and health = 'disabled'
 returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
 
 type HealthTryAgainParams struct {
-	Reason       string
 	Now          time.Time
+	Reason       string
 	MostFailures int32
 	ID           uuid.UUID
 }
@@ -359,8 +359,8 @@ type HealthTryAgainParams struct {
 // HealthTryAgain lets a disabled integration prove itself: one more failure disables it again, and some successes make it healthy.
 func (q *Queries) HealthTryAgain(ctx context.Context, arg HealthTryAgainParams) (*Integration, error) {
 	row := q.db.QueryRow(ctx, healthTryAgain,
-		arg.Reason,
 		arg.Now,
+		arg.Reason,
 		arg.MostFailures,
 		arg.ID,
 	)

@@ -446,9 +446,10 @@ func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkS
 	return items, nil
 }
 
-const integrationMoveCursor = `-- name: IntegrationMoveCursor :execrows
-update integrations set sync_cursor = $1, cursor_version = cursor_version + 1, updated_at = $2
+const integrationMoveCursor = `-- name: IntegrationMoveCursor :one
+update integrations set sync_cursor = $1, cursor_version = next_fence(cursor_version, $2), updated_at = $2
 where id = $3 and cursor_version = $4
+returning cursor_version
 `
 
 type IntegrationMoveCursorParams struct {
@@ -458,18 +459,17 @@ type IntegrationMoveCursorParams struct {
 	CursorVersion int64
 }
 
-// IntegrationMoveCursor is a compare-and-set on the cursor's version.
+// IntegrationMoveCursor is a compare-and-set on the cursor's version, and returns the new one. No row means that the cursor has moved since.
 func (q *Queries) IntegrationMoveCursor(ctx context.Context, arg IntegrationMoveCursorParams) (int64, error) {
-	result, err := q.db.Exec(ctx, integrationMoveCursor,
+	row := q.db.QueryRow(ctx, integrationMoveCursor,
 		arg.SyncCursor,
 		arg.Now,
 		arg.ID,
 		arg.CursorVersion,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	var cursor_version int64
+	err := row.Scan(&cursor_version)
+	return cursor_version, err
 }
 
 const integrationNames = `-- name: IntegrationNames :many
@@ -571,7 +571,7 @@ func (q *Queries) IntegrationOverridesEnded(ctx context.Context, now time.Time, 
 const integrationSetCircuit = `-- name: IntegrationSetCircuit :one
 update integrations set
     circuit_override = $1::text, circuit_until = $2::timestamptz,
-    version = version + 1, updated_at = $3
+    version = next_fence(version, $3), updated_at = $3
 where id = $4
 returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
@@ -658,7 +658,7 @@ const integrationSetRate = `-- name: IntegrationSetRate :one
 update integrations set
     rate_limit = $1::integer, rate_window = $2::interval,
     rate_sliding = $3::boolean, rate_until = $4::timestamptz,
-    version = version + 1, updated_at = $5
+    version = next_fence(version, $5), updated_at = $5
 where id = $6
 returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
@@ -726,7 +726,7 @@ func (q *Queries) IntegrationSetRate(ctx context.Context, arg IntegrationSetRate
 }
 
 const integrationSetStatus = `-- name: IntegrationSetStatus :one
-update integrations set status = $1, status_reason = $2, version = version + 1, updated_at = $3
+update integrations set status = $1, status_reason = $2, version = next_fence(version, $3), updated_at = $3
 where id = $4
 returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version
 `
@@ -828,7 +828,7 @@ func (q *Queries) IntegrationTell(ctx context.Context, ids []uuid.UUID) error {
 }
 
 const integrationTouch = `-- name: IntegrationTouch :one
-update integrations set version = version + 1, updated_at = $1 where id = $2 returning version
+update integrations set version = next_fence(version, $1), updated_at = $1 where id = $2 returning version
 `
 
 // IntegrationTouch raises the version and nothing else, for credentials that have changed.
@@ -844,7 +844,7 @@ update integrations set
     owner = coalesce($1, owner),
     metadata = coalesce($2, metadata),
     sync_interval = case when $3::boolean then null else coalesce($4, sync_interval) end,
-    version = version + 1,
+    version = next_fence(version, $5),
     updated_at = $5
 where id = $6
 returning id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version

@@ -261,6 +261,7 @@ type SyncRun struct {
 	Resolution     string
 	EntriesFreedAt *time.Time
 	FollowUpSince  *time.Time
+	Attempts       int32
 }
 
 type Webhook struct {

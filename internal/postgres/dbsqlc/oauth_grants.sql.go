@@ -29,7 +29,7 @@ on conflict (integration_id) do update set
     reason       = case when g.token_id = excluded.token_id then g.reason       else excluded.reason end,
     intent_at    = case when g.token_id = excluded.token_id then g.intent_at    else null end,
     leased_until = case when g.token_id = excluded.token_id then g.leased_until else null end,
-    fence        = case when g.token_id = excluded.token_id then g.fence        else g.fence + 1 end
+    fence        = case when g.token_id = excluded.token_id then g.fence        else next_fence(g.fence, $10::timestamptz) end
 returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at
 `
 
@@ -90,7 +90,7 @@ values ($1, $2, 'connected', $3, $4, $5, $6::timestamptz, $7,
 on conflict (integration_id) do update set
     state = excluded.state, token_id = excluded.token_id, credentials_version = excluded.credentials_version,
     refreshable = excluded.refreshable, obtained_at = excluded.obtained_at,
-    expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = g.fence + 1, holder = '', leased_until = null,
+    expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = next_fence(g.fence, $6::timestamptz), holder = '', leased_until = null,
     intent_at = null, updated_at = excluded.updated_at
 returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at
 `
@@ -143,7 +143,7 @@ func (q *Queries) GrantConnect(ctx context.Context, arg GrantConnectParams) (*Oa
 const grantEnd = `-- name: GrantEnd :execrows
 update oauth_grants set
     state = $1, reason = $2, token_id = $3, credentials_version = $4, due_at = null,
-    fence = fence + 1, holder = '', leased_until = null, intent_at = null, updated_at = $5::timestamptz
+    fence = next_fence(fence, $5::timestamptz), holder = '', leased_until = null, intent_at = null, updated_at = $5::timestamptz
 where integration_id = $6 and fence = $7
 `
 
@@ -395,17 +395,17 @@ func (q *Queries) GrantStray(ctx context.Context, providers []string, most int32
 
 const grantTake = `-- name: GrantTake :one
 update oauth_grants g set
-    fence = g.fence + 1, holder = $1, leased_until = $2::timestamptz, due_at = $2::timestamptz, intent_at = $3::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $3::timestamptz
+    fence = next_fence(g.fence, $1::timestamptz), holder = $2, leased_until = $3::timestamptz, due_at = $3::timestamptz, intent_at = $1::timestamptz,
+    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $1::timestamptz
 where g.integration_id = $4 and g.token_id = $5 and g.state in ('connected', 'uncertain')
-  and (g.leased_until is null or g.leased_until <= $3::timestamptz)
+  and (g.leased_until is null or g.leased_until <= $1::timestamptz)
 returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at
 `
 
 type GrantTakeParams struct {
+	Now           time.Time
 	Holder        string
 	Until         time.Time
-	Now           time.Time
 	IntegrationID uuid.UUID
 	TokenID       string
 }
@@ -413,9 +413,9 @@ type GrantTakeParams struct {
 // GrantTake is GrantTakeDue of one grant, due or not; no row means that somebody else has its lease, or that it has other tokens by now.
 func (q *Queries) GrantTake(ctx context.Context, arg GrantTakeParams) (*OauthGrant, error) {
 	row := q.db.QueryRow(ctx, grantTake,
+		arg.Now,
 		arg.Holder,
 		arg.Until,
-		arg.Now,
 		arg.IntegrationID,
 		arg.TokenID,
 	)
@@ -443,20 +443,20 @@ func (q *Queries) GrantTake(ctx context.Context, arg GrantTakeParams) (*OauthGra
 
 const grantTakeDue = `-- name: GrantTakeDue :many
 update oauth_grants g set
-    fence = g.fence + 1, holder = $1, leased_until = $2::timestamptz, due_at = $2::timestamptz, intent_at = $3::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $3::timestamptz
+    fence = next_fence(g.fence, $1::timestamptz), holder = $2, leased_until = $3::timestamptz, due_at = $3::timestamptz, intent_at = $1::timestamptz,
+    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $1::timestamptz
 from (select o.integration_id from oauth_grants o
-      where o.provider = any($4::text[]) and o.due_at <= $3::timestamptz and o.state in ('connected', 'uncertain')
-        and (o.leased_until is null or o.leased_until <= $3::timestamptz)
+      where o.provider = any($4::text[]) and o.due_at <= $1::timestamptz and o.state in ('connected', 'uncertain')
+        and (o.leased_until is null or o.leased_until <= $1::timestamptz)
       order by o.due_at limit $5 for update skip locked) d
 where g.integration_id = d.integration_id
 returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at
 `
 
 type GrantTakeDueParams struct {
+	Now       time.Time
 	Holder    string
 	Until     time.Time
-	Now       time.Time
 	Providers []string
 	Most      int32
 }
@@ -465,9 +465,9 @@ type GrantTakeDueParams struct {
 // that its refresh token may be spent.
 func (q *Queries) GrantTakeDue(ctx context.Context, arg GrantTakeDueParams) ([]*OauthGrant, error) {
 	rows, err := q.db.Query(ctx, grantTakeDue,
+		arg.Now,
 		arg.Holder,
 		arg.Until,
-		arg.Now,
 		arg.Providers,
 		arg.Most,
 	)

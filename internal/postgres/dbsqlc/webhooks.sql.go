@@ -14,11 +14,11 @@ import (
 )
 
 const webhookClaim = `-- name: WebhookClaim :many
-update webhooks w set status = 'processing', attempt = w.attempt + 1, crashes = w.crashes + (w.status = 'processing')::integer,
-    lease_until = $1::timestamptz, started_at = $2::timestamptz, window_from = coalesce(w.window_from, $2::timestamptz)
+update webhooks w set status = 'processing', attempt = next_fence(w.attempt, $1::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
+    lease_until = $2::timestamptz, started_at = $1::timestamptz, window_from = coalesce(w.window_from, $1::timestamptz)
 from (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
-    where (p.status = 'pending' and p.next_try_at <= $2::timestamptz or p.status = 'processing' and p.lease_until < $2::timestamptz)
+    where (p.status = 'pending' and p.next_try_at <= $1::timestamptz or p.status = 'processing' and p.lease_until < $1::timestamptz)
       and p.provider = any($3::text[]) and i.status = 'active'
       and (p.crashes + (p.status = 'processing')::integer >= $4::integer) = $5::boolean
       and (p.ordering_key = '' or (p.sequence <= $6::bigint or p.stored_at < $7::timestamptz)
@@ -32,8 +32,8 @@ returning w.id, w.integration_id, w.provider, w.delivery_id, w.copy, w.event_typ
 `
 
 type WebhookClaimParams struct {
-	LeaseUntil    time.Time
 	Now           time.Time
+	LeaseUntil    time.Time
 	Providers     []string
 	SuspectAfter  int32
 	Suspects      bool
@@ -84,8 +84,8 @@ type WebhookClaimRow struct {
 // several workers are claimed apart from the others.
 func (q *Queries) WebhookClaim(ctx context.Context, arg WebhookClaimParams) ([]*WebhookClaimRow, error) {
 	rows, err := q.db.Query(ctx, webhookClaim,
-		arg.LeaseUntil,
 		arg.Now,
+		arg.LeaseUntil,
 		arg.Providers,
 		arg.SuspectAfter,
 		arg.Suspects,

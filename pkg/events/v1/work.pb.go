@@ -30,9 +30,10 @@ type SyncDue struct {
 	RunId         string                 `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
 	IntegrationId string                 `protobuf:"bytes,2,opt,name=integration_id,json=integrationId,proto3" json:"integration_id,omitempty"`
 	Provider      string                 `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The attempt to start; the run's attempt must be one less.
+	// One more than the run's attempt, for syncers that do not compare the wake.
 	Attempt int32 `protobuf:"varint,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// Raised with every due event of the run, so that a message id never repeats.
+	// The run's wake, which every due event of it raises: the event counts as long as the run has it, and no message id
+	// repeats.
 	Wake          int32 `protobuf:"varint,5,opt,name=wake,proto3" json:"wake,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
