@@ -41,7 +41,8 @@ var mayImport = map[string][]string{
 	"internal/telemetry":  {},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
-	"internal/outbound":   {"pkg/contracts"},
+	"internal/deferral":   {"pkg/contracts"},
+	"internal/outbound":   {"pkg/contracts", "internal/deferral"},
 	"internal/validate":   {"pkg/contracts"},
 	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},
 
@@ -58,19 +59,19 @@ var mayImport = map[string][]string{
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/delivery", "internal/directory", "internal/health",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
 		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/directory", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/health", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/health", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/delivery", "internal/directory", "internal/health",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
 		"internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
 	},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -152,7 +151,7 @@ func (t *tokens) Fresh(ctx context.Context) (*contracts.Integration, error) {
 			return found.value, nil
 		}
 	}
-	return nil, contracts.RetryAfter(jittered(time.Second), errors.New("no token that is fresh is to be had yet"))
+	return nil, contracts.RetryAfter(jittered(time.Second), contracts.ErrNoToken)
 }
 
 func (t *tokens) Renew(ctx context.Context, refused *contracts.Integration) (*contracts.Integration, error) {
@@ -213,13 +212,13 @@ func (t *tokens) fetch(ctx context.Context, integration uuid.UUID, seen *seenTok
 		}
 	}
 	if err != nil {
-		return contracts.RetryAfter(jittered(deferFor), fmt.Errorf("get a token: %w", err))
+		return contracts.RetryAfter(jittered(deferFor), fmt.Errorf("%w: %w", contracts.ErrNoToken, err))
 	}
 	wait := state.RetryAfter
 	if wait <= 0 {
 		wait = deferFor
 	}
-	return contracts.RetryAfter(jittered(wait), fmt.Errorf("no token: %s", state.Reason))
+	return contracts.RetryAfter(jittered(wait), fmt.Errorf("%w: %s", contracts.ErrNoToken, state.Reason))
 }
 
 // jittered spreads those who wait for the same.

@@ -9,10 +9,6 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// longestReset is how far away an upstream's next count is believed to start: no more than a day, which is the longest count that upstreams keep whose
-// budget is told in headers. One that is longer says so again tomorrow.
-const longestReset = 24 * time.Hour
-
 // reportOf is what an answer says about the upstream's budget: by the provider's knowledge, else by the usual headers.
 func reportOf(provider contracts.Provider, res *http.Response, now time.Time) contracts.RateReport {
 	if reporter, ok := provider.(contracts.RateReporter); ok {
@@ -23,13 +19,13 @@ func reportOf(provider contracts.Provider, res *http.Response, now time.Time) co
 	report := countOf(res.Header, now)
 	// With a success, Retry-After means something else: when to look for the result of what was accepted.
 	if res.StatusCode >= http.StatusBadRequest {
-		report.Wait, _ = retryAfter(res.Header, now)
+		report.Wait, _ = contracts.ReadRetryAfter(res.Header, now)
 	}
 	return bounded(report)
 }
 
 func bounded(r contracts.RateReport) contracts.RateReport {
-	r.Wait, r.Reset, r.Remaining = min(max(r.Wait, 0), longestReset), min(max(r.Reset, 0), longestReset), max(r.Remaining, 0)
+	r.Wait, r.Reset, r.Remaining = min(max(r.Wait, 0), contracts.LongestReset), min(max(r.Reset, 0), contracts.LongestReset), max(r.Remaining, 0)
 	return r
 }
 
@@ -46,36 +42,11 @@ func countOf(header http.Header, now time.Time) contracts.RateReport {
 		if !ok {
 			continue
 		}
-		if reset, ok := resetOf(header, header.Get(prefix+"Reset"), now); ok {
+		if reset, ok := contracts.ReadReset(header, header.Get(prefix+"Reset"), now); ok {
 			return contracts.RateReport{Remaining: int(remaining), Reset: reset}
 		}
 	}
 	return contracts.RateReport{}
-}
-
-// resetOf reads a time that some upstreams give as seconds from now, others as seconds or milliseconds since 1970. Of the latter it takes the distance on
-// the upstream's clock, which may not be ours.
-func resetOf(header http.Header, value string, now time.Time) (time.Duration, bool) {
-	value, _, _ = strings.Cut(strings.TrimSpace(value), ".")
-	number, ok := wholeNumber(value)
-	if !ok {
-		return 0, false
-	}
-	const (
-		sinceEpoch       = 1_000_000_000     // 2001, or 31 years from now
-		sinceEpochMillis = 1_000_000_000_000 // 2001, or the year 33658
-	)
-	if theirs, err := http.ParseTime(header.Get("Date")); err == nil {
-		now = theirs
-	}
-	switch {
-	case number >= sinceEpochMillis:
-		return max(time.UnixMilli(number).Sub(now), 0), true
-	case number >= sinceEpoch:
-		return max(time.Unix(number, 0).Sub(now), 0), true
-	default:
-		return seconds(number), true
-	}
 }
 
 // structured reads the list of the RateLimit header: "policy";r=remaining;t=seconds, of which the scarcest counts, or the form without policies.
@@ -142,5 +113,9 @@ func wholeNumber(text string) (int64, bool) {
 }
 
 func seconds(n int64) time.Duration {
-	return time.Duration(min(n, int64(longestReset/time.Second))) * time.Second
+	return time.Duration(min(n, int64(contracts.LongestReset/time.Second))) * time.Second
+}
+
+func isDigits(text string) bool {
+	return strings.Trim(text, "0123456789") == ""
 }

@@ -47,8 +47,8 @@ func TestReportOf(t *testing.T) {
 		{"the draft goes first", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12; RateLimit: \"a\"|r=1|t=5", contracts.RateReport{Remaining: 1, Reset: 5 * time.Second}},
 		{"the scarcest of several", 200, nil, `RateLimit: "hour"|r=900|t=3000, "burst,|x=\""|r=2|t=1`, contracts.RateReport{Remaining: 2, Reset: time.Second}},
 		{"without a policy", 200, nil, "RateLimit: limit=100, remaining=50, reset=5", contracts.RateReport{Remaining: 50, Reset: 5 * time.Second}},
-		{"far away", 200, nil, "RateLimit: a|r=1|t=99999999999999999999", contracts.RateReport{Remaining: 1, Reset: longestReset}},
-		{"the provider knows", 200, talkative{}, "X-Call-Limit: 40/40", contracts.RateReport{Reset: longestReset}},
+		{"far away", 200, nil, "RateLimit: a|r=1|t=99999999999999999999", contracts.RateReport{Remaining: 1, Reset: contracts.LongestReset}},
+		{"the provider knows", 200, talkative{}, "X-Call-Limit: 40/40", contracts.RateReport{Reset: contracts.LongestReset}},
 		{"the provider leaves it", 429, talkative{}, "X-Call-Limit: 3/40; Retry-After: 1", contracts.RateReport{Wait: time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func (r *retry) wait(failed judged, attempt int) time.Duration {
 		}
 	}
 	if answer, ok := errors.AsType[*contracts.ResponseError](failed.err); ok {
-		if delay, told := retryAfter(answer.Header, r.now()); told {
+		if delay, told := contracts.ReadRetryAfter(answer.Header, r.now()); told {
 			return delay
 		}
 	}

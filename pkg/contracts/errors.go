@@ -12,6 +12,8 @@ var (
 	ErrBudgetExhausted = errors.New("the request budget is used up")
 	// ErrCircuitOpen: the upstream has failed so often that it is left alone for a while, or an operator has it so.
 	ErrCircuitOpen = errors.New("the circuit is open")
+	// ErrNoToken: no access token that can be used is to be had now.
+	ErrNoToken = errors.New("no token that can be used is to be had now")
 )
 
 // DeferralError asks to be tried again at a later time without spending a try. [RetryAfter] makes one; limits, open circuits and token
@@ -49,7 +51,10 @@ type SkipError struct{ Reason string }
 
 func (e *SkipError) Error() string { return "skipped: " + e.Reason }
 
-// RetryAfter is a deferral: what returned it is tried again after d, and no try is spent. A negative d counts as zero. err says why; it may be nil.
+// RetryAfter is a deferral: what returned it is tried again after d, and no try is spent. err says why; it may be nil.
+//
+// The wait is at least a second, and longer with each deferral that follows on another of the same work, up to a minute. It is at most an hour; work that needs longer asks
+// again then. A negative d counts as zero.
 func RetryAfter(d time.Duration, err error) error {
 	return &DeferralError{Delay: max(d, 0), Cause: err}
 }

@@ -20,9 +20,10 @@ type ScheduledSync interface {
 	// DefaultRateLimit is the request budget of one integration; nil means unlimited. A provider that implements [RateLimiter] is
 	// asked there instead.
 	DefaultRateLimit() *RateLimit
-	// ReduceCheckpoints turns the checkpoints of a run's completed items into the next cursor. It is called once, with the values of
-	// all done and skipped items in enumeration order; an item without a checkpoint stands as nil. A nil cursor leaves the current
-	// one in place. [MaxTime], [MaxString] and [MaxNumber] implement it for the common cases.
+	// ReduceCheckpoints turns the checkpoints of a run's completed items into the next cursor, from the values of all done and skipped items in
+	// enumeration order; an item without a checkpoint stands as nil. A nil cursor leaves the current one in place. It has no effects and gives the same result for the
+	// same values: it may be called again for one run, also by several processes at once, and only one of its results counts. [MaxTime], [MaxString] and [MaxNumber]
+	// implement it for the common cases.
 	ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error)
 }
 

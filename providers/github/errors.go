@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -115,14 +114,13 @@ func (Provider) IsRetryable(error) contracts.Verdict { return contracts.VerdictD
 // waitFor is how long GitHub wants to be left alone, by its own clock: its Retry-After, else until the budget is back, else a minute, as its documentation asks.
 func waitFor(h http.Header, at time.Time) time.Duration {
 	const least = time.Second
-	if seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 31); err == nil {
-		return max(time.Duration(seconds)*time.Second, least)
+	if wait, asked := contracts.ReadRetryAfter(h, at); asked {
+		return max(wait, least)
 	}
-	if until, err := http.ParseTime(h.Get("Retry-After")); err == nil {
-		return max(until.Sub(at), least)
-	}
-	if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && h.Get("X-RateLimit-Remaining") == "0" {
-		return max(time.Unix(reset, 0).Sub(at), least)
+	if h.Get("X-RateLimit-Remaining") == "0" {
+		if wait, told := contracts.ReadReset(h, h.Get("X-RateLimit-Reset"), at); told {
+			return max(wait, least)
+		}
 	}
 	return time.Minute
 }
