@@ -74,10 +74,10 @@ where id = sqlc.arg(id) and cursor_version = sqlc.arg(cursor_version)
 returning cursor_version;
 
 -- name: IntegrationSynced :one
--- IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures.
+-- IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures if it counts.
 update integrations set
     last_synced_at = case when sqlc.arg(clean)::boolean then sqlc.arg(now) else last_synced_at end,
-    consecutive_sync_failures = case when sqlc.arg(clean)::boolean then 0 else consecutive_sync_failures + 1 end,
+    consecutive_sync_failures = case when sqlc.arg(clean)::boolean then 0 else consecutive_sync_failures + sqlc.arg(counts)::boolean::integer end,
     probe_at = case when sqlc.arg(clean)::boolean and health = 'healthy' then sqlc.arg(probe_at) else probe_at end
 where id = sqlc.arg(id)
 returning consecutive_sync_failures;

@@ -70,7 +70,7 @@ func Again(d time.Duration, why string) error {
 	return &HandBack{Delay: max(d, 100*time.Millisecond), Why: why}
 }
 
-// Consume works off a durable consumer until ctx ends; then it stops pulling, lets the handlers finish within their grace, and returns nil.
+// Consume works off a durable consumer until ctx ends; then it takes nothing more, lets the handlers finish within their grace, and returns nil.
 // It survives restarts of the broker.
 func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 	slots := make(chan struct{}, max(c.Slots, 1))
@@ -155,6 +155,11 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Con
 		return err
 	}
 	for msg := range batch.Messages() {
+		if ctx.Err() != nil {
+			// The service stops, and the pull was still open. Later than any pull of this process ends, another process gets the message.
+			b.refuse(msg)
+			continue
+		}
 		taken--
 		handlers.Go(func() {
 			defer func() { <-slots }()
@@ -208,6 +213,13 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 func (c Consumption) handle(ctx context.Context, d *Delivery) (err error) {
 	defer panics.Catch(&err, "the handler")
 	return c.Handle(ctx, d)
+}
+
+// refuse hands a message back that nothing was done with.
+func (b *Bus) refuse(msg jetstream.Msg) {
+	if err := msg.NakWithDelay(pullExpiry); err != nil {
+		b.log.Debug("message not handed back; it will be delivered again", "subject", msg.Subject(), "error", err)
+	}
 }
 
 // beat keeps the message from going to another while it is in work.

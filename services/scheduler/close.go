@@ -255,13 +255,16 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 }
 
 // reschedule sets when the integration is due next: after a failure, later and later, and seldom while its health is bad. Of the two waits the longer counts: multiplied, a
-// failing upstream would be asked once in a week.
+// failing upstream would be asked once in a week. A commanded sync that fails changes nothing of the schedule: people who try again do not slow it.
 func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
-	clean := run.State == "succeeded"
+	clean, scheduled := run.State == "succeeded", run.Cause == "schedule"
 	probeAt := now.Add(s.Health.Settings.Idle)
-	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Now: &now, ProbeAt: &probeAt})
+	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Counts: scheduled, Now: &now, ProbeAt: &probeAt})
 	if err != nil {
 		return nil, fmt.Errorf("note the end of run %s: %w", run.ID, err)
+	}
+	if !clean && !scheduled {
+		return nil, nil
 	}
 	intervals := max(backoff(int(failures), s.Settings.MaxBackoff), s.Health.Slowed(integration.Health))
 	next := now.Add(s.interval(integration) * time.Duration(intervals))

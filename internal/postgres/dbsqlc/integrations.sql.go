@@ -791,24 +791,26 @@ func (q *Queries) IntegrationSetStatus(ctx context.Context, arg IntegrationSetSt
 const integrationSynced = `-- name: IntegrationSynced :one
 update integrations set
     last_synced_at = case when $1::boolean then $2 else last_synced_at end,
-    consecutive_sync_failures = case when $1::boolean then 0 else consecutive_sync_failures + 1 end,
-    probe_at = case when $1::boolean and health = 'healthy' then $3 else probe_at end
-where id = $4
+    consecutive_sync_failures = case when $1::boolean then 0 else consecutive_sync_failures + $3::boolean::integer end,
+    probe_at = case when $1::boolean and health = 'healthy' then $4 else probe_at end
+where id = $5
 returning consecutive_sync_failures
 `
 
 type IntegrationSyncedParams struct {
 	Clean   bool
 	Now     *time.Time
+	Counts  bool
 	ProbeAt *time.Time
 	ID      uuid.UUID
 }
 
-// IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures.
+// IntegrationSynced records how a run ended: a clean one resets the failures and stands for a probe, another one raises the failures if it counts.
 func (q *Queries) IntegrationSynced(ctx context.Context, arg IntegrationSyncedParams) (int32, error) {
 	row := q.db.QueryRow(ctx, integrationSynced,
 		arg.Clean,
 		arg.Now,
+		arg.Counts,
 		arg.ProbeAt,
 		arg.ID,
 	)
