@@ -9,4 +9,5 @@ on conflict (key, variant) do update set vary = excluded.vary, key_id = excluded
     fresh_until = excluded.fresh_until, keep_until = excluded.keep_until;
 
 -- name: AnswerPrune :execrows
-delete from cached_answers where (key, variant) in (select o.key, o.variant from cached_answers o where o.keep_until < sqlc.arg(now) limit sqlc.arg(most));
+delete from cached_answers where ctid = any(array(
+    select o.ctid from cached_answers o where o.keep_until < sqlc.arg(now) order by o.keep_until limit sqlc.arg(most)));

@@ -105,7 +105,7 @@ where d.run_id = sqlc.arg(run_id) and d.attempt = sqlc.arg(attempt) and d.batch 
 
 -- name: DeadPrune :execrows
 -- DeadPrune deletes items that were settled before a time, some at a time, unless their run still needs them to move its cursor.
-delete from dead_items where id in (
+delete from dead_items where id = any(array(
     select d.id from dead_items d join sync_runs r on r.id = d.run_id
     where d.status in ('resolved', 'skipped', 'superseded') and d.updated_at < sqlc.arg(settled_before) and r.resolved_at is not null
-    limit sqlc.arg(most));
+    order by d.updated_at limit sqlc.arg(most)));

@@ -55,6 +55,6 @@ select provider, count(*) as keys from idempotency_keys where state = 'unknown' 
 
 -- name: KeyPrune :execrows
 -- KeyPrune forgets keys that were last changed before a time, some at a time. One of which nobody knows the outcome is kept until somebody has found out.
-delete from idempotency_keys where (integration_id, key, hop) in (
-    select o.integration_id, o.key, o.hop from idempotency_keys o where o.updated_at < sqlc.arg(changed_before) and o.state in ('succeeded', 'failed')
-    order by o.updated_at limit sqlc.arg(most));
+delete from idempotency_keys where ctid = any(array(
+    select o.ctid from idempotency_keys o where o.updated_at < sqlc.arg(changed_before) and o.state in ('succeeded', 'failed')
+    order by o.updated_at limit sqlc.arg(most) for update skip locked));

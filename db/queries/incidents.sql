@@ -53,7 +53,8 @@ select * from incident_signals where incident_id = sqlc.arg(incident_id) order b
 
 -- name: IncidentPrune :execrows
 -- IncidentPrune deletes incidents that were closed before a time, some at a time.
-delete from incidents where id in (select n.id from incidents n where n.closed_at < sqlc.arg(closed_before) order by n.closed_at limit sqlc.arg(most));
+delete from incidents where id = any(array(
+    select n.id from incidents n where n.closed_at < sqlc.arg(closed_before) order by n.closed_at limit sqlc.arg(most)));
 
 -- name: IncidentForgotten :many
 -- IncidentForgotten are integrations with an open incident that has been silent since a time, though nothing is wrong any more that the database knows of.

@@ -34,10 +34,12 @@ delete from mappings
 where integration_id = sqlc.arg(integration_id) and kind = sqlc.arg(kind) and external_id = sqlc.arg(external_id) and internal_id = sqlc.arg(internal_id);
 
 -- name: MappingResolve :many
-select external_id, internal_id from mappings
-where integration_id = sqlc.arg(integration_id) and kind = sqlc.arg(kind) and external_id = any(sqlc.arg(external_ids)::text[]);
+select m.external_id, m.internal_id from (select distinct unnest(sqlc.arg(external_ids)::text[]) as id) e cross join lateral (
+    select o.external_id, o.internal_id from mappings o
+    where o.integration_id = sqlc.arg(integration_id) and o.kind = sqlc.arg(kind) and o.external_id = e.id limit 1) m;
 
 -- name: MappingFind :many
-select external_id, internal_id from mappings
-where integration_id = sqlc.arg(integration_id) and kind = sqlc.arg(kind) and internal_id = any(sqlc.arg(internal_ids)::text[])
-order by internal_id, external_id;
+select m.external_id, m.internal_id from (select distinct unnest(sqlc.arg(internal_ids)::text[]) as id) e cross join lateral (
+    select o.external_id, o.internal_id from mappings o
+    where o.integration_id = sqlc.arg(integration_id) and o.kind = sqlc.arg(kind) and o.internal_id = e.id offset 0) m
+order by m.internal_id, m.external_id;

@@ -12,4 +12,5 @@ group by integration_id, operation, status;
 
 -- name: OperationPrune :execrows
 -- OperationPrune deletes the oldest operations that ended before a time, some at a time.
-delete from operations where id in (select o.id from operations o where o.ended_at < sqlc.arg(ended_before) order by o.ended_at limit sqlc.arg(most));
+delete from operations where id = any(array(
+    select o.id from operations o where o.ended_at < sqlc.arg(ended_before) order by o.ended_at limit sqlc.arg(most)));

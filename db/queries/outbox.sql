@@ -23,4 +23,6 @@ select exists (select 1 from outbox where subject = sqlc.arg(subject));
 insert into commands_done (id, done_at) values (sqlc.arg(id), sqlc.arg(now)) on conflict do nothing;
 
 -- name: CommandForget :execrows
-delete from commands_done where done_at < sqlc.arg(done_before);
+-- CommandForget forgets commands that were carried out before a time, some at a time.
+delete from commands_done where id = any(array(
+    select c.id from commands_done c where c.done_at < sqlc.arg(done_before) order by c.done_at limit sqlc.arg(most)));

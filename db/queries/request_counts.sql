@@ -45,9 +45,8 @@ returning sqlc.embed(i), j.requests, j.failed, j.upstream, j.throttle, j.client,
 
 -- name: RequestCountPrune :execrows
 -- RequestCountPrune deletes counters that are no longer asked for, some at a time.
-delete from request_counts r using (
-    select c.integration_id, c.grain, c.starts_at from request_counts c
-    where c.grain = 'minute' and c.starts_at < sqlc.arg(minutes_before) or c.grain = 'hour' and c.starts_at < sqlc.arg(hours_before)
-    limit sqlc.arg(most)
-) old
-where r.integration_id = old.integration_id and r.grain = old.grain and r.starts_at = old.starts_at;
+delete from request_counts where ctid = any(array(
+    (select m.ctid from request_counts m where m.grain = 'minute' and m.starts_at < sqlc.arg(minutes_before) order by m.starts_at limit sqlc.arg(most))
+    union all
+    (select h.ctid from request_counts h where h.grain = 'hour' and h.starts_at < sqlc.arg(hours_before) order by h.starts_at limit sqlc.arg(most))
+    limit sqlc.arg(most)));

@@ -8,4 +8,5 @@ limit sqlc.arg(most);
 
 -- name: AuditForget :execrows
 -- AuditForget drops old entries, some at a time.
-delete from secret_audit where id in (select o.id from secret_audit o where o.at < sqlc.arg(before) order by o.at limit sqlc.arg(most));
+delete from secret_audit where id = any(array(
+    select o.id from secret_audit o where o.at < sqlc.arg(before) order by o.at limit sqlc.arg(most)));

@@ -168,8 +168,8 @@ where integration_id = sqlc.arg(integration_id) and closed_at is not null and re
 
 -- name: RunPrune :execrows
 -- RunPrune deletes runs that were closed before a time and have nothing left to do, some at a time.
-delete from sync_runs where id in (
+delete from sync_runs where id = any(array(
     select r.id from sync_runs r
     where r.closed_at < sqlc.arg(closed_before) and r.resolved_at is not null and r.entries_freed_at is not null
       and not exists (select 1 from dead_items d where d.run_id = r.id)
-    order by r.closed_at limit sqlc.arg(most));
+    order by r.closed_at limit sqlc.arg(most)));

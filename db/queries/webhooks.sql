@@ -44,20 +44,35 @@ returning i.id, i.provider, i.name, i.owner, s.last_received_at;
 -- name: WebhookClaim :many
 -- WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
 -- may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
--- several workers are claimed apart from the others.
-update webhooks w set status = 'processing', attempt = next_fence(w.attempt, sqlc.arg(now)::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
-    lease_until = sqlc.arg(lease_until)::timestamptz, started_at = sqlc.arg(now)::timestamptz, window_from = coalesce(w.window_from, sqlc.arg(now)::timestamptz)
-from (
+-- several workers are claimed apart from the others. Each part of the query names the predicate of the partial index that it reads.
+with abandoned as (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
-    where (p.status = 'pending' and p.next_try_at <= sqlc.arg(now)::timestamptz or p.status = 'processing' and p.lease_until < sqlc.arg(now)::timestamptz)
+    where p.status = 'processing' and p.lease_until < sqlc.arg(now)::timestamptz
       and p.provider = any(sqlc.arg(providers)::text[]) and i.status = 'active'
-      and (p.crashes + (p.status = 'processing')::integer >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean
+      and (p.crashes + 1 >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean
       and (p.ordering_key = '' or (p.sequence <= sqlc.arg(settled)::bigint or p.stored_at < sqlc.arg(settled_before)::timestamptz)
-           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key
+           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
+                           and o.status in ('pending', 'processing') and o.id < p.id))
+    order by p.lease_until
+    limit sqlc.arg(most)
+    for update of p skip locked
+), due as (
+    select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
+    where p.status = 'pending' and p.next_try_at <= sqlc.arg(now)::timestamptz
+      and p.provider = any(sqlc.arg(providers)::text[]) and i.status = 'active'
+      and (p.crashes >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean and (not sqlc.arg(suspects)::boolean or p.crashes > 0)
+      and (p.ordering_key = '' or (p.sequence <= sqlc.arg(settled)::bigint or p.stored_at < sqlc.arg(settled_before)::timestamptz)
+           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
                            and o.status in ('pending', 'processing') and o.id < p.id))
     order by p.next_try_at, p.id
     limit sqlc.arg(most)
-    for update of p skip locked) c
+    for update of p skip locked
+), claimed as (
+    select * from abandoned union all select * from due limit sqlc.arg(most)
+)
+update webhooks w set status = 'processing', attempt = next_fence(w.attempt, sqlc.arg(now)::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
+    lease_until = sqlc.arg(lease_until)::timestamptz, started_at = sqlc.arg(now)::timestamptz, window_from = coalesce(w.window_from, sqlc.arg(now)::timestamptz)
+from claimed c
 where w.id = c.id
 returning w.*, c.version as integration_version, c.name as integration_name, c.owner as integration_owner;
 
@@ -109,11 +124,14 @@ limit sqlc.arg(most);
 
 -- name: WebhookCount :many
 -- WebhookCount counts what is not finished, and what failed.
-select provider, status, count(*) as webhooks, min(received_at)::timestamptz as oldest from webhooks
-where status in ('pending', 'processing', 'failed') group by provider, status;
+select provider, status, count(*) as webhooks, min(received_at)::timestamptz as oldest from webhooks where status = 'pending' group by provider, status
+union all
+select provider, status, count(*), min(received_at)::timestamptz from webhooks where status = 'processing' group by provider, status
+union all
+select provider, status, count(*), min(received_at)::timestamptz from webhooks where status = 'failed' group by provider, status;
 
 -- name: WebhookPrune :execrows
 -- WebhookPrune deletes deliveries that were received before a time and are not waiting for anything. A failed one is kept as long as the others.
-delete from webhooks where id in (
+delete from webhooks where id = any(array(
     select w.id from webhooks w where w.received_at < sqlc.arg(received_before) and w.status in ('processed', 'ignored', 'failed', 'skipped')
-    order by w.received_at limit sqlc.arg(most));
+    order by w.received_at limit sqlc.arg(most)));

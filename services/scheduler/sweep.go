@@ -260,6 +260,6 @@ func (s *Scheduler) cleanUp(ctx context.Context) error {
 	if len(expired) > 0 {
 		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", slices.Compact(slices.Sorted(slices.Values(expired))))
 	}
-	_, err = s.Store.CommandForget(ctx, now.Add(-rememberCommands))
+	_, err = s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime)
 	return err
 }

@@ -45,7 +45,8 @@ func (q *Queries) AnswerList(ctx context.Context, key []byte, now time.Time) ([]
 }
 
 const answerPrune = `-- name: AnswerPrune :execrows
-delete from cached_answers where (key, variant) in (select o.key, o.variant from cached_answers o where o.keep_until < $1 limit $2)
+delete from cached_answers where ctid = any(array(
+    select o.ctid from cached_answers o where o.keep_until < $1 order by o.keep_until limit $2))
 `
 
 func (q *Queries) AnswerPrune(ctx context.Context, now time.Time, most int32) (int64, error) {

@@ -380,10 +380,10 @@ func (q *Queries) DeadOfAttempt(ctx context.Context, runID uuid.UUID, attempt in
 }
 
 const deadPrune = `-- name: DeadPrune :execrows
-delete from dead_items where id in (
+delete from dead_items where id = any(array(
     select d.id from dead_items d join sync_runs r on r.id = d.run_id
     where d.status in ('resolved', 'skipped', 'superseded') and d.updated_at < $1 and r.resolved_at is not null
-    limit $2)
+    order by d.updated_at limit $2))
 `
 
 // DeadPrune deletes items that were settled before a time, some at a time, unless their run still needs them to move its cursor.

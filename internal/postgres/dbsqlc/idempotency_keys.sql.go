@@ -204,9 +204,9 @@ func (q *Queries) KeyList(ctx context.Context, arg KeyListParams) ([]*KeyListRow
 }
 
 const keyPrune = `-- name: KeyPrune :execrows
-delete from idempotency_keys where (integration_id, key, hop) in (
-    select o.integration_id, o.key, o.hop from idempotency_keys o where o.updated_at < $1 and o.state in ('succeeded', 'failed')
-    order by o.updated_at limit $2)
+delete from idempotency_keys where ctid = any(array(
+    select o.ctid from idempotency_keys o where o.updated_at < $1 and o.state in ('succeeded', 'failed')
+    order by o.updated_at limit $2 for update skip locked))
 `
 
 // KeyPrune forgets keys that were last changed before a time, some at a time. One of which nobody knows the outcome is kept until somebody has found out.

@@ -182,7 +182,8 @@ func (q *Queries) IncidentList(ctx context.Context, arg IncidentListParams) ([]*
 }
 
 const incidentPrune = `-- name: IncidentPrune :execrows
-delete from incidents where id in (select n.id from incidents n where n.closed_at < $1 order by n.closed_at limit $2)
+delete from incidents where id = any(array(
+    select n.id from incidents n where n.closed_at < $1 order by n.closed_at limit $2))
 `
 
 // IncidentPrune deletes incidents that were closed before a time, some at a time.

@@ -55,15 +55,16 @@ func (q *Queries) MappingEnsure(ctx context.Context, arg MappingEnsureParams) (*
 }
 
 const mappingFind = `-- name: MappingFind :many
-select external_id, internal_id from mappings
-where integration_id = $1 and kind = $2 and internal_id = any($3::text[])
-order by internal_id, external_id
+select m.external_id, m.internal_id from (select distinct unnest($1::text[]) as id) e cross join lateral (
+    select o.external_id, o.internal_id from mappings o
+    where o.integration_id = $2 and o.kind = $3 and o.internal_id = e.id offset 0) m
+order by m.internal_id, m.external_id
 `
 
 type MappingFindParams struct {
+	InternalIds   []string
 	IntegrationID uuid.UUID
 	Kind          string
-	InternalIds   []string
 }
 
 type MappingFindRow struct {
@@ -72,7 +73,7 @@ type MappingFindRow struct {
 }
 
 func (q *Queries) MappingFind(ctx context.Context, arg MappingFindParams) ([]*MappingFindRow, error) {
-	rows, err := q.db.Query(ctx, mappingFind, arg.IntegrationID, arg.Kind, arg.InternalIds)
+	rows, err := q.db.Query(ctx, mappingFind, arg.InternalIds, arg.IntegrationID, arg.Kind)
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +158,15 @@ func (q *Queries) MappingRemap(ctx context.Context, arg MappingRemapParams) (str
 }
 
 const mappingResolve = `-- name: MappingResolve :many
-select external_id, internal_id from mappings
-where integration_id = $1 and kind = $2 and external_id = any($3::text[])
+select m.external_id, m.internal_id from (select distinct unnest($1::text[]) as id) e cross join lateral (
+    select o.external_id, o.internal_id from mappings o
+    where o.integration_id = $2 and o.kind = $3 and o.external_id = e.id limit 1) m
 `
 
 type MappingResolveParams struct {
+	ExternalIds   []string
 	IntegrationID uuid.UUID
 	Kind          string
-	ExternalIds   []string
 }
 
 type MappingResolveRow struct {
@@ -173,7 +175,7 @@ type MappingResolveRow struct {
 }
 
 func (q *Queries) MappingResolve(ctx context.Context, arg MappingResolveParams) ([]*MappingResolveRow, error) {
-	rows, err := q.db.Query(ctx, mappingResolve, arg.IntegrationID, arg.Kind, arg.ExternalIds)
+	rows, err := q.db.Query(ctx, mappingResolve, arg.ExternalIds, arg.IntegrationID, arg.Kind)
 	if err != nil {
 		return nil, err
 	}

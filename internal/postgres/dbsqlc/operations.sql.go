@@ -93,7 +93,8 @@ func (q *Queries) OperationInsertMany(ctx context.Context, arg OperationInsertMa
 }
 
 const operationPrune = `-- name: OperationPrune :execrows
-delete from operations where id in (select o.id from operations o where o.ended_at < $1 order by o.ended_at limit $2)
+delete from operations where id = any(array(
+    select o.id from operations o where o.ended_at < $1 order by o.ended_at limit $2))
 `
 
 // OperationPrune deletes the oldest operations that ended before a time, some at a time.

@@ -27,11 +27,13 @@ func (q *Queries) CommandDone(ctx context.Context, iD string, now time.Time) (in
 }
 
 const commandForget = `-- name: CommandForget :execrows
-delete from commands_done where done_at < $1
+delete from commands_done where id = any(array(
+    select c.id from commands_done c where c.done_at < $1 order by c.done_at limit $2))
 `
 
-func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time) (int64, error) {
-	result, err := q.db.Exec(ctx, commandForget, doneBefore)
+// CommandForget forgets commands that were carried out before a time, some at a time.
+func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, commandForget, doneBefore, most)
 	if err != nil {
 		return 0, err
 	}

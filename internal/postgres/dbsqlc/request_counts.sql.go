@@ -167,23 +167,22 @@ func (q *Queries) RequestCountMarkRates(ctx context.Context, arg RequestCountMar
 }
 
 const requestCountPrune = `-- name: RequestCountPrune :execrows
-delete from request_counts r using (
-    select c.integration_id, c.grain, c.starts_at from request_counts c
-    where c.grain = 'minute' and c.starts_at < $1 or c.grain = 'hour' and c.starts_at < $2
-    limit $3
-) old
-where r.integration_id = old.integration_id and r.grain = old.grain and r.starts_at = old.starts_at
+delete from request_counts where ctid = any(array(
+    (select m.ctid from request_counts m where m.grain = 'minute' and m.starts_at < $2 order by m.starts_at limit $1)
+    union all
+    (select h.ctid from request_counts h where h.grain = 'hour' and h.starts_at < $3 order by h.starts_at limit $1)
+    limit $1))
 `
 
 type RequestCountPruneParams struct {
+	Most          int32
 	MinutesBefore time.Time
 	HoursBefore   time.Time
-	Most          int32
 }
 
 // RequestCountPrune deletes counters that are no longer asked for, some at a time.
 func (q *Queries) RequestCountPrune(ctx context.Context, arg RequestCountPruneParams) (int64, error) {
-	result, err := q.db.Exec(ctx, requestCountPrune, arg.MinutesBefore, arg.HoursBefore, arg.Most)
+	result, err := q.db.Exec(ctx, requestCountPrune, arg.Most, arg.MinutesBefore, arg.HoursBefore)
 	if err != nil {
 		return 0, err
 	}

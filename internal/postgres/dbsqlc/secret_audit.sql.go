@@ -13,7 +13,8 @@ import (
 )
 
 const auditForget = `-- name: AuditForget :execrows
-delete from secret_audit where id in (select o.id from secret_audit o where o.at < $1 order by o.at limit $2)
+delete from secret_audit where id = any(array(
+    select o.id from secret_audit o where o.at < $1 order by o.at limit $2))
 `
 
 // AuditForget drops old entries, some at a time.

@@ -599,11 +599,11 @@ func (q *Queries) RunOpenIDs(ctx context.Context) ([]uuid.UUID, error) {
 }
 
 const runPrune = `-- name: RunPrune :execrows
-delete from sync_runs where id in (
+delete from sync_runs where id = any(array(
     select r.id from sync_runs r
     where r.closed_at < $1 and r.resolved_at is not null and r.entries_freed_at is not null
       and not exists (select 1 from dead_items d where d.run_id = r.id)
-    order by r.closed_at limit $2)
+    order by r.closed_at limit $2))
 `
 
 // RunPrune deletes runs that were closed before a time and have nothing left to do, some at a time.

@@ -14,19 +14,34 @@ import (
 )
 
 const webhookClaim = `-- name: WebhookClaim :many
-update webhooks w set status = 'processing', attempt = next_fence(w.attempt, $1::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
-    lease_until = $2::timestamptz, started_at = $1::timestamptz, window_from = coalesce(w.window_from, $1::timestamptz)
-from (
+with abandoned as (
     select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
-    where (p.status = 'pending' and p.next_try_at <= $1::timestamptz or p.status = 'processing' and p.lease_until < $1::timestamptz)
+    where p.status = 'processing' and p.lease_until < $1::timestamptz
       and p.provider = any($3::text[]) and i.status = 'active'
-      and (p.crashes + (p.status = 'processing')::integer >= $4::integer) = $5::boolean
+      and (p.crashes + 1 >= $4::integer) = $5::boolean
       and (p.ordering_key = '' or (p.sequence <= $6::bigint or p.stored_at < $7::timestamptz)
-           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key
+           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
+                           and o.status in ('pending', 'processing') and o.id < p.id))
+    order by p.lease_until
+    limit $8
+    for update of p skip locked
+), due as (
+    select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
+    where p.status = 'pending' and p.next_try_at <= $1::timestamptz
+      and p.provider = any($3::text[]) and i.status = 'active'
+      and (p.crashes >= $4::integer) = $5::boolean and (not $5::boolean or p.crashes > 0)
+      and (p.ordering_key = '' or (p.sequence <= $6::bigint or p.stored_at < $7::timestamptz)
+           and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
                            and o.status in ('pending', 'processing') and o.id < p.id))
     order by p.next_try_at, p.id
     limit $8
-    for update of p skip locked) c
+    for update of p skip locked
+), claimed as (
+    select id, version, name, owner from abandoned union all select id, version, name, owner from due limit $8
+)
+update webhooks w set status = 'processing', attempt = next_fence(w.attempt, $1::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
+    lease_until = $2::timestamptz, started_at = $1::timestamptz, window_from = coalesce(w.window_from, $1::timestamptz)
+from claimed c
 where w.id = c.id
 returning w.id, w.integration_id, w.provider, w.delivery_id, w.copy, w.event_type, w.ordering_key, w.sequence, w.method, w.path, w.query, w.headers, w.body, w.key_id, w.sealed, w.status, w.attempt, w.tries, w.crashes, w.replays, w.next_try_at, w.lease_until, w.window_from, w.reason, w.error, w.result, w.resolved_by, w.received_at, w.stored_at, w.started_at, w.finished_at, c.version as integration_version, c.name as integration_name, c.owner as integration_owner
 `
@@ -81,7 +96,7 @@ type WebhookClaimRow struct {
 
 // WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
 // may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
-// several workers are claimed apart from the others.
+// several workers are claimed apart from the others. Each part of the query names the predicate of the partial index that it reads.
 func (q *Queries) WebhookClaim(ctx context.Context, arg WebhookClaimParams) ([]*WebhookClaimRow, error) {
 	rows, err := q.db.Query(ctx, webhookClaim,
 		arg.Now,
@@ -147,8 +162,11 @@ func (q *Queries) WebhookClaim(ctx context.Context, arg WebhookClaimParams) ([]*
 }
 
 const webhookCount = `-- name: WebhookCount :many
-select provider, status, count(*) as webhooks, min(received_at)::timestamptz as oldest from webhooks
-where status in ('pending', 'processing', 'failed') group by provider, status
+select provider, status, count(*) as webhooks, min(received_at)::timestamptz as oldest from webhooks where status = 'pending' group by provider, status
+union all
+select provider, status, count(*), min(received_at)::timestamptz from webhooks where status = 'processing' group by provider, status
+union all
+select provider, status, count(*), min(received_at)::timestamptz from webhooks where status = 'failed' group by provider, status
 `
 
 type WebhookCountRow struct {
@@ -494,9 +512,9 @@ func (q *Queries) WebhookMarkSilent(ctx context.Context, now *time.Time, noneSin
 }
 
 const webhookPrune = `-- name: WebhookPrune :execrows
-delete from webhooks where id in (
+delete from webhooks where id = any(array(
     select w.id from webhooks w where w.received_at < $1 and w.status in ('processed', 'ignored', 'failed', 'skipped')
-    order by w.received_at limit $2)
+    order by w.received_at limit $2))
 `
 
 // WebhookPrune deletes deliveries that were received before a time and are not waiting for anything. A failed one is kept as long as the others.
