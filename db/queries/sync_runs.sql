@@ -35,7 +35,7 @@ limit sqlc.arg(most);
 
 -- name: RunStartAttempt :one
 -- RunStartAttempt raises the attempt, if it is the expected one, and counts a try before the provider is called.
-update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null
+update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null, waiting_for = ''
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning *;
 
@@ -53,9 +53,11 @@ from sync_runs r join integrations i on i.id = r.integration_id
 where r.id = sqlc.arg(id);
 
 -- name: RunWait :one
--- RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to.
+-- RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to. What the run
+-- waits for is empty after a failure; deferrals in a row are counted.
 update sync_runs set state = 'waiting', waiting_until = sqlc.narg(waiting_until), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now),
-    tries = tries - sqlc.arg(give_back)::integer
+    tries = tries - sqlc.arg(give_back)::integer, waiting_for = sqlc.arg(waiting_for),
+    deferrals = case when sqlc.arg(waiting_for) = '' then 0 when sqlc.arg(waiting_for) = 'pause' then deferrals else deferrals + 1 end
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning tries;
 
@@ -106,7 +108,7 @@ update sync_runs set cursor_from = sqlc.arg(cursor_from)::text where id = sqlc.a
 -- name: RunClose :one
 update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
     skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
-    resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null
+    resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null, waiting_for = ''
 where id = sqlc.arg(id) and closed_at is null
 returning *;
 

@@ -85,17 +85,18 @@ where w.id = d.id and w.attempt = d.attempt and w.status = 'processing';
 -- name: WebhookFinishMany :many
 -- WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids.
 update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.tries, reason = d.reason, error = d.error,
-    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null,
+    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
     finished_at = case when d.status = 'pending' then null else sqlc.arg(now)::timestamptz end
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::integer[]) as attempt, unnest(sqlc.arg(statuses)::text[]) as status,
              unnest(sqlc.arg(next_try_ats)::timestamptz[]) as next_try_at, unnest(sqlc.arg(tries)::integer[]) as tries,
-             unnest(sqlc.arg(reasons)::text[]) as reason, unnest(sqlc.arg(errors)::text[]) as error, unnest(sqlc.arg(results)::text[]) as result) d
+             unnest(sqlc.arg(reasons)::text[]) as reason, unnest(sqlc.arg(errors)::text[]) as error, unnest(sqlc.arg(results)::text[]) as result,
+             unnest(sqlc.arg(waiting_fors)::text[]) as waiting_for, unnest(sqlc.arg(deferrals)::integer[]) as deferrals) d
 where w.id = d.id and w.attempt = d.attempt and w.status = 'processing'
 returning w.id;
 
 -- name: WebhookReplay :execrows
 -- WebhookReplay gives deliveries all their tries again: one, or those of an integration that failed, or those of a time whatever became of them.
-update webhooks w set status = 'pending', next_try_at = sqlc.arg(now), tries = 0, crashes = 0, replays = w.replays + 1, window_from = null,
+update webhooks w set status = 'pending', next_try_at = sqlc.arg(now), tries = 0, crashes = 0, replays = w.replays + 1, window_from = null, waiting_for = '', deferrals = 0,
     reason = '', error = '', resolved_by = '', finished_at = null
 where w.integration_id = sqlc.arg(integration_id)
   and (sqlc.narg(id)::uuid is null or w.id = sqlc.narg(id)::uuid)

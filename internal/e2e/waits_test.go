@@ -1,13 +1,36 @@
 package e2e_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
+
+// hasty is feed with an enumeration that asks for a wait of the test's choice, always.
+type hasty struct{ feed }
+
+func (hasty) Sync(context.Context, *contracts.Integration, contracts.SyncSession) error {
+	asked, err := time.ParseDuration(os.Getenv("TRIBUTARY_E2E_ASKS"))
+	if err != nil {
+		return contracts.Permanent(err)
+	}
+	return contracts.RetryAfter(asked, errors.New("not yet"))
+}
+
+func (h hasty) SyncIncremental(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
+	return h.Sync(ctx, in, session)
+}
 
 // TestCommandedSyncsLeaveTheSchedule has syncs fail that were commanded: the schedule's back-off counts none of them, and the next scheduled sync is when it was.
 func TestCommandedSyncsLeaveTheSchedule(t *testing.T) {
@@ -60,5 +83,31 @@ func TestStoppingSyncerTakesNothing(t *testing.T) {
 	w.wantRun(w.awaitClosed(id, 1), "succeeded", 2*pageSize, 0)
 	if n := begun.Load(); n != stops+1 {
 		t.Errorf("the run was enumerated %d times, want %d", n, stops+1)
+	}
+}
+
+// TestWaitsAreBounded has an enumeration ask for a wait of 146 years: it waits an hour, and an event tells what was asked.
+func TestWaitsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	told, err := w.nc.SubscribeSync(events.EventSubject(events.RunWaiting, "hasty", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.startAll("TRIBUTARY_E2E_ASKS=1281023h") // 146 years
+	id := w.create("one", "hasty")
+	msg, err := told.NextMsg(patience)
+	if err != nil {
+		t.Fatal("no event tells of the wait:", err)
+	}
+	var e eventsv1.RunWaiting
+	if err := protojson.Unmarshal(msg.Data, &e); err != nil {
+		t.Fatal(err)
+	}
+	run := w.runs(id)[0]
+	if left := time.Until(*run.WaitingUntil); left > time.Hour || run.State != "waiting" || run.WaitingFor != "patience" {
+		t.Errorf("the run is %s for %s, for %q; want it to wait an hour for patience", run.State, left, run.WaitingFor)
+	}
+	if years := time.Until(e.GetAskedUntil().AsTime()).Hours() / 24 / 365; years < 140 || e.GetWaitingFor() != "patience" {
+		t.Errorf("the event tells of %v years, for %q", years, e.GetWaitingFor())
 	}
 }

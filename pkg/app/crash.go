@@ -61,6 +61,8 @@ func tune(config *platform.Config, getenv func(string) string) {
 	for i := range config.ItemWorker.Webhooks.Backoff {
 		config.ItemWorker.Webhooks.Backoff[i] = silence / 4
 	}
+	config.Syncer.Waits.Least, config.Syncer.Waits.LeastMost = silence/4, silence
+	config.ItemWorker.Waits = config.Syncer.Waits
 	config.ItemWorker.Webhooks.Poll = silence / 10
 	config.ItemWorker.Park, config.ItemWorker.Progress = silence/2, silence/10
 }

@@ -24,7 +24,7 @@ func (p *Packer) Add(item *eventsv1.Item) {
 	p.items++
 	size := sizeNumber(itemIndex, item.GetIndex()) + sizeBytes(itemEventType, len(item.GetEventType())) + sizeBytes(itemExternalID, len(item.GetExternalId())) +
 		sizeBytes(itemPayload, len(item.GetPayload())) + sizeBytes(itemCheckpoint, len(item.GetCheckpoint())) + sizeNumber(itemTries, item.GetTries()) +
-		sizeNumber(itemHop, item.GetHop())
+		sizeNumber(itemHop, item.GetHop()) + sizeNumber(itemDeferrals, item.GetDeferrals())
 	b := protowire.AppendVarint(protowire.AppendTag(p.body, batchItems, protowire.BytesType), uint64(size))
 	b = appendNumber(b, itemIndex, item.GetIndex())
 	b = appendBytes(b, itemEventType, item.GetEventType())
@@ -32,7 +32,8 @@ func (p *Packer) Add(item *eventsv1.Item) {
 	b = appendBytes(b, itemPayload, item.GetPayload())
 	b = appendBytes(b, itemCheckpoint, item.GetCheckpoint())
 	b = appendNumber(b, itemTries, item.GetTries())
-	p.body = appendNumber(b, itemHop, item.GetHop())
+	b = appendNumber(b, itemHop, item.GetHop())
+	p.body = appendNumber(b, itemDeferrals, item.GetDeferrals())
 }
 
 func sizeNumber(field protowire.Number, n int32) int {
@@ -90,6 +91,7 @@ const (
 	itemCheckpoint = 5
 	itemTries      = 6
 	itemHop        = 7
+	itemDeferrals  = 8
 )
 
 // ReadBatch decodes a batch. Payloads and checkpoints are not copied: they are parts of body, which must not be changed from then on.
@@ -187,6 +189,8 @@ func setNumber(item *eventsv1.Item, number protowire.Number, value int32) {
 		item.Tries = value
 	case itemHop:
 		item.Hop = value
+	case itemDeferrals:
+		item.Deferrals = value
 	default: // a field of a later version
 	}
 }

@@ -74,9 +74,11 @@ func (j *job) sendOn(ctx context.Context, again []result) error {
 		next := &eventsv1.Item{
 			Index: r.item.GetIndex(), EventType: r.item.GetEventType(), ExternalId: r.item.GetExternalId(), Payload: r.item.GetPayload(),
 			Checkpoint: r.item.GetCheckpoint(), Tries: r.item.GetTries(), Hop: r.item.GetHop() + 1,
+			Deferrals: r.item.GetDeferrals() + 1,
 		}
 		if r.failed {
 			next.Tries++
+			next.Deferrals = 0
 			j.worker.Log.Info("item failed, to be tried again", "run", j.batch.GetRunId(), "event", next.GetEventType(),
 				"external_id", next.GetExternalId(), "tries", next.GetTries(), "delay", r.delay, "error", r.err)
 		}

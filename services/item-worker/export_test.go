@@ -9,12 +9,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // Round has items handled as those of a batch are, with nothing around it.
-type Round struct{ worker *Worker }
+type Round struct {
+	worker *Worker
+	// Delay is that of the item which came to something last.
+	Delay time.Duration
+}
 
 // Outcome is what an item came to.
 type Outcome struct {
@@ -43,6 +48,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	})
 	outcomes := map[int32]Outcome{}
 	for _, result := range round.settle() {
+		r.Delay = result.delay
 		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText()}
 	}
 	halting.Wait()
@@ -53,4 +59,18 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 func Hop(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch, items []*eventsv1.Item, delay time.Duration) error {
 	j := &job{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}
 	return j.hop(ctx, items, delay, batch.GetFirstAt(), nil)
+}
+
+// Settled is what became of a webhook.
+type Settled struct {
+	Status, Cause string
+	Wait          time.Duration
+	Deferrals     int32
+}
+
+// Settle is what becomes of a claim whose handler has returned err.
+func Settle(row *dbsqlc.WebhookClaimRow, err error) Settled {
+	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
+	f := h.settle(row, err, nil)
+	return Settled{Status: f.status, Cause: string(f.waitingFor), Wait: f.next.Sub(h.Now()), Deferrals: f.deferrals}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -25,6 +26,9 @@ type result struct {
 	// delay is until the next hop, while retrying; failed says that the hop takes a try.
 	delay  time.Duration
 	failed bool
+	// cause is what a deferred item waits for; cut says that it asked for a longer wait than any may be.
+	cause deferral.Cause
+	cut   bool
 	// reason and err say why the item is dead, or skipped, or tried again.
 	reason string
 	err    error
@@ -42,7 +46,7 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 	err = redactor.Error(err)
 	r.err = err
 	skip, skipped := contracts.AsSkip(err)
-	deferral, deferred := contracts.AsDeferral(err)
+	asks, deferred := contracts.AsDeferral(err)
 	switch {
 	case skipped:
 		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, redactor.Text(skip.Reason)
@@ -50,7 +54,11 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 	case contracts.IsPermanent(err):
 		return r.dead(reasonPermanent)
 	case deferred:
-		r.delay = deferral.Delay
+		r.cause = deferral.CauseOf(err)
+		if r.delay, r.cut = j.worker.Settings.Waits.Of(asks.Delay, int(item.GetDeferrals())); r.cut {
+			j.worker.Log.Warn("an item asks to wait for longer than any wait may be; it is tried again before", "run", j.batch.GetRunId(), "event", item.GetEventType(),
+				"external_id", item.GetExternalId(), "asked", asks.Delay, "delay", r.delay, "error", err)
+		}
 	default:
 		r.failed = true
 		tries := int(item.GetTries()) + 1

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -249,7 +250,7 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 	now := h.Now()
 	f := finished{row: row, status: "processed", next: now, tries: row.Tries, result: string(result), err: err}
 	skip, skipped := contracts.AsSkip(err)
-	deferral, deferred := contracts.AsDeferral(err)
+	asks, deferred := contracts.AsDeferral(err)
 	switch {
 	case err == nil:
 	case errors.Is(err, errIgnored):
@@ -263,9 +264,14 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 	case postgres.Unavailable(err):
 		f.status, f.next = "pending", now.Add(patience)
 	case deferred:
-		f.status, f.next = "pending", now.Add(max(deferral.Delay, time.Second))
+		wait, cut := h.Settings.Waits.Of(asks.Delay, int(row.Deferrals))
+		f.status, f.next, f.waitingFor, f.deferrals = "pending", now.Add(wait), deferral.CauseOf(err), row.Deferrals+1
+		if cut {
+			h.Log.Warn("a webhook asks to wait for longer than any wait may be; it is tried again before", "webhook", row.ID, "provider", row.Provider, "asked", asks.Delay,
+				"at", f.next)
+		}
 		if row.WindowFrom != nil && f.next.Sub(*row.WindowFrom) > h.Settings.Webhooks.Window {
-			f.status, f.reason = "failed", reasonWindow
+			f.status, f.reason, f.waitingFor = "failed", reasonWindow, deferral.None
 		}
 	default:
 		backoff := h.Settings.Webhooks.Backoff

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -30,6 +31,9 @@ type finished struct {
 	reason string
 	result string
 	err    error
+	// waitingFor is what a deferred delivery waits for, and deferrals how often it was deferred in a row.
+	waitingFor deferral.Cause
+	deferrals  int32
 }
 
 // work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is told to stop, ctx when its grace is over.
@@ -105,6 +109,7 @@ func (h *webhooks) finish(ctx context.Context, all []finished) error {
 		p.Ids, p.Attempts, p.Statuses = append(p.Ids, f.row.ID), append(p.Attempts, f.row.Attempt), append(p.Statuses, f.status)
 		p.NextTryAts, p.Tries, p.Reasons = append(p.NextTryAts, f.next), append(p.Tries, f.tries), append(p.Reasons, deaditems.Cut(f.reason))
 		p.Errors, p.Results = append(p.Errors, f.errorText()), append(p.Results, f.result)
+		p.WaitingFors, p.Deferrals = append(p.WaitingFors, string(f.waitingFor)), append(p.Deferrals, f.deferrals)
 		byID[f.row.ID] = f
 	}
 	return h.Store.InTx(ctx, func(tx *postgres.Tx) error {

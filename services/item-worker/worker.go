@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -35,6 +36,8 @@ type Settings struct {
 	Tries int
 	// Backoff is the wait after each failed try, the last one repeated; spread by 20 % either way.
 	Backoff []time.Duration
+	// Waits bound how long deferred items and webhooks wait.
+	Waits deferral.Bounds
 	// Window is how long after its first hand-over an item may still be tried, deferrals included, pauses not.
 	Window time.Duration
 	// Timeout is how long one handler may take.
@@ -56,6 +59,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Concurrency: 64, Batches: 16, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
+		Waits:   deferral.Default(),
 		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
 		Webhooks: DefaultWebhookSettings(),
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -46,6 +47,8 @@ type Settings struct {
 	Tries int
 	// Backoff is the wait after each failed enumeration, the last one repeated.
 	Backoff []time.Duration
+	// Waits bound how long a deferred run waits.
+	Waits deferral.Bounds
 	// RunWindow is how long a run may go on trying, deferrals included.
 	RunWindow time.Duration
 	// Silence is how long a provider may neither hand an item over nor return.
@@ -60,7 +63,7 @@ func DefaultSettings() Settings {
 		Runs: 16, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
 		Window: 64, Retrying: 4096, Publishers: 8,
 		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
-		RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
+		Waits: deferral.Default(), RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
 	}
 }
 
@@ -209,7 +212,7 @@ func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *pos
 		return s.finish(ctx, run, &eventsv1.Total{Error: reason})
 	}
 	result, err := s.enumerate(ctx, stopping, run)
-	deferral, deferred := contracts.AsDeferral(err)
+	_, deferred := contracts.AsDeferral(err)
 	var theirs *providerError
 	switch {
 	case err == nil:
@@ -219,28 +222,61 @@ func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *pos
 		log.Info("enumeration ended, the run does not accept it any more")
 		return nil
 	case errors.Is(err, errPaused):
-		return s.wait(ctx, run, nil, "paused", true)
+		return s.wait(ctx, run, pause{why: "paused", cause: deferral.Pause, giveBack: true})
 	case errors.Is(err, errStopping):
-		now := s.Now()
-		return s.wait(ctx, run, &now, "", true)
+		return s.wait(ctx, run, pause{until: s.Now(), cause: deferral.Pause, giveBack: true})
 	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
-	case deferred && !contracts.IsPermanent(err):
-		until := s.Now().Add(deferral.Delay)
-		log.Info("enumeration deferred", "until", until, "error", err)
-		s.Metrics.deferred(run.Provider)
-		return s.wait(ctx, run, &until, err.Error(), true)
-	case !contracts.IsPermanent(err) && int(run.Tries) < s.Settings.Tries:
-		until := s.Now().Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
-		log.Warn("enumeration failed, to be tried again", "until", until, "try", run.Tries, "error", err)
-		s.Metrics.failed(run.Provider)
-		return s.wait(ctx, run, &until, err.Error(), false)
-	default:
+	case contracts.IsPermanent(err), !deferred && int(run.Tries) >= s.Settings.Tries:
 		log.Warn("enumeration failed for good; what it handed over is still worked off", "try", run.Tries, "error", err)
 		s.Metrics.failed(run.Provider)
 		result.Error = err.Error()
 		return s.finish(ctx, run, result)
 	}
+	p := s.pauseFor(run, err)
+	if end := run.WindowFrom.Add(s.Settings.RunWindow); p.until.After(end) {
+		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.until, "window_ends", end, "error", err)
+		s.Metrics.failed(run.Provider)
+		result.Error = fmt.Sprintf("waited too long: its next enumeration would be after the window of %s: %s", s.Settings.RunWindow, err)
+		return s.finish(ctx, run, result)
+	}
+	return s.wait(ctx, run, p)
+}
+
+// pause is why and until when a run is put off.
+type pause struct {
+	// until is zero for a run that waits for its integration to be resumed.
+	until time.Time
+	// asked is until when it was asked to wait, if that is longer than any wait may be.
+	asked time.Time
+	why   string
+	cause deferral.Cause
+	// giveBack says that the enumeration takes no try.
+	giveBack bool
+}
+
+// pauseFor is the pause after an enumeration that ended with an error that is worth another.
+func (s *Syncer) pauseFor(run *postgres.Run, err error) pause {
+	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
+	now := s.Now()
+	p := pause{why: err.Error(), cause: deferral.CauseOf(err)}
+	asks, deferred := contracts.AsDeferral(err)
+	if !deferred {
+		p.until = now.Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
+		log.Warn("enumeration failed, to be tried again", "until", p.until, "try", run.Tries, "error", err)
+		s.Metrics.failed(run.Provider)
+		return p
+	}
+	wait, cut := s.Settings.Waits.Of(asks.Delay, int(run.Deferrals))
+	p.until, p.giveBack = now.Add(wait), true
+	if cut {
+		p.asked = now.Add(asks.Delay)
+		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.until, "asked_until", p.asked, "error", err)
+	} else {
+		log.Info("enumeration deferred", "until", p.until, "for", p.cause, "error", err)
+	}
+	s.Metrics.deferred(run.Provider)
+	return p
 }
 
 // exhausted says why a run may not be enumerated again, or nothing.
@@ -275,16 +311,16 @@ func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1
 	return nil
 }
 
-// wait puts the run aside, and tells of it where somebody may wonder why nothing happens: the time is known, and it is not that of our own stop.
-func (s *Syncer) wait(ctx context.Context, run *postgres.Run, until *time.Time, why string, giveBack bool) error {
+// wait puts the run off, and tells of it where its standing still may surprise: the time is known, and it is not that of our own stop.
+func (s *Syncer) wait(ctx context.Context, run *postgres.Run, pause pause) error {
 	now := s.Now()
-	p := dbsqlc.RunWaitParams{ID: run.ID, Attempt: run.Attempt, WaitingUntil: until, Error: why, Now: now}
-	if giveBack {
+	p := dbsqlc.RunWaitParams{ID: run.ID, Attempt: run.Attempt, WaitingUntil: given(pause.until), WaitingFor: string(pause.cause), Error: pause.why, Now: now}
+	if pause.giveBack {
 		p.GiveBack = 1
 	}
 	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		tries, err := tx.RunWait(ctx, p)
-		if postgres.NotFound(err) || err == nil && (until == nil || why == "") {
+		if postgres.NotFound(err) || err == nil && pause.cause == deferral.Pause {
 			return nil
 		}
 		if err != nil {
@@ -295,10 +331,14 @@ func (s *Syncer) wait(ctx context.Context, run *postgres.Run, until *time.Time, 
 			return err
 		}
 		id := integration.ID.String()
-		event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", &eventsv1.RunWaiting{
+		told := &eventsv1.RunWaiting{
 			Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
-			Until: timestamppb.New(*until), Reason: why, Failures: tries,
-		})
+			Until: timestamppb.New(pause.until), Reason: pause.why, Failures: tries, WaitingFor: string(pause.cause),
+		}
+		if !pause.asked.IsZero() {
+			told.AskedUntil = timestamppb.New(pause.asked)
+		}
+		event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", told)
 		if err != nil {
 			return err
 		}
@@ -317,6 +357,13 @@ func (s *Syncer) outage(err error) error {
 		return bus.Again(2*time.Second, err.Error())
 	}
 	return err
+}
+
+func given(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	return &at
 }
 
 func orUnknown(reason string) string {

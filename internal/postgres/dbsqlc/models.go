@@ -262,6 +262,8 @@ type SyncRun struct {
 	EntriesFreedAt *time.Time
 	FollowUpSince  *time.Time
 	Attempts       int32
+	WaitingFor     string
+	Deferrals      int32
 }
 
 type Webhook struct {
@@ -296,4 +298,6 @@ type Webhook struct {
 	StoredAt      time.Time
 	StartedAt     *time.Time
 	FinishedAt    *time.Time
+	WaitingFor    string
+	Deferrals     int32
 }

@@ -93,9 +93,9 @@ func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID, attemp
 const runClose = `-- name: RunClose :one
 update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
     skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
-    resolved_at = $11, resolution = $12, waiting_until = null
+    resolved_at = $11, resolution = $12, waiting_until = null, waiting_for = ''
 where id = $13 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
 `
 
 type RunCloseParams struct {
@@ -163,6 +163,8 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
@@ -229,7 +231,7 @@ func (q *Queries) RunFollowUpSince(ctx context.Context, since time.Time, iD uuid
 }
 
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -267,12 +269,14 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -310,6 +314,8 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
@@ -341,7 +347,7 @@ select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor,
 from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id, unnest($6::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
 `
 
 type RunInsertManyParams struct {
@@ -402,6 +408,8 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}
@@ -414,7 +422,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
   and ($3::uuid is null
@@ -477,6 +485,8 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}
@@ -489,7 +499,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -527,12 +537,14 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -570,6 +582,8 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
@@ -616,7 +630,7 @@ func (q *Queries) RunPrune(ctx context.Context, closedBefore *time.Time, most in
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
@@ -666,6 +680,8 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}
@@ -734,7 +750,7 @@ func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailed
 }
 
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -773,12 +789,14 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -833,6 +851,8 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}
@@ -845,9 +865,9 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 }
 
 const runStartAttempt = `-- name: RunStartAttempt :one
-update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null
+update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null, waiting_for = ''
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
 `
 
 type RunStartAttemptParams struct {
@@ -892,6 +912,8 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
@@ -948,8 +970,9 @@ func (q *Queries) RunTouch(ctx context.Context, now time.Time, iD uuid.UUID) err
 
 const runWait = `-- name: RunWait :one
 update sync_runs set state = 'waiting', waiting_until = $1, error = $2, heartbeat_at = $3,
-    tries = tries - $4::integer
-where id = $5 and attempt = $6 and closed_at is null
+    tries = tries - $4::integer, waiting_for = $5,
+    deferrals = case when $5 = '' then 0 when $5 = 'pause' then deferrals else deferrals + 1 end
+where id = $6 and attempt = $7 and closed_at is null
 returning tries
 `
 
@@ -958,17 +981,20 @@ type RunWaitParams struct {
 	Error        string
 	Now          time.Time
 	GiveBack     int32
+	WaitingFor   string
 	ID           uuid.UUID
 	Attempt      int32
 }
 
-// RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to.
+// RunWait puts a run aside until a time, or without one until it is resumed, and returns the tries that count. give_back is 1 when the last one is not to. What the run
+// waits for is empty after a failure; deferrals in a row are counted.
 func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error) {
 	row := q.db.QueryRow(ctx, runWait,
 		arg.WaitingUntil,
 		arg.Error,
 		arg.Now,
 		arg.GiveBack,
+		arg.WaitingFor,
 		arg.ID,
 		arg.Attempt,
 	)
@@ -978,7 +1004,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
 order by r.waiting_until
 limit $2
@@ -1027,6 +1053,8 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}
@@ -1042,7 +1070,7 @@ const runWake = `-- name: RunWake :one
 update sync_runs set state = 'due', wake = next_fence(wake, $1)::integer, heartbeat_at = $1, waiting_until = null,
     window_from = coalesce($2, window_from)
 where id = $3 and attempt = $4 and wake = $5 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
 `
 
 type RunWakeParams struct {
@@ -1095,12 +1123,14 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.EntriesFreedAt,
 		&i.FollowUpSince,
 		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -1146,6 +1176,8 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.EntriesFreedAt,
 			&i.FollowUpSince,
 			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
 		); err != nil {
 			return nil, err
 		}

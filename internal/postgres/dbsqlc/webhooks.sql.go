@@ -43,7 +43,7 @@ update webhooks w set status = 'processing', attempt = next_fence(w.attempt, $1:
     lease_until = $2::timestamptz, started_at = $1::timestamptz, window_from = coalesce(w.window_from, $1::timestamptz)
 from claimed c
 where w.id = c.id
-returning w.id, w.integration_id, w.provider, w.delivery_id, w.copy, w.event_type, w.ordering_key, w.sequence, w.method, w.path, w.query, w.headers, w.body, w.key_id, w.sealed, w.status, w.attempt, w.tries, w.crashes, w.replays, w.next_try_at, w.lease_until, w.window_from, w.reason, w.error, w.result, w.resolved_by, w.received_at, w.stored_at, w.started_at, w.finished_at, c.version as integration_version, c.name as integration_name, c.owner as integration_owner
+returning w.id, w.integration_id, w.provider, w.delivery_id, w.copy, w.event_type, w.ordering_key, w.sequence, w.method, w.path, w.query, w.headers, w.body, w.key_id, w.sealed, w.status, w.attempt, w.tries, w.crashes, w.replays, w.next_try_at, w.lease_until, w.window_from, w.reason, w.error, w.result, w.resolved_by, w.received_at, w.stored_at, w.started_at, w.finished_at, w.waiting_for, w.deferrals, c.version as integration_version, c.name as integration_name, c.owner as integration_owner
 `
 
 type WebhookClaimParams struct {
@@ -89,6 +89,8 @@ type WebhookClaimRow struct {
 	StoredAt           time.Time
 	StartedAt          *time.Time
 	FinishedAt         *time.Time
+	WaitingFor         string
+	Deferrals          int32
 	IntegrationVersion int64
 	IntegrationName    string
 	IntegrationOwner   string
@@ -147,6 +149,8 @@ func (q *Queries) WebhookClaim(ctx context.Context, arg WebhookClaimParams) ([]*
 			&i.StoredAt,
 			&i.StartedAt,
 			&i.FinishedAt,
+			&i.WaitingFor,
+			&i.Deferrals,
 			&i.IntegrationVersion,
 			&i.IntegrationName,
 			&i.IntegrationOwner,
@@ -204,25 +208,28 @@ func (q *Queries) WebhookCount(ctx context.Context) ([]*WebhookCountRow, error) 
 
 const webhookFinishMany = `-- name: WebhookFinishMany :many
 update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.tries, reason = d.reason, error = d.error,
-    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null,
+    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
     finished_at = case when d.status = 'pending' then null else $1::timestamptz end
 from (select unnest($2::uuid[]) as id, unnest($3::integer[]) as attempt, unnest($4::text[]) as status,
              unnest($5::timestamptz[]) as next_try_at, unnest($6::integer[]) as tries,
-             unnest($7::text[]) as reason, unnest($8::text[]) as error, unnest($9::text[]) as result) d
+             unnest($7::text[]) as reason, unnest($8::text[]) as error, unnest($9::text[]) as result,
+             unnest($10::text[]) as waiting_for, unnest($11::integer[]) as deferrals) d
 where w.id = d.id and w.attempt = d.attempt and w.status = 'processing'
 returning w.id
 `
 
 type WebhookFinishManyParams struct {
-	Now        time.Time
-	Ids        []uuid.UUID
-	Attempts   []int32
-	Statuses   []string
-	NextTryAts []time.Time
-	Tries      []int32
-	Reasons    []string
-	Errors     []string
-	Results    []string
+	Now         time.Time
+	Ids         []uuid.UUID
+	Attempts    []int32
+	Statuses    []string
+	NextTryAts  []time.Time
+	Tries       []int32
+	Reasons     []string
+	Errors      []string
+	Results     []string
+	WaitingFors []string
+	Deferrals   []int32
 }
 
 // WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids.
@@ -237,6 +244,8 @@ func (q *Queries) WebhookFinishMany(ctx context.Context, arg WebhookFinishManyPa
 		arg.Reasons,
 		arg.Errors,
 		arg.Results,
+		arg.WaitingFors,
+		arg.Deferrals,
 	)
 	if err != nil {
 		return nil, err
@@ -257,7 +266,7 @@ func (q *Queries) WebhookFinishMany(ctx context.Context, arg WebhookFinishManyPa
 }
 
 const webhookGet = `-- name: WebhookGet :one
-select id, integration_id, provider, delivery_id, copy, event_type, ordering_key, sequence, method, path, query, headers, body, key_id, sealed, status, attempt, tries, crashes, replays, next_try_at, lease_until, window_from, reason, error, result, resolved_by, received_at, stored_at, started_at, finished_at from webhooks where id = $1
+select id, integration_id, provider, delivery_id, copy, event_type, ordering_key, sequence, method, path, query, headers, body, key_id, sealed, status, attempt, tries, crashes, replays, next_try_at, lease_until, window_from, reason, error, result, resolved_by, received_at, stored_at, started_at, finished_at, waiting_for, deferrals from webhooks where id = $1
 `
 
 func (q *Queries) WebhookGet(ctx context.Context, id uuid.UUID) (*Webhook, error) {
@@ -295,6 +304,8 @@ func (q *Queries) WebhookGet(ctx context.Context, id uuid.UUID) (*Webhook, error
 		&i.StoredAt,
 		&i.StartedAt,
 		&i.FinishedAt,
+		&i.WaitingFor,
+		&i.Deferrals,
 	)
 	return &i, err
 }
@@ -545,7 +556,7 @@ func (q *Queries) WebhookRenew(ctx context.Context, arg WebhookRenewParams) erro
 }
 
 const webhookReplay = `-- name: WebhookReplay :execrows
-update webhooks w set status = 'pending', next_try_at = $1, tries = 0, crashes = 0, replays = w.replays + 1, window_from = null,
+update webhooks w set status = 'pending', next_try_at = $1, tries = 0, crashes = 0, replays = w.replays + 1, window_from = null, waiting_for = '', deferrals = 0,
     reason = '', error = '', resolved_by = '', finished_at = null
 where w.integration_id = $2
   and ($3::uuid is null or w.id = $3::uuid)

@@ -176,7 +176,11 @@ type RunWaiting struct {
 	Until       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
 	Reason      string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Enumerations that failed so far. What asks for patience is no failure.
-	Failures      int32 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	Failures int32 `protobuf:"varint,5,opt,name=failures,proto3" json:"failures,omitempty"`
+	// Until when it was asked to wait, if that is longer than any wait may be.
+	AskedUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=asked_until,json=askedUntil,proto3" json:"asked_until,omitempty"`
+	// What it waits for: circuit, budget, token or patience; empty after a failure.
+	WaitingFor    string `protobuf:"bytes,7,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +248,20 @@ func (x *RunWaiting) GetFailures() int32 {
 		return x.Failures
 	}
 	return 0
+}
+
+func (x *RunWaiting) GetAskedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AskedUntil
+	}
+	return nil
+}
+
+func (x *RunWaiting) GetWaitingFor() string {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return ""
 }
 
 // RunSummary is how a run ended.
@@ -2761,14 +2779,18 @@ const file_v1_events_proto_rawDesc = "" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x12\x12\n" +
 	"\x04mode\x18\x03 \x01(\tR\x04mode\x12\x14\n" +
 	"\x05cause\x18\x04 \x01(\tR\x05cause\x12*\n" +
-	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc5\x01\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xa3\x02\n" +
 	"\n" +
 	"RunWaiting\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x15\n" +
 	"\x06run_id\x18\x02 \x01(\tR\x05runId\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1a\n" +
-	"\bfailures\x18\x05 \x01(\x05R\bfailures\"\xa5\x03\n" +
+	"\bfailures\x18\x05 \x01(\x05R\bfailures\x12;\n" +
+	"\vasked_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"askedUntil\x12\x1f\n" +
+	"\vwaiting_for\x18\a \x01(\tR\n" +
+	"waitingFor\"\xa5\x03\n" +
 	"\n" +
 	"RunSummary\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x15\n" +
@@ -3031,67 +3053,68 @@ var file_v1_events_proto_depIdxs = []int32{
 	39, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunWaiting.integration:type_name -> tributary.events.v1.Ref
 	39, // 3: tributary.events.v1.RunWaiting.until:type_name -> google.protobuf.Timestamp
-	0,  // 4: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	39, // 5: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	39, // 6: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
-	3,  // 7: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
-	3,  // 8: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
-	3,  // 9: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
-	0,  // 10: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 11: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
-	0,  // 12: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	39, // 13: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
-	0,  // 15: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	39, // 16: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
-	0,  // 17: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
-	0,  // 18: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
-	0,  // 19: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	38, // 20: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
-	0,  // 21: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	39, // 22: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 23: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 24: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	39, // 25: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 26: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	39, // 27: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
-	0,  // 28: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
-	0,  // 29: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
-	0,  // 30: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
-	39, // 31: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
-	0,  // 32: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
-	39, // 33: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
-	0,  // 34: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
-	39, // 35: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
-	0,  // 36: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
-	39, // 37: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
-	0,  // 38: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
-	39, // 39: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
-	39, // 40: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
-	0,  // 41: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
-	28, // 42: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
-	39, // 43: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
-	0,  // 44: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
-	28, // 45: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
-	39, // 46: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
-	0,  // 47: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 48: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
-	39, // 49: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
-	0,  // 50: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
-	0,  // 51: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
-	39, // 52: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
-	0,  // 53: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
-	39, // 54: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
-	39, // 55: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
-	0,  // 56: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
-	39, // 57: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
-	0,  // 58: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
-	39, // 59: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	39, // 4: tributary.events.v1.RunWaiting.asked_until:type_name -> google.protobuf.Timestamp
+	0,  // 5: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
+	39, // 6: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	39, // 7: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	3,  // 8: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
+	3,  // 9: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
+	3,  // 10: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
+	0,  // 11: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 12: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
+	0,  // 13: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
+	39, // 14: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	0,  // 15: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
+	0,  // 16: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
+	39, // 17: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	0,  // 18: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
+	0,  // 19: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
+	0,  // 20: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
+	38, // 21: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	0,  // 22: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
+	39, // 23: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 24: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 25: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
+	39, // 26: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 27: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
+	39, // 28: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	0,  // 29: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
+	0,  // 30: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
+	0,  // 31: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
+	39, // 32: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	0,  // 33: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
+	39, // 34: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 35: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
+	39, // 36: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	0,  // 37: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
+	39, // 38: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 39: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
+	39, // 40: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	39, // 41: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	0,  // 42: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
+	28, // 43: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
+	39, // 44: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	0,  // 45: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
+	28, // 46: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
+	39, // 47: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	0,  // 48: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 49: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
+	39, // 50: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
+	0,  // 51: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
+	0,  // 52: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
+	39, // 53: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
+	0,  // 54: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
+	39, // 55: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
+	39, // 56: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
+	0,  // 57: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
+	39, // 58: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
+	0,  // 59: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
+	39, // 60: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }

@@ -120,7 +120,9 @@ type Item struct {
 	// Tries that have failed so far; deferrals don't count.
 	Tries int32 `protobuf:"varint,6,opt,name=tries,proto3" json:"tries,omitempty"`
 	// Publications after the first: retries, deferrals, redrives.
-	Hop           int32 `protobuf:"varint,7,opt,name=hop,proto3" json:"hop,omitempty"`
+	Hop int32 `protobuf:"varint,7,opt,name=hop,proto3" json:"hop,omitempty"`
+	// Deferrals in a row; a try that fails starts the count again.
+	Deferrals     int32 `protobuf:"varint,8,opt,name=deferrals,proto3" json:"deferrals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,6 +202,13 @@ func (x *Item) GetTries() int32 {
 func (x *Item) GetHop() int32 {
 	if x != nil {
 		return x.Hop
+	}
+	return 0
+}
+
+func (x *Item) GetDeferrals() int32 {
+	if x != nil {
+		return x.Deferrals
 	}
 	return 0
 }
@@ -701,7 +710,7 @@ const file_v1_work_proto_rawDesc = "" +
 	"\x0eintegration_id\x18\x02 \x01(\tR\rintegrationId\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12\x18\n" +
 	"\aattempt\x18\x04 \x01(\x05R\aattempt\x12\x12\n" +
-	"\x04wake\x18\x05 \x01(\x05R\x04wake\"\xbe\x01\n" +
+	"\x04wake\x18\x05 \x01(\x05R\x04wake\"\xdc\x01\n" +
 	"\x04Item\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x1d\n" +
 	"\n" +
@@ -713,7 +722,8 @@ const file_v1_work_proto_rawDesc = "" +
 	"checkpoint\x18\x05 \x01(\fR\n" +
 	"checkpoint\x12\x14\n" +
 	"\x05tries\x18\x06 \x01(\x05R\x05tries\x12\x10\n" +
-	"\x03hop\x18\a \x01(\x05R\x03hop\"\xd8\x02\n" +
+	"\x03hop\x18\a \x01(\x05R\x03hop\x12\x1c\n" +
+	"\tdeferrals\x18\b \x01(\x05R\tdeferrals\"\xd8\x02\n" +
 	"\tItemBatch\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x14\n" +
