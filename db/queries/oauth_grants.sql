@@ -3,7 +3,8 @@
 select i.id as integration_id, i.provider, i.status, coalesce(c.version, 0)::bigint as credentials_now, coalesce(g.state, '')::text as state,
        coalesce(g.token_id, '')::text as token_id, coalesce(g.credentials_version, -1)::bigint as credentials_version,
        coalesce(g.refreshable, false)::boolean as refreshable, g.obtained_at, g.expires_at, g.due_at,
-       coalesce(g.failures, 0)::integer as failures, coalesce(g.reason, '')::text as reason, g.leased_until
+       coalesce(g.failures, 0)::integer as failures, coalesce(g.reason, '')::text as reason, g.leased_until,
+       coalesce(g.brief, 0)::integer as brief
 from integrations i
 left join credentials c on c.integration_id = i.id
 left join oauth_grants g on g.integration_id = i.id
@@ -33,6 +34,9 @@ on conflict (integration_id) do update set
     expires_at   = case when g.token_id = excluded.token_id then g.expires_at   else excluded.expires_at end,
     due_at       = case when g.token_id = excluded.token_id then g.due_at       else excluded.due_at end,
     failures     = case when g.token_id = excluded.token_id then g.failures     else 0 end,
+    lost         = case when g.token_id = excluded.token_id then g.lost         else 0 end,
+    brief        = case when g.token_id = excluded.token_id then g.brief        else 0 end,
+    refused_since = case when g.token_id = excluded.token_id then g.refused_since else null end,
     reason       = case when g.token_id = excluded.token_id then g.reason       else excluded.reason end,
     intent_at    = case when g.token_id = excluded.token_id then g.intent_at    else null end,
     leased_until = case when g.token_id = excluded.token_id then g.leased_until else null end,
@@ -48,7 +52,7 @@ on conflict (integration_id) do update set
     state = excluded.state, token_id = excluded.token_id, credentials_version = excluded.credentials_version,
     refreshable = excluded.refreshable, obtained_at = excluded.obtained_at,
     expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = '', leased_until = null,
-    intent_at = null, updated_at = excluded.updated_at
+    intent_at = null, lost = 0, brief = 0, refused_since = null, updated_at = excluded.updated_at
 returning *;
 
 -- name: GrantTakeDue :many
@@ -56,7 +60,8 @@ returning *;
 -- that its refresh token may be spent.
 update oauth_grants g set
     fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = sqlc.arg(now)::timestamptz
+    state = case when g.intent_at is not null then 'uncertain' else g.state end,
+    lost = g.lost + (g.intent_at is not null)::integer, updated_at = sqlc.arg(now)::timestamptz
 from (select o.integration_id from oauth_grants o
       where o.provider = any(sqlc.arg(providers)::text[]) and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
         and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz)
@@ -68,7 +73,8 @@ returning g.*;
 -- GrantTake is GrantTakeDue of one grant, due or not; no row means that somebody else has its lease, or that it has other tokens by now.
 update oauth_grants g set
     fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = sqlc.arg(now)::timestamptz
+    state = case when g.intent_at is not null then 'uncertain' else g.state end,
+    lost = g.lost + (g.intent_at is not null)::integer, updated_at = sqlc.arg(now)::timestamptz
 where g.integration_id = sqlc.arg(integration_id) and g.token_id = sqlc.arg(token_id) and g.state in ('connected', 'uncertain')
   and (g.leased_until is null or g.leased_until <= sqlc.arg(now)::timestamptz)
 returning g.*;
@@ -77,7 +83,14 @@ returning g.*;
 update oauth_grants set
     state = 'connected', token_id = sqlc.arg(token_id), credentials_version = sqlc.arg(credentials_version),
     refreshable = sqlc.arg(refreshable), obtained_at = sqlc.arg(now)::timestamptz,
-    expires_at = sqlc.narg(expires_at), due_at = sqlc.narg(due_at), failures = 0, reason = '', holder = '', leased_until = null, intent_at = null,
+    expires_at = sqlc.narg(expires_at), due_at = sqlc.narg(due_at), failures = 0, reason = sqlc.arg(reason), holder = '', leased_until = null, intent_at = null,
+    lost = 0, brief = sqlc.arg(brief), refused_since = null, updated_at = sqlc.arg(now)::timestamptz
+where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
+
+-- name: GrantKept :execrows
+-- GrantKept is for a refresh token that came without a good access token: the grant stays leased, and nothing of it is lost any more.
+update oauth_grants set
+    state = 'connected', token_id = sqlc.arg(token_id), credentials_version = sqlc.arg(credentials_version), intent_at = null, lost = 0,
     updated_at = sqlc.arg(now)::timestamptz
 where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 
@@ -85,7 +98,10 @@ where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 -- GrantFailed gives a lease back. Uncertain is for a refresh token that may be spent, and stays until a later refresh decides.
 update oauth_grants set
     state = case when sqlc.arg(uncertain)::boolean then 'uncertain' else state end,
-    failures = failures + 1, reason = sqlc.arg(reason), due_at = sqlc.narg(due_at), holder = '', leased_until = null, intent_at = null, updated_at = sqlc.arg(now)::timestamptz
+    failures = failures + 1, reason = sqlc.arg(reason), due_at = sqlc.narg(due_at), holder = '', leased_until = null, intent_at = null,
+    lost = lost + sqlc.arg(lost)::boolean::integer,
+    refused_since = case when sqlc.arg(refused)::boolean then coalesce(refused_since, sqlc.arg(now)::timestamptz) else refused_since end,
+    updated_at = sqlc.arg(now)::timestamptz
 where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 
 -- name: GrantReleased :execrows

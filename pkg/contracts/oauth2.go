@@ -48,7 +48,8 @@ type OAuth2 interface {
 	// ExchangeCode turns the code that came to the redirect URI into a token. It is called once for a code.
 	ExchangeCode(ctx context.Context, in *Integration, code, redirectURI string) (Token, error)
 	// RefreshToken gets a new token with the refresh token among the integration's credentials, which it sends once: an upstream that rotates refresh tokens takes
-	// a second use for a theft. A grant that the upstream has ended is [Permanent]: the user must authorize again.
+	// a second use for a theft. A grant that the upstream has ended is [Permanent]: the user must authorize again. A token that
+	// is returned with another error is no good, but its refresh token is kept, for the old one may be spent.
 	RefreshToken(ctx context.Context, in *Integration) (Token, error)
 	// RevokeToken ends the grant at the upstream. The stored tokens are dropped only when it returns nil.
 	RevokeToken(ctx context.Context, in *Integration) error
@@ -62,6 +63,12 @@ type OAuth2 interface {
 type OAuth2Issuer interface {
 	// OAuth2Issuer is the server's issuer identifier, exactly as it names itself; empty checks nothing.
 	OAuth2Issuer(in *Integration) (string, error)
+}
+
+// OAuth2IssuerRequirer is implemented beside [OAuth2Issuer] where it is known whether the authorization server always names itself.
+type OAuth2IssuerRequirer interface {
+	// RequiresOAuth2Issuer reports whether a callback that names no issuer is refused.
+	RequiresOAuth2Issuer(in *Integration) (bool, error)
 }
 
 // UnattendedGranter marks an [OAuth2] provider whose RefreshToken needs neither a user nor a refresh token, as with the client credentials grant. Its tokens are got when

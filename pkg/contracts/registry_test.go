@@ -213,6 +213,8 @@ func (everything) RefreshToken(context.Context, *contracts.Integration) (contrac
 }
 func (everything) RevokeToken(context.Context, *contracts.Integration) error { return nil }
 func (everything) CredentialHosts(*contracts.Integration) ([]string, error)  { return nil, nil }
+func (everything) OAuth2Issuer(*contracts.Integration) (string, error)       { return "", nil }
+func (everything) RequiresOAuth2Issuer(*contracts.Integration) (bool, error) { return false, nil }
 func (everything) OAuth2Hosts(*contracts.Integration) ([]string, error)      { return nil, nil }
 func (everything) Authenticate(*contracts.Integration, *http.Request) error  { return nil }
 func (everything) HealthCheck(context.Context, *contracts.Integration) error { return nil }
@@ -247,6 +249,8 @@ type every interface {
 	contracts.WebhookChallenger
 	contracts.WebhookOrderer
 	contracts.OAuth2
+	contracts.OAuth2Issuer
+	contracts.OAuth2IssuerRequirer
 	contracts.OAuth2HostNamer
 	contracts.Authenticator
 	contracts.HostNamer

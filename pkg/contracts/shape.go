@@ -30,6 +30,7 @@ func contractsOfProviders() []contract {
 		{iface: reflect.TypeFor[WebhookOrderer](), needs: reflect.TypeFor[WebhookHandler]()},
 		{iface: reflect.TypeFor[OAuth2]()},
 		{iface: reflect.TypeFor[OAuth2Issuer](), needs: reflect.TypeFor[OAuth2]()},
+		{iface: reflect.TypeFor[OAuth2IssuerRequirer](), needs: reflect.TypeFor[OAuth2Issuer]()},
 		{iface: reflect.TypeFor[OAuth2HostNamer](), needs: reflect.TypeFor[OAuth2]()},
 		{iface: reflect.TypeFor[UnattendedGranter](), needs: reflect.TypeFor[OAuth2]()},
 		{iface: reflect.TypeFor[Authenticator]()},

@@ -3,10 +3,9 @@ package oauth2
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -45,20 +44,27 @@ func (ClientCredentials) ExchangeCode(context.Context, *contracts.Integration, s
 
 // RefreshToken gets a new token. No error of it is permanent: the client's credentials can be mended, and there is nobody to authorize again.
 func (c ClientCredentials) RefreshToken(ctx context.Context, in *contracts.Integration) (contracts.Token, error) {
-	config, _, err := c.config(in)
+	client, endpoints, err := c.party(in)
 	if err != nil {
 		return contracts.Token{}, err
 	}
-	return got(func() (*oauth2.Token, error) { return config.Token(once(ctx, in)) })
+	form := url.Values{"grant_type": {"client_credentials"}}
+	if len(c.Scopes) > 0 {
+		form.Set("scope", strings.Join(c.Scopes, " "))
+	}
+	for name, value := range c.Params {
+		form.Set(name, value)
+	}
+	return client.token(ctx, in, endpoints.TokenURL, form)
 }
 
 // RevokeToken ends the stored access token (RFC 7009).
 func (c ClientCredentials) RevokeToken(ctx context.Context, in *contracts.Integration) error {
-	config, endpoints, err := c.config(in)
+	client, endpoints, err := c.party(in)
 	if err != nil {
 		return err
 	}
-	return revoke(ctx, in, endpoints.RevokeURL, config.ClientID, config.ClientSecret, config.AuthStyle)
+	return revoke(ctx, in, endpoints.RevokeURL, client)
 }
 
 // RefreshThreshold is the Threshold.
@@ -77,18 +83,6 @@ func (c ClientCredentials) OAuth2Hosts(in *contracts.Integration) ([]string, err
 	return AuthorizationCode{Endpoints: c.Endpoints, At: c.At}.OAuth2Hosts(in)
 }
 
-func (c ClientCredentials) config(in *contracts.Integration) (*clientcredentials.Config, Endpoints, error) {
-	code := AuthorizationCode{Endpoints: c.Endpoints, Client: c.Client, At: c.At}
-	shared, endpoints, err := code.config(in, "")
-	if err != nil {
-		return nil, Endpoints{}, err
-	}
-	config := &clientcredentials.Config{
-		ClientID: shared.ClientID, ClientSecret: shared.ClientSecret, TokenURL: endpoints.TokenURL, Scopes: c.Scopes,
-		AuthStyle: shared.Endpoint.AuthStyle, EndpointParams: map[string][]string{},
-	}
-	for name, value := range c.Params {
-		config.EndpointParams.Set(name, value)
-	}
-	return config, endpoints, nil
+func (c ClientCredentials) party(in *contracts.Integration) (Client, Endpoints, error) {
+	return AuthorizationCode{Endpoints: c.Endpoints, Client: c.Client, At: c.At}.party(in)
 }

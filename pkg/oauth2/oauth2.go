@@ -33,6 +33,9 @@ type Endpoints struct {
 	RevokeURL string
 	// Issuer is how the server names itself; when it sends its name along with a code (RFC 9207), the two must be the same. Empty checks nothing.
 	Issuer string
+	// SendsIssuer says that the server always names itself: its metadata have authorization_response_iss_parameter_supported.
+	// A callback without its name is refused then.
+	SendsIssuer bool
 }
 
 // Client is the application as the upstream knows it.
@@ -68,24 +71,28 @@ type AuthorizationCode struct {
 }
 
 var (
-	_ contracts.OAuth2            = AuthorizationCode{}
-	_ contracts.OAuth2Issuer      = AuthorizationCode{}
-	_ contracts.HostNamer         = AuthorizationCode{}
-	_ contracts.OAuth2HostNamer   = AuthorizationCode{}
-	_ contracts.OAuth2            = ClientCredentials{}
-	_ contracts.HostNamer         = ClientCredentials{}
-	_ contracts.OAuth2HostNamer   = ClientCredentials{}
-	_ contracts.UnattendedGranter = ClientCredentials{}
+	_ contracts.OAuth2               = AuthorizationCode{}
+	_ contracts.OAuth2Issuer         = AuthorizationCode{}
+	_ contracts.OAuth2IssuerRequirer = AuthorizationCode{}
+	_ contracts.HostNamer            = AuthorizationCode{}
+	_ contracts.OAuth2HostNamer      = AuthorizationCode{}
+	_ contracts.OAuth2               = ClientCredentials{}
+	_ contracts.HostNamer            = ClientCredentials{}
+	_ contracts.OAuth2HostNamer      = ClientCredentials{}
+	_ contracts.UnattendedGranter    = ClientCredentials{}
 )
 
 // AuthorizationURL is where the user is sent.
 func (a AuthorizationCode) AuthorizationURL(ctx context.Context, in *contracts.Integration, redirectURI, state string) (string, error) {
-	config, _, err := a.config(in, redirectURI)
+	client, endpoints, err := a.party(in)
 	if err != nil {
 		return "", err
 	}
-	if config.Endpoint.AuthURL == "" {
+	if endpoints.AuthURL == "" {
 		return "", errors.New("the provider declares no AuthURL")
+	}
+	config := oauth2.Config{
+		ClientID: client.ID, RedirectURL: redirectURI, Scopes: a.Scopes, Endpoint: oauth2.Endpoint{AuthURL: endpoints.AuthURL},
 	}
 	var opts []oauth2.AuthCodeOption
 	if verifier, ok := contracts.PKCEVerifierFrom(ctx); ok {
@@ -99,20 +106,21 @@ func (a AuthorizationCode) AuthorizationURL(ctx context.Context, in *contracts.I
 
 // ExchangeCode turns a code into a token.
 func (a AuthorizationCode) ExchangeCode(ctx context.Context, in *contracts.Integration, code, redirectURI string) (contracts.Token, error) {
-	config, _, err := a.config(in, redirectURI)
+	client, endpoints, err := a.party(in)
 	if err != nil {
 		return contracts.Token{}, err
 	}
-	var opts []oauth2.AuthCodeOption
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {redirectURI}}
 	if verifier, ok := contracts.PKCEVerifierFrom(ctx); ok {
-		opts = append(opts, oauth2.VerifierOption(verifier))
+		form.Set("code_verifier", verifier)
 	}
-	return got(func() (*oauth2.Token, error) { return config.Exchange(once(ctx, in), code, opts...) })
+	return client.token(ctx, in, endpoints.TokenURL, form)
 }
 
-// RefreshToken gets a new token for the stored refresh token, which is sent once. The error is [contracts.Permanent] when the grant has ended.
+// RefreshToken gets a new token for the stored refresh token, which is sent once. The error is [contracts.Permanent] when the
+// grant has ended. What an answer holds of tokens comes with the error, too.
 func (a AuthorizationCode) RefreshToken(ctx context.Context, in *contracts.Integration) (contracts.Token, error) {
-	config, _, err := a.config(in, "")
+	client, endpoints, err := a.party(in)
 	if err != nil {
 		return contracts.Token{}, err
 	}
@@ -123,9 +131,7 @@ func (a AuthorizationCode) RefreshToken(ctx context.Context, in *contracts.Integ
 	if stored.Refresh == "" {
 		return contracts.Token{}, contracts.Permanent(ErrNoRefreshToken)
 	}
-	token, err := got(func() (*oauth2.Token, error) {
-		return config.TokenSource(once(ctx, in), &oauth2.Token{RefreshToken: stored.Refresh}).Token()
-	})
+	token, err := client.token(ctx, in, endpoints.TokenURL, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {stored.Refresh}})
 	if ended(err) {
 		return contracts.Token{}, contracts.Permanent(err)
 	}
@@ -134,11 +140,11 @@ func (a AuthorizationCode) RefreshToken(ctx context.Context, in *contracts.Integ
 
 // RevokeToken ends the grant (RFC 7009): with its refresh token where there is one, which ends the access tokens too. It does nothing where there is nothing to revoke, or nowhere.
 func (a AuthorizationCode) RevokeToken(ctx context.Context, in *contracts.Integration) error {
-	config, endpoints, err := a.config(in, "")
+	client, endpoints, err := a.party(in)
 	if err != nil {
 		return err
 	}
-	return revoke(ctx, in, endpoints.RevokeURL, config.ClientID, config.ClientSecret, config.Endpoint.AuthStyle)
+	return revoke(ctx, in, endpoints.RevokeURL, client)
 }
 
 // RefreshThreshold is the Threshold.
@@ -148,6 +154,12 @@ func (a AuthorizationCode) RefreshThreshold() time.Duration { return a.Threshold
 func (a AuthorizationCode) OAuth2Issuer(in *contracts.Integration) (string, error) {
 	endpoints, err := a.endpoints(in)
 	return endpoints.Issuer, err
+}
+
+// RequiresOAuth2Issuer is what SendsIssuer of the endpoints says.
+func (a AuthorizationCode) RequiresOAuth2Issuer(in *contracts.Integration) (bool, error) {
+	endpoints, err := a.endpoints(in)
+	return endpoints.SendsIssuer && endpoints.Issuer != "", err
 }
 
 // CredentialHosts are the Hosts, and those of URLs among the metadata; none when there are no Hosts.
@@ -168,19 +180,14 @@ func (a AuthorizationCode) endpoints(in *contracts.Integration) (Endpoints, erro
 	return a.At(in)
 }
 
-func (a AuthorizationCode) config(in *contracts.Integration, redirectURI string) (*oauth2.Config, Endpoints, error) {
+// party is the application and the authorization server of an integration.
+func (a AuthorizationCode) party(in *contracts.Integration) (Client, Endpoints, error) {
 	endpoints, err := a.endpoints(in)
 	if err != nil {
-		return nil, Endpoints{}, fmt.Errorf("find the authorization server of %q: %w", in.Name(), err)
+		return Client{}, Endpoints{}, fmt.Errorf("find the authorization server of %q: %w", in.Name(), err)
 	}
 	client, err := clientOf(a.Client, in)
-	if err != nil {
-		return nil, Endpoints{}, err
-	}
-	return &oauth2.Config{
-		ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: redirectURI, Scopes: a.Scopes,
-		Endpoint: oauth2.Endpoint{AuthURL: endpoints.AuthURL, TokenURL: endpoints.TokenURL, AuthStyle: client.style()},
-	}, endpoints, nil
+	return client, endpoints, err
 }
 
 // style never leaves it to the library to find out, which it does by sending the request twice.

@@ -142,11 +142,15 @@ func TestRefreshToken(t *testing.T) {
 		{name: "GitHub's ended grant, with status 200", answer: answer(200, `{"error":"bad_refresh_token"}`), ended: true, wantError: "bad_refresh_token"},
 		{name: "a wrong client", answer: answer(401, `{"error":"invalid_client","error_description":"no\nsuch"}`), wantError: "401 invalid_client: no such"},
 		{name: "patience", answer: answer(429, `{}`, "Retry-After", "7"), deferred: 7 * time.Second, wantError: "429"},
+		{
+			name: "patience until a date", answer: answer(429, `{}`, "Retry-After", "Wed, 01 Jan 2020 12:00:07 GMT", "Date", "Wed, 01 Jan 2020 12:00:00 GMT"),
+			deferred: 7 * time.Second, wantError: "429",
+		},
 		{name: "a failure", answer: answer(502, `<html>s3cret`), executed: true, wantError: "502"},
 		{name: "a redirect", answer: answer(307, ``, "Location", "/elsewhere"), executed: true, wantError: "307"},
-		{name: "half an answer", answer: cut, executed: true, wantError: "ask for a token"},
-		{name: "no token", answer: answer(200, `{"refresh_token":"s3cret"}`), executed: true, wantError: "missing access_token"},
-		{name: "no JSON", answer: answer(200, `s3cret`), executed: true, wantError: "parse json"},
+		{name: "half an answer", answer: cut, executed: true, wantError: "EOF"},
+		{name: "no token", answer: answer(200, `{"refresh_token":"s3cret"}`), executed: true, wantError: "no access_token"},
+		{name: "no JSON", answer: answer(200, `s3cret`), executed: true, wantError: "neither JSON nor a form"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,14 +2,11 @@ package oauth2
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -56,61 +53,59 @@ func NewError(status int, code, description string) *Error {
 // 4xx, or, as some do, with an OAuth error under a status of 2xx.
 func (e *Error) Executed() bool { return e.Status/100 != 4 && (e.Status/100 != 2 || e.Code == "") }
 
-// ended reports whether a refresh was refused because its grant has ended. RFC 6749 section 5.2 names invalid_grant; some servers answer a refresh token that was used before
-// with unauthorized_client, and GitHub has bad_refresh_token.
-func ended(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) && slices.Contains([]string{"invalid_grant", "unauthorized_client", "bad_refresh_token"}, refused.Code)
-}
+// maxAnswer is how much of an answer is read.
+const maxAnswer = 1 << 20
 
-// once returns a context for golang.org/x/oauth2 in which a request is sent through the integration's client and follows no redirect: that would
-// send its secrets again, and elsewhere.
-func once(ctx context.Context, in *contracts.Integration) context.Context {
-	return context.WithValue(ctx, oauth2.HTTPClient, direct(in))
-}
-
-func direct(in *contracts.Integration) *http.Client {
-	client := *in.HTTP()
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
-}
-
-// got makes a token of what the library got. The expiry counts from before the request, so that it is never too late.
-func got(get func() (*oauth2.Token, error)) (contracts.Token, error) {
-	started := time.Now()
-	answer, err := get()
-	if err != nil {
-		return contracts.Token{}, explain(err)
-	}
-	token := contracts.Token{AccessToken: answer.AccessToken, RefreshToken: answer.RefreshToken}
-	if !answer.Expiry.IsZero() {
-		expires := answer.Expiry.Add(-time.Since(started)).UTC()
-		token.ExpiresAt = &expires
-	}
-	return token, nil
-}
-
-// explain keeps of the library's error what can be shown. An answer that says when to come again is a deferral.
-func explain(err error) error {
-	var refused *oauth2.RetrieveError
-	if !errors.As(err, &refused) || refused.Response == nil {
-		return fmt.Errorf("ask for a token: %w", err)
-	}
-	return answered(refused.Response, refused.ErrorCode, refused.ErrorDescription)
-}
-
-func answered(resp *http.Response, code, description string) error {
-	refusal := NewError(resp.StatusCode, code, description)
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds >= 0 {
-			return contracts.RetryAfter(time.Duration(seconds)*time.Second, refusal)
+// ask sends a form to an endpoint, once, with the client's authentication, and reads the answer. It follows no redirect: that
+// would send its secrets again, and elsewhere. An error means that there is no whole answer.
+func ask(ctx context.Context, in *contracts.Integration, address string, client Client, form url.Values) (*http.Response, []byte, error) {
+	if client.style() == oauth2.AuthStyleInParams {
+		form.Set("client_id", client.ID)
+		if client.Secret != "" {
+			form.Set("client_secret", client.Secret)
 		}
 	}
-	return refusal
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, nil, errAddress
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if client.style() == oauth2.AuthStyleInHeader {
+		req.SetBasicAuth(url.QueryEscape(client.ID), url.QueryEscape(client.Secret))
+	}
+	direct := *in.HTTP()
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := direct.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return resp, body, err
+}
+
+// errAddress is for endpoints that are no addresses. They are not quoted, for they may carry secrets.
+var errAddress = errors.New("endpoint is not an address")
+
+// token asks for a token. What an answer holds of tokens is returned with an error, too.
+func (c Client) token(ctx context.Context, in *contracts.Integration, address string, form url.Values) (contracts.Token, error) {
+	// The expiry counts from before the request, so that it is never too late.
+	started := time.Now()
+	resp, body, err := ask(ctx, in, address, c, form)
+	if err != nil && len(body) == 0 {
+		return contracts.Token{}, fmt.Errorf("ask %s for a token: %w", hostOf(address), err)
+	}
+	token, refused := readToken(resp.StatusCode, resp.Header, body, started)
+	if err != nil && (refused != nil || token.RefreshToken == "") {
+		// What was cut off may be the refresh token.
+		return token, fmt.Errorf("read the answer of %s: %w", hostOf(address), err)
+	}
+	return token, refused
 }
 
 // revoke asks the server to end a token (RFC 7009 section 2). A token that it doesn't know is ended already, which it answers with 200.
-func revoke(ctx context.Context, in *contracts.Integration, address, id, secret string, style oauth2.AuthStyle) error {
+func revoke(ctx context.Context, in *contracts.Integration, address string, client Client) error {
 	stored, err := storedTokens(in)
 	if err != nil {
 		return err
@@ -122,31 +117,15 @@ func revoke(ctx context.Context, in *contracts.Integration, address, id, secret 
 	if address == "" || form.Get("token") == "" {
 		return nil
 	}
-	if style == oauth2.AuthStyleInParams {
-		form.Set("client_id", id)
-		if secret != "" {
-			form.Set("client_secret", secret)
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		return errors.New("the provider's RevokeURL is not an address")
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if style == oauth2.AuthStyleInHeader {
-		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	}
-	resp, err := direct(in).Do(req)
-	if err != nil {
+	resp, body, err := ask(ctx, in, address, client, form)
+	switch {
+	case resp == nil:
 		return fmt.Errorf("revoke at %s: %w", hostOf(address), err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode/100 == 2 {
+	case resp.StatusCode/100 == 2:
 		return nil
+	default:
+		return refusalOf(resp.StatusCode, resp.Header, fieldsOf(body), time.Now())
 	}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	code, description := refusalIn(body)
-	return answered(resp, code, description)
 }
 
 // shown is upstream text without control characters, cut.
@@ -161,13 +140,4 @@ func shown(text string) string {
 		text = strings.ToValidUTF8(text[:maxDescription], "") + "…"
 	}
 	return text
-}
-
-func refusalIn(body []byte) (code, description string) {
-	var refusal struct {
-		Code        string `json:"error"`
-		Description string `json:"error_description"`
-	}
-	_ = json.Unmarshal(body, &refusal)
-	return refusal.Code, refusal.Description
 }

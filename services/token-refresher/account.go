@@ -73,6 +73,11 @@ func (a *account) unattended() bool {
 // refreshable reports whether a new token can be asked for.
 func (a *account) refreshable() bool { return a.token.RefreshToken != "" || a.unattended() }
 
+// hasEnded reports whether the access token is past its expiry. One without an expiry has not, unless it is needed and refused.
+func (a *account) hasEnded(now time.Time) bool {
+	return a.token.AccessToken == "" || a.token.ExpiresAt != nil && !now.Before(*a.token.ExpiresAt)
+}
+
 // merged is a token over the credentials: what the token does not have stays, but for an expiry.
 func merged(credentials json.RawMessage, token contracts.Token) (json.RawMessage, error) {
 	fields := map[string]json.RawMessage{}
@@ -92,6 +97,9 @@ func merged(credentials json.RawMessage, token contracts.Token) (json.RawMessage
 	maps.Copy(fields, values)
 	if token.ExpiresAt == nil {
 		delete(fields, "token_expires_at")
+	}
+	if token.AccessToken == "" {
+		delete(fields, "access_token")
 	}
 	return json.Marshal(fields)
 }

@@ -23,7 +23,11 @@ func (r *Refresher) serveAPI(ctx context.Context) error {
 	}
 	for _, key := range r.keys {
 		routes = append(routes,
-			api.Route{Endpoint: api.TokenRefresh, Provider: key, Answer: api.Takes(r.answerDemand)},
+			api.Route{Endpoint: api.TokenRefresh, Provider: key, Answer: api.Takes(r.answerDemand)})
+	}
+	for _, key := range r.Registry.Keys() {
+		// A provider without OAuth is answered for, too: that it has none is an answer.
+		routes = append(routes,
 			api.Route{Endpoint: api.TokenConnect, Provider: key, Answer: api.Takes(r.link)},
 			api.Route{Endpoint: api.TokenRevoke, Provider: key, Answer: api.Takes(r.answerRevoke)})
 	}
@@ -82,7 +86,7 @@ func (r *Refresher) answerRevoke(ctx context.Context, q api.RevokeToken) (api.To
 		return api.TokenStatus{}, err
 	}
 	if _, ok := r.flows[row.Provider]; !ok {
-		return api.TokenStatus{}, api.Invalidf("provider %q has no OAuth", row.Provider)
+		return api.TokenStatus{}, noOAuth(row.Provider)
 	}
 	return r.revoke(ctx, row.ID, q.LocalOnly, q.By)
 }
@@ -100,4 +104,8 @@ func (r *Refresher) idOrName(ctx context.Context, name string) (*uuid.UUID, erro
 		return nil, err
 	}
 	return &row.ID, nil
+}
+
+func noOAuth(provider string) error {
+	return api.Invalidf("provider %q has no OAuth: its integrations are connected by their credentials; see: tributary integrations update --help", provider)
 }

@@ -40,7 +40,7 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 	}
 	flow, ok := r.flows[row.Provider]
 	if !ok {
-		return api.ConnectLink{}, api.Invalidf("provider %q has no OAuth", row.Provider)
+		return api.ConnectLink{}, noOAuth(row.Provider)
 	}
 	if _, unattended := flow.(contracts.UnattendedGranter); unattended && !q.Revoke {
 		return api.ConnectLink{}, api.Invalidf("provider %q gets its tokens by itself; there is nobody to ask", row.Provider)
@@ -155,14 +155,8 @@ type refusal struct{ code, text string }
 func (e *refusal) Error() string { return e.code + ": " + e.text }
 
 func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.State, from arrival) (contracts.Token, error) {
-	if named, ok := a.flow.(contracts.OAuth2Issuer); ok && from.issuer != "" {
-		issuer, err := named.OAuth2Issuer(a.in)
-		if err != nil {
-			return contracts.Token{}, err
-		}
-		if issuer != "" && issuer != from.issuer {
-			return contracts.Token{}, &refusal{"wrong_issuer", "the answer is from another authorization server than the one that was asked"}
-		}
+	if err := rightIssuer(a, from.issuer); err != nil {
+		return contracts.Token{}, err
 	}
 	switch {
 	case from.failure != "":
@@ -173,13 +167,38 @@ func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.Sta
 	ctx, cancel := context.WithTimeout(contracts.WithPKCEVerifier(ctx, state.Verifier), r.Settings.Call)
 	defer cancel()
 	token, err := a.flow.ExchangeCode(ctx, a.in, from.code, r.callback())
-	if err == nil && token.AccessToken == "" {
-		err = errors.New("the provider returned no access token")
+	if err == nil {
+		err = sendable(token)
 	}
 	if err != nil {
 		return contracts.Token{}, &refusal{"exchange_failed", a.redacted(err).Error()}
 	}
 	return token, nil
+}
+
+// rightIssuer refuses an answer of another authorization server than the one that was asked (RFC 9207).
+func rightIssuer(a *account, issuer string) error {
+	named, ok := a.flow.(contracts.OAuth2Issuer)
+	if !ok {
+		return nil
+	}
+	want, err := named.OAuth2Issuer(a.in)
+	if err != nil {
+		return err
+	}
+	needed := false
+	if requirer, ok := a.flow.(contracts.OAuth2IssuerRequirer); ok {
+		if needed, err = requirer.RequiresOAuth2Issuer(a.in); err != nil {
+			return err
+		}
+	}
+	switch {
+	case issuer == "" && needed:
+		return &refusal{"no_issuer", "the answer does not name the authorization server that it is from (iss), though that one always does"}
+	case issuer != "" && want != "" && issuer != want:
+		return &refusal{"wrong_issuer", "the answer is from another authorization server than the one that was asked"}
+	}
+	return nil
 }
 
 // connect stores what a user has granted. Whatever is under way with an older grant is fenced off.

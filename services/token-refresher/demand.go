@@ -129,7 +129,7 @@ func (r *Refresher) settled(g *dbsqlc.GrantGetRow, d demand) (answer, bool) {
 	case alive && !g.Refreshable, alive && d.refused && r.isYoung(g):
 		// There is no better one: the same is the answer.
 		return answer{usable: true}, true
-	case g.Failures > 0 && g.DueAt != nil && now.Before(*g.DueAt):
+	case (g.Failures > 0 || g.Brief > 0) && g.DueAt != nil && now.Before(*g.DueAt):
 		return answer{usable: alive && !d.refused, retry: g.DueAt.Sub(now)}, true
 	}
 	return answer{}, false

@@ -126,13 +126,17 @@ func TestUpstreamFails(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, nil)
-			f.server.with(func() { f.server.answer = tt.answer })
+			f.server.with(func() {
+				f.server.answer = func(w http.ResponseWriter, r *http.Request) bool {
+					f.server.answer = nil
+					return tt.answer(w, r)
+				}
+			})
 			id := f.create("one", "mail", f.soon())
 			told := f.event(events.TokenRefreshFailed)
 			if (told["uncertain"] == true) != tt.uncertain {
 				t.Errorf("the event is %v, want uncertain %t", told, tt.uncertain)
 			}
-			f.server.with(func() { f.server.answer = nil })
 			f.await("a refresh", func() bool { return f.credentials(id)["access_token"] != "access-1" })
 			if got := f.grant(id); got.State != "connected" || got.Failures != 0 {
 				t.Errorf("the grant is %s with %d failures", got.State, got.Failures)

@@ -49,6 +49,10 @@ type Settings struct {
 	Young time.Duration
 	// Backoff is the wait after the first refresh that failed; it doubles up to BackoffMost.
 	Backoff, BackoffMost time.Duration
+	// Floor is the least time between two refreshes of a grant whose tokens hardly last; it doubles from one to the next, up to BackoffMost.
+	Floor time.Duration
+	// RefusedFor is after how long a grant is given up whose upstream answers, refuses to refresh, and does not say that the grant has ended.
+	RefusedFor time.Duration
 	// TroubleAfter is after how many refreshes on end that failed an incident says so.
 	TroubleAfter int32
 	// StateLife is how long a user may take between start and callback: 600 s, as in the original. LinkLife is how long a link may wait for its user.
@@ -68,6 +72,7 @@ func DefaultSettings() Settings {
 		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 32,
 		Call: 20 * time.Second, Lease: time.Minute, Young: 10 * time.Second,
 		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
+		Floor: 10 * time.Second, RefusedFor: time.Hour,
 		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
 		RevokeFor: 7 * 24 * time.Hour, AuditKeep: 400 * 24 * time.Hour, Grace: 25 * time.Second,
 	}
@@ -114,7 +119,7 @@ func New(config Config) (*Refresher, error) {
 	host, _ := os.Hostname()
 	r := &Refresher{
 		Config: config, holder: fmt.Sprintf("%s/%d", cmp.Or(host, "?"), os.Getpid()), flows: map[string]contracts.OAuth2{}, keys: []string{},
-		client: &http.Client{Transport: config.Transport, Timeout: config.Settings.Call},
+		client: &http.Client{Transport: &dated{next: config.Transport, now: config.Now}, Timeout: config.Settings.Call},
 		slots:  make(chan struct{}, config.Settings.Concurrency), kicked: make(chan struct{}, 1), work: context.Background(),
 	}
 	for _, key := range config.Registry.Keys() {

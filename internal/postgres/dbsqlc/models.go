@@ -150,6 +150,9 @@ type OauthGrant struct {
 	LeasedUntil        *time.Time
 	IntentAt           *time.Time
 	UpdatedAt          time.Time
+	RefusedSince       *time.Time
+	Lost               int32
+	Brief              int32
 }
 
 type OauthRevocation struct {

@@ -26,11 +26,14 @@ on conflict (integration_id) do update set
     expires_at   = case when g.token_id = excluded.token_id then g.expires_at   else excluded.expires_at end,
     due_at       = case when g.token_id = excluded.token_id then g.due_at       else excluded.due_at end,
     failures     = case when g.token_id = excluded.token_id then g.failures     else 0 end,
+    lost         = case when g.token_id = excluded.token_id then g.lost         else 0 end,
+    brief        = case when g.token_id = excluded.token_id then g.brief        else 0 end,
+    refused_since = case when g.token_id = excluded.token_id then g.refused_since else null end,
     reason       = case when g.token_id = excluded.token_id then g.reason       else excluded.reason end,
     intent_at    = case when g.token_id = excluded.token_id then g.intent_at    else null end,
     leased_until = case when g.token_id = excluded.token_id then g.leased_until else null end,
     fence        = case when g.token_id = excluded.token_id then g.fence        else next_fence(g.fence, $10::timestamptz) end
-returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at
+returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at, refused_since, lost, brief
 `
 
 type GrantAdoptParams struct {
@@ -79,6 +82,9 @@ func (q *Queries) GrantAdopt(ctx context.Context, arg GrantAdoptParams) (*OauthG
 		&i.LeasedUntil,
 		&i.IntentAt,
 		&i.UpdatedAt,
+		&i.RefusedSince,
+		&i.Lost,
+		&i.Brief,
 	)
 	return &i, err
 }
@@ -91,8 +97,8 @@ on conflict (integration_id) do update set
     state = excluded.state, token_id = excluded.token_id, credentials_version = excluded.credentials_version,
     refreshable = excluded.refreshable, obtained_at = excluded.obtained_at,
     expires_at = excluded.expires_at, due_at = excluded.due_at, failures = 0, reason = '', fence = next_fence(g.fence, $6::timestamptz), holder = '', leased_until = null,
-    intent_at = null, updated_at = excluded.updated_at
-returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at
+    intent_at = null, lost = 0, brief = 0, refused_since = null, updated_at = excluded.updated_at
+returning integration_id, provider, state, token_id, credentials_version, refreshable, obtained_at, expires_at, due_at, failures, reason, fence, holder, leased_until, intent_at, updated_at, refused_since, lost, brief
 `
 
 type GrantConnectParams struct {
@@ -136,6 +142,9 @@ func (q *Queries) GrantConnect(ctx context.Context, arg GrantConnectParams) (*Oa
 		&i.LeasedUntil,
 		&i.IntentAt,
 		&i.UpdatedAt,
+		&i.RefusedSince,
+		&i.Lost,
+		&i.Brief,
 	)
 	return &i, err
 }
@@ -177,14 +186,19 @@ func (q *Queries) GrantEnd(ctx context.Context, arg GrantEndParams) (int64, erro
 const grantFailed = `-- name: GrantFailed :execrows
 update oauth_grants set
     state = case when $1::boolean then 'uncertain' else state end,
-    failures = failures + 1, reason = $2, due_at = $3, holder = '', leased_until = null, intent_at = null, updated_at = $4::timestamptz
-where integration_id = $5 and fence = $6
+    failures = failures + 1, reason = $2, due_at = $3, holder = '', leased_until = null, intent_at = null,
+    lost = lost + $4::boolean::integer,
+    refused_since = case when $5::boolean then coalesce(refused_since, $6::timestamptz) else refused_since end,
+    updated_at = $6::timestamptz
+where integration_id = $7 and fence = $8
 `
 
 type GrantFailedParams struct {
 	Uncertain     bool
 	Reason        string
 	DueAt         *time.Time
+	Lost          bool
+	Refused       bool
 	Now           time.Time
 	IntegrationID uuid.UUID
 	Fence         int64
@@ -196,6 +210,8 @@ func (q *Queries) GrantFailed(ctx context.Context, arg GrantFailedParams) (int64
 		arg.Uncertain,
 		arg.Reason,
 		arg.DueAt,
+		arg.Lost,
+		arg.Refused,
 		arg.Now,
 		arg.IntegrationID,
 		arg.Fence,
@@ -210,7 +226,8 @@ const grantGet = `-- name: GrantGet :one
 select i.id as integration_id, i.provider, i.status, coalesce(c.version, 0)::bigint as credentials_now, coalesce(g.state, '')::text as state,
        coalesce(g.token_id, '')::text as token_id, coalesce(g.credentials_version, -1)::bigint as credentials_version,
        coalesce(g.refreshable, false)::boolean as refreshable, g.obtained_at, g.expires_at, g.due_at,
-       coalesce(g.failures, 0)::integer as failures, coalesce(g.reason, '')::text as reason, g.leased_until
+       coalesce(g.failures, 0)::integer as failures, coalesce(g.reason, '')::text as reason, g.leased_until,
+       coalesce(g.brief, 0)::integer as brief
 from integrations i
 left join credentials c on c.integration_id = i.id
 left join oauth_grants g on g.integration_id = i.id
@@ -232,6 +249,7 @@ type GrantGetRow struct {
 	Failures           int32
 	Reason             string
 	LeasedUntil        *time.Time
+	Brief              int32
 }
 
 // GrantGet tells of a grant beside what the integration has now; its state is empty where there is no grant yet.
@@ -253,8 +271,39 @@ func (q *Queries) GrantGet(ctx context.Context, id uuid.UUID) (*GrantGetRow, err
 		&i.Failures,
 		&i.Reason,
 		&i.LeasedUntil,
+		&i.Brief,
 	)
 	return &i, err
+}
+
+const grantKept = `-- name: GrantKept :execrows
+update oauth_grants set
+    state = 'connected', token_id = $1, credentials_version = $2, intent_at = null, lost = 0,
+    updated_at = $3::timestamptz
+where integration_id = $4 and fence = $5
+`
+
+type GrantKeptParams struct {
+	TokenID            string
+	CredentialsVersion int64
+	Now                time.Time
+	IntegrationID      uuid.UUID
+	Fence              int64
+}
+
+// GrantKept is for a refresh token that came without a good access token: the grant stays leased, and nothing of it is lost any more.
+func (q *Queries) GrantKept(ctx context.Context, arg GrantKeptParams) (int64, error) {
+	result, err := q.db.Exec(ctx, grantKept,
+		arg.TokenID,
+		arg.CredentialsVersion,
+		arg.Now,
+		arg.IntegrationID,
+		arg.Fence,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const grantMeasure = `-- name: GrantMeasure :many
@@ -307,9 +356,9 @@ const grantRefreshed = `-- name: GrantRefreshed :execrows
 update oauth_grants set
     state = 'connected', token_id = $1, credentials_version = $2,
     refreshable = $3, obtained_at = $4::timestamptz,
-    expires_at = $5, due_at = $6, failures = 0, reason = '', holder = '', leased_until = null, intent_at = null,
-    updated_at = $4::timestamptz
-where integration_id = $7 and fence = $8
+    expires_at = $5, due_at = $6, failures = 0, reason = $7, holder = '', leased_until = null, intent_at = null,
+    lost = 0, brief = $8, refused_since = null, updated_at = $4::timestamptz
+where integration_id = $9 and fence = $10
 `
 
 type GrantRefreshedParams struct {
@@ -319,6 +368,8 @@ type GrantRefreshedParams struct {
 	Now                time.Time
 	ExpiresAt          *time.Time
 	DueAt              *time.Time
+	Reason             string
+	Brief              int32
 	IntegrationID      uuid.UUID
 	Fence              int64
 }
@@ -331,6 +382,8 @@ func (q *Queries) GrantRefreshed(ctx context.Context, arg GrantRefreshedParams) 
 		arg.Now,
 		arg.ExpiresAt,
 		arg.DueAt,
+		arg.Reason,
+		arg.Brief,
 		arg.IntegrationID,
 		arg.Fence,
 	)
@@ -396,10 +449,11 @@ func (q *Queries) GrantStray(ctx context.Context, providers []string, most int32
 const grantTake = `-- name: GrantTake :one
 update oauth_grants g set
     fence = next_fence(g.fence, $1::timestamptz), holder = $2, leased_until = $3::timestamptz, due_at = $3::timestamptz, intent_at = $1::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $1::timestamptz
+    state = case when g.intent_at is not null then 'uncertain' else g.state end,
+    lost = g.lost + (g.intent_at is not null)::integer, updated_at = $1::timestamptz
 where g.integration_id = $4 and g.token_id = $5 and g.state in ('connected', 'uncertain')
   and (g.leased_until is null or g.leased_until <= $1::timestamptz)
-returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at
+returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at, g.refused_since, g.lost, g.brief
 `
 
 type GrantTakeParams struct {
@@ -437,6 +491,9 @@ func (q *Queries) GrantTake(ctx context.Context, arg GrantTakeParams) (*OauthGra
 		&i.LeasedUntil,
 		&i.IntentAt,
 		&i.UpdatedAt,
+		&i.RefusedSince,
+		&i.Lost,
+		&i.Brief,
 	)
 	return &i, err
 }
@@ -444,13 +501,14 @@ func (q *Queries) GrantTake(ctx context.Context, arg GrantTakeParams) (*OauthGra
 const grantTakeDue = `-- name: GrantTakeDue :many
 update oauth_grants g set
     fence = next_fence(g.fence, $1::timestamptz), holder = $2, leased_until = $3::timestamptz, due_at = $3::timestamptz, intent_at = $1::timestamptz,
-    state = case when g.intent_at is not null then 'uncertain' else g.state end, updated_at = $1::timestamptz
+    state = case when g.intent_at is not null then 'uncertain' else g.state end,
+    lost = g.lost + (g.intent_at is not null)::integer, updated_at = $1::timestamptz
 from (select o.integration_id from oauth_grants o
       where o.provider = any($4::text[]) and o.due_at <= $1::timestamptz and o.state in ('connected', 'uncertain')
         and (o.leased_until is null or o.leased_until <= $1::timestamptz)
       order by o.due_at limit $5 for update skip locked) d
 where g.integration_id = d.integration_id
-returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at
+returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at, g.refused_since, g.lost, g.brief
 `
 
 type GrantTakeDueParams struct {
@@ -495,6 +553,9 @@ func (q *Queries) GrantTakeDue(ctx context.Context, arg GrantTakeDueParams) ([]*
 			&i.LeasedUntil,
 			&i.IntentAt,
 			&i.UpdatedAt,
+			&i.RefusedSince,
+			&i.Lost,
+			&i.Brief,
 		); err != nil {
 			return nil, err
 		}
