@@ -51,29 +51,30 @@ var mayImport = map[string][]string{
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/postgres"},
-	"internal/loop":         {"internal/postgres"},
+	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres"},
+	"internal/loop":         {"internal/panics", "internal/postgres"},
 	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
-		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/telemetry", "internal/validate",
+		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/health", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/health", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate", "pkg/oauth2",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/secret", "internal/telemetry", "internal/validate",
+		"internal/outbound", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

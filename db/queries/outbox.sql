@@ -4,15 +4,32 @@ select unnest(sqlc.arg(ids)::uuid[]), unnest(sqlc.arg(subjects)::text[]), unnest
        unnest(sqlc.arg(headers)::jsonb[]), unnest(sqlc.arg(bodies)::bytea[]), sqlc.arg(now);
 
 -- name: OutboxClaim :many
--- OutboxClaim locks the oldest rows; they are deleted, in the same transaction, once the broker has stored them.
-select * from outbox order by id limit sqlc.arg(most) for update skip locked;
+-- OutboxClaim locks the oldest rows; they are deleted, in the same transaction, once the broker has stored them. Rows for parts of the bus that are away, and
+-- rows that the broker has refused and that wait for their next try, take no other's place. While a message has tries left, later ones on its subject wait.
+select o.* from outbox o
+where split_part(o.subject, '.', 2) <> all (sqlc.arg(away)::text[])
+  and not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text
+                  and (a.next_try_at > sqlc.arg(now)::timestamptz or a.dropped_at is not null))
+  and not exists (select 1 from set_aside a where a.kind = 'message' and a.about = o.subject and a.key < o.id::text
+                  and a.set_aside_at is null and a.dropped_at is null)
+order by o.id limit sqlc.arg(most) for update of o skip locked;
 
--- name: OutboxDelete :exec
-delete from outbox where id = any(sqlc.arg(ids)::uuid[]);
+-- name: OutboxDelete :many
+-- OutboxDelete deletes what the broker has stored, and returns what of it was refused before.
+with stored as (
+    delete from outbox where id = any(sqlc.arg(ids)::uuid[]) returning id
+)
+select a.key from set_aside a join stored s on a.key = s.id::text where a.kind = 'message';
+
+-- name: OutboxDrop :execrows
+-- OutboxDrop deletes a message that is never to be published.
+delete from outbox where id = sqlc.arg(id);
 
 -- name: OutboxLag :one
--- OutboxLag tells how many rows wait and since when.
-select count(*) as rows_waiting, min(created_at)::timestamptz as oldest from outbox having count(*) > 0;
+-- OutboxLag tells how many rows wait and since when, without those that are set aside.
+select count(*) as rows_waiting, min(created_at)::timestamptz as oldest from outbox o
+where not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text and a.set_aside_at is not null)
+having count(*) > 0;
 
 -- name: OutboxHasDue :one
 -- OutboxHasDue tells whether anything is still to be published on a subject.

@@ -52,6 +52,12 @@ const (
 	RequestsKeys Endpoint = "requests.keys"
 	// RequestsResolve takes a [ResolveKey] and returns nothing.
 	RequestsResolve Endpoint = "requests.resolve"
+	// OutboxList takes a [ListSetAside] and returns a [SetAsidePage].
+	OutboxList Endpoint = "outbox.list"
+	// OutboxRetry takes a [RetrySetAside] and returns a [Retried].
+	OutboxRetry Endpoint = "outbox.retry"
+	// OutboxDrop takes a [DropSetAside] and returns a [SetAside].
+	OutboxDrop Endpoint = "outbox.drop"
 	// PruneRun takes a [Prune] and returns a [Pruned].
 	PruneRun Endpoint = "prune.run"
 	// RateLimitSet takes a [SetRateLimit] and returns a [RateLimitStatus]. It is asked per provider, as are the other two.

@@ -30,6 +30,7 @@ func Connect(servers string, opts ...nats.Option) (*nats.Conn, error) {
 
 // Dial is Connect for services: it waits, says once that the server can't be reached, and tries again until ctx ends.
 func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	var most limit
 	opts = append([]nats.Option{
 		nats.Name("tributary"),
 		nats.MaxReconnects(-1),
@@ -39,12 +40,17 @@ func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Op
 				log.Warn("NATS connection lost, reconnecting", "error", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS connection is back") }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("NATS connection is back")
+			most.learn(log, nc)
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
 	}, opts...)
+	opts = append(opts, surviveViolations)
 	for waiting := false; ; waiting = true {
 		nc, err := Connect(servers, opts...)
 		if err == nil {
+			most.learn(log, nc)
 			return nc, nil
 		}
 		if !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !isNetwork(err) {

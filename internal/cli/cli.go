@@ -60,6 +60,7 @@ type Commands struct {
 	Items        ItemsCommand        `cmd:"" help:"Dead items: list, show, retry, skip."`
 	Webhooks     WebhooksCommand     `cmd:"" help:"Webhooks: list, show, replay, skip, recover."`
 	Requests     RequestsCommand     `cmd:"" help:"Requests to third parties: list, show, idempotency keys."`
+	Outbox       OutboxCommand       `cmd:"" help:"Messages and other work that is set aside because it failed: list, retry, drop."`
 	Prune        PruneCommand        `cmd:"" help:"Delete what is older than it is kept; schedulers do so every day."`
 	RateLimit    RateLimitCommand    `cmd:"" help:"Request budgets: status, set, clear."`
 	Circuit      CircuitCommand      `cmd:"" help:"Circuits: status, open, close, disable, auto."`

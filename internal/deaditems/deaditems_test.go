@@ -1,7 +1,6 @@
 package deaditems_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -111,11 +110,19 @@ func (f *fixture) insert(t *testing.T, batch *eventsv1.ItemBatch, dead ...deadit
 // told empties the outbox.
 func (f *fixture) told(t *testing.T) (messages []postgres.Outgoing) {
 	t.Helper()
-	_, err := f.store.Relay(t.Context(), 100, func(_ context.Context, m postgres.Outgoing) error {
-		messages = append(messages, m)
-		return nil
-	})
+	rows, err := f.store.OutboxClaim(t.Context(), dbsqlc.OutboxClaimParams{Away: []string{}, Now: now, Most: 100})
 	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]uuid.UUID, 0, len(rows))
+	for _, row := range rows {
+		m, err := postgres.Decode(row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages, ids = append(messages, m), append(ids, row.ID)
+	}
+	if _, err := f.store.OutboxDelete(t.Context(), ids); err != nil {
 		t.Fatal(err)
 	}
 	return messages

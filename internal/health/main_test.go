@@ -89,7 +89,7 @@ func (w *world) report(t *testing.T, r outbound.HealthReport) {
 // told are the events in the outbox, in their order: the name, and what decode makes of the body.
 func (w *world) told(t *testing.T) []string {
 	t.Helper()
-	rows, err := w.Store.OutboxClaim(context.WithoutCancel(t.Context()), 1000)
+	rows, err := w.Store.OutboxClaim(context.WithoutCancel(t.Context()), dbsqlc.OutboxClaimParams{Away: []string{}, Now: w.now, Most: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,16 +7,18 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
-// Every does a step at once, then at every interval and whenever it is kicked, until ctx ends; then it returns nil. A step that fails is logged, as a warning while
+// Every does a step at once, then at every interval and whenever it is kicked, until ctx ends; then it returns nil. A step that fails or panics is logged, as a warning while
 // the database is away, and tried again at the next. what completes "could not …". kicks may be nil.
 func Every(ctx context.Context, log *slog.Logger, what string, interval time.Duration, kicks <-chan struct{}, step func(context.Context) error) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		if err := step(ctx); err != nil && ctx.Err() == nil {
+		if err := panics.Try("the step", func() error { return step(ctx) }); err != nil && ctx.Err() == nil {
+			panics.Report(log, err)
 			level := slog.LevelError
 			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {
 				level = slog.LevelWarn

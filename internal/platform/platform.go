@@ -4,6 +4,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,6 +29,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -78,7 +80,8 @@ type Config struct {
 	// LeaseMargin is by how much the lease of an idempotency key outlasts the time of who has it.
 	LeaseMargin time.Duration
 
-	Health health.Settings
+	Health   health.Settings
+	SetAside setaside.Settings
 	// Circuit is how circuits judge; Circuits is that of single providers.
 	Circuit        outbound.CircuitSettings
 	Circuits       map[string]outbound.CircuitSettings
@@ -100,7 +103,7 @@ func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
-		Health: health.DefaultSettings(), Circuit: outbound.DefaultCircuit(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: outbound.DefaultCircuit(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
@@ -126,6 +129,7 @@ type Platform struct {
 	budgets  *outbound.Budgets
 	circuits *outbound.Circuits
 	health   *health.Keeper
+	setAside *setaside.Set
 	services map[string]func(context.Context) error
 }
 
@@ -151,10 +155,14 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Store.Accepts = func(m postgres.Outgoing) error { return p.Bus.Accepts(events.Message(m)) }
 	if err := p.Bus.Apply(ctx); err != nil {
 		return nil, err
 	}
 	if p.Checkpoints, err = checkpoint.Open(ctx, p.Bus); err != nil {
+		return nil, err
+	}
+	if err := p.buildSetAside(); err != nil {
 		return nil, err
 	}
 	p.health = &health.Keeper{Store: p.Store, Log: config.Log, Now: config.Now, Settings: config.Health}
@@ -200,7 +208,7 @@ func (p *Platform) build() error {
 	})
 	schedules, err := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
-		Budgets: p.budgets, Circuits: p.circuits,
+		Budgets: p.budgets, Circuits: p.circuits, SetAside: p.setAside,
 		Health: &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations},
 		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
@@ -218,6 +226,19 @@ func (p *Platform) build() error {
 	p.services = map[string]func(context.Context) error{
 		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run, IngressService: ingress.Run,
 		TokenRefresherService: p.tokens.Run,
+	}
+	return nil
+}
+
+// buildSetAside makes what all services share of the work that fails.
+func (p *Platform) buildSetAside() error {
+	metrics, err := setaside.NewMetrics(p.config.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	p.setAside = &setaside.Set{
+		Store: p.Store, Log: p.config.Log, Metrics: metrics, Now: p.config.Now, Settings: p.config.SetAside,
+		Ready: func(ctx context.Context) error { return errors.Join(p.Store.Ready(ctx), p.Bus.Answers(ctx)) },
 	}
 	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
@@ -22,7 +20,8 @@ type Outgoing struct {
 	Body    []byte
 }
 
-// Publish writes messages to the outbox. A relay publishes each at least once, under its stable id, oldest first.
+// Publish writes messages to the outbox. A relay publishes each at least once, under its stable id, oldest first. It returns the error of [Tx.Accepts] for a message
+// that the broker would refuse, and the caller's transaction ends with it.
 func (tx *Tx) Publish(ctx context.Context, now time.Time, messages ...Outgoing) error {
 	if len(messages) == 0 {
 		return nil
@@ -32,6 +31,9 @@ func (tx *Tx) Publish(ctx context.Context, now time.Time, messages ...Outgoing) 
 		id := NewID()
 		if m.ID == "" {
 			m.ID = id.String()
+		}
+		if err := tx.Accepts(m); err != nil {
+			return fmt.Errorf("write to the outbox: %w", err)
 		}
 		header, err := json.Marshal(m.Header)
 		if err != nil {
@@ -49,31 +51,21 @@ func (tx *Tx) Publish(ctx context.Context, now time.Time, messages ...Outgoing) 
 	return nil
 }
 
-// Relay publishes up to most messages of the outbox and deletes them in one transaction, and returns how many there were. Several relays
-// share the work; a crash between publication and commit publishes again, under the same ids.
-func (s *Store) Relay(ctx context.Context, most int, publish func(context.Context, Outgoing) error) (relayed int, err error) {
-	err = s.InTx(ctx, func(tx *Tx) error {
-		rows, err := tx.OutboxClaim(ctx, int32(most))
-		if err != nil {
-			return fmt.Errorf("claim from the outbox: %w", err)
-		}
-		ids := make([]uuid.UUID, 0, len(rows))
-		for _, row := range rows {
-			m := Outgoing{Subject: row.Subject, ID: row.MsgID, Body: row.Body}
-			if err := json.Unmarshal(row.Headers, &m.Header); err != nil {
-				return fmt.Errorf("decode headers of outbox row %s: %w", row.ID, err)
-			}
-			if err := publish(ctx, m); err != nil {
-				return err
-			}
-			ids = append(ids, row.ID)
-		}
-		if relayed = len(ids); relayed == 0 {
-			return nil
-		}
-		return tx.OutboxDelete(ctx, ids)
-	})
-	return relayed, err
+// Accepts returns an error for a message that the broker would refuse, such as one that is too large for it.
+func (tx *Tx) Accepts(m Outgoing) error {
+	if tx.accepts == nil {
+		return nil
+	}
+	return tx.accepts(m)
+}
+
+// Decode is the message that a row of the outbox holds. The error is for good.
+func Decode(row *dbsqlc.Outbox) (Outgoing, error) {
+	m := Outgoing{Subject: row.Subject, ID: row.MsgID, Body: row.Body}
+	if err := json.Unmarshal(row.Headers, &m.Header); err != nil {
+		return m, fmt.Errorf("decode the headers of outbox row %s: %w", row.ID, err)
+	}
+	return m, nil
 }
 
 func isNetwork(err error) bool {

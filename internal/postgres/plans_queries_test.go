@@ -138,9 +138,10 @@ var plans = map[string]plan{
 	"OperationPrune": with(arguments{"endedbefore": monthAgo, "most": "1000"}),
 
 	"OutboxInsertMany": {},
-	"OutboxClaim":      plan{}.often(),
+	"OutboxClaim":      with(arguments{"away": "'{}'"}, arguments{"away": "'{items}'"}).often(),
 	"OutboxDelete":     with(arguments{"ids": "array[id('outbox', 5), id('outbox', 6)]"}).often(),
 	"OutboxLag":        plan{}.scanning("outbox"), // it counts what waits
+	"OutboxDrop":       row("outbox"),
 	"OutboxHasDue":     with(arguments{"subject": "'subject 9000'"}, arguments{"subject": "'none'"}).often(),
 	"CommandDone":      {},
 	"CommandForget":    with(arguments{"donebefore": monthAgo}).often(),
@@ -189,12 +190,17 @@ var plans = map[string]plan{
 	"RunResolvable":       plan{}.often(),
 	"RunWithEntries":      with(arguments{"closedbefore": "now()"}).often(),
 	"RunEntriesFreed":     row("run"),
+	"RunIntegrations":     with(arguments{"ids": "array[id('run', 7), id('run', 8)]"}).often(),
 	"RunOpenIDs":          plan{}.often(),
 	"RunCountOpen":        plan{}.often(),
 	"RunCheckpointList":   with(arguments{"runid": "id('run', 7)"}),
 	"RunCheckpointDelete": with(arguments{"runids": "array[id('run', 7)]"}),
 	"RunSetReduceFailed":  with(arguments{"id": "null"}, arguments{"id": "id('run', 7)"}),
 	"RunPrune":            with(arguments{"closedbefore": monthAgo, "most": "1000"}, arguments{"closedbefore": "now() - interval '90 days'", "most": "1000"}),
+
+	// What is set aside is little, and these are about it alone.
+	"SetAsideOfKind": plan{}.often(), "SetAsideFail": with(arguments{"waits": "'{00:00:02}'"}), "SetAsideDone": {}, "SetAsideGet": {}, "SetAsideList": {}, "SetAsideRetry": {},
+	"SetAsideDrop": {}, "SetAsideCount": plan{}.often(), "SetAsideForget": {},
 
 	"WebhookInsertMany":  with(arguments{"hashwindow": "interval '1 hour'", "integrationids": "array[" + large + "]", "deliveryids": "'{50}'", "headers": "'{\"{}\"}'"}).often(),
 	"WebhookSourceTouch": with(arguments{"integrationids": "array[" + small + "]", "receivedats": "array[now()]"}).often(),

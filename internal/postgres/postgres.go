@@ -44,6 +44,8 @@ type Store struct {
 	*dbsqlc.Queries
 	pool *pgxpool.Pool
 	ring *secret.Ring
+	// Accepts returns an error for a message that the broker would refuse; nil checks nothing. It is set before the store is used.
+	Accepts func(Outgoing) error
 	// accepts are the questions of RunAccepts.
 	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
 	// answered is when the database last said that it is there.
@@ -53,6 +55,7 @@ type Store struct {
 // Tx is a transaction: every query within it.
 type Tx struct {
 	*dbsqlc.Queries
+	accepts func(Outgoing) error
 }
 
 // Connect opens a pool and waits for the database: one that can't be reached is said once and tried again until ctx ends. Wrong
@@ -95,7 +98,7 @@ func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 // InTx runs fn in a transaction, which commits if fn returns nil.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return fn(&Tx{Queries: dbsqlc.New(filtering{tx})})
+		return fn(&Tx{Queries: dbsqlc.New(filtering{tx}), accepts: s.Accepts})
 	})
 }
 

@@ -85,6 +85,8 @@ const (
 	WebhooksSilent           Name = "webhooks-silent"
 	WebhooksResumed          Name = "webhooks-resumed"
 	WebhooksRefused          Name = "webhooks-refused"
+	WorkSetAside             Name = "work-set-aside"
+	WorkSettled              Name = "work-settled"
 )
 
 // ErrSubject is what every parse error of this package wraps.

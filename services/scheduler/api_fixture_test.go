@@ -67,10 +67,24 @@ type fixture struct {
 	pool  *pgxpool.Pool
 	store *postgres.Store
 	told  *nats.Subscription
+
+	server *natstest.Server
+	ring   *secret.Ring
 }
 
 // start runs schedulers with the given providers on a NATS and a database of the test's own.
 func start(t *testing.T, processes ...map[string]contracts.Provider) *fixture {
+	t.Helper()
+	f := prepare(t)
+	for _, providers := range processes {
+		f.startScheduler(t, providers, func(*platform.Config) {})
+	}
+	f.awaitProviders(t, processes)
+	return f
+}
+
+// prepare makes a NATS and a database of the test's own, and runs nothing on them.
+func prepare(t *testing.T) *fixture {
 	t.Helper()
 	ring := testRing(t)
 	server := natstest.New(t)
@@ -82,17 +96,21 @@ func start(t *testing.T, processes ...map[string]contracts.Provider) *fixture {
 		t.Fatal(err)
 	}
 	f.told = told
-	for _, providers := range processes {
-		config := platform.Defaults()
-		config.NATS, config.Pool, config.Ring, config.Providers = server.Connect(), f.pool, ring, providers
-		built, err := platform.New(t.Context(), config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, built, platform.SchedulerService)
-	}
-	f.awaitProviders(t, processes)
+	f.server, f.ring = server, ring
 	return f
+}
+
+// startScheduler runs a scheduler until the test ends.
+func (f *fixture) startScheduler(t *testing.T, providers map[string]contracts.Provider, adjust func(*platform.Config)) {
+	t.Helper()
+	config := platform.Defaults()
+	config.NATS, config.Pool, config.Ring, config.Providers = f.server.Connect(), f.pool, f.ring, providers
+	adjust(&config)
+	built, err := platform.New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, built, platform.SchedulerService)
 }
 
 // run runs services until the test ends.

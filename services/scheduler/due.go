@@ -14,10 +14,7 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-const (
-	claimAtATime = 100
-	relayAtATime = 200
-)
+const claimAtATime = 100
 
 // claimDue opens a run for every integration that is due, and wakes the runs whose waiting is over.
 func (s *Scheduler) claimDue(ctx context.Context) error {
@@ -142,21 +139,4 @@ func dueMessage(run *postgres.Run) (postgres.Outgoing, error) {
 		m.Header[traceHeader] = run.Trace
 	}
 	return postgres.Outgoing(m), err
-}
-
-// relayOutbox publishes what transactions have left to be published.
-func (s *Scheduler) relayOutbox(ctx context.Context) error {
-	for {
-		relayed, err := s.Store.Relay(ctx, relayAtATime, func(ctx context.Context, m postgres.Outgoing) error {
-			if err := s.Bus.Publish(ctx, events.Message(m)); err != nil {
-				return err
-			}
-			s.Crash("scheduler: outbox message published")
-			return nil
-		})
-		s.Metrics.relayed(relayed)
-		if err != nil || relayed < relayAtATime {
-			return err
-		}
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -70,6 +71,8 @@ type Config struct {
 	Registry  *contracts.Registry
 	Validator *validate.Validator
 	Health    *health.Checker
+	// SetAside is the work that fails, so that the rest proceeds.
+	SetAside *setaside.Set
 	// Budgets and Circuits are shown to operators, and what was not told of circuits is found; without them, none of that.
 	Budgets  *outbound.Budgets
 	Circuits *outbound.Circuits
@@ -91,6 +94,8 @@ type Scheduler struct {
 	due       chan struct{}
 	relay     chan struct{}
 	tracked   *tracker
+	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
+	relayAway bool
 }
 
 // New returns a scheduler.

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -30,24 +32,26 @@ const (
 // sweep is for what no event announces.
 func (s *Scheduler) sweep(ctx context.Context) error {
 	return errors.Join(
-		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.measure(ctx),
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.measure(ctx), s.SetAside.Measure(ctx),
 	)
 }
 
 // driveSilent looks at open runs that have shown no sign of life: a complete one is closed, one that still has messages is left alone, and
 // any other is driven again as its next attempt.
 func (s *Scheduler) driveSilent(ctx context.Context) error {
-	runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.keys, Most: sweepAtATime})
-	if err != nil {
-		return fmt.Errorf("look for silent runs: %w", err)
-	}
-	for _, run := range runs {
-		if err := s.driveOne(ctx, run); err != nil {
-			return fmt.Errorf("look after silent run %s: %w", run.ID, err)
-		}
-	}
-	return nil
+	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
+		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne,
+		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
+			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.keys, Most: most})
+			if err != nil {
+				return nil, fmt.Errorf("look for silent runs: %w", err)
+			}
+			return runs, nil
+		},
+	})
 }
+
+func nameOfRun(run *postgres.Run) setaside.Element { return setaside.Of(run.ID, run.IntegrationID) }
 
 func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	// The order matters: what leaves the outbox is on the stream before.
@@ -63,7 +67,7 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 		return err
 	}
 	if waiting {
-		return s.Store.RunTouch(ctx, s.Now(), run.ID)
+		return cmp.Or(s.Store.RunTouch(ctx, s.Now(), run.ID), setaside.ErrLeft)
 	}
 	if _, err := s.closeRun(ctx, run.ID, run.Attempt); err != nil {
 		return err
@@ -81,16 +85,16 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 
 // resolveLate reduces closed runs whose last dead item has been retried to success or skipped since.
 func (s *Scheduler) resolveLate(ctx context.Context) error {
-	runs, err := s.Store.RunResolvable(ctx, s.keys, sweepAtATime)
-	if err != nil {
-		return fmt.Errorf("look for resolvable runs: %w", err)
-	}
-	for _, run := range runs {
-		if err := s.resolveOne(ctx, run); err != nil {
-			return fmt.Errorf("resolve run %s: %w", run.ID, err)
-		}
-	}
-	return nil
+	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
+		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Step: s.resolveOne,
+		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
+			runs, err := s.Store.RunResolvable(ctx, s.keys, most)
+			if err != nil {
+				return nil, fmt.Errorf("look for resolvable runs: %w", err)
+			}
+			return runs, nil
+		},
+	})
 }
 
 func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
@@ -127,7 +131,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 		}
 		if _, err := tx.RunGetOpen(ctx, run.IntegrationID); !postgres.NotFound(err) {
 			// A later run is open: after its close.
-			return err
+			return cmp.Or(err, setaside.ErrLeft)
 		}
 		var messages []postgres.Outgoing
 		if integration.CursorVersion == run.CursorVersion && len(candidate) > 0 {
@@ -206,28 +210,29 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 
 // freeEntries removes the entries of closed runs that have no messages any more.
 func (s *Scheduler) freeEntries(ctx context.Context) error {
-	before := s.Now().Add(-s.Settings.EntriesGrace)
-	runs, err := s.Store.RunWithEntries(ctx, &before, sweepAtATime)
-	if err != nil {
-		return fmt.Errorf("look for entries to free: %w", err)
+	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
+		Kind: setaside.FreeEntries, Most: sweepAtATime, Name: nameOfRun, Step: s.freeOne,
+		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
+			before := s.Now().Add(-s.Settings.EntriesGrace)
+			runs, err := s.Store.RunWithEntries(ctx, &before, most)
+			if err != nil {
+				return nil, fmt.Errorf("look for entries to free: %w", err)
+			}
+			return runs, nil
+		},
+	})
+}
+
+func (s *Scheduler) freeOne(ctx context.Context, run *postgres.Run) error {
+	held, err := s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+	if err != nil || held {
+		return cmp.Or(err, setaside.ErrLeft)
 	}
-	for _, run := range runs {
-		held, err := s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
-		if err != nil {
-			return err
-		}
-		if held {
-			continue
-		}
-		if err := s.Checkpoints.Free(ctx, run.ID.String(), 0); err != nil {
-			return err
-		}
-		now := s.Now()
-		if err := s.Store.RunEntriesFreed(ctx, &now, run.ID); err != nil {
-			return err
-		}
+	if err := s.Checkpoints.Free(ctx, run.ID.String(), 0); err != nil {
+		return err
 	}
-	return nil
+	now := s.Now()
+	return s.Store.RunEntriesFreed(ctx, &now, run.ID)
 }
 
 // forgetClosed drops what is tracked of runs that are closed; what the janitor frees is never told.
@@ -260,6 +265,8 @@ func (s *Scheduler) cleanUp(ctx context.Context) error {
 	if len(expired) > 0 {
 		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", slices.Compact(slices.Sorted(slices.Values(expired))))
 	}
-	_, err = s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime)
-	return err
+	if _, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime); err != nil {
+		return fmt.Errorf("forget old commands: %w", err)
+	}
+	return s.SetAside.Forget(ctx, now.Add(-time.Duration(s.Settings.Retention.Items)*day))
 }

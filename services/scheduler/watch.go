@@ -2,12 +2,14 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
 // tracker follows the attempts of open runs in the bucket, and says which are complete.
@@ -102,19 +104,59 @@ func (s *Scheduler) watch(ctx context.Context) error {
 
 // closeReady closes the runs that look complete.
 func (s *Scheduler) closeReady(ctx context.Context) error {
-	for _, key := range s.tracked.take() {
-		id, err := uuid.Parse(key.run)
-		if err != nil {
+	complete := s.tracked.take()
+	if len(complete) == 0 {
+		return nil
+	}
+	return setaside.Run(ctx, s.SetAside, setaside.Sweep[completeRun]{
+		Kind: setaside.CloseRun, Step: s.closeTracked,
+		Name: func(c completeRun) setaside.Element { return setaside.Of(c.id, c.integration) },
+		List: func(ctx context.Context, _ int32) ([]completeRun, error) { return s.findComplete(ctx, complete) },
+	})
+}
+
+// completeRun is an attempt that looks complete.
+type completeRun struct {
+	key             attemptKey
+	id, integration uuid.UUID
+}
+
+// findComplete finds whose the runs are, and forgets those that are gone.
+func (s *Scheduler) findComplete(ctx context.Context, keys []attemptKey) ([]completeRun, error) {
+	ids := make([]uuid.UUID, 0, len(keys))
+	for _, key := range keys {
+		if id, err := uuid.Parse(key.run); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	rows, err := s.Store.RunIntegrations(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read complete runs: %w", err)
+	}
+	integrations := make(map[string]uuid.UUID, len(rows))
+	for _, row := range rows {
+		integrations[row.ID.String()] = row.IntegrationID
+	}
+	found := make([]completeRun, 0, len(keys))
+	for _, key := range keys {
+		integration, ok := integrations[key.run]
+		if !ok {
 			s.tracked.forget(key)
 			continue
 		}
-		settled, err := s.closeRun(ctx, id, key.attempt)
-		if err != nil {
-			return err
-		}
-		if settled {
-			s.tracked.forget(key)
-		}
+		found = append(found, completeRun{key: key, id: uuid.MustParse(key.run), integration: integration})
 	}
+	return found, nil
+}
+
+func (s *Scheduler) closeTracked(ctx context.Context, c completeRun) error {
+	settled, err := s.closeRun(ctx, c.id, c.key.attempt)
+	if err != nil {
+		return err
+	}
+	if !settled {
+		return setaside.ErrLeft
+	}
+	s.tracked.forget(c.key)
 	return nil
 }

@@ -233,6 +233,23 @@ type Request struct {
 	BodiesDropped  bool
 }
 
+type SetAside struct {
+	ID            uuid.UUID
+	Kind          string
+	Key           string
+	IntegrationID *uuid.UUID
+	About         string
+	Tries         int32
+	Error         string
+	FailedFirst   time.Time
+	FailedLast    time.Time
+	NextTryAt     time.Time
+	SetAsideAt    *time.Time
+	DroppedAt     *time.Time
+	DroppedBy     string
+	DropReason    string
+}
+
 type SyncRun struct {
 	ID             uuid.UUID
 	IntegrationID  uuid.UUID

@@ -41,12 +41,25 @@ func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time, most 
 }
 
 const outboxClaim = `-- name: OutboxClaim :many
-select id, subject, msg_id, headers, body, created_at from outbox order by id limit $1 for update skip locked
+select o.id, o.subject, o.msg_id, o.headers, o.body, o.created_at from outbox o
+where split_part(o.subject, '.', 2) <> all ($1::text[])
+  and not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text
+                  and (a.next_try_at > $2::timestamptz or a.dropped_at is not null))
+  and not exists (select 1 from set_aside a where a.kind = 'message' and a.about = o.subject and a.key < o.id::text
+                  and a.set_aside_at is null and a.dropped_at is null)
+order by o.id limit $3 for update of o skip locked
 `
 
-// OutboxClaim locks the oldest rows; they are deleted, in the same transaction, once the broker has stored them.
-func (q *Queries) OutboxClaim(ctx context.Context, most int32) ([]*Outbox, error) {
-	rows, err := q.db.Query(ctx, outboxClaim, most)
+type OutboxClaimParams struct {
+	Away []string
+	Now  time.Time
+	Most int32
+}
+
+// OutboxClaim locks the oldest rows; they are deleted, in the same transaction, once the broker has stored them. Rows for parts of the bus that are away, and
+// rows that the broker has refused and that wait for their next try, take no other's place. While a message has tries left, later ones on its subject wait.
+func (q *Queries) OutboxClaim(ctx context.Context, arg OutboxClaimParams) ([]*Outbox, error) {
+	rows, err := q.db.Query(ctx, outboxClaim, arg.Away, arg.Now, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -72,13 +85,45 @@ func (q *Queries) OutboxClaim(ctx context.Context, most int32) ([]*Outbox, error
 	return items, nil
 }
 
-const outboxDelete = `-- name: OutboxDelete :exec
-delete from outbox where id = any($1::uuid[])
+const outboxDelete = `-- name: OutboxDelete :many
+with stored as (
+    delete from outbox where id = any($1::uuid[]) returning id
+)
+select a.key from set_aside a join stored s on a.key = s.id::text where a.kind = 'message'
 `
 
-func (q *Queries) OutboxDelete(ctx context.Context, ids []uuid.UUID) error {
-	_, err := q.db.Exec(ctx, outboxDelete, ids)
-	return err
+// OutboxDelete deletes what the broker has stored, and returns what of it was refused before.
+func (q *Queries) OutboxDelete(ctx context.Context, ids []uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, outboxDelete, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		items = append(items, key)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const outboxDrop = `-- name: OutboxDrop :execrows
+delete from outbox where id = $1
+`
+
+// OutboxDrop deletes a message that is never to be published.
+func (q *Queries) OutboxDrop(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, outboxDrop, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const outboxHasDue = `-- name: OutboxHasDue :one
@@ -121,7 +166,9 @@ func (q *Queries) OutboxInsertMany(ctx context.Context, arg OutboxInsertManyPara
 }
 
 const outboxLag = `-- name: OutboxLag :one
-select count(*) as rows_waiting, min(created_at)::timestamptz as oldest from outbox having count(*) > 0
+select count(*) as rows_waiting, min(created_at)::timestamptz as oldest from outbox o
+where not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text and a.set_aside_at is not null)
+having count(*) > 0
 `
 
 type OutboxLagRow struct {
@@ -129,7 +176,7 @@ type OutboxLagRow struct {
 	Oldest      time.Time
 }
 
-// OutboxLag tells how many rows wait and since when.
+// OutboxLag tells how many rows wait and since when, without those that are set aside.
 func (q *Queries) OutboxLag(ctx context.Context) (*OutboxLagRow, error) {
 	row := q.db.QueryRow(ctx, outboxLag)
 	var i OutboxLagRow

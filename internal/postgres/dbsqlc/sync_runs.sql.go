@@ -421,6 +421,36 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 	return items, nil
 }
 
+const runIntegrations = `-- name: RunIntegrations :many
+select id, integration_id from sync_runs where id = any($1::uuid[])
+`
+
+type RunIntegrationsRow struct {
+	ID            uuid.UUID
+	IntegrationID uuid.UUID
+}
+
+// RunIntegrations tells whose runs are; those that are gone are left out.
+func (q *Queries) RunIntegrations(ctx context.Context, ids []uuid.UUID) ([]*RunIntegrationsRow, error) {
+	rows, err := q.db.Query(ctx, runIntegrations, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*RunIntegrationsRow
+	for rows.Next() {
+		var i RunIntegrationsRow
+		if err := rows.Scan(&i.ID, &i.IntegrationID); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runList = `-- name: RunList :many
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)

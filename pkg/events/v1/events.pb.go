@@ -2710,6 +2710,232 @@ func (x *CircuitOverridden) GetReason() string {
 	return ""
 }
 
+// WorkSetAside: something could not be done several times and is set aside, so that the rest proceeds. It is tried again from time to time. Sent once an episode.
+type WorkSetAside struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What `tributary outbox retry` and `tributary outbox drop` take.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What kind of work it is: message for one that the broker refuses, close-run, and so on.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What it is about: the id of a run, an integration or a message.
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// Absent when it is about no integration.
+	Integration *Ref `protobuf:"bytes,4,opt,name=integration,proto3" json:"integration,omitempty"`
+	// The subject of a message.
+	About string `protobuf:"bytes,5,opt,name=about,proto3" json:"about,omitempty"`
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Tries int32  `protobuf:"varint,7,opt,name=tries,proto3" json:"tries,omitempty"`
+	// When it failed first.
+	FailedFirst   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=failed_first,json=failedFirst,proto3" json:"failed_first,omitempty"`
+	NextTryAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_try_at,json=nextTryAt,proto3" json:"next_try_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkSetAside) Reset() {
+	*x = WorkSetAside{}
+	mi := &file_v1_events_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkSetAside) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkSetAside) ProtoMessage() {}
+
+func (x *WorkSetAside) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkSetAside.ProtoReflect.Descriptor instead.
+func (*WorkSetAside) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *WorkSetAside) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WorkSetAside) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *WorkSetAside) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WorkSetAside) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *WorkSetAside) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+func (x *WorkSetAside) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *WorkSetAside) GetTries() int32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *WorkSetAside) GetFailedFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedFirst
+	}
+	return nil
+}
+
+func (x *WorkSetAside) GetNextTryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTryAt
+	}
+	return nil
+}
+
+// WorkSettled: what was set aside is no longer.
+type WorkSettled struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind        string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Key         string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Integration *Ref                   `protobuf:"bytes,4,opt,name=integration,proto3" json:"integration,omitempty"`
+	About       string                 `protobuf:"bytes,5,opt,name=about,proto3" json:"about,omitempty"`
+	// done, dropped by an operator, or gone: the work was not there any more.
+	Outcome string `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Who dropped it, and why.
+	By            string                 `protobuf:"bytes,7,opt,name=by,proto3" json:"by,omitempty"`
+	Reason        string                 `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkSettled) Reset() {
+	*x = WorkSettled{}
+	mi := &file_v1_events_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkSettled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkSettled) ProtoMessage() {}
+
+func (x *WorkSettled) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_events_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkSettled.ProtoReflect.Descriptor instead.
+func (*WorkSettled) Descriptor() ([]byte, []int) {
+	return file_v1_events_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *WorkSettled) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetIntegration() *Ref {
+	if x != nil {
+		return x.Integration
+	}
+	return nil
+}
+
+func (x *WorkSettled) GetAbout() string {
+	if x != nil {
+		return x.About
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *WorkSettled) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // Record names a row of the records table.
 type RecordsChanged_Record struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2721,7 +2947,7 @@ type RecordsChanged_Record struct {
 
 func (x *RecordsChanged_Record) Reset() {
 	*x = RecordsChanged_Record{}
-	mi := &file_v1_events_proto_msgTypes[38]
+	mi := &file_v1_events_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2733,7 +2959,7 @@ func (x *RecordsChanged_Record) String() string {
 func (*RecordsChanged_Record) ProtoMessage() {}
 
 func (x *RecordsChanged_Record) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_events_proto_msgTypes[38]
+	mi := &file_v1_events_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2991,7 +3217,27 @@ const file_v1_events_proto_rawDesc = "" +
 	"\boverride\x18\x02 \x01(\tR\boverride\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x0e\n" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reasonB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xbd\x02\n" +
+	"\fWorkSetAside\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12:\n" +
+	"\vintegration\x18\x04 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x14\n" +
+	"\x05about\x18\x05 \x01(\tR\x05about\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x14\n" +
+	"\x05tries\x18\a \x01(\x05R\x05tries\x12=\n" +
+	"\ffailed_first\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vfailedFirst\x12:\n" +
+	"\vnext_try_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tnextTryAt\"\x83\x02\n" +
+	"\vWorkSettled\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\tR\x03key\x12:\n" +
+	"\vintegration\x18\x04 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x14\n" +
+	"\x05about\x18\x05 \x01(\tR\x05about\x12\x18\n" +
+	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x0e\n" +
+	"\x02by\x18\a \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12*\n" +
+	"\x02at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x02atB9Z7github.com/tributaryhq/tributary/pkg/events/v1;eventsv1b\x06proto3"
 
 var (
 	file_v1_events_proto_rawDescOnce sync.Once
@@ -3005,7 +3251,7 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_v1_events_proto_goTypes = []any{
 	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
 	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
@@ -3045,76 +3291,83 @@ var file_v1_events_proto_goTypes = []any{
 	(*CircuitOpened)(nil),            // 35: tributary.events.v1.CircuitOpened
 	(*CircuitClosed)(nil),            // 36: tributary.events.v1.CircuitClosed
 	(*CircuitOverridden)(nil),        // 37: tributary.events.v1.CircuitOverridden
-	(*RecordsChanged_Record)(nil),    // 38: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil),    // 39: google.protobuf.Timestamp
+	(*WorkSetAside)(nil),             // 38: tributary.events.v1.WorkSetAside
+	(*WorkSettled)(nil),              // 39: tributary.events.v1.WorkSettled
+	(*RecordsChanged_Record)(nil),    // 40: tributary.events.v1.RecordsChanged.Record
+	(*timestamppb.Timestamp)(nil),    // 41: google.protobuf.Timestamp
 }
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
-	39, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
+	41, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp
 	0,  // 2: tributary.events.v1.RunWaiting.integration:type_name -> tributary.events.v1.Ref
-	39, // 3: tributary.events.v1.RunWaiting.until:type_name -> google.protobuf.Timestamp
-	39, // 4: tributary.events.v1.RunWaiting.asked_until:type_name -> google.protobuf.Timestamp
+	41, // 3: tributary.events.v1.RunWaiting.until:type_name -> google.protobuf.Timestamp
+	41, // 4: tributary.events.v1.RunWaiting.asked_until:type_name -> google.protobuf.Timestamp
 	0,  // 5: tributary.events.v1.RunSummary.integration:type_name -> tributary.events.v1.Ref
-	39, // 6: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
-	39, // 7: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
+	41, // 6: tributary.events.v1.RunSummary.started_at:type_name -> google.protobuf.Timestamp
+	41, // 7: tributary.events.v1.RunSummary.closed_at:type_name -> google.protobuf.Timestamp
 	3,  // 8: tributary.events.v1.RunCompleted.run:type_name -> tributary.events.v1.RunSummary
 	3,  // 9: tributary.events.v1.RunPartial.run:type_name -> tributary.events.v1.RunSummary
 	3,  // 10: tributary.events.v1.RunFailed.run:type_name -> tributary.events.v1.RunSummary
 	0,  // 11: tributary.events.v1.ItemFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 12: tributary.events.v1.ItemStuck.integration:type_name -> tributary.events.v1.Ref
 	0,  // 13: tributary.events.v1.SyncStale.integration:type_name -> tributary.events.v1.Ref
-	39, // 14: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
+	41, // 14: tributary.events.v1.SyncStale.last_synced_at:type_name -> google.protobuf.Timestamp
 	0,  // 15: tributary.events.v1.SyncRecovered.integration:type_name -> tributary.events.v1.Ref
 	0,  // 16: tributary.events.v1.CursorMoved.integration:type_name -> tributary.events.v1.Ref
-	39, // 17: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
+	41, // 17: tributary.events.v1.CursorMoved.at:type_name -> google.protobuf.Timestamp
 	0,  // 18: tributary.events.v1.IntegrationCreated.integration:type_name -> tributary.events.v1.Ref
 	0,  // 19: tributary.events.v1.IntegrationChanged.integration:type_name -> tributary.events.v1.Ref
 	0,  // 20: tributary.events.v1.CommandAccepted.integration:type_name -> tributary.events.v1.Ref
-	38, // 21: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
+	40, // 21: tributary.events.v1.RecordsChanged.records:type_name -> tributary.events.v1.RecordsChanged.Record
 	0,  // 22: tributary.events.v1.OAuthConnected.integration:type_name -> tributary.events.v1.Ref
-	39, // 23: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
+	41, // 23: tributary.events.v1.OAuthConnected.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 24: tributary.events.v1.OAuthConnectFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 25: tributary.events.v1.TokenRefreshed.integration:type_name -> tributary.events.v1.Ref
-	39, // 26: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
+	41, // 26: tributary.events.v1.TokenRefreshed.expires_at:type_name -> google.protobuf.Timestamp
 	0,  // 27: tributary.events.v1.TokenRefreshFailed.integration:type_name -> tributary.events.v1.Ref
-	39, // 28: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
+	41, // 28: tributary.events.v1.TokenRefreshFailed.retry_at:type_name -> google.protobuf.Timestamp
 	0,  // 29: tributary.events.v1.ReauthRequired.integration:type_name -> tributary.events.v1.Ref
 	0,  // 30: tributary.events.v1.OAuthRevoked.integration:type_name -> tributary.events.v1.Ref
 	0,  // 31: tributary.events.v1.IntegrationHealthChanged.integration:type_name -> tributary.events.v1.Ref
-	39, // 32: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
+	41, // 32: tributary.events.v1.IntegrationHealthChanged.at:type_name -> google.protobuf.Timestamp
 	0,  // 33: tributary.events.v1.IntegrationDisabled.integration:type_name -> tributary.events.v1.Ref
-	39, // 34: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
+	41, // 34: tributary.events.v1.IntegrationDisabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 35: tributary.events.v1.IntegrationEnabled.integration:type_name -> tributary.events.v1.Ref
-	39, // 36: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
+	41, // 36: tributary.events.v1.IntegrationEnabled.at:type_name -> google.protobuf.Timestamp
 	0,  // 37: tributary.events.v1.IncidentOpened.integration:type_name -> tributary.events.v1.Ref
-	39, // 38: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
+	41, // 38: tributary.events.v1.IncidentOpened.at:type_name -> google.protobuf.Timestamp
 	0,  // 39: tributary.events.v1.IncidentClosed.integration:type_name -> tributary.events.v1.Ref
-	39, // 40: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
-	39, // 41: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
+	41, // 40: tributary.events.v1.IncidentClosed.opened_at:type_name -> google.protobuf.Timestamp
+	41, // 41: tributary.events.v1.IncidentClosed.closed_at:type_name -> google.protobuf.Timestamp
 	0,  // 42: tributary.events.v1.FailureRateElevated.integration:type_name -> tributary.events.v1.Ref
 	28, // 43: tributary.events.v1.FailureRateElevated.rate:type_name -> tributary.events.v1.FailureRate
-	39, // 44: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
+	41, // 44: tributary.events.v1.FailureRateElevated.at:type_name -> google.protobuf.Timestamp
 	0,  // 45: tributary.events.v1.FailureRateRecovered.integration:type_name -> tributary.events.v1.Ref
 	28, // 46: tributary.events.v1.FailureRateRecovered.rate:type_name -> tributary.events.v1.FailureRate
-	39, // 47: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
+	41, // 47: tributary.events.v1.FailureRateRecovered.at:type_name -> google.protobuf.Timestamp
 	0,  // 48: tributary.events.v1.WebhookFailed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 49: tributary.events.v1.WebhooksSilent.integration:type_name -> tributary.events.v1.Ref
-	39, // 50: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
+	41, // 50: tributary.events.v1.WebhooksSilent.last_received_at:type_name -> google.protobuf.Timestamp
 	0,  // 51: tributary.events.v1.WebhooksResumed.integration:type_name -> tributary.events.v1.Ref
 	0,  // 52: tributary.events.v1.WebhooksRefused.integration:type_name -> tributary.events.v1.Ref
-	39, // 53: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
+	41, // 53: tributary.events.v1.WebhooksRefused.since:type_name -> google.protobuf.Timestamp
 	0,  // 54: tributary.events.v1.CircuitOpened.integration:type_name -> tributary.events.v1.Ref
-	39, // 55: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
-	39, // 56: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
+	41, // 55: tributary.events.v1.CircuitOpened.until:type_name -> google.protobuf.Timestamp
+	41, // 56: tributary.events.v1.CircuitOpened.at:type_name -> google.protobuf.Timestamp
 	0,  // 57: tributary.events.v1.CircuitClosed.integration:type_name -> tributary.events.v1.Ref
-	39, // 58: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
+	41, // 58: tributary.events.v1.CircuitClosed.at:type_name -> google.protobuf.Timestamp
 	0,  // 59: tributary.events.v1.CircuitOverridden.integration:type_name -> tributary.events.v1.Ref
-	39, // 60: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
-	61, // [61:61] is the sub-list for method output_type
-	61, // [61:61] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	41, // 60: tributary.events.v1.CircuitOverridden.until:type_name -> google.protobuf.Timestamp
+	0,  // 61: tributary.events.v1.WorkSetAside.integration:type_name -> tributary.events.v1.Ref
+	41, // 62: tributary.events.v1.WorkSetAside.failed_first:type_name -> google.protobuf.Timestamp
+	41, // 63: tributary.events.v1.WorkSetAside.next_try_at:type_name -> google.protobuf.Timestamp
+	0,  // 64: tributary.events.v1.WorkSettled.integration:type_name -> tributary.events.v1.Ref
+	41, // 65: tributary.events.v1.WorkSettled.at:type_name -> google.protobuf.Timestamp
+	66, // [66:66] is the sub-list for method output_type
+	66, // [66:66] is the sub-list for method input_type
+	66, // [66:66] is the sub-list for extension type_name
+	66, // [66:66] is the sub-list for extension extendee
+	0,  // [0:66] is the sub-list for field type_name
 }
 
 func init() { file_v1_events_proto_init() }
@@ -3128,7 +3381,7 @@ func file_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_events_proto_rawDesc), len(file_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

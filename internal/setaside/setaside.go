@@ -1,0 +1,241 @@
+// Package setaside keeps one bad element of a list from holding up the others. A sweep runs its step for each element; one that fails is tried again
+// later and later, and after a few tries it is set aside: counted, reported once by an event and a log line, and listed for operators, who retry or drop it.
+// The scheduler's loops, the outbox relay, the health checker and the token-refresher use it for every list that they work through.
+package setaside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+// Settings are the numbers that failing work is tried by.
+type Settings struct {
+	// Tries is how many failures set an element aside.
+	Tries int
+	// Waits are the waits after each failure, the last one repeated. What is set aside is tried on by the same list.
+	Waits []time.Duration
+	// Step is how long one step may take.
+	Step time.Duration
+	// Forget is how long after its next try an element is kept that no list has any more.
+	Forget time.Duration
+}
+
+// DefaultSettings set an element aside after about a minute, and try it at least once an hour from there on.
+func DefaultSettings() Settings {
+	return Settings{
+		Tries: 4, Step: 2 * time.Minute, Forget: 2 * time.Hour,
+		Waits: []time.Duration{2 * time.Second, 10 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour},
+	}
+}
+
+// Set is the work that fails. It is safe for concurrent use, and any number of processes share what is set aside.
+type Set struct {
+	Store   *postgres.Store
+	Log     *slog.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+	// Ready returns an error while a store that steps need can't be reached. A step that fails meanwhile is not blamed for it.
+	Ready    func(ctx context.Context) error
+	Settings Settings
+}
+
+// ErrLeft is returned by a step that left its element as it is: this says neither that it can be done nor that it can't.
+var ErrLeft = errors.New("the element is left as it is")
+
+// Element names one piece of work.
+type Element struct {
+	// Key tells it from the others of its kind.
+	Key string
+	// Integration is the integration that it belongs to, if any.
+	Integration uuid.UUID
+	// About is what people know it by, if that says more than the key.
+	About string
+}
+
+// Of is the element that is a thing of an integration.
+func Of(id, integration uuid.UUID) Element { return Element{Key: id.String(), Integration: integration} }
+
+// Sweep is a list and what is done with each of its elements.
+type Sweep[T any] struct {
+	Kind Kind
+	// Most is how many elements are worked on at most, beside those that are skipped.
+	Most int
+	// List returns up to so many elements, in the order in which they are worked on.
+	List func(ctx context.Context, most int32) ([]T, error)
+	Name func(T) Element
+	Step func(ctx context.Context, element T) error
+}
+
+// Run runs the step for each element that is not waiting for its next try. An element that fails or panics is noted and the others go on. The error is that
+// of the list, of a store that can't be reached, or of the context.
+func Run[T any](ctx context.Context, s *Set, w Sweep[T]) error {
+	known, err := s.Load(ctx, w.Kind)
+	if err != nil {
+		return err
+	}
+	// Waiting elements take no other's place on the page.
+	elements, err := w.List(ctx, int32(w.Most+len(known)))
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, element := range elements {
+		name := w.Name(element)
+		if known.Waits(name.Key, s.Now()) {
+			continue
+		}
+		err := s.try(ctx, w.Kind, func(ctx context.Context) error { return w.Step(ctx, element) })
+		if ctx.Err() != nil {
+			return errors.Join(append(problems, ctx.Err())...)
+		}
+		if errors.Is(err, ErrLeft) {
+			continue
+		}
+		if err == nil {
+			if _, failed := known[name.Key]; failed {
+				problems = append(problems, s.done(ctx, w.Kind, name))
+			}
+			continue
+		}
+		if away := s.Ready(ctx); away != nil {
+			return errors.Join(append(problems, fmt.Errorf("%s %s: %w", w.Kind, name.Key, err), away)...)
+		}
+		problems = append(problems, s.note(ctx, w.Kind, name, err))
+	}
+	return errors.Join(problems...)
+}
+
+func (s *Set) try(ctx context.Context, kind Kind, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Settings.Step)
+	defer cancel()
+	return panics.Try(string(kind), func() error { return step(ctx) })
+}
+
+// note counts a failure in a transaction of its own.
+func (s *Set) note(ctx context.Context, kind Kind, e Element, cause error) error {
+	if postgres.Unavailable(cause) {
+		// A deadlock, or an outage that is over by now: the next sweep has it again.
+		return fmt.Errorf("%s %s: %w", kind, e.Key, cause)
+	}
+	var told func()
+	err := s.Store.InTx(ctx, func(tx *postgres.Tx) (err error) {
+		told, err = s.Fail(ctx, tx, kind, e, cause)
+		return err
+	})
+	if err == nil {
+		told()
+	}
+	return err
+}
+
+// Known are the elements of one kind that have failed, by key.
+type Known map[string]*dbsqlc.SetAside
+
+// Waits reports whether an element is not to be tried yet, or no more.
+func (k Known) Waits(key string, now time.Time) bool {
+	row := k[key]
+	return row != nil && (row.DroppedAt != nil || now.Before(row.NextTryAt))
+}
+
+// Load reads which elements of a kind have failed.
+func (s *Set) Load(ctx context.Context, kind Kind) (Known, error) {
+	rows, err := s.Store.SetAsideOfKind(ctx, string(kind))
+	if err != nil {
+		return nil, fmt.Errorf("read what is set aside of %s: %w", kind, err)
+	}
+	known := make(Known, len(rows))
+	for _, row := range rows {
+		known[row.Key] = row
+	}
+	return known, nil
+}
+
+// Fail counts a failed try in the caller's transaction, and writes the event when it sets the element aside. The caller calls told once it has committed.
+func (s *Set) Fail(ctx context.Context, tx *postgres.Tx, kind Kind, e Element, cause error) (told func(), err error) {
+	now := s.Now()
+	row, err := tx.SetAsideFail(ctx, dbsqlc.SetAsideFailParams{
+		ID: postgres.NewID(), Kind: string(kind), Key: e.Key, IntegrationID: orNil(e.Integration), About: foreign.Clean(e.About, foreign.MaxError).String(), Error: foreign.Of(cause).String(),
+		Now: now, Waits: s.Settings.Waits, MostTries: int32(s.Settings.Tries),
+	})
+	if postgres.NotFound(err) {
+		// Another process has counted this failure.
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("note that %s %s failed: %w", kind, e.Key, err)
+	}
+	begins := row.SetAsideAt != nil && int(row.Tries) == s.Settings.Tries
+	if begins {
+		if err := publishSetAside(ctx, tx, row, now); err != nil {
+			return nil, err
+		}
+	}
+	return func() { s.tell(row, cause, begins) }, nil
+}
+
+func (s *Set) tell(row *dbsqlc.SetAside, cause error, begins bool) {
+	s.Metrics.failed(Kind(row.Kind))
+	attributes := []any{"kind", row.Kind, "key", row.Key, "about", row.About, "tries", row.Tries, "next", row.NextTryAt, "error", cause}
+	panics.Report(s.Log, cause, "kind", row.Kind, "key", row.Key)
+	switch {
+	case begins:
+		s.Log.Error("work is set aside, and the rest goes on; see: tributary outbox list", append(attributes, "id", row.ID)...)
+	case int(row.Tries) < s.Settings.Tries:
+		s.Log.Warn("work failed, to be tried again", attributes...)
+	default:
+		s.Log.Debug("work that is set aside failed again", attributes...)
+	}
+}
+
+// done forgets an element that was done after all.
+func (s *Set) done(ctx context.Context, kind Kind, e Element) error {
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error { return s.Done(ctx, tx, kind, e.Key) })
+}
+
+// Done forgets, in the caller's transaction, an element that was done after all, and says so if it was set aside.
+func (s *Set) Done(ctx context.Context, tx *postgres.Tx, kind Kind, key string) error {
+	row, err := tx.SetAsideDone(ctx, string(kind), key)
+	if postgres.NotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("note that %s %s was done: %w", kind, key, err)
+	}
+	return s.settled(ctx, tx, row, settlement{outcome: "done"})
+}
+
+// Forget drops what no list has any more, and what was dropped before a time.
+func (s *Set) Forget(ctx context.Context, droppedBefore time.Time) error {
+	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		rows, err := tx.SetAsideForget(ctx, s.Now().Add(-s.Settings.Forget), droppedBefore)
+		if err != nil {
+			return fmt.Errorf("forget what is set aside no more: %w", err)
+		}
+		for _, row := range rows {
+			if row.DroppedAt != nil {
+				continue
+			}
+			if err := s.settled(ctx, tx, row, settlement{outcome: "gone"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func orNil(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
