@@ -63,7 +63,9 @@ type Element struct {
 }
 
 // Of is the element that is a thing of an integration.
-func Of(id, integration uuid.UUID) Element { return Element{Key: id.String(), Integration: integration} }
+func Of(id, integration uuid.UUID) Element {
+	return Element{Key: id.String(), Integration: integration}
+}
 
 // Sweep is a list and what is done with each of its elements.
 type Sweep[T any] struct {
