@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/app"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -247,6 +248,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := outbound.NewAnswerMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },
 	} {
 		if err := register(registered); err != nil {
 			t.Fatal(err)
