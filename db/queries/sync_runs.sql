@@ -61,6 +61,11 @@ update sync_runs set state = 'waiting', waiting_until = sqlc.narg(waiting_until)
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning tries;
 
+-- name: RunHold :execrows
+-- RunHold notes that an enumeration waits in place until a time, and for what; without one that it goes on.
+update sync_runs set waiting_until = sqlc.narg(waiting_until), waiting_for = sqlc.arg(waiting_for), error = sqlc.arg(error)
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and state = 'enumerating' and closed_at is null;
+
 -- name: RunWorking :execrows
 update sync_runs set state = 'working', items = sqlc.arg(items), duplicates = sqlc.arg(duplicates), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now)
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;

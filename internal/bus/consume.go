@@ -54,6 +54,13 @@ type Delivery struct {
 	Sequence uint64
 	// Stopping is closed when the service stops: hand back what need not be finished.
 	Stopping <-chan struct{}
+	slots    chan struct{}
+}
+
+// StepAside gives the slot of a message that only waits to others. What it returns takes a slot again, and waits for it.
+func (d *Delivery) StepAside() (comeBack func()) {
+	<-d.slots
+	return func() { d.slots <- struct{}{} }
 }
 
 // HandBack is the error that returns a message to the stream.
@@ -163,7 +170,7 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Con
 		taken--
 		handlers.Go(func() {
 			defer func() { <-slots }()
-			b.handle(ctx, work, msg, c)
+			b.handle(ctx, work, msg, c, slots)
 		})
 	}
 	err = batch.Error()
@@ -173,7 +180,7 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Con
 	return err
 }
 
-func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption) {
+func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption, slots chan struct{}) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		b.log.Error("message without metadata", "subject", msg.Subject(), "error", err)
@@ -188,7 +195,7 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 	go b.beat(work, msg)
 	err = c.handle(work, &Delivery{
 		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
-		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stopping: ctx.Done(),
+		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stopping: ctx.Done(), slots: slots,
 	})
 	stopBeat()
 	var handBack *HandBack

@@ -12,12 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
-	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // limitVariable is the request budget of guarded, such as 10/4s; empty for none.
@@ -59,15 +55,6 @@ func (w *world) wantTries(isFailure func(handling) bool) {
 	}
 }
 
-// awaitWaiting waits until the open run says until when it waits.
-func (w *world) awaitWaiting(id uuid.UUID) {
-	w.t.Helper()
-	w.await("the run to say until when it waits", func() bool {
-		runs := w.runs(id)
-		return len(runs) > 0 && runs[0].State == "waiting" && runs[0].WaitingUntil != nil && runs[0].WaitingUntil.After(time.Now().Add(-time.Minute))
-	})
-}
-
 // A throttling upstream gets what it asks for: items wait, and spend no try.
 func TestThrottledItemsSpendNoTry(t *testing.T) {
 	w := newWorld(t)
@@ -88,45 +75,30 @@ func TestThrottledItemsSpendNoTry(t *testing.T) {
 	w.wantTries(func(handling) bool { return false })
 }
 
-// A throttled enumeration waits, says so, and spends no try.
-func TestThrottledEnumerationSaysUntilWhenItWaits(t *testing.T) {
+// A throttled enumeration waits where it is, and spends no try.
+func TestThrottledEnumerationWaitsInPlace(t *testing.T) {
 	w := newWorld(t)
 	w.fill(40)
 	var calm atomic.Bool
 	w.setOnPage(func(int64, int) int { return statusIf(!calm.Load(), http.StatusTooManyRequests) })
-	told, err := w.nc.SubscribeSync(events.EventSubject(events.RunWaiting, "guarded", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	w.startAll()
 	id := w.create("one", "guarded")
-	w.awaitWaiting(id)
-	wantWaiting(t, told, id)
-	w.await("seven attempts", func() bool { return w.runs(id)[0].Attempts >= 7 })
+	var first int32
+	w.await("the enumeration", func() bool {
+		if runs := w.runs(id); len(runs) > 0 {
+			first = runs[0].Attempt
+		}
+		return first > 0
+	})
+	w.await("the upstream to be asked seven times over", func() bool { return w.requests() >= 7 })
 	calm.Store(true)
 	run := w.awaitClosed(id, 1)
 	w.wantRun(run, "succeeded", 40, 0)
-	if run.Tries != 1 {
-		t.Errorf("the run took %d tries, want 1", run.Tries)
+	if run.Tries != 1 || run.Attempts != 1 {
+		t.Errorf("the run took %d tries and %d attempts, want 1 and 1", run.Tries, run.Attempts)
 	}
 	if n := slices.IndexFunc(w.handlings(""), func(h handling) bool { return h.Try != 1 }); n >= 0 {
 		t.Errorf("%s was handled as try %d", w.handlings("")[n].Entry.ID, w.handlings("")[n].Try)
-	}
-}
-
-// wantWaiting reads the first event that tells of a run that waits.
-func wantWaiting(t *testing.T, told *nats.Subscription, id uuid.UUID) {
-	t.Helper()
-	msg, err := told.NextMsg(patience)
-	if err != nil {
-		t.Fatal("no event tells of the wait:", err)
-	}
-	var e eventsv1.RunWaiting
-	if err := protojson.Unmarshal(msg.Data, &e); err != nil {
-		t.Fatal(err)
-	}
-	if e.GetIntegration().GetIntegrationId() != id.String() || !e.GetUntil().IsValid() || e.GetReason() == "" || e.GetFailures() != 0 {
-		t.Errorf("the event is %v", &e)
 	}
 }
 

@@ -32,6 +32,55 @@ func (h hasty) SyncIncremental(ctx context.Context, in *contracts.Integration, s
 	return h.Sync(ctx, in, session)
 }
 
+// rationed is feed with a budget for its enumeration; its handlers need none.
+type rationed struct{ feed }
+
+func (rationed) DefaultRateLimit() *contracts.RateLimit { return guarded{}.DefaultRateLimit() }
+
+// TestEnumerationWaitsForItsBudgetInPlace has a first sync need three times as many requests as a window of its budget has: it goes on where it was in each window, and
+// reads no page twice.
+func TestEnumerationWaitsForItsBudgetInPlace(t *testing.T) {
+	const pages = 35
+	w := newWorld(t)
+	w.env = append(w.env, limitVariable+"=12/12s")
+	w.fill(pages * pageSize)
+	waiting := w.listen(events.RunWaiting)
+	w.startAll()
+	id := w.create("one", "rationed")
+	run := w.awaitClosed(id, 1)
+	w.wantRun(run, "succeeded", pages*pageSize, 0)
+	w.wantCursor(id, fmt.Sprint(pages*pageSize))
+	if run.Attempts != 1 || w.requests() != pages+1 {
+		t.Errorf("%d attempts read %d pages, want 1 and %d", run.Attempts, w.requests(), pages+1)
+	}
+	if waiting.count(contracts.ErrBudgetExhausted.Error()) == 0 || run.WaitingUntil != nil || run.Error != "" {
+		t.Errorf("%d events tell of a wait, and the run waits until %v: %q", waiting.count(""), run.WaitingUntil, run.Error)
+	}
+}
+
+// TestWaitInPlaceEnds stops a syncer, and then pauses the integration, while an enumeration waits for its budget in place.
+func TestWaitInPlaceEnds(t *testing.T) {
+	w := newWorld(t)
+	w.env = append(w.env, limitVariable+"=1/1h")
+	w.fill(2 * pageSize)
+	w.start("scheduler")
+	syncer := w.start("syncer")
+	id := w.create("one", "rationed")
+	held := func() bool {
+		runs := w.runs(id)
+		return len(runs) > 0 && runs[0].State == "enumerating" && runs[0].WaitingUntil != nil && runs[0].WaitingFor == "budget"
+	}
+	w.await("the enumeration to wait", held)
+	if code := syncer.stop(); code != 0 {
+		t.Errorf("the syncer ends with %d", code)
+	}
+	w.await("the run to be due again", func() bool { return w.runs(id)[0].State == "due" })
+	w.start("syncer")
+	w.await("the next enumeration to wait", held)
+	w.command(events.VerbPause, "one", "")
+	w.await("the run to wait for the resume", func() bool { r := w.runs(id)[0]; return r.State == "waiting" && r.WaitingFor == "pause" })
+}
+
 // TestCommandedSyncsLeaveTheSchedule has syncs fail that were commanded: the schedule's back-off counts none of them, and the next scheduled sync is when it was.
 func TestCommandedSyncsLeaveTheSchedule(t *testing.T) {
 	w := newWorld(t)

@@ -50,7 +50,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → retry → reauth → circuit → budget → watch →
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → circuit → budget → watch →
 // record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -79,6 +79,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &reauth{base: next, tokens: t.Tokens}
 	}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
+	next = &patient{next: next, now: c.Now}
 	if c.Keys != nil {
 		next = &idempotency{
 			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,

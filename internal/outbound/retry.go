@@ -44,15 +44,16 @@ type retry struct {
 
 func (r *retry) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := callOf(req)
-	most := attemptsOf(req, call)
+	first, most := call.attempt, attemptsOf(req, call)
 	for stayed := time.Duration(0); ; call.attempt++ {
 		res, err := r.base.RoundTrip(req)
 		failed := call.judge(r.provider, res, err)
 		if failed.err == nil || isControl(failed.err) || req.Context().Err() != nil || !r.isWorthIt(failed) {
 			return res, err
 		}
-		wait := r.wait(failed, call.attempt)
-		again := call.attempt < most && canRewind(req)
+		attempt := call.attempt - first + 1
+		wait := r.wait(failed, attempt)
+		again := attempt < most && canRewind(req)
 		soon := stayed+wait <= longestStay
 		switch {
 		case again && soon && endsBefore(req.Context(), wait):

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -18,7 +19,7 @@ import (
 )
 
 // enumerate calls the provider and returns once the broker has everything that it handed over, also when it fails. The total is never nil.
-func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *postgres.Run) (*eventsv1.Total, error) {
+func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.Run) (*eventsv1.Total, error) {
 	row, err := s.Store.IntegrationGet(ctx, run.IntegrationID)
 	if err != nil {
 		return &eventsv1.Total{}, fmt.Errorf("read integration of run %s: %w", run.ID, err)
@@ -41,11 +42,11 @@ func (s *Syncer) enumerate(ctx context.Context, stopping <-chan struct{}, run *p
 	helpers.Go(func() error {
 		return s.Checkpoints.Watch(helping, run.ID.String(), run.Attempt, session.window.apply, nil)
 	})
-	helpers.Go(func() error { s.guardCall(helping, stopping, session, stop); return nil })
+	helpers.Go(func() error { s.guardCall(helping, d.Stopping, session, stop); return nil })
 	helpers.Go(func() error { session.lingerLoop(helping); return nil })
 	publishers := session.startPublishers(stop)
 
-	err = s.call(calling, provider, in, run, session)
+	err = s.call(outbound.WithPatience(calling, session.patience(in, d)), provider, in, run, session)
 	total := session.close()
 	if publishErr := publishers.Wait(); publishErr != nil && err == nil {
 		err = publishErr

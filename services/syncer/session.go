@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -41,6 +42,8 @@ type session struct {
 	// copying it.
 	signs, seen int64
 	last        time.Time
+	// waiting is how many of the provider's requests wait in place.
+	waiting atomic.Int64
 }
 
 var _ contracts.SyncSession = (*session)(nil)
@@ -202,7 +205,7 @@ func (s *session) silentFor(now time.Time) time.Duration {
 		return 0
 	}
 	defer s.mu.Unlock()
-	if s.signs != s.seen {
+	if s.signs != s.seen || s.waiting.Load() > 0 {
 		s.seen, s.last = s.signs, now
 	}
 	return now.Sub(s.last)

@@ -49,6 +49,11 @@ type Settings struct {
 	Backoff []time.Duration
 	// Waits bound how long a deferred run waits.
 	Waits deferral.Bounds
+	// Patience is how long one request of an enumeration may wait in place for a budget, a circuit, a token or the upstream; what takes longer defers the run, which then
+	// begins at its first page again.
+	Patience time.Duration
+	// Aside is how many enumerations of a process may wait in place without a slot.
+	Aside int
 	// RunWindow is how long a run may go on trying, deferrals included.
 	RunWindow time.Duration
 	// Silence is how long a provider may neither hand an item over nor return.
@@ -63,7 +68,7 @@ func DefaultSettings() Settings {
 		Runs: 16, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
 		Window: 64, Retrying: 4096, Publishers: 8,
 		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
-		Waits: deferral.Default(), RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
+		Waits: deferral.Default(), Patience: 70 * time.Minute, Aside: 64, RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
 	}
 }
 
@@ -87,6 +92,8 @@ type Syncer struct {
 	Config
 	// repeats and packers are large, and used again and again.
 	repeats, packers sync.Pool
+	// aside has a place for each enumeration that waits without a slot.
+	aside chan struct{}
 }
 
 // New returns a syncer.
@@ -95,7 +102,7 @@ func New(config Config) *Syncer {
 		config.Crash = func(string) {}
 	}
 	return &Syncer{
-		Config:  config,
+		Config:  config, aside: make(chan struct{}, config.Settings.Aside),
 		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
 	}
 }
@@ -148,7 +155,7 @@ func (s *Syncer) handle(ctx context.Context, d *bus.Delivery) error {
 	if err := s.clear(ctx, run, before); err != nil {
 		return s.outage(err)
 	}
-	return s.outage(s.attempt(ctx, d.Stopping, run))
+	return s.outage(s.attempt(ctx, d, run))
 }
 
 // start makes a new attempt the run's newest, by compare-and-set, and returns the attempt before it too. No run means that there is nothing to do.
@@ -206,12 +213,12 @@ func (s *Syncer) clear(ctx context.Context, run *postgres.Run, before int32) err
 }
 
 // attempt enumerates, and writes down how that ended.
-func (s *Syncer) attempt(ctx context.Context, stopping <-chan struct{}, run *postgres.Run) error {
+func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run) error {
 	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
 	if reason := s.exhausted(run); reason != "" {
 		return s.finish(ctx, run, &eventsv1.Total{Error: reason})
 	}
-	result, err := s.enumerate(ctx, stopping, run)
+	result, err := s.enumerate(ctx, d, run)
 	_, deferred := contracts.AsDeferral(err)
 	var theirs *providerError
 	switch {
@@ -326,29 +333,34 @@ func (s *Syncer) wait(ctx context.Context, run *postgres.Run, pause pause) error
 		if err != nil {
 			return err
 		}
-		integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
-		if err != nil {
-			return err
-		}
-		id := integration.ID.String()
-		told := &eventsv1.RunWaiting{
-			Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
-			Until: timestamppb.New(pause.until), Reason: pause.why, Failures: tries, WaitingFor: string(pause.cause),
-		}
-		if !pause.asked.IsZero() {
-			told.AskedUntil = timestamppb.New(pause.asked)
-		}
-		event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", told)
-		if err != nil {
-			return err
-		}
-		return tx.Publish(ctx, now, postgres.Outgoing(event))
+		return tellWaiting(ctx, tx, run, pause, tries, now)
 	})
 	if err != nil {
 		return fmt.Errorf("put run %s aside: %w", run.ID, err)
 	}
 	s.Crash("syncer: waiting")
 	return nil
+}
+
+// tellWaiting publishes that a run waits.
+func tellWaiting(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause pause, failures int32, now time.Time) error {
+	integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
+	if err != nil {
+		return err
+	}
+	id := integration.ID.String()
+	told := &eventsv1.RunWaiting{
+		Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
+		Until: timestamppb.New(pause.until), Reason: pause.why, Failures: failures, WaitingFor: string(pause.cause),
+	}
+	if !pause.asked.IsZero() {
+		told.AskedUntil = timestamppb.New(pause.asked)
+	}
+	event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", told)
+	if err != nil {
+		return err
+	}
+	return tx.Publish(ctx, now, postgres.Outgoing(event))
 }
 
 // outage hands a due event back while Postgres can't be reached.

@@ -341,6 +341,34 @@ func (q *Queries) RunHeartbeat(ctx context.Context, arg RunHeartbeatParams) (str
 	return status, err
 }
 
+const runHold = `-- name: RunHold :execrows
+update sync_runs set waiting_until = $1, waiting_for = $2, error = $3
+where id = $4 and attempt = $5 and state = 'enumerating' and closed_at is null
+`
+
+type RunHoldParams struct {
+	WaitingUntil *time.Time
+	WaitingFor   string
+	Error        string
+	ID           uuid.UUID
+	Attempt      int32
+}
+
+// RunHold notes that an enumeration waits in place until a time, and for what; without one that it goes on.
+func (q *Queries) RunHold(ctx context.Context, arg RunHoldParams) (int64, error) {
+	result, err := q.db.Exec(ctx, runHold,
+		arg.WaitingUntil,
+		arg.WaitingFor,
+		arg.Error,
+		arg.ID,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const runInsertMany = `-- name: RunInsertMany :many
 insert into sync_runs (id, integration_id, provider, mode, cause, state, heartbeat_at, window_from, cursor_from, cursor_version, trace, created_at)
 select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor, i.cursor_version, r.trace, $3

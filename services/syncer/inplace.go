@@ -1,0 +1,102 @@
+package syncer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// tellFrom is how long a wait in place must be to be told of.
+const tellFrom = 10 * time.Second
+
+// patience has the requests of an enumeration wait in place: a deferral would end it, and the next one would begin at the first page. While all wait, the slot is
+// another's.
+func (s *session) patience(in *contracts.Integration, d *bus.Delivery) *outbound.Patience {
+	redactor := outbound.NewRedactor(nil, in)
+	aside := &aside{places: s.syncer.aside, step: d.StepAside}
+	return &outbound.Patience{
+		Most: s.syncer.Settings.Patience, Bounds: s.syncer.Settings.Waits,
+		Waits: func(until time.Time, why error) (func(), bool) {
+			if !aside.enter() {
+				return nil, false
+			}
+			s.waiting.Add(1)
+			told := until.Sub(s.syncer.Now()) >= tellFrom
+			if told {
+				s.syncer.hold(s, pause{until: until, why: redactor.Error(why).Error(), cause: deferral.CauseOf(why)})
+			}
+			return func() {
+				aside.leave()
+				s.waiting.Add(-1)
+				if told {
+					s.syncer.hold(s, pause{})
+				}
+			}, true
+		},
+	}
+}
+
+// hold notes that the enumeration waits in place, or goes on. It only informs, so that an error stops nothing.
+func (s *Syncer) hold(of *session, pause pause) {
+	run, now := of.run, s.Now()
+	if !pause.until.IsZero() {
+		s.Log.Info("enumeration waits in place", "run", run.ID, "provider", run.Provider, "until", pause.until, "for", pause.cause, "error", pause.why)
+		s.Metrics.deferred(run.Provider)
+	}
+	err := s.Store.InTx(of.work, func(tx *postgres.Tx) error {
+		held, err := tx.RunHold(of.work, dbsqlc.RunHoldParams{
+			ID: run.ID, Attempt: run.Attempt, WaitingUntil: given(pause.until), WaitingFor: string(pause.cause), Error: pause.why,
+		})
+		if err != nil || held == 0 || pause.until.IsZero() {
+			return err
+		}
+		return tellWaiting(of.work, tx, run, pause, run.Tries-1, now)
+	})
+	if err != nil {
+		s.Log.Warn("could not note that an enumeration waits in place", "run", run.ID, "error", err)
+	}
+}
+
+// aside is the place of an enumeration that waits. Its requests may wait side by side: the first gives the slot away, the last takes one again.
+type aside struct {
+	places chan struct{}
+	step   func() (comeBack func())
+
+	mu       sync.Mutex
+	waiting  int
+	comeBack func()
+}
+
+// enter is false when too many enumerations wait already.
+func (a *aside) enter() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting == 0 {
+		select {
+		case a.places <- struct{}{}:
+		default:
+			return false
+		}
+		a.comeBack = a.step()
+	}
+	a.waiting++
+	return true
+}
+
+func (a *aside) leave() {
+	a.mu.Lock()
+	if a.waiting--; a.waiting > 0 {
+		a.mu.Unlock()
+		return
+	}
+	comeBack := a.comeBack
+	a.mu.Unlock()
+	comeBack()
+	<-a.places
+}
