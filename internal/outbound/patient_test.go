@@ -117,7 +117,9 @@ func TestPatienceEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		p := &patient{now: time.Now, next: trip(func(*http.Request) (*http.Response, error) { return nil, contracts.RetryAfter(time.Hour, contracts.ErrNoToken) })}
+		p := &patient{now: time.Now, next: trip(func(*http.Request) (*http.Response, error) {
+			return nil, contracts.RetryAfter(time.Hour, contracts.ErrNoToken)
+		})}
 		req, err := http.NewRequestWithContext(WithPatience(ctx, &Patience{
 			Most: 2 * time.Hour, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) { return func() {}, true },
 		}), http.MethodGet, "http://upstream/", nil)

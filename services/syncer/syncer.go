@@ -102,7 +102,7 @@ func New(config Config) *Syncer {
 		config.Crash = func(string) {}
 	}
 	return &Syncer{
-		Config:  config, aside: make(chan struct{}, config.Settings.Aside),
+		Config: config, aside: make(chan struct{}, config.Settings.Aside),
 		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
 	}
 }
