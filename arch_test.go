@@ -38,7 +38,8 @@ var mayImport = map[string][]string{
 	"internal/foreign":    {},
 	"internal/panics":     {},
 	"internal/secret":     {},
-	"internal/telemetry":  {},
+	"internal/httpserver": {},
+	"internal/telemetry":  {"internal/httpserver"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
@@ -60,7 +61,7 @@ var mayImport = map[string][]string{
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
@@ -68,7 +69,7 @@ var mayImport = map[string][]string{
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/health", "internal/httpserver", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {

@@ -48,6 +48,12 @@ func ParseNetworks(list []string) (Networks, error) {
 	return n, nil
 }
 
+// Contain reports whether an address is in one of the networks.
+func (n Networks) Contain(address netip.Addr) bool {
+	address = address.Unmap().WithZone("")
+	return slices.ContainsFunc(n.allowed, func(p netip.Prefix) bool { return p.Contains(address) })
+}
+
 // ErrNetwork is what the error of a request to an address that is not allowed wraps.
 var ErrNetwork = errors.New("the address is not public")
 

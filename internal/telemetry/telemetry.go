@@ -4,7 +4,6 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +21,12 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/tributaryhq/tributary/internal/httpserver"
 )
+
+// scrapesAtATime bounds what gathering all metrics costs; others are answered with 503.
+const scrapesAtATime = 4
 
 // NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error.
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
@@ -78,27 +82,16 @@ func Serve(ctx context.Context, addr string, registry *prometheus.Registry, chec
 	if err != nil {
 		return fmt.Errorf("serve metrics and health on %s (choose another with --http-addr): %w", addr, err)
 	}
-	server := &http.Server{Handler: Handler(registry, checks), ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
 	log.Debug("serving metrics and health", "address", listener.Addr().String())
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve metrics and health: %w", err)
-	case <-ctx.Done():
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if err := server.Shutdown(closing); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("stop serving metrics and health: %w", err)
-	}
-	return nil
+	return httpserver.New(httpserver.Config{
+		Name: "metrics and health", Handler: Handler(registry, checks), Limits: httpserver.DefaultLimits(), Drain: httpserver.Drain{Grace: 2 * time.Second}, Log: log,
+	}).Serve(ctx, listener)
 }
 
 // Handler is what [Serve] serves: /livez is 200 while the process runs, /readyz is 503 with the reasons while a check fails.
 func Handler(registry *prometheus.Registry, checks []Check) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, MaxRequestsInFlight: scrapesAtATime}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		var problems []string

@@ -10,20 +10,16 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/httpserver"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
-const (
-	readWithin  = 10 * time.Second
-	writeWithin = time.Minute
-	// maxParameter is how long anything may be that comes in an address.
-	maxParameter = 4 << 10
-)
+// maxParameter is how long anything may be that comes in an address.
+const maxParameter = 4 << 10
 
 // serveHTTP serves the routes for browsers until ctx ends.
 func (r *Refresher) serveHTTP(ctx context.Context) error {
@@ -34,21 +30,11 @@ func (r *Refresher) serveHTTP(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve the OAuth routes: %w", err)
 	}
-	server := &http.Server{Handler: r.Handler(), ReadTimeout: readWithin, WriteTimeout: writeWithin, MaxHeaderBytes: 32 << 10}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Settings.Grace)
-		defer cancel()
-		_ = server.Shutdown(grace)
-	}()
 	r.Log.Info("OAuth routes served", "address", listener.Addr().String(), "url", r.Settings.PublicURL)
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the OAuth routes: %w", err)
-	}
-	<-stopped
-	return nil
+	drain := httpserver.Drain{Delay: r.Settings.DrainDelay, Grace: r.Settings.Grace}
+	return httpserver.New(httpserver.Config{
+		Name: "the OAuth routes", Handler: r.Handler(), Limits: httpserver.DefaultLimits(), Drain: drain, Trusted: r.Settings.TrustedProxy, Log: r.Log,
+	}).Serve(ctx, listener)
 }
 
 // Handler is the routes for browsers.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -63,6 +64,10 @@ type Settings struct {
 	AuditKeep time.Duration
 	// Grace is how long a refresh may go on after the service was told to stop.
 	Grace time.Duration
+	// DrainDelay is how long the routes are still served after that, while load balancers notice that the process is not ready.
+	DrainDelay time.Duration
+	// TrustedProxy reports whether an address is that of a proxy whose X-Forwarded-For counts. Nil trusts none.
+	TrustedProxy func(netip.Addr) bool
 }
 
 // DefaultSettings are the original's numbers where it has any.
