@@ -70,6 +70,19 @@ type WebhookChallenger interface {
 	WebhookChallenge(ctx context.Context, in *Integration, req *WebhookRequest) (answer []byte, ok bool, err error)
 }
 
+// WebhookSharer is implemented by a [WebhookHandler] whose secrets may be shared by many integrations, such as the secret of an app that many
+// customers have installed. At the address of the provider, one check then decides about all integrations with the same secrets, and a
+// delivery goes only to those that it is about. Without it, the address of the provider serves integrations of one owner.
+type WebhookSharer interface {
+	// WebhookSecrets returns all that VerifyWebhookSignature and WebhookChallenge take from the integration.
+	WebhookSecrets(in *Integration) []string
+	// WebhookAccount names what a verified delivery is about, such as an installation or a repository. When ok is false, or no integration
+	// has this account, the delivery is answered with 200 and dropped.
+	WebhookAccount(req *WebhookRequest) (account string, ok bool)
+	// IntegrationAccount names the account of an integration in the same way, and is empty when that can't be told.
+	IntegrationAccount(in *Integration) string
+}
+
 // WebhookOrderer is implemented by a [WebhookHandler] for which the order of deliveries matters.
 type WebhookOrderer interface {
 	// WebhookOrderingKey names what a delivery is about, such as "issue/7". Of the deliveries to one integration with the same key, one is handled only when those

@@ -40,6 +40,35 @@ func (Provider) VerifyWebhookSignature(_ context.Context, in *contracts.Integrat
 	return webhooks.GitHub().Verify(req, credentials.WebhookSecrets()...)
 }
 
+// WebhookSecrets are the webhook's secret and the one before it, which are all that a signature depends on.
+func (Provider) WebhookSecrets(in *contracts.Integration) []string {
+	credentials, err := contracts.CredentialsOf[Credentials](in)
+	if err != nil {
+		return nil
+	}
+	return credentials.WebhookSecrets()
+}
+
+// WebhookAccount is the repository that a delivery is about.
+func (Provider) WebhookAccount(req *contracts.WebhookRequest) (string, bool) {
+	var d struct {
+		Repository struct {
+			FullName string `json:"full_name"`
+		} `json:"repository"`
+	}
+	err := json.Unmarshal(payloadOf(req), &d)
+	return strings.ToLower(d.Repository.FullName), err == nil && d.Repository.FullName != ""
+}
+
+// IntegrationAccount is the repository of an integration.
+func (Provider) IntegrationAccount(in *contracts.Integration) string {
+	metadata, err := contracts.MetadataOf[Metadata](in)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(metadata.Owner + "/" + metadata.Repo)
+}
+
 // ResolveWebhookEvent is X-GitHub-Event, such as "issues".
 func (Provider) ResolveWebhookEvent(req *contracts.WebhookRequest) (string, bool) {
 	event := req.Header.Get("X-GitHub-Event")

@@ -32,18 +32,24 @@ import (
 	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
 )
 
-// signed is a provider whose deliveries are signed as GitHub's; "panic" in a body makes it panic.
+// signed is a provider whose deliveries are signed as GitHub's; "panic" in a body makes it panic, and "hold" makes it wait.
 type signed struct {
 	contracts.TypedCredentials[webhooks.Secrets]
 	contracts.NoMetadata
 	contracts.WebhookDefaults
-	verified *atomic.Int64
+	// verified counts the checks, and over the bytes that they went over.
+	verified, over *atomic.Int64
+	held           chan struct{}
 }
 
 func (signed) Name() string { return "Signed" }
 
 func (p signed) VerifyWebhookSignature(_ context.Context, in *contracts.Integration, req *contracts.WebhookRequest) error {
 	p.verified.Add(1)
+	p.over.Add(int64(len(req.Body)))
+	if strings.Contains(string(req.Body), "hold") {
+		<-p.held
+	}
 	if strings.Contains(string(req.Body), "panic") {
 		panic("the verifier panics")
 	}
@@ -71,6 +77,33 @@ func (signed) HandleWebhook(context.Context, *contracts.Integration, *contracts.
 	return nil, errors.New("nothing is handled here")
 }
 
+// ResolveWebhookEvent is a word of the provider's own.
+func (signed) ResolveWebhookEvent(req *contracts.WebhookRequest) (string, bool) {
+	event := req.Header.Get("X-Says")
+	return event, event != ""
+}
+
+// shared is signed with one secret for many integrations; a delivery names its account, which is an integration's owner.
+type shared struct{ signed }
+
+func (shared) WebhookSecrets(in *contracts.Integration) []string {
+	secrets, err := contracts.CredentialsOf[webhooks.Secrets](in)
+	if err != nil {
+		return nil
+	}
+	return secrets.WebhookSecrets()
+}
+
+func (shared) WebhookAccount(req *contracts.WebhookRequest) (string, bool) {
+	account := req.Header.Get("X-Account")
+	if account == "panic" {
+		panic("the account panics")
+	}
+	return account, account != ""
+}
+
+func (shared) IntegrationAccount(in *contracts.Integration) string { return in.Owner() }
+
 // silent takes no webhooks.
 type silent struct {
 	contracts.NoCredentials
@@ -88,6 +121,9 @@ type fixture struct {
 	writer   *directory.Writer
 	js       jetstream.JetStream
 	verified *atomic.Int64
+	over     *atomic.Int64
+	held     chan struct{}
+	ingress  *webhookingress.Ingress
 	settings webhookingress.Settings
 	backlog  int64
 	url      string
@@ -96,7 +132,7 @@ type fixture struct {
 func newFixture(t *testing.T, adjust ...func(*fixture)) *fixture {
 	t.Helper()
 	t.Parallel()
-	f := &fixture{t: t, nats: natstest.New(t), verified: &atomic.Int64{}, settings: webhookingress.DefaultSettings(), backlog: 1 << 20}
+	f := &fixture{t: t, nats: natstest.New(t), verified: &atomic.Int64{}, over: &atomic.Int64{}, held: make(chan struct{}), settings: webhookingress.DefaultSettings(), backlog: 1 << 20}
 	for _, fn := range adjust {
 		fn(f)
 	}
@@ -125,7 +161,7 @@ func (f *fixture) must(err error) {
 // start starts an ingress; a second one has a URL of its own.
 func (f *fixture) start() {
 	f.t.Helper()
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"signed": signed{verified: f.verified}, "silent": silent{}})
+	registry, err := contracts.NewRegistry(f.providers())
 	f.must(err)
 	metrics, err := webhookingress.NewMetrics(prometheus.NewRegistry())
 	f.must(err)
@@ -136,6 +172,7 @@ func (f *fixture) start() {
 		Bus: f.bus, Directory: directory.New(f.bus, f.ring, log), Deliveries: delivery.NewCodec(f.ring), Registry: registry, Log: log, Metrics: metrics,
 		Tracer: noop.NewTracerProvider().Tracer(""), Now: time.Now, Listener: listener, Prefix: "/integrations", Settings: f.settings,
 	})
+	f.ingress = g
 	ctx, stop := context.WithCancel(context.WithoutCancel(f.t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- g.Run(ctx) }()
@@ -148,8 +185,19 @@ func (f *fixture) start() {
 	f.url = "http://" + listener.Addr().String() + "/integrations/"
 }
 
+func (f *fixture) providers() map[string]contracts.Provider {
+	p := signed{verified: f.verified, over: f.over, held: f.held}
+	return map[string]contracts.Provider{"signed": p, "shared": shared{p}, "silent": silent{}}
+}
+
 // put makes an integration of the provider signed, as a scheduler would, and says that all are there.
 func (f *fixture) put(name, status string, version int64, secrets webhooks.Secrets) string {
+	f.t.Helper()
+	return f.putOf("signed", name, "", status, version, secrets)
+}
+
+// putOf is put for any provider and owner.
+func (f *fixture) putOf(provider, name, owner, status string, version int64, secrets webhooks.Secrets) string {
 	f.t.Helper()
 	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte(name))
 	plain, err := json.Marshal(secrets)
@@ -158,7 +206,7 @@ func (f *fixture) put(name, status string, version int64, secrets webhooks.Secre
 	f.must(err)
 	f.must(f.writer.Put(f.t.Context(), id.String(), func(context.Context) (*eventsv1.DirectoryEntry, error) {
 		return &eventsv1.DirectoryEntry{
-			IntegrationId: id.String(), Provider: "signed", Name: name, Status: status, KeyId: key, Sealed: sealed, Version: version, CredentialsVersion: version,
+			IntegrationId: id.String(), Provider: provider, Name: name, Owner: owner, Status: status, KeyId: key, Sealed: sealed, Version: version, CredentialsVersion: version,
 		}, nil
 	}))
 	f.must(f.writer.Complete(f.t.Context()))
@@ -229,7 +277,7 @@ func (f *fixture) stored() []*eventsv1.WebhookReceived {
 		f.must(err)
 		m := &eventsv1.WebhookReceived{}
 		f.must(proto.Unmarshal(msg.Data, m))
-		if want := events.WebhooksSubject("signed", m.GetIntegrationId()); msg.Subject != want {
+		if want := events.WebhooksSubject(m.GetProvider(), m.GetIntegrationId()); msg.Subject != want {
 			f.t.Errorf("stored under %s, want %s", msg.Subject, want)
 		}
 		all = append(all, m)

@@ -4,7 +4,6 @@ package webhookingress
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,39 +17,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/httpserver"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
-
-// Settings are the numbers that an ingress runs by; [DefaultSettings] has the original's size limit.
-type Settings struct {
-	// MaxBody is how many bytes a body may have.
-	MaxBody int64
-	// MaxHeader is how many bytes the headers may have.
-	MaxHeader int
-	// HeaderTimeout and BodyTimeout are how long the headers and the body may take to arrive.
-	HeaderTimeout, BodyTimeout time.Duration
-	// StoreTimeout is how long the broker may take: long enough for it to choose another leader, and below the patience of most senders.
-	StoreTimeout time.Duration
-	// RetryAfter is what a sender is told to wait when the broker can't store.
-	RetryAfter time.Duration
-	// InFlight is how many requests are taken at a time.
-	InFlight int
-	// Candidates is how many integrations the address of a provider may stand for: each costs a signature.
-	Candidates int
-	// Burst is how many refusals, none of which is longer than BurstGap after the one before, raise an event.
-	Burst    int
-	BurstGap time.Duration
-	// Grace is how long requests may go on after the service was told to stop.
-	Grace time.Duration
-}
-
-// DefaultSettings are the original's size limit, and limits that keep strangers from holding what others need.
-func DefaultSettings() Settings {
-	return Settings{
-		MaxBody: 1 << 20, MaxHeader: 32 << 10, HeaderTimeout: 5 * time.Second, BodyTimeout: 15 * time.Second, StoreTimeout: 8 * time.Second,
-		RetryAfter: 10 * time.Second, InFlight: 512, Candidates: 100, Burst: 20, BurstGap: 10 * time.Minute, Grace: 20 * time.Second,
-	}
-}
 
 // Config is what an ingress is made of.
 type Config struct {
@@ -75,7 +44,12 @@ type Config struct {
 // Ingress is the service. Any number of them may run.
 type Ingress struct {
 	Config
-	slots    chan struct{}
+	server   *httpserver.Server
+	requests *httpserver.Share
+	bodies   *httpserver.Share
+	slots    *turns
+	checks   *turns
+	groups   *groups
 	refusals *refusals
 }
 
@@ -88,10 +62,27 @@ func New(config Config) *Ingress {
 	if config.Prefix == "/" {
 		config.Prefix = ""
 	}
-	return &Ingress{Config: config, slots: make(chan struct{}, config.Settings.InFlight), refusals: newRefusals(config)}
+	settings := config.Settings
+	g := &Ingress{
+		Config: config, requests: httpserver.NewShare(int64(settings.Connections)), bodies: httpserver.NewShare(settings.BodyBudget),
+		slots: newTurns(settings.InFlight), checks: newTurns(settings.Checks), groups: newGroups(), refusals: newRefusals(config),
+	}
+	g.server = httpserver.New(httpserver.Config{
+		Name: "webhooks", Handler: g.Handler(), Trusted: settings.TrustedProxy, Log: config.Log,
+		Drain: httpserver.Drain{Delay: settings.DrainDelay, Grace: settings.Grace},
+		Limits: httpserver.Limits{
+			Connections: settings.Connections, HeaderBytes: settings.MaxHeader, HeaderFields: maxHeaderFields, Header: settings.HeaderTimeout,
+			Request: settings.HeaderTimeout + settings.BodyTimeout, Idle: httpserver.DefaultLimits().Idle,
+			Answer: settings.BodyTimeout + 2*settings.StoreTimeout + settings.HeaderTimeout,
+		},
+	})
+	return g
 }
 
-// Run listens until ctx ends.
+// maxHeaderFields is how many header fields a request may have: senders and the proxies on the way add some dozens.
+const maxHeaderFields = 200
+
+// Run listens until ctx ends, and then drains: what is under way still finds its integration.
 func (g *Ingress) Run(ctx context.Context) error {
 	listener := g.Listener
 	if listener == nil {
@@ -100,29 +91,18 @@ func (g *Ingress) Run(ctx context.Context) error {
 			return fmt.Errorf("listen for webhooks on %s (choose another with --webhook-addr): %w", g.Addr, err)
 		}
 	}
-	server := &http.Server{
-		Handler: g.Handler(), ReadHeaderTimeout: g.Settings.HeaderTimeout, ReadTimeout: g.Settings.HeaderTimeout + g.Settings.BodyTimeout,
-		WriteTimeout: g.Settings.BodyTimeout + g.Settings.StoreTimeout + g.Settings.HeaderTimeout, IdleTimeout: time.Minute,
-		MaxHeaderBytes: g.Settings.MaxHeader, ErrorLog: slog.NewLogLogger(g.Log.Handler(), slog.LevelDebug),
-	}
 	g.Log.Info("taking webhooks", "address", listener.Addr().String(), "path", g.Prefix+"/<provider>/<integration>/webhook")
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return g.Directory.Run(ctx) })
-	group.Go(func() error { return g.refusals.run(ctx) })
+	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	serving, stop := context.WithCancel(failed)
+	defer stop()
+	group.Go(func() error { return g.Directory.Run(serving) })
+	group.Go(func() error { return g.refusals.run(serving) })
 	group.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve webhooks: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.Settings.Grace)
+		defer stop()
+		until, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if err := server.Shutdown(closing); err != nil {
-			g.Log.Warn("webhooks in flight were cut off; their senders were not answered", "error", err)
-		}
-		return nil
+		defer context.AfterFunc(failed, cancel)()
+		return g.server.Serve(until, listener)
 	})
 	return group.Wait()
 }
@@ -132,6 +112,9 @@ func (g *Ingress) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc(g.Prefix+"/{provider}/webhook", g.serve)
 	mux.HandleFunc(g.Prefix+"/{provider}/{integration}/webhook", g.serve)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { reply(w, unknown("there is nothing here")) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		closeUnread(w, r)
+		reply(w, unknown("there is nothing here"))
+	})
 	return mux
 }

@@ -58,6 +58,7 @@ func TestAnswers(t *testing.T) {
 		{"without an id", "signed/one/webhook", "", key, "{}", 200, "queued"},
 		{"its copy", "signed/one/webhook", "", key, "{}", 200, "duplicate"},
 		{"its copy by another query", "signed/one/webhook?x=1", "", key, "{}", 200, "queued"},
+		{"its copy at another address", "signed/" + id + "/webhook", "", key, "{}", 200, "queued"},
 		{"an id that no header takes", "signed/one/webhook", strings.Repeat("long", 100), key, "{}", 200, "queued"},
 		{"another secret", "signed/one/webhook", "3", "guess", "{}", 403, "the signature is missing or wrong"},
 		{"a verifier that panics", "signed/one/webhook", "4", key, "panic", 403, "the signature is missing or wrong"},
@@ -206,24 +207,31 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// More requests than there is room for are put off, not queued.
+// Whole requests that find no turn in time are put off. A request that has only begun takes no turn.
 func TestBusy(t *testing.T) {
-	f := newFixture(t, func(f *fixture) { f.settings.InFlight = 1 })
+	f := newFixture(t, func(f *fixture) { f.settings.InFlight, f.settings.StoreTimeout = 1, 3*time.Second })
 	f.ready()
 	reader, writer := io.Pipe()
-	held := f.request("signed/one/webhook", "held", key, []byte("{}"))
-	held.Body, held.ContentLength = reader, -1
+	begun := f.request("signed/one/webhook", "begun", key, []byte("{}"))
+	begun.Body, begun.ContentLength = reader, -1
 	var done sync.WaitGroup
 	done.Go(func() {
-		if got := f.do(held); got.code != 200 {
-			t.Errorf("the one that held the place: %d", got.code)
+		if got := f.do(begun); got.code != 200 {
+			t.Errorf("the one that had begun: %d", got.code)
 		}
 	})
 	_, err := io.WriteString(writer, "{")
 	f.must(err)
-	f.await("the place to be held", func() bool {
-		return f.send("signed/one/webhook", "other", key, "{}").code == http.StatusServiceUnavailable
-	})
+	if got := f.send("signed/one/webhook", "beside", key, "{}"); got.code != 200 {
+		t.Errorf("beside one that has only begun: %d %q", got.code, got.status)
+	}
+	done.Go(func() { f.send("signed/one/webhook", "held", key, "hold") })
+	f.await("the turn to be taken", func() bool { return f.verified.Load() == 3 })
+	got := f.send("signed/one/webhook", "other", key, "{}")
+	if got.code != http.StatusServiceUnavailable || got.status != "too many requests at this moment" || got.header.Get("Retry-After") == "" {
+		t.Errorf("beside one in work: %d %q", got.code, got.status)
+	}
+	close(f.held)
 	_, err = io.WriteString(writer, "}")
 	f.must(err)
 	f.must(writer.Close())

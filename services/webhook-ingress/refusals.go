@@ -41,10 +41,10 @@ func newRefusals(config Config) *refusals {
 }
 
 // note counts one refusal against the integration that was addressed, or against the provider. Both are known ones, so that strangers can't fill the memory.
-func (r *refusals) note(provider string, targets []*directory.Entry, addressed bool) {
+func (r *refusals) note(provider string, named *directory.Entry) {
 	ref := &eventsv1.Ref{Provider: provider}
-	if addressed && len(targets) == 1 {
-		ref = events.NewRef(targets[0].ID(), provider, targets[0].Name(), targets[0].Owner())
+	if named != nil {
+		ref = events.NewRef(named.ID(), provider, named.Name(), named.Owner())
 	}
 	e := r.count(provider + "/" + ref.GetIntegrationId())
 	if e.refused != r.burst {
@@ -61,6 +61,13 @@ func (r *refusals) note(provider string, targets []*directory.Entry, addressed b
 	select {
 	case r.messages <- m:
 	default: // So many at once say the same.
+	}
+}
+
+// ambiguous logs, once an episode, that deliveries to the address of a provider are refused though their signature is right.
+func (r *refusals) ambiguous(provider, why, instead string) {
+	if e := r.count(provider + " is ambiguous"); e.refused == 1 {
+		r.log.Error("webhooks with a valid signature are refused: which integration they are for can't be told", "provider", provider, "reason", why, "use", instead)
 	}
 }
 
