@@ -12,3 +12,11 @@ func TuneGC(getenv func(string) string) {
 		debug.SetGCPercent(gcPercent)
 	}
 }
+
+// LimitMemory has garbage collected in time for the process to need no more than so many bytes, unless GOMEMLIMIT in its environment says
+// otherwise. A process calls it once.
+func LimitMemory(getenv func(string) string, bytes int64) {
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bytes)
+	}
+}

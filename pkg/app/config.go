@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -16,30 +17,32 @@ import (
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
 type Config struct {
-	DatabaseURL      Secret   `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
-	NATSURL          string   `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
-	NATSCreds        string   `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
-	NATSReplicas     int      `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
-	Keys             Secret   `help:"Key ring that seals credentials: id:base64,… of which the first seals. Set it by the variable: ps shows flags, so that this one is refused. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
-	KeysFile         string   `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
-	DataDir          string   `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
-	HTTPAddr         string   `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
-	LogFormat        string   `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
-	LogLevel         string   `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
-	OTLPEndpoint     string   `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
-	AllowNetworks    []string `help:"Networks beside the public internet that requests to upstreams may go to: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
-	Proxy            Secret   `help:"Proxy for requests to upstreams, as a URL; it then guards where they go. HTTP_PROXY and the like are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
-	Concurrency      int      `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
-	Runs             int      `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
-	Connections      int      `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
-	Circuit          []string `help:"How circuits of single providers judge: PROVIDER=count:5 for failures on end, PROVIDER=rate:30 for percent; others open at half of at least 10 requests in a minute." env:"TRIBUTARY_CIRCUIT" placeholder:"LIST"`
-	MaxResponseBytes int64    `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
-	KeepRequests     int      `help:"Days for which a scheduler keeps the log of requests to third parties." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
-	KeepKeys         int      `help:"Days for which a scheduler keeps idempotency keys of which the outcome is known." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
-	KeepItems        int      `help:"Days for which a scheduler keeps settled dead items, and runs that have nothing left to do." env:"TRIBUTARY_KEEP_ITEMS" default:"30" placeholder:"DAYS"`
-	KeepWebhooks     int      `help:"Days for which a scheduler keeps webhooks that wait for nothing." env:"TRIBUTARY_KEEP_WEBHOOKS" default:"30" placeholder:"DAYS"`
-	KeepOperations   int      `help:"Days for which a scheduler keeps the business log." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
-	KeepIncidents    int      `help:"Days for which a scheduler keeps closed incidents." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
+	DatabaseURL      Secret        `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
+	NATSURL          string        `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
+	NATSCreds        string        `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
+	NATSReplicas     int           `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
+	Keys             Secret        `help:"Key ring that seals credentials: id:base64,… of which the first seals. Set it by the variable: ps shows flags, so that this one is refused. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
+	KeysFile         string        `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
+	DataDir          string        `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
+	HTTPAddr         string        `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
+	DrainDelay       time.Duration `help:"How long a stopping service still serves webhooks and OAuth routes while it reports not ready, so that load balancers notice." name:"drain-delay" env:"TRIBUTARY_DRAIN_DELAY" default:"0s" placeholder:"DURATION"`
+	TrustedProxies   []string      `help:"Networks of proxies whose X-Forwarded-For names the client of a webhook or an OAuth route: CIDRs, private, loopback." name:"trusted-proxies" env:"TRIBUTARY_TRUSTED_PROXIES" default:"loopback,private" placeholder:"LIST"`
+	LogFormat        string        `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
+	LogLevel         string        `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
+	OTLPEndpoint     string        `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
+	AllowNetworks    []string      `help:"Networks beside the public internet that requests to upstreams may go to: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
+	Proxy            Secret        `help:"Proxy for requests to upstreams, as a URL; it then guards where they go. HTTP_PROXY and the like are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
+	Concurrency      int           `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
+	Runs             int           `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
+	Connections      int           `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
+	Circuit          []string      `help:"How circuits of single providers judge: PROVIDER=count:5 for failures on end, PROVIDER=rate:30 for percent; others open at half of at least 10 requests in a minute." env:"TRIBUTARY_CIRCUIT" placeholder:"LIST"`
+	MaxResponseBytes int64         `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
+	KeepRequests     int           `help:"Days for which a scheduler keeps the log of requests to third parties." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
+	KeepKeys         int           `help:"Days for which a scheduler keeps idempotency keys of which the outcome is known." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
+	KeepItems        int           `help:"Days for which a scheduler keeps settled dead items, and runs that have nothing left to do." env:"TRIBUTARY_KEEP_ITEMS" default:"30" placeholder:"DAYS"`
+	KeepWebhooks     int           `help:"Days for which a scheduler keeps webhooks that wait for nothing." env:"TRIBUTARY_KEEP_WEBHOOKS" default:"30" placeholder:"DAYS"`
+	KeepOperations   int           `help:"Days for which a scheduler keeps the business log." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
+	KeepIncidents    int           `help:"Days for which a scheduler keeps closed incidents." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
 
 	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
@@ -54,6 +57,8 @@ func (c *Config) Validate() error {
 		{"concurrency", c.Concurrency},
 		{"runs", c.Runs},
 		{"webhook-backlog", c.Webhooks.Backlog},
+		{"webhook-body-budget", c.Webhooks.BodyBudget},
+		{"webhook-connections", c.Webhooks.Connections},
 		{"keep-requests", c.KeepRequests},
 		{"keep-keys", c.KeepKeys},
 		{"keep-items", c.KeepItems},
@@ -67,6 +72,12 @@ func (c *Config) Validate() error {
 	}
 	if c.Connections < 5 {
 		return fmt.Errorf("--connections is %d, it must be at least 5", c.Connections)
+	}
+	if c.DrainDelay < 0 {
+		return fmt.Errorf("--drain-delay is %s, it must not be negative", c.DrainDelay)
+	}
+	if _, err := outbound.ParseNetworks(c.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
 	if _, err := c.egress(); err != nil {
 		return err

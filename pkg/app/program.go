@@ -181,17 +181,27 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
 	config.Requests.MaxResponseBytes, config.Scheduler.Retention = p.config.MaxResponseBytes, p.config.retention()
 	p.config.OAuth.apply(&config.TokenRefresher)
-	config.WebhookAddr, config.WebhookListener = p.config.Webhooks.Addr, parts.webhooks
-	config.WebhookPrefix, config.WebhookBacklog = p.config.Webhooks.Prefix, int64(p.config.Webhooks.Backlog)<<20
+	config.WebhookListener = parts.webhooks
+	if err := p.config.serving(&config); err != nil {
+		return err
+	}
 	tune(&config, os.Getenv)
+	if slices.Equal(services, []string{platform.IngressService}) {
+		platform.LimitMemory(os.Getenv, config.Ingress.Memory())
+	}
 	built, err := platform.New(p.ctx, config)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(p.ctx)
-	group.Go(func() error { return built.Run(ctx, services...) })
+	// Health is served until all services have ended, so that load balancers see them drain.
+	ended, end := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		return telemetry.Serve(ctx, parts.httpAddr, registry, checks(built, services, pool != nil), log)
+		defer end()
+		return built.Run(ctx, services...)
+	})
+	group.Go(func() error {
+		return telemetry.Serve(ended, parts.httpAddr, registry, append(checks(built, services, pool != nil), staying(p.ctx)), log)
 	})
 	if beside != nil {
 		group.Go(func() error { return beside(ctx, built) })
@@ -212,6 +222,16 @@ func checks(built *platform.Platform, services []string, hasDatabase bool) []tel
 		all = append(all, telemetry.Check{Name: "directory", Ready: func(context.Context) error { return built.Directory.Ready() }})
 	}
 	return all
+}
+
+// staying is a check that fails from the moment at which the process is told to stop.
+func staying(ctx context.Context) telemetry.Check {
+	return telemetry.Check{Name: "stopping", Ready: func(context.Context) error {
+		if ctx.Err() != nil {
+			return errors.New("the process finishes its work and ends")
+		}
+		return nil
+	}}
 }
 
 // openPostgres connects to a database that has all migrations; an empty URL is none.

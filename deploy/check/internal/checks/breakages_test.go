@@ -27,6 +27,7 @@ var composeBreakages = []breakage{
 	{name: "address that is a URL", check: "ports", file: "compose.yaml", old: `TRIBUTARY_HTTP_ADDR: ":8080"`, new: `TRIBUTARY_HTTP_ADDR: "http://:8080"`, want: "is a URL"},
 	{name: "healthcheck asks another path", check: "ports", file: "compose.yaml", old: "8080/readyz", new: "8080/ready", want: "does not ask"},
 	{name: "exposed port", check: "ports", file: "compose.yaml", old: `expose: ["8080"]`, new: `expose: ["9090"]`, want: "exposes [9090]"},
+	{name: "little time to stop", check: "services serve on", file: "compose.yaml", old: "stop_grace_period: 45s", new: "stop_grace_period: 29s", want: "has less than 30s to stop"},
 	{name: "key with a default", check: "secrets", file: "compose.yaml", old: "${TRIBUTARY_KEYS:?", new: "${TRIBUTARY_KEYS:-", want: "does not ask for TRIBUTARY_KEYS"},
 }
 
@@ -63,6 +64,9 @@ var kubernetesBreakages = []breakage{
 	{name: "other target port", check: "ports", file: "k8s/network.yaml", old: "targetPort: 8080", new: "targetPort: 8081", in: "k8s", want: "Service tributary-metrics"},
 	{name: "closed port", check: "ports", file: "k8s/network.yaml", old: "protocol: TCP\n          port: 8080", new: "protocol: TCP\n          port: 80", in: "k8s", want: "NetworkPolicy tributary"},
 	{name: "address that is a URL", check: "ports", file: "k8s/kustomization.yaml", old: "ADDR=:8080", new: "ADDR=http://:8080", want: "is a URL"},
+	{name: "little time to stop", check: "services serve on", file: "k8s/service-patch.yaml", old: "terminationGracePeriodSeconds: 45", new: "terminationGracePeriodSeconds: 39", in: "k8s", want: "has less than 40s to stop"},
+	{name: "no delay", check: "services serve on", file: "k8s/kustomization.yaml", old: "TRIBUTARY_DRAIN_DELAY=10s", new: "TRIBUTARY_DRAIN_DELAY=8s", in: "k8s", want: "takes 9s to notice"},
+	{name: "delay without a unit", check: "services serve on", file: "k8s/kustomization.yaml", old: "TRIBUTARY_DRAIN_DELAY=10s", new: "TRIBUTARY_DRAIN_DELAY=10", want: "missing unit"},
 	{name: "budget of nobody", check: "selectors", file: "k8s/syncer.yaml", old: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: tributary-syncer", new: "maxUnavailable: 1\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: tributary-sincer", in: "k8s", want: "PodDisruptionBudget tributary-syncer"},
 	{name: "not its own pods", check: "selectors", file: "k8s/syncer.yaml", old: "      labels:\n        app.kubernetes.io/name: tributary-syncer", new: "      labels:\n        app.kubernetes.io/name: tributary-sincer", in: "k8s", want: "Deployment tributary-syncer"},
 	{name: "service of nobody", check: "selectors", file: "k8s/network.yaml", old: "component: service", new: "component: worker", in: "k8s", want: "Service tributary-metrics"},

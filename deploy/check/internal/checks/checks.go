@@ -30,6 +30,7 @@ func All() []Check {
 		{"nothing runs as root", nonRoot},
 		{"every command exists, and every service is deployed", commands},
 		{"ports and probes agree", ports},
+		{"services serve on until it is noticed that they stop", drains},
 		{"selectors find the pods they are for", selectors},
 		{"secrets are never written down", secrets},
 	}
