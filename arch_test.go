@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},
 	"pkg/oauth2":       {"pkg/contracts"},
-	"pkg/providertest": {"pkg/contracts", "pkg/providertest"},
+	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound"},
 	"pkg/app":          {"pkg", "internal", "services", "db"},
 
 	// A provider knows the contracts and nothing of the platform; their list knows all of them.

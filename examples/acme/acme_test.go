@@ -18,6 +18,8 @@ func TestSuite(t *testing.T) {
 	providertest.Run(t, providertest.Suite{
 		Provider: acme.Provider{}, Key: "acme",
 		Credentials: acme.Credentials{Key: key}, Metadata: acme.Metadata{URL: s.URL},
+		Records: func(testing.TB) []string { return s.ids() },
+		Edit:    func(_ testing.TB, item providertest.Item) { s.put(item.ExternalID, 300) },
 		Change: func(testing.TB) string {
 			s.put("order-3", 250)
 			return "order-3"

@@ -3,6 +3,7 @@ package acme_test
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -41,6 +42,13 @@ func (s *shop) put(id string, cents int64) {
 	defer s.mu.Unlock()
 	s.revision++
 	s.orders[id] = acme.Order{ID: id, Cents: cents, Revision: s.revision}
+}
+
+// ids are those of all orders.
+func (s *shop) ids() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.orders))
 }
 
 func (s *shop) serve(w http.ResponseWriter, r *http.Request) {

@@ -13,38 +13,41 @@ package providertest
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"testing"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// Integration is an integration of a provider as the runtime would give it: its client sends every request, redirects included, through the provider's
-// Authenticate, and its log goes to the test. Credentials and metadata are any values that encode to JSON objects; base is the client to build on,
+// Integration is an integration of a provider as the runtime would give it. Its client is the platform's: requests carry the provider's
+// credentials to the hosts that it names, also an OAuth2 provider's access token, and an answer that asks for patience is a deferral in the error of
+// Do. Its log goes to the test, without secrets. Credentials and metadata are any values that encode to JSON objects; base is the client to build on,
 // nil for [http.DefaultTransport].
 func Integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client) *contracts.Integration {
 	t.Helper()
-	return integration(t, provider, credentials, metadata, base, slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	log := func(r *outbound.Redactor) *slog.Logger {
+		return r.Logger(slog.New(slog.NewTextHandler(testWriter{t}, nil)))
+	}
+	return integration(t, provider, credentials, metadata, base, log)
 }
 
-func integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client, log *slog.Logger) *contracts.Integration {
+func integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client, log func(*outbound.Redactor) *slog.Logger) *contracts.Integration {
 	t.Helper()
 	own := http.Client{}
 	if base != nil {
 		own = *base
 	}
-	transport := &transport{base: own.Transport, provider: provider}
-	if transport.base == nil {
-		transport.base = http.DefaultTransport
-	}
-	own.Transport = transport
-	in := contracts.NewIntegration(contracts.IntegrationFields{
+	fields := contracts.IntegrationFields{
 		ID: "01930000-0000-7000-8000-000000000001", Provider: "test", Name: "test", Owner: "tester",
-		Credentials: encode(t, credentials), Metadata: encode(t, metadata), Client: &own, Mappings: NewMappings(), Log: log,
+		Credentials: encode(t, credentials), Metadata: encode(t, metadata), Client: &own, Mappings: NewMappings(),
+	}
+	fields.Log = log(outbound.NewRedactor(provider, contracts.NewIntegration(fields)))
+	in := contracts.NewIntegration(fields)
+	own.Transport = outbound.Config{Base: own.Transport}.Chain(outbound.Target{
+		Provider: provider, Integration: func() *contracts.Integration { return in },
 	})
-	transport.in = in
 	return in
 }
 
@@ -58,23 +61,6 @@ func encode(t testing.TB, value any) json.RawMessage {
 		return nil
 	}
 	return raw
-}
-
-// transport authenticates as the runtime does.
-type transport struct {
-	base     http.RoundTripper
-	provider contracts.Provider
-	in       *contracts.Integration
-}
-
-func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if a, ok := t.provider.(contracts.Authenticator); ok {
-		req = req.Clone(req.Context())
-		if err := a.Authenticate(t.in, req); err != nil {
-			return nil, fmt.Errorf("authenticate: %w", err)
-		}
-	}
-	return t.base.RoundTrip(req)
 }
 
 // testWriter writes a log to a test.

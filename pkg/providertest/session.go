@@ -3,6 +3,7 @@ package providertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,8 +28,14 @@ type Session struct {
 	// OnDispatch, when set, is asked about each item before anything else; its error is Dispatch's.
 	OnDispatch func(Item) error
 
+	// onItem, when set, numbers the items by the requests made so far.
+	onItem func() int
+
 	mu         sync.Mutex
 	items      []Item
+	asked      []int
+	ended      bool
+	late       int
 	events     []any
 	known      map[Item]bool
 	duplicates int
@@ -56,8 +63,16 @@ func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	asked := 0
+	if s.onItem != nil {
+		asked = s.onItem()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended {
+		s.late++
+		return errEnded
+	}
 	if s.known[item] {
 		s.duplicates++
 		return nil
@@ -67,8 +82,18 @@ func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	}
 	s.known[item] = true
 	s.items = append(s.items, item)
+	s.asked = append(s.asked, asked)
 	s.events = append(s.events, event)
 	return nil
+}
+
+var errEnded = errors.New("dispatch: the sync has returned")
+
+// end refuses every later item: the runtime counts what was dispatched when the sync returns.
+func (s *Session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 }
 
 // Items are those dispatched so far, in their order.

@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -23,45 +25,68 @@ type Suite struct {
 	Credentials, Metadata any
 	// Client reaches the upstream; nil is [http.DefaultClient].
 	Client *http.Client
+	// Records are the external ids of all records that a full sync must find. Without it, records that no sync finds are not noticed.
+	Records func(t testing.TB) []string
 	// Change changes one record upstream and returns its external id. Without it, that a change comes through is not tested.
 	Change func(t testing.TB) string
+	// Edit changes the record of an item upstream. The suite calls it while a sync reads. Without it, that no edit is lost meanwhile is not tested.
+	Edit func(t testing.TB, item Item)
 	// Webhook is a delivery as the upstream signs it. Without it, that webhooks are verified is not tested.
 	Webhook func(t testing.TB) *contracts.WebhookRequest
+	// Delivery is the signed delivery about the record of an item as it is now. Without it, that webhooks bring what the sync brings is not tested.
+	Delivery func(t testing.TB, item Item) *contracts.WebhookRequest
 }
 
-// Run tests that a provider keeps its contracts: registration, rules and types; that a sync is repeatable, stops when it is told to, ends in an error
-// when the upstream fails and in a deferral when it asks for patience; that the reducer agrees with itself; and that no credential shows in errors or logs or
-// is sent to a foreign host. What belongs to a contract that the provider does not implement is left out.
+// Run tests that a provider keeps its contracts: registration, rules and types; that a sync finds everything, is repeatable, stops when it is told to, ends in
+// an error when the upstream fails at any page, and in a deferral when it asks for patience; that no edit is lost which happens while it reads; that the reducer
+// agrees with itself; that webhooks bring the records of the sync; that the provider keeps no state; and that no credential shows in errors, events or logs or
+// is sent to a foreign host. What belongs to a contract that the provider does not implement, or needs a function that the suite does not have, is left out.
+//
+// Requests leave through the platform's own client, so that authentication and deferrals are those of production. Run the test with -race too: state that a
+// provider keeps shows there first.
 func Run(t *testing.T, s Suite) {
 	t.Helper()
 	k := &kit{Suite: s}
 	t.Run("registers", k.registers)
 	t.Run("data", k.data)
 	t.Run("rules", k.rules)
-	if _, ok := s.Provider.(contracts.Authenticator); ok {
-		t.Run("keeps credentials from foreign hosts", k.foreignHost)
-	}
+	t.Run("keeps credentials from foreign hosts", k.foreignHost)
 	if health, ok := s.Provider.(contracts.HealthChecker); ok {
 		t.Run("health", func(t *testing.T) { k.health(t, health) })
 	}
-	if syncs, ok := s.Provider.(contracts.ScheduledSync); ok {
+	if oauth, ok := s.Provider.(contracts.OAuth2); ok {
+		t.Run("oauth", func(t *testing.T) { k.oauth(t, oauth) })
+	}
+	syncs, isSync := s.Provider.(contracts.ScheduledSync)
+	if isSync {
 		t.Run("sync", func(t *testing.T) { k.sync(t, syncs) })
 		t.Run("failures", func(t *testing.T) { k.failures(t, syncs) })
 		t.Run("cancellation", func(t *testing.T) { k.cancellation(t, syncs) })
+		t.Run("side by side", func(t *testing.T) { k.side(t, syncs) })
 	}
 	if syncs, ok := s.Provider.(contracts.IncrementalSync); ok {
 		t.Run("incremental", func(t *testing.T) { k.incremental(t, syncs) })
+		if k.Edit != nil {
+			t.Run("edits", func(t *testing.T) { k.edits(t, syncs) })
+		}
 	}
-	if handler, ok := s.Provider.(contracts.WebhookHandler); ok && s.Webhook != nil {
-		t.Run("webhooks", func(t *testing.T) { k.webhooks(t, handler) })
+	if handler, ok := s.Provider.(contracts.WebhookHandler); ok {
+		if s.Webhook != nil {
+			t.Run("webhooks", func(t *testing.T) { k.webhooks(t, handler, s.Webhook) })
+		}
+		if s.Delivery != nil && isSync {
+			t.Run("deliveries", func(t *testing.T) { k.deliveries(t, syncs, handler) })
+		}
 	}
+	t.Run("nothing comes late", k.late)
 	t.Run("logs hold no secret", func(t *testing.T) { k.noSecret(t, "the log", k.log.String()) })
 }
 
 // kit is a suite at work.
 type kit struct {
 	Suite
-	log logBuffer
+	log      logBuffer
+	sessions []*Session
 }
 
 // integration is the fixture's, over a transport of the test's own or, with nil, the fixture's.
@@ -71,7 +96,8 @@ func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.
 	if transport != nil {
 		client = &http.Client{Transport: transport}
 	}
-	return integration(t, k.Provider, k.Credentials, k.Metadata, client, slog.New(slog.NewTextHandler(&k.log, nil)))
+	raw := slog.New(slog.NewTextHandler(&k.log, nil))
+	return integration(t, k.Provider, k.Credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
 }
 
 func (k *kit) registers(t *testing.T) {
@@ -115,6 +141,7 @@ func (k *kit) data(t *testing.T) {
 
 // rules checks the rule "required", on which the others build.
 func (k *kit) rules(t *testing.T) {
+	k.openSecrets(t)
 	for what, pair := range map[string]struct {
 		rules   contracts.Rules
 		fixture any
@@ -142,6 +169,25 @@ func (k *kit) rules(t *testing.T) {
 	}
 }
 
+// openSecrets checks that nothing in the metadata, which is kept and shown in clear, is named like a secret.
+func (k *kit) openSecrets(t *testing.T) {
+	raw := encode(t, k.Metadata)
+	var before, after map[string]any
+	if raw == nil || json.Unmarshal(raw, &before) != nil {
+		return
+	}
+	shown := outbound.NewRedactor(k.Provider, nil).RequestBody("application/json", raw, false)
+	if err := json.Unmarshal(shown, &after); err != nil {
+		t.Fatal(err)
+	}
+	for field, value := range before {
+		if !reflect.DeepEqual(value, after[field]) {
+			t.Errorf("the metadata have the field %s, which is kept and shown in clear: a secret belongs to the credentials", field)
+		}
+	}
+	k.noSecret(t, "the metadata", string(raw))
+}
+
 func lookUp(values map[string]any, path string) (any, bool) {
 	name, rest, isNested := strings.Cut(path, ".")
 	value, ok := values[name]
@@ -152,35 +198,65 @@ func lookUp(values map[string]any, path string) (any, bool) {
 	return lookUp(inner, rest)
 }
 
-// foreignHost checks that Authenticate leaves a request to somebody else as it is.
+// foreignHost checks that requests to foreign hosts leave without credentials: those that Authenticate is called for, and those of the client.
 func (k *kit) foreignHost(t *testing.T) {
 	in := k.integration(t, nil)
-	auth, _ := k.Provider.(contracts.Authenticator) // Run asked
+	auth, signs := k.Provider.(contracts.Authenticator)
 	for _, address := range []string{"https://foreign.example/x", "http://foreign.example:8443/x?a=b"} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		where := "a request to " + address
+		req, err := http.NewRequestWithContext(k.context(t), http.MethodGet, address, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := auth.Authenticate(in, req); err != nil {
-			t.Errorf("Authenticate of a request to %s: %v; it should leave it as it is", address, err)
+		if signs {
+			if err := k.guarded(t, "Authenticate", func() error { return auth.Authenticate(in, req) }); err != nil {
+				t.Errorf("Authenticate of %s: %v; it should leave it as it is", where, err)
+			}
 		}
-		var sent bytes.Buffer
-		if err := req.Write(&sent); err != nil {
+		k.noSecret(t, where, written(t, req))
+		outward := transportFunc(func(req *http.Request) (*http.Response, error) {
+			k.noSecret(t, where, written(t, req))
+			return answering(http.StatusOK, "{}").RoundTrip(req)
+		})
+		plain, err := http.NewRequestWithContext(k.context(t), http.MethodGet, address, nil)
+		if err != nil {
 			t.Fatal(err)
 		}
-		k.noSecret(t, "a request to "+address, sent.String())
+		res, err := k.integration(t, outward).HTTP().Do(plain)
+		if err == nil {
+			_ = res.Body.Close()
+		}
 	}
 }
 
+func written(t *testing.T, req *http.Request) string {
+	t.Helper()
+	var sent bytes.Buffer
+	if err := req.Write(&sent); err != nil {
+		t.Fatal(err)
+	}
+	return sent.String()
+}
+
 func (k *kit) health(t *testing.T, provider contracts.HealthChecker) {
-	if err := provider.HealthCheck(t.Context(), k.integration(t, nil)); err != nil {
+	check := func(transport http.RoundTripper) error {
+		err := k.guarded(t, "HealthCheck", func() error { return provider.HealthCheck(k.context(t), k.integration(t, transport)) })
+		k.checkError(t, err)
+		return err
+	}
+	if err := check(nil); err != nil {
 		t.Errorf("HealthCheck of a healthy upstream: %v", err)
 	}
-	err := provider.HealthCheck(t.Context(), k.integration(t, answering(http.StatusUnauthorized, nil)))
-	if err == nil {
-		t.Error("HealthCheck is healthy although the upstream answers 401")
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError} {
+		if check(answering(status, "")) == nil {
+			t.Errorf("HealthCheck is healthy although the upstream answers %d", status)
+		}
 	}
-	k.checkError(t, err)
+	limited := answering(http.StatusTooManyRequests, "")
+	limited.header = http.Header{"Retry-After": {strconv.Itoa(int(wait.Seconds()))}}
+	if _, deferred := contracts.AsDeferral(check(limited)); !deferred {
+		t.Error("HealthCheck of an upstream that answers 429 should be a deferral, which says nothing about health")
+	}
 }
 
 // noSecret fails when a text holds one of the fixture's credentials.

@@ -3,10 +3,7 @@ package providertest
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"errors"
-	"io"
-	"net/http"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,20 +13,93 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// patience is how long a sync may take to notice that it was cancelled. It is far longer than any should need, and only ends a test that would hang.
-const patience = 5 * time.Second
-
-// sync checks that the same state enumerates to the same items, and that the reducer agrees with itself about them.
+// sync checks that a sync finds every record once, that the same state enumerates to the same items, and that the reducer agrees with itself about them.
 func (k *kit) sync(t *testing.T, provider contracts.ScheduledSync) {
-	first := k.full(t, provider)
+	upstream, first := k.upstream(), &Session{}
+	if err := k.run(t, provider.Sync, first, upstream); err != nil {
+		t.Fatalf("Sync: %v", err)
+	}
 	if d := difference(first.Items(), k.full(t, provider).Items()); d != "" {
 		t.Errorf("two syncs of the same upstream differ: %s", d)
 	}
 	if len(first.Items()) == 0 {
 		t.Error("the fixture's upstream has no records to enumerate")
 	}
-	cursor := reduce(t, provider, first.Checkpoints())
+	paths, open := upstream.left()
+	for _, path := range paths {
+		t.Errorf("the last answer to %s names a next page, which the sync never asks for", path)
+	}
+	if open > 0 {
+		t.Errorf("%d bodies of answers are never closed: each holds a connection", open)
+	}
+	k.items(t, first.Items())
+	k.reducer(t, provider, first)
+}
+
+// items checks what the items of a quiet upstream say.
+func (k *kit) items(t *testing.T, items []Item) {
+	seen := map[[2]string]Item{}
+	found := map[string]bool{}
+	for _, item := range items {
+		found[item.ExternalID] = true
+		if isUnnamed(item.Event) {
+			t.Errorf("the event type is %q, by which no handler can be found: dispatch a struct type of yours", item.Event)
+			break
+		}
+		k.noSecret(t, "the event of item "+strconv.Quote(item.ExternalID), item.Payload)
+		key := [2]string{item.Event, item.ExternalID}
+		if other, ok := seen[key]; ok && item.ExternalID != "" {
+			t.Errorf("%s %q was dispatched twice, as %.80s and as %.80s: does the external id name one record?", item.Event, item.ExternalID, other.Payload, item.Payload)
+			break
+		}
+		seen[key] = item
+	}
+	if k.Records == nil {
+		return
+	}
+	want := map[string]bool{}
+	for _, id := range k.Records(t) {
+		want[id] = true
+		if !found[id] {
+			t.Errorf("the upstream has the record %q, and the sync does not find it", id)
+		}
+	}
+	for id := range found {
+		if !want[id] {
+			t.Errorf("the sync finds a record %q, which the upstream does not have", id)
+		}
+	}
+}
+
+// isUnnamed reports whether an event type is not that of a type which the author has named.
+func isUnnamed(event string) bool {
+	switch event {
+	case "", "json.RawMessage", "json.Number", "string", "int", "int64", "float64", "bool":
+		return true
+	}
+	return strings.ContainsAny(event, "[]{} ")
+}
+
+// reducer checks that the reducer agrees with itself about the checkpoints of a sync.
+func (k *kit) reducer(t *testing.T, provider contracts.ScheduledSync, of *Session) {
+	for name, none := range map[string][]contracts.Checkpoint{"no checkpoints": nil, "an item without a checkpoint": {nil}} {
+		err := k.guarded(t, "ReduceCheckpoints", func() error {
+			cursor, err := provider.ReduceCheckpoints(none)
+			if len(cursor) > 0 && string(cursor) != "null" {
+				t.Errorf("ReduceCheckpoints of %s makes the cursor %s of nothing", name, cursor)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("ReduceCheckpoints of %s: %v", name, err)
+		}
+	}
+	checkpoints := of.Checkpoints()
+	cursor := reduce(t, provider, checkpoints)
 	if len(cursor) == 0 {
+		if _, ok := provider.(contracts.IncrementalSync); ok {
+			t.Error("the checkpoints of the fixture reduce to no cursor: every sync would enumerate everything")
+		}
 		return
 	}
 	again := reduce(t, provider, []contracts.Checkpoint{contracts.Checkpoint(cursor)})
@@ -37,18 +107,9 @@ func (k *kit) sync(t *testing.T, provider contracts.ScheduledSync) {
 		t.Errorf("the cursor %s reduced alone is %s: it should stay where it is (%v)", cursor, again, err)
 	}
 	if _, ok := provider.(contracts.AssociativeReducer); ok {
-		k.associative(t, provider, first.Checkpoints(), cursor)
+		k.associative(t, provider, checkpoints, cursor)
 	}
-	orderer, ok := provider.(contracts.CheckpointOrderer)
-	for _, item := range first.Items() {
-		if !ok {
-			break
-		}
-		if _, err := orderer.CheckpointKey(contracts.Checkpoint(item.Checkpoint)); err != nil {
-			t.Errorf("CheckpointKey of item %s: %v", item.ExternalID, err)
-			break
-		}
-	}
+	k.ordered(t, provider, of.Items(), cursor)
 }
 
 // associative checks that neither order nor grouping of the checkpoints changes the cursor.
@@ -69,16 +130,51 @@ func (k *kit) associative(t *testing.T, provider contracts.ScheduledSync, checkp
 	}
 }
 
+// ordered checks that keys, and the rule for what is forward, go the way of the cursor.
+func (k *kit) ordered(t *testing.T, provider contracts.ScheduledSync, items []Item, cursor contracts.Cursor) {
+	orderer, orders := provider.(contracts.CheckpointOrderer)
+	_, associative := provider.(contracts.AssociativeReducer)
+	top := ""
+	if orders {
+		var err error
+		if top, err = orderer.CheckpointKey(contracts.Checkpoint(cursor)); err != nil {
+			t.Errorf("CheckpointKey of the cursor %s: %v", cursor, err)
+		}
+	}
+	for _, item := range items {
+		if item.Checkpoint == "" || item.Checkpoint == string(cursor) {
+			continue
+		}
+		if orders {
+			key, err := orderer.CheckpointKey(contracts.Checkpoint(item.Checkpoint))
+			if err != nil {
+				t.Errorf("CheckpointKey of item %s: %v", item.ExternalID, err)
+				return
+			}
+			if associative && key > top {
+				t.Errorf("the key of the checkpoint %s is greater than that of the cursor %s: an older version would overwrite a newer one", item.Checkpoint, cursor)
+				return
+			}
+		}
+		alone := reduce(t, provider, []contracts.Checkpoint{contracts.Checkpoint(item.Checkpoint)})
+		if back, err := contracts.Advances(provider, cursor, alone); err != nil || back {
+			t.Errorf("the cursor would go back from %s to %s (%v)", cursor, alone, err)
+			return
+		}
+	}
+}
+
 // incremental checks that after a full sync only the overlap comes again, and that a change comes through.
 func (k *kit) incremental(t *testing.T, provider contracts.IncrementalSync) {
 	full := k.full(t, provider)
 	cursor := reduce(t, provider, full.Checkpoints())
 	if len(cursor) == 0 {
-		t.Skip("the checkpoints of the fixture reduce to no cursor")
+		return // sync has said so
 	}
 	if d := difference(full.Items(), k.since(t, provider, nil).Items()); d != "" {
 		t.Errorf("without a cursor, SyncIncremental differs from Sync: %s", d)
 	}
+	k.dated(t, provider, full, cursor)
 	overlap := k.since(t, provider, cursor).Items()
 	for _, item := range overlap {
 		if !slices.Contains(full.Items(), item) {
@@ -103,118 +199,23 @@ func (k *kit) incremental(t *testing.T, provider contracts.IncrementalSync) {
 	}
 }
 
-// failures checks what a sync makes of an upstream that fails.
-func (k *kit) failures(t *testing.T, provider contracts.ScheduledSync) {
-	const wait = 17 * time.Second
-	for name, transport := range map[string]http.RoundTripper{
-		"500":             answering(http.StatusInternalServerError, nil),
-		"401":             answering(http.StatusUnauthorized, nil),
-		"refused":         transportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }),
-		"malformed":       answering(http.StatusOK, strings.NewReader(`[{"`)),
-		"not what it was": answering(http.StatusOK, strings.NewReader(`<html>welcome to the hotel's network</html>`)),
-		"cut body":        answering(http.StatusOK, io.MultiReader(strings.NewReader(`[{"id":`), failing{})),
-	} {
-		session := &Session{}
-		err := provider.Sync(t.Context(), k.integration(t, transport), session)
-		if err == nil {
-			t.Errorf("%s: the sync ends as if it were complete", name)
-		}
-		if len(session.Items()) > 0 {
-			t.Errorf("%s: %d items were dispatched", name, len(session.Items()))
-		}
-		k.checkError(t, err)
+// dated checks the cursors that are made of a time.
+func (k *kit) dated(t *testing.T, provider contracts.IncrementalSync, full *Session, cursor contracts.Cursor) {
+	dater, ok := provider.(contracts.CursorDater)
+	if !ok {
+		return
 	}
-	limited := answering(http.StatusTooManyRequests, nil)
-	limited.header = http.Header{"Retry-After": {strconv.Itoa(int(wait.Seconds()))}}
-	err := provider.Sync(t.Context(), k.integration(t, limited), &Session{})
-	if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != wait {
-		t.Errorf("429 with a Retry-After of %s: the sync returns %v, want a deferral of that time", wait, err)
-	}
-	k.checkError(t, err)
-}
-
-// cancellation checks that a sync ends when its context does: while it waits for the upstream, and between two items.
-func (k *kit) cancellation(t *testing.T, provider contracts.ScheduledSync) {
-	hanging := transportFunc(func(req *http.Request) (*http.Response, error) {
-		<-req.Context().Done()
-		return nil, req.Context().Err()
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	asked := make(chan struct{}, 1)
-	k.cancelled(t, "while the upstream hangs", cancel, func() error {
-		return provider.Sync(ctx, k.integration(t, transportFunc(func(req *http.Request) (*http.Response, error) {
-			select {
-			case asked <- struct{}{}:
-			default:
-			}
-			return hanging(req)
-		})), &Session{})
-	}, asked)
-
-	ctx, cancel = context.WithCancel(t.Context())
-	defer cancel()
-	dispatched := 0
-	session := &Session{OnDispatch: func(Item) error {
-		dispatched++
-		cancel()
-		return ctx.Err()
-	}}
-	if err := provider.Sync(ctx, k.integration(t, nil), session); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled at the first item: the sync returns %v, want what Dispatch returned", err)
-	}
-	if dispatched > 1 {
-		t.Errorf("cancelled at the first item: %d more were dispatched", dispatched-1)
-	}
-}
-
-func (k *kit) cancelled(t *testing.T, when string, cancel context.CancelFunc, sync func() error, asked <-chan struct{}) {
-	t.Helper()
-	result := make(chan error, 1)
-	go func() { result <- sync() }()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-asked:
-	case <-timer.C:
-		t.Errorf("%s: the sync asks the upstream nothing", when)
-	}
-	cancel()
-	select {
-	case err := <-result:
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: the sync returns %v, want the context's error", when, err)
-		}
-		k.checkError(t, err)
-	case <-timer.C:
-		t.Errorf("%s: the sync does not notice that its context is done", when)
-	}
-}
-
-func (k *kit) full(t *testing.T, provider contracts.ScheduledSync) *Session {
-	t.Helper()
-	session := &Session{}
-	if err := provider.Sync(t.Context(), k.integration(t, nil), session); err != nil {
-		t.Fatalf("Sync: %v", err)
-	}
-	return session
-}
-
-func (k *kit) since(t *testing.T, provider contracts.IncrementalSync, cursor contracts.Cursor) *Session {
-	t.Helper()
-	session := &Session{From: cursor}
-	if err := provider.SyncIncremental(t.Context(), k.integration(t, nil), session); err != nil {
-		t.Fatalf("SyncIncremental: %v", err)
-	}
-	return session
-}
-
-func reduce(t *testing.T, provider contracts.ScheduledSync, checkpoints []contracts.Checkpoint) contracts.Cursor {
-	t.Helper()
-	cursor, err := provider.ReduceCheckpoints(checkpoints)
+	early, err := dater.CursorAt(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
 	if err != nil {
-		t.Fatalf("ReduceCheckpoints: %v", err)
+		t.Errorf("CursorAt: %v", err)
+		return
 	}
-	return cursor
+	if d := difference(full.Items(), k.since(t, provider, early).Items()); d != "" {
+		t.Errorf("a sync from CursorAt(1990), %s, differs from a full one: %s", early, d)
+	}
+	if forward, err := contracts.Advances(provider, early, cursor); err != nil || !forward {
+		t.Errorf("the cursor %s is not forward of CursorAt(1990), %s (%v)", cursor, early, err)
+	}
 }
 
 // difference says how two enumerations differ, whatever their order; empty when they don't.
@@ -222,7 +223,7 @@ func difference(a, b []Item) string {
 	a, b = slices.SortedFunc(slices.Values(a), compareItems), slices.SortedFunc(slices.Values(b), compareItems)
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
-			return a[i].Event + " " + strconv.Quote(a[i].ExternalID) + " against " + b[i].Event + " " + strconv.Quote(b[i].ExternalID)
+			return fmt.Sprintf("%s %q against %s %q", a[i].Event, a[i].ExternalID, b[i].Event, b[i].ExternalID)
 		}
 	}
 	if len(a) != len(b) {
@@ -234,39 +235,3 @@ func difference(a, b []Item) string {
 func compareItems(a, b Item) int {
 	return cmp.Or(cmp.Compare(a.Event, b.Event), cmp.Compare(a.ExternalID, b.ExternalID), cmp.Compare(a.Checkpoint, b.Checkpoint), cmp.Compare(a.Payload, b.Payload))
 }
-
-// transportFunc is a transport of one function.
-type transportFunc func(*http.Request) (*http.Response, error)
-
-func (f transportFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// answerer answers every request alike.
-type answerer struct {
-	status int
-	header http.Header
-	body   io.Reader
-}
-
-func answering(status int, body io.Reader) *answerer {
-	if body == nil {
-		body = strings.NewReader(`{"message":"` + http.StatusText(status) + `"}`)
-	}
-	return &answerer{status: status, body: body}
-}
-
-func (a *answerer) RoundTrip(req *http.Request) (*http.Response, error) {
-	header := a.header.Clone()
-	if header == nil {
-		header = http.Header{}
-	}
-	header.Set("Content-Type", "application/json")
-	return &http.Response{
-		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header, Body: io.NopCloser(a.body), ContentLength: -1, Request: req,
-	}, nil
-}
-
-// failing is a body that breaks off.
-type failing struct{}
-
-func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -1,160 +1,14 @@
 package providertest_test
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/providertest"
 )
-
-// flawed is a provider that keeps its contracts, but for one flaw.
-type flawed struct {
-	contracts.TypedCredentials[secrets]
-	contracts.TypedMetadata[place]
-	contracts.MaxTime
-	flaw string
-	runs *atomic.Int32
-}
-
-type secrets struct {
-	Key string `json:"key" validate:"required"`
-}
-
-type place struct {
-	URL string `json:"url" validate:"required"`
-}
-
-type note struct {
-	ID        string    `json:"id"`
-	UpdatedAt time.Time `json:"updated_at"`
-}
-
-func (f flawed) Name() string {
-	if f.flaw == "no name" {
-		return ""
-	}
-	return "Notes"
-}
-
-func (flawed) DefaultSyncInterval() time.Duration     { return time.Minute }
-func (flawed) DefaultRateLimit() *contracts.RateLimit { return nil }
-
-func (f flawed) Authenticate(in *contracts.Integration, req *http.Request) error {
-	to, err := contracts.MetadataOf[place](in)
-	if err != nil {
-		return err
-	}
-	credentials, err := contracts.CredentialsOf[secrets](in)
-	if err != nil {
-		return err
-	}
-	if f.flaw == "leaks to foreign hosts" || strings.HasPrefix(req.URL.String(), to.URL) {
-		req.Header.Set("X-Key", credentials.Key)
-	}
-	return nil
-}
-
-func (f flawed) HealthCheck(ctx context.Context, in *contracts.Integration) error {
-	if f.flaw == "always healthy" {
-		return nil
-	}
-	_, err := f.fetch(ctx, in)
-	return err
-}
-
-func (f flawed) Sync(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
-	return f.since(ctx, in, session, time.Time{})
-}
-
-func (f flawed) SyncIncremental(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
-	var since time.Time
-	if cursor, ok := session.Cursor(); ok && f.flaw != "not incremental" {
-		var err error
-		if since, err = cursor.Time(); err != nil {
-			return err
-		}
-		if f.flaw == "skips changes" {
-			since = since.AddDate(1, 0, 0)
-		}
-	}
-	return f.since(ctx, in, session, since)
-}
-
-func (f flawed) since(ctx context.Context, in *contracts.Integration, session contracts.SyncSession, since time.Time) error {
-	notes, err := f.fetch(ctx, in)
-	if err != nil {
-		if f.flaw == "swallows failures" {
-			return nil
-		}
-		return err
-	}
-	for _, n := range notes {
-		if n.UpdatedAt.Before(since) {
-			continue
-		}
-		if f.flaw == "not repeatable" {
-			n.ID = fmt.Sprint(n.ID, f.runs.Add(1))
-		}
-		if err := session.Dispatch(ctx, n, n.UpdatedAt, n.ID); err != nil && f.flaw != "goes on when cancelled" {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f flawed) fetch(ctx context.Context, in *contracts.Integration) ([]note, error) {
-	to, err := contracts.MetadataOf[place](in)
-	if err != nil {
-		return nil, err
-	}
-	if f.flaw == "does not pass the context on" {
-		ctx = context.WithoutCancel(ctx)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, to.URL, nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := in.HTTP().Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	raw, err := io.ReadAll(res.Body)
-	if err != nil && f.flaw != "passes over cut bodies" {
-		return nil, err
-	}
-	if res.StatusCode == http.StatusTooManyRequests && f.flaw != "does not defer" {
-		seconds, err := time.ParseDuration(res.Header.Get("Retry-After") + "s")
-		return nil, errors.Join(contracts.RetryAfter(seconds, errors.New("too many requests")), err)
-	}
-	if res.StatusCode != http.StatusOK {
-		credentials, err := contracts.CredentialsOf[secrets](in)
-		switch f.flaw {
-		case "secret in an error":
-			return nil, errors.Join(fmt.Errorf("key %s: %s", credentials.Key, res.Status), err)
-		case "secret in a log":
-			in.Log().Warn("refused", "key", credentials.Key)
-		}
-		return nil, errors.Join(errors.New(res.Status), err)
-	}
-	var notes []note
-	if f.flaw == "passes over cut bodies" && len(raw) < 20 {
-		return nil, nil
-	}
-	return notes, json.Unmarshal(raw, &notes)
-}
 
 // TestFlawed is not a test of its own: TestTheSuiteFindsFlaws runs it in another process, where it is to fail.
 func TestFlawed(t *testing.T) {
@@ -162,30 +16,149 @@ func TestFlawed(t *testing.T) {
 	if !ok {
 		t.Skip("runs only as a part of TestTheSuiteFindsFlaws")
 	}
-	var changed atomic.Bool
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Key") != "a-key-of-some-length" {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		notes := []note{}
-		for i := range 12 {
-			n := note{ID: fmt.Sprint("n", i), UpdatedAt: time.Date(2024, 1, 1+i, 0, 0, 0, 0, time.UTC)}
-			if i == 3 && changed.Load() {
-				n.UpdatedAt = time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC)
-			}
-			notes = append(notes, n)
-		}
-		if err := json.NewEncoder(w).Encode(notes); err != nil {
-			t.Error(err)
-		}
-	}))
-	defer server.Close()
+	upstream := newNotes(t)
+	metadata := place{URL: upstream.URL}
+	if flaw == "a secret among the metadata" {
+		metadata.Token = "a-token-in-clear"
+	}
+	provider := flawed{flaw: flaw, state: &state{seen: map[string]bool{}}}
 	providertest.Run(t, providertest.Suite{
-		Provider: flawed{flaw: flaw, runs: &atomic.Int32{}}, Key: "notes",
-		Credentials: secrets{Key: "a-key-of-some-length"}, Metadata: place{URL: server.URL}, Client: server.Client(),
-		Change: func(testing.TB) string { changed.Store(true); return "n3" },
+		Provider: provider, Key: "notes", Credentials: secrets{Key: apiKey, Secret: hookSecret}, Metadata: metadata, Client: upstream.Client(),
+		Records: upstream.ids,
+		Change:  func(testing.TB) string { upstream.edit("n3"); return "n3" },
+		Edit:    func(_ testing.TB, item providertest.Item) { upstream.edit(item.ExternalID) },
+		Delivery: func(t testing.TB, item providertest.Item) *contracts.WebhookRequest {
+			return upstream.delivery(t, item.ExternalID)
+		},
 	})
+}
+
+// flaws are mistakes that authors make, and what the suite says of each. An empty text is of a mistake that the suite does not find.
+func flaws() map[string]string {
+	return map[string]string{
+		// What a provider says of itself.
+		"no name":                              "Name is empty",
+		"no rules":                             "the provider has no rules for them",
+		"a rule for a field that is not there": "have no api_key, which the rules require",
+		"credentials lose a field":             "fields are lost or renamed",
+		"credentials by value":                 "it must be a pointer",
+		"an interval of seconds":               "it must be whole minutes",
+		"a budget of nothing":                  "DefaultRateLimit",
+		"a secret among the metadata":          "the metadata have the field token, which is kept and shown in clear",
+		// Where credentials go.
+		"leaks to foreign hosts": "a request to https://foreign.example/x holds a credential",
+		"refuses foreign hosts":  "it should leave it as it is",
+		"secret in an error":     "an error holds a credential",
+		"secret in a log":        "the log holds a credential",
+		"secret in an event":     "holds a credential",
+		"secret in a refusal":    "an error holds a credential",
+		// Health.
+		"always healthy":          "HealthCheck is healthy although the upstream answers 401",
+		"never healthy":           "HealthCheck of a healthy upstream",
+		"healthy at 500":          "HealthCheck is healthy although the upstream answers 500",
+		"health hides a deferral": "which says nothing about health",
+		// Enumeration.
+		"ignores the next link":                        "names a next page, which the sync never asks for",
+		"stops at a short page":                        "names a next page, which the sync never asks for",
+		"stops at an empty page":                       "names a next page, which the sync never asks for",
+		"begins at the second page":                    `the upstream has the record "n0", and the sync does not find it`,
+		"drops the last of a page":                     "and the sync does not find it",
+		"keeps the first page only for the first sync": "two syncs of the same upstream differ",
+		"not repeatable":                               "two syncs of the same upstream differ",
+		"one id for all":                               "was dispatched twice",
+		"no ids":                                       `the sync finds a record "", which the upstream does not have`,
+		"the text for the id":                          "which the upstream does not have",
+		"ids with a prefix":                            "which the upstream does not have",
+		"a map for an event":                           "by which no handler can be found",
+		"raw JSON for an event":                        "by which no handler can be found",
+		"a type without a name":                        "by which no handler can be found",
+		"the first sync is from today":                 "without a cursor, SyncIncremental differs from Sync",
+		"not incremental":                              "an incremental sync enumerates all 16 items again",
+		"skips changes":                                `record "n3" was changed, but an incremental sync does not have it`,
+		"only new ones are incremental":                `record "n3" was changed, but an incremental sync does not have it`,
+		"a list that is not in the order of edits":     "passes over it",
+		"pages of a list that edits reorder":           "another record is lost",
+		"leaves bodies open":                           "bodies of answers are never closed",
+		"dispatches later":                             "items were dispatched after their sync had returned",
+		// Failures.
+		"swallows failures":                "500: the sync ends as if it were complete",
+		"swallows failures after page 1":   "500 at request 2 of 5: the sync ends as if it were complete",
+		"swallows deferrals after page 1":  "429 with a Retry-After of 17s at request 2",
+		"takes 404 for nothing":            "404: the sync ends as if it were complete",
+		"takes 403 for nothing":            "403: the sync ends as if it were complete",
+		"takes 500 for the end":            "but the upstream may be well the next time",
+		"waits when it is refused":         "the sync asks to wait, but no wait mends it",
+		"passes over cut bodies":           "cut body: the sync ends as if it were complete",
+		"passes over what is not JSON":     "malformed: the sync ends as if it were complete",
+		"indexes what may be empty":        "the sync panics",
+		"loses a deferral":                 "want a deferral of that time",
+		"ends at a deferral":               "want a deferral of that time",
+		"waits for a time of its own":      "want a deferral of that time",
+		"waits by itself":                  "the sync waits by itself and holds its slot",
+		"uses a client of its own":         "the sync ends as if it were complete",
+		"does not pass the context on":     "the sync does not notice that its context is done",
+		"goes on when cancelled":           "cancelled at the first item: 3 more were dispatched",
+		"takes a refused item for the end": "want what Dispatch returned",
+		"hides what Dispatch returned":     "want what Dispatch returned",
+		"a cancelled sync is whole":        "while the upstream hangs: the sync returns <nil>",
+		"hides the context's end":          "while the upstream hangs: the sync returns stopped",
+		"a cancelled sync ends for good":   "want the context's error",
+		// State.
+		"remembers what it has seen": "two syncs of the same upstream differ",
+		"keeps the list":             "an incremental sync enumerates all",
+		// Checkpoints and cursors.
+		"no checkpoint":                         "the checkpoints of the fixture reduce to no cursor",
+		"the time of day for the checkpoint":    "two syncs of the same upstream differ",
+		"the creation for the checkpoint":       "which is not forward",
+		"a checkpoint of another form":          "ReduceCheckpoints",
+		"a checkpoint of tomorrow":              "was changed, but an incremental sync does not have it",
+		"the day for the checkpoint":            "which is not forward",
+		"the reducer takes the last":            "in reverse order the cursor is",
+		"the reducer takes the first":           "in reverse order the cursor is",
+		"the reducer takes the time of day":     "it should stay where it is",
+		"the reducer fails for nothing":         "ReduceCheckpoints of no checkpoints: no checkpoints",
+		"the reducer panics for nothing":        "ReduceCheckpoints panics",
+		"the reducer makes a cursor of nothing": "of nothing",
+		"keys run backwards":                    "an older version would overwrite a newer one",
+		"keys fail":                             "CheckpointKey",
+		"the cursor may go back":                "the cursor would go back",
+		"the cursor may not move":               "which is not forward",
+		"CursorAt is now":                       "differs from a full one",
+		"CursorAt is no time":                   "SyncIncremental",
+		// Authorization.
+		"no state":                           "every callback would be refused",
+		"state is not escaped":               "every callback would be refused",
+		"another redirect":                   "not \"https://tributary.example",
+		"the verifier as the challenge":      "not the S256 challenge",
+		"the client's secret in the address": "holds a secret",
+		// Webhooks.
+		"compares signatures in the time of their likeness": "",
+		"accepts every delivery":                            "a delivery is accepted though byte 0 of its body was changed",
+		"accepts unsigned deliveries":                       "a delivery is accepted without headers",
+		"accepts without a secret":                          "a delivery is accepted by an integration without credentials",
+		"signs only the beginning":                          "of its body was changed",
+		"verification panics without a signature":           "VerifyWebhookSignature panics",
+		"random types of deliveries":                        "the same delivery has the type",
+		"handlers for other types":                          "the provider has handlers, but none for the type",
+		"constant delivery ids":                             "have the same id",
+		"random delivery ids":                               "a second copy would be handled again",
+		"empty delivery ids":                                "the delivery's id is empty",
+		"one ordering key for all":                          "one that fails holds up all",
+		"random ordering keys":                              "has the ordering key",
+		"the handler does nothing":                          "dispatches nothing",
+		"the handler panics":                                "the handler of the delivery panics",
+		"the handler fails":                                 "the handler of the delivery that was given fails",
+		"the handler skips everything":                      "dispatches nothing",
+		"the handler changes the body":                      "the handler changes the body of the delivery",
+		"the handler returns what is not JSON":              "can't be kept as JSON",
+		"the handler returns a secret":                      "what the handler returns holds a credential",
+		"a handler that expects a note":                     "the handler of a delivery with the body",
+		"takes garbled deliveries for done":                 "is handled as if it were done",
+		"another id in a webhook":                           "the sync's record and the webhook's are two",
+		"another type in a webhook":                         "the sync's record and the webhook's are two",
+		"another checkpoint in a webhook":                   "neither knows which version is newer",
+		"no checkpoint in a webhook":                        "neither knows which version is newer",
+	}
 }
 
 func TestTheSuiteFindsFlaws(t *testing.T) {
@@ -194,30 +167,30 @@ func TestTheSuiteFindsFlaws(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for flaw, says := range map[string]string{
-		"":                             "",
-		"no name":                      "Name is empty",
-		"leaks to foreign hosts":       "a request to https://foreign.example/x holds a credential",
-		"always healthy":               "HealthCheck is healthy although the upstream answers 401",
-		"not incremental":              "an incremental sync enumerates all 12 items again",
-		"skips changes":                `record "n3" was changed, but an incremental sync does not have it`,
-		"swallows failures":            "500: the sync ends as if it were complete",
-		"not repeatable":               "two syncs of the same upstream differ",
-		"goes on when cancelled":       "cancelled at the first item: 11 more were dispatched",
-		"does not pass the context on": "the sync does not notice that its context is done",
-		"passes over cut bodies":       "cut body: the sync ends as if it were complete",
-		"does not defer":               "want a deferral of that time",
-		"secret in an error":           "an error holds a credential",
-		"secret in a log":              "the log holds a credential",
-	} {
+	try := func(t *testing.T, flaw string) (out string, failed bool) {
+		t.Helper()
+		run := exec.CommandContext(t.Context(), program, "-test.run=^TestFlawed$", "-test.timeout=2m")
+		run.Env = append(os.Environ(), "PROVIDERTEST_FLAW="+flaw)
+		text, err := run.CombinedOutput()
+		return string(text), err != nil
+	}
+	if out, failed := try(t, ""); failed {
+		t.Fatalf("the provider has no flaw, and the suite fails:\n%s", out)
+	}
+	missed := 0
+	for flaw, says := range flaws() {
+		if says == "" {
+			missed++
+		}
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
-			run := exec.CommandContext(t.Context(), program, "-test.run=^TestFlawed$", "-test.timeout=2m")
-			run.Env = append(os.Environ(), "PROVIDERTEST_FLAW="+flaw)
-			out, err := run.CombinedOutput()
-			if hasFailed := err != nil; hasFailed != (says != "") || !strings.Contains(string(out), says) {
-				t.Errorf("failed: %t; want it to say %q:\n%s", hasFailed, says, out)
+			out, failed := try(t, flaw)
+			if failed != (says != "") || !strings.Contains(out, says) {
+				t.Errorf("failed: %t; want it to say %q:\n%s", failed, says, out)
 			}
 		})
+	}
+	if all := len(flaws()); missed*20 > all {
+		t.Errorf("of %d flaws the suite does not find %d, more than a twentieth", all, missed)
 	}
 }

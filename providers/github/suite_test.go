@@ -1,6 +1,7 @@
 package github_test
 
 import (
+	"encoding/json"
 	"strconv"
 	"testing"
 
@@ -22,6 +23,12 @@ func TestSuite(t *testing.T) {
 					t.Helper()
 					return delivery(t, "ping", map[string]string{"zen": "Approachable is better than simple."})
 				},
+				Records: func(testing.TB) []string { return all(u) },
+				Edit:    func(t testing.TB, item providertest.Item) { edit(t, u, item) },
+				Delivery: func(t testing.TB, item providertest.Item) *contracts.WebhookRequest {
+					t.Helper()
+					return deliveryOf(t, u, item)
+				},
 				Change: func(t testing.TB) string {
 					t.Helper()
 					const number = 42
@@ -34,4 +41,38 @@ func TestSuite(t *testing.T) {
 			})
 		})
 	}
+}
+
+func all(u *upstream.Upstream) []string {
+	issues, comments := existing(u)
+	return append(issues, comments...)
+}
+
+// edit changes an issue or a comment.
+func edit(t testing.TB, u *upstream.Upstream, item providertest.Item) {
+	t.Helper()
+	id, err := strconv.Atoi(item.ExternalID)
+	if err == nil && item.Event == "github.Issue" {
+		err = u.Touch(id)
+	} else if err == nil {
+		err = u.EditComment(id, "Changed")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// deliveryOf is the webhook about an item.
+func deliveryOf(t testing.TB, u *upstream.Upstream, item providertest.Item) *contracts.WebhookRequest {
+	t.Helper()
+	event, payload := "issues", map[string]any{
+		"action": "edited", "issue": json.RawMessage(item.Payload), "repository": map[string]any{"full_name": u.Owner() + "/" + u.Repo()},
+	}
+	if item.Event == "github.IssueComment" {
+		event, payload["comment"] = "issue_comment", json.RawMessage(item.Payload)
+		payload["issue"] = map[string]any{"id": 9, "number": 7}
+	}
+	req := delivery(t, event, payload)
+	req.Header.Set("X-GitHub-Delivery", "delivery-of-"+item.ExternalID)
+	return req
 }

@@ -1,0 +1,358 @@
+package providertest_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// flawed is a provider of notes that keeps its contracts, but for one flaw: a mistake that an author could make.
+type flawed struct {
+	contracts.MaxTime
+	flaw  string
+	state *state
+}
+
+// state is what a provider should not have.
+type state struct {
+	runs    int
+	listed  []note
+	seen    map[string]bool
+	pending []func()
+}
+
+type secrets struct {
+	Key    string `json:"key" validate:"required"`
+	Secret string `json:"secret" validate:"required"`
+}
+
+// hidden is a text that is never shown, nor stored.
+type hidden string
+
+func (hidden) MarshalJSON() ([]byte, error) { return []byte(`"***"`), nil }
+
+type place struct {
+	URL   string `json:"url" validate:"required"`
+	Token string `json:"token,omitempty"`
+}
+
+func (f flawed) is(flaw string) bool { return f.flaw == flaw }
+
+func (f flawed) Name() string {
+	if f.is("no name") {
+		return " "
+	}
+	return "Notes"
+}
+
+func (f flawed) CredentialRules() contracts.Rules {
+	if f.is("no rules") {
+		return nil
+	}
+	if f.is("a rule for a field that is not there") {
+		return contracts.Rules{"api_key": "required"}
+	}
+	return contracts.TypedCredentials[secrets]{}.CredentialRules()
+}
+
+func (flawed) MetadataRules() contracts.Rules {
+	return contracts.TypedMetadata[place]{}.MetadataRules()
+}
+
+func (f flawed) CredentialData() any {
+	switch f.flaw {
+	case "credentials lose a field":
+		return new(struct {
+			Key    string `json:"key"`
+			Secret hidden `json:"secret"`
+		})
+	case "credentials by value":
+		return secrets{}
+	}
+	return new(secrets)
+}
+
+func (flawed) MetadataData() any { return new(place) }
+
+func (f flawed) DefaultSyncInterval() time.Duration {
+	if f.is("an interval of seconds") {
+		return 90 * time.Second
+	}
+	return time.Minute
+}
+
+func (f flawed) DefaultRateLimit() *contracts.RateLimit {
+	if f.is("a budget of nothing") {
+		return &contracts.RateLimit{}
+	}
+	return nil
+}
+
+func (f flawed) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts.Cursor, error) {
+	switch f.flaw {
+	case "the reducer takes the last":
+		if len(checkpoints) == 0 {
+			return nil, nil
+		}
+		return contracts.Cursor(checkpoints[len(checkpoints)-1]), nil
+	case "the reducer takes the first":
+		for _, c := range checkpoints {
+			if len(c) > 0 {
+				return contracts.Cursor(c), nil
+			}
+		}
+		return nil, nil
+	case "the reducer fails for nothing":
+		if len(checkpoints) == 0 {
+			return nil, errors.New("no checkpoints")
+		}
+	case "the reducer panics for nothing":
+		_ = checkpoints[0]
+	case "the reducer makes a cursor of nothing":
+		if c, err := f.MaxTime.ReduceCheckpoints(checkpoints); len(c) > 0 || err != nil {
+			return c, err
+		}
+		return contracts.Cursor(`"2024-01-01T00:00:00Z"`), nil
+	case "the reducer takes the time of day":
+		if len(checkpoints) == 0 || len(checkpoints[0]) == 0 {
+			return nil, nil
+		}
+		return f.CursorAt(time.Now())
+	}
+	return f.MaxTime.ReduceCheckpoints(checkpoints)
+}
+
+func (f flawed) CheckpointKey(c contracts.Checkpoint) (string, error) {
+	key, err := f.MaxTime.CheckpointKey(c)
+	switch f.flaw {
+	case "keys run backwards":
+		inverted := []byte(key)
+		for i := range inverted {
+			inverted[i] = '0' + '9' - inverted[i]
+		}
+		return string(inverted), err
+	case "keys fail":
+		return "", errors.New("no key")
+	}
+	return key, err
+}
+
+func (f flawed) CursorAdvances(current, candidate contracts.Cursor) bool {
+	if f.is("the cursor may go back") {
+		return string(current) != string(candidate)
+	}
+	if f.is("the cursor may not move") {
+		return false
+	}
+	before, _ := f.MaxTime.CheckpointKey(contracts.Checkpoint(current))
+	after, _ := f.MaxTime.CheckpointKey(contracts.Checkpoint(candidate))
+	return after > before
+}
+
+func (f flawed) CursorAt(at time.Time) (contracts.Cursor, error) {
+	if f.is("CursorAt is now") {
+		at = time.Now()
+	}
+	if f.is("CursorAt is no time") {
+		return contracts.Cursor(strconv.FormatInt(at.Unix(), 10)), nil
+	}
+	return f.MaxTime.CursorAt(at)
+}
+
+func (f flawed) Authenticate(in *contracts.Integration, req *http.Request) error {
+	to, err := contracts.MetadataOf[place](in)
+	if err != nil {
+		return err
+	}
+	credentials, err := contracts.CredentialsOf[secrets](in)
+	if err != nil {
+		return err
+	}
+	if f.is("refuses foreign hosts") && !strings.HasPrefix(req.URL.String(), to.URL) {
+		return errors.New("foreign host")
+	}
+	if f.is("leaks to foreign hosts") || strings.HasPrefix(req.URL.String(), to.URL) {
+		req.Header.Set("X-Key", credentials.Key)
+	}
+	return nil
+}
+
+func (f flawed) HealthCheck(ctx context.Context, in *contracts.Integration) error {
+	if f.is("always healthy") {
+		return nil
+	}
+	if f.is("never healthy") {
+		return errors.New("unhealthy")
+	}
+	res, err := f.ask(ctx, in, "/me")
+	if err != nil {
+		if f.is("health hides a deferral") {
+			return fmt.Errorf("unhealthy: %v", err)
+		}
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode >= http.StatusInternalServerError && f.is("healthy at 500") {
+		return nil
+	}
+	if res.StatusCode != http.StatusOK {
+		return errors.New(res.Status)
+	}
+	return nil
+}
+
+// ask asks for a path, or for a whole address.
+func (f flawed) ask(ctx context.Context, in *contracts.Integration, path string) (*http.Response, error) {
+	to, err := contracts.MetadataOf[place](in)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(path, "http") {
+		path = to.URL + path
+	}
+	if f.is("does not pass the context on") {
+		ctx = contracts.WithAttempts(context.WithoutCancel(ctx), 1)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := in.HTTP()
+	if f.is("uses a client of its own") {
+		client = &http.Client{}
+		if err := f.Authenticate(in, req); err != nil {
+			return nil, err
+		}
+	}
+	res, err := client.Do(req)
+	if _, deferred := contracts.AsDeferral(err); deferred {
+		switch f.flaw {
+		case "loses a deferral":
+			return nil, fmt.Errorf("list notes: %v", err)
+		case "ends at a deferral":
+			return nil, contracts.Permanent(err)
+		case "waits by itself":
+			select {
+			case <-time.After(time.Minute):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		case "waits for a time of its own":
+			return nil, contracts.RetryAfter(time.Hour, errors.New("too many requests"))
+		}
+	}
+	return res, err
+}
+
+var next = regexp.MustCompile(`<([^>]+)>; rel="next"`)
+
+// page asks for a page and returns its notes and the address of the next one.
+func (f flawed) page(ctx context.Context, in *contracts.Integration, path string) (listed []note, following string, err error) {
+	res, err := f.ask(ctx, in, path)
+	if err != nil {
+		return nil, "", err
+	}
+	if !f.is("leaves bodies open") {
+		defer res.Body.Close()
+	}
+	raw, err := io.ReadAll(res.Body)
+	if err != nil && !f.is("passes over cut bodies") {
+		return nil, "", err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, "", f.refused(in, res)
+	}
+	if f.is("indexes what may be empty") {
+		var heads []map[string]any
+		if err := json.Unmarshal(raw, &heads); err != nil {
+			return nil, "", err
+		}
+		if len(heads) > 0 {
+			_ = heads[0]["id"].(string)
+		}
+	}
+	if link := next.FindStringSubmatch(res.Header.Get("Link")); link != nil {
+		following = link[1]
+	}
+	if f.is("passes over what is not JSON") && !json.Valid(raw) || f.is("passes over cut bodies") && len(raw) < 20 {
+		return nil, "", nil
+	}
+	return listed, following, json.Unmarshal(raw, &listed)
+}
+
+// refused is what an answer other than 200 is turned into.
+func (f flawed) refused(in *contracts.Integration, res *http.Response) error {
+	credentials, err := contracts.CredentialsOf[secrets](in)
+	if err != nil {
+		return err
+	}
+	err = errors.New(res.Status)
+	switch {
+	case f.is("secret in an error"):
+		return fmt.Errorf("key %s: %w", credentials.Key, err)
+	case f.is("secret in a log"):
+		in.Log().Warn("refused", "key", credentials.Key)
+	case f.is("takes 500 for the end") && res.StatusCode >= http.StatusInternalServerError:
+		return contracts.Permanent(err)
+	case f.is("waits when it is refused"):
+		return contracts.RetryAfter(time.Hour, err)
+	case f.is("takes 404 for nothing") && res.StatusCode == http.StatusNotFound, f.is("takes 403 for nothing") && res.StatusCode == http.StatusForbidden:
+		return nil
+	}
+	return err
+}
+
+func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, redirect, state string) (string, error) {
+	query := url.Values{"response_type": {"code"}, "client_id": {"us"}, "redirect_uri": {redirect}, "state": {state}}
+	verifier, _ := contracts.PKCEVerifierFrom(ctx)
+	switch f.flaw {
+	case "no state":
+		query.Del("state")
+	case "another redirect":
+		query.Set("redirect_uri", "https://fixed.example/callback")
+	case "state is not escaped":
+		query.Del("state")
+		return "https://accounts.example/authorize?" + query.Encode() + "&state=" + state, nil
+	case "the verifier as the challenge":
+		query.Set("code_challenge", verifier)
+	case "the client's secret in the address":
+		query.Set("client_secret", "shh")
+	}
+	return "https://accounts.example/authorize?" + query.Encode(), nil
+}
+
+func (flawed) ExchangeCode(context.Context, *contracts.Integration, string, string) (contracts.Token, error) {
+	return contracts.Token{}, errors.New("not in this test")
+}
+
+func (flawed) RefreshToken(context.Context, *contracts.Integration) (contracts.Token, error) {
+	return contracts.Token{}, errors.New("not in this test")
+}
+
+func (flawed) RevokeToken(context.Context, *contracts.Integration) error { return nil }
+
+func (flawed) RefreshThreshold() time.Duration { return 0 }
+
+// without drops notes that a flaw loses.
+func (f flawed) without(listed []note, page int) []note {
+	switch {
+	case f.is("drops the last of a page") && len(listed) > 1:
+		return listed[:len(listed)-1]
+	case f.is("begins at the second page") && page == 1:
+		return nil
+	case f.is("keeps the first page only for the first sync") && page > 1 && f.state.runs > 1:
+		return nil
+	}
+	return slices.Clone(listed)
+}

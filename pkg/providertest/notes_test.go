@@ -1,0 +1,156 @@
+package providertest_test
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+const (
+	apiKey     = "a-key-of-some-length"
+	hookSecret = "a-secret-of-the-webhook"
+	notesAPage = 5
+)
+
+// note is the record of the test's upstream.
+type note struct {
+	ID        string    `json:"id"`
+	Text      string    `json:"text"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
+// notes is an upstream that pages by a key, or by numbers where it is asked to. Some records are hidden from the caller: a page with hidden ones is shorter than
+// others, and one is empty, though more follow.
+type notes struct {
+	*httptest.Server
+
+	mu       sync.Mutex
+	revision int
+	all      map[string]note
+}
+
+func newNotes(t testing.TB) *notes {
+	t.Helper()
+	n := &notes{all: map[string]note{}}
+	for i := range 22 {
+		n.edit(fmt.Sprint("n", i))
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /notes", n.list)
+	mux.HandleFunc("GET /me", func(http.ResponseWriter, *http.Request) {})
+	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Key") != apiKey {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(n.Close)
+	return n
+}
+
+func isHidden(id string) bool {
+	return slices.Contains([]string{"n2", "n10", "n11", "n12", "n13", "n14"}, id)
+}
+
+// edit makes a note, or changes it: every edit takes a minute.
+func (n *notes) edit(id string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.revision++
+	at := time.Date(2024, 1, 1, 0, n.revision, 0, 0, time.UTC)
+	changed, ok := n.all[id]
+	if !ok {
+		changed = note{ID: id, CreatedAt: at}
+	}
+	changed.Text, changed.UpdatedAt = fmt.Sprint("revision ", n.revision), at
+	n.all[id] = changed
+}
+
+func (n *notes) sorted(by func(note) time.Time) []note {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []note
+	for _, one := range n.all {
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b note) int { return cmp.Or(by(a).Compare(by(b)), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+func (n *notes) list(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	by := func(one note) time.Time { return one.UpdatedAt }
+	if query.Get("sort") == "created" {
+		by = func(one note) time.Time { return one.CreatedAt }
+	}
+	all := n.sorted(by)
+	if since, err := time.Parse(time.RFC3339, query.Get("since")); err == nil {
+		all = slices.DeleteFunc(all, func(one note) bool { return one.UpdatedAt.Before(since) })
+	}
+	next := ""
+	if page, err := strconv.Atoi(query.Get("page")); err == nil {
+		all = all[min(len(all), (page-1)*notesAPage):]
+		query.Set("page", strconv.Itoa(page+1))
+	} else {
+		if after, err := time.Parse(time.RFC3339, query.Get("after")); err == nil {
+			all = slices.DeleteFunc(all, func(one note) bool { return !one.UpdatedAt.After(after) })
+		}
+		if len(all) > notesAPage {
+			query.Del("since")
+			query.Set("after", all[notesAPage-1].UpdatedAt.Format(time.RFC3339))
+		}
+	}
+	if len(all) > notesAPage {
+		all = all[:notesAPage]
+		next = "http://" + r.Host + r.URL.Path + "?" + query.Encode()
+		w.Header().Set("Link", "<"+next+`>; rel="next"`)
+	}
+	all = slices.DeleteFunc(slices.Clone(all), func(one note) bool { return isHidden(one.ID) })
+	_ = json.NewEncoder(w).Encode(all)
+}
+
+// ids are those of the notes that the caller may see.
+func (n *notes) ids(testing.TB) []string {
+	var ids []string
+	for _, one := range n.sorted(func(one note) time.Time { return one.CreatedAt }) {
+		if !isHidden(one.ID) {
+			ids = append(ids, one.ID)
+		}
+	}
+	return ids
+}
+
+// delivery is the signed webhook about a note as it is now.
+func (n *notes) delivery(t testing.TB, id string) *contracts.WebhookRequest {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	body, err := json.Marshal(map[string]any{"type": "note.changed", "note": n.all[id]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &contracts.WebhookRequest{
+		Method: http.MethodPost, Path: "/", Body: body, ReceivedAt: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC),
+		Header: http.Header{"X-Signature": {signature(body)}, "X-Delivery": {fmt.Sprintf("delivery-%s-%d", id, n.all[id].UpdatedAt.Unix())}},
+	}
+}
+
+func signature(body []byte) string {
+	mac := hmac.New(sha256.New, []byte(hookSecret))
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,205 @@
+package providertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// patience is how long a sync may take to return when it has to: when it was cancelled, and when the upstream asks for patience. It is far
+// longer than any should need, and only ends a test that would hang.
+const patience = 5 * time.Second
+
+// enumerate is Sync or SyncIncremental.
+type enumerate func(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error
+
+// context is the test's, in which a request is sent once: the suite's upstreams fail on purpose, and stay so.
+func (k *kit) context(t testing.TB) context.Context { return contracts.WithAttempts(t.Context(), 1) }
+
+// run calls a provider's enumeration over the upstream of a recorder. A panic is the provider's mistake and comes back as an error.
+func (k *kit) run(t *testing.T, sync enumerate, session *Session, upstream *recorder) error {
+	t.Helper()
+	session.onItem = upstream.count
+	k.sessions = append(k.sessions, session)
+	err := k.guarded(t, "the sync", func() error {
+		return sync(k.context(t), k.integration(t, upstream), session)
+	})
+	session.end()
+	k.checkError(t, err)
+	return err
+}
+
+// guarded calls foreign code, and reports a panic of it.
+func (k *kit) guarded(t *testing.T, what string, call func() error) (err error) {
+	t.Helper()
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("%s panics: %v", what, value)
+			t.Error(err)
+		}
+	}()
+	return call()
+}
+
+// full is a sync of the fixture's upstream, which must succeed.
+func (k *kit) full(t *testing.T, provider contracts.ScheduledSync) *Session {
+	t.Helper()
+	session := &Session{}
+	if err := k.run(t, provider.Sync, session, k.upstream()); err != nil {
+		t.Fatalf("Sync: %v", err)
+	}
+	return session
+}
+
+// since is full for an incremental sync from a cursor.
+func (k *kit) since(t *testing.T, provider contracts.IncrementalSync, cursor contracts.Cursor) *Session {
+	t.Helper()
+	session := &Session{From: cursor}
+	if err := k.run(t, provider.SyncIncremental, session, k.upstream()); err != nil {
+		t.Fatalf("SyncIncremental: %v", err)
+	}
+	return session
+}
+
+func reduce(t *testing.T, provider contracts.ScheduledSync, checkpoints []contracts.Checkpoint) contracts.Cursor {
+	t.Helper()
+	cursor, err := provider.ReduceCheckpoints(checkpoints)
+	if err != nil {
+		t.Fatalf("ReduceCheckpoints: %v", err)
+	}
+	return cursor
+}
+
+// recorder is the way to the fixture's upstream. It counts requests, and notes pages that were never asked for and bodies that stay open.
+type recorder struct {
+	base http.RoundTripper
+	// before is called with the number of each request, from 1, before it is sent. An answer of its own replaces the upstream's.
+	before func(n int) *answerer
+
+	mu   sync.Mutex
+	n    int
+	open int
+	// next has the paths whose latest answer named a next page.
+	next map[string]bool
+}
+
+// upstream is a recorder over the fixture's client.
+func (k *kit) upstream() *recorder {
+	base := http.DefaultTransport
+	if k.Client != nil && k.Client.Transport != nil {
+		base = k.Client.Transport
+	}
+	return &recorder{base: base, next: map[string]bool{}}
+}
+
+// count is how many requests were made so far.
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.n
+}
+
+var nextLink = regexp.MustCompile(`(?i);\s*rel\s*=\s*"?next"?\s*(,|;|$)`) //nolint:gochecknoglobals // a constant
+
+func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	r.n++
+	n := r.n
+	r.mu.Unlock()
+	if r.before != nil {
+		if instead := r.before(n); instead != nil {
+			return instead.RoundTrip(req)
+		}
+	}
+	res, err := r.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open++
+	r.next[req.URL.Path] = false
+	for _, link := range res.Header.Values("Link") {
+		r.next[req.URL.Path] = r.next[req.URL.Path] || nextLink.MatchString(link)
+	}
+	res.Body = &watched{ReadCloser: res.Body, closed: func() { r.mu.Lock(); r.open--; r.mu.Unlock() }}
+	return res, nil
+}
+
+// left are the paths whose last page named a next one, and the number of bodies that were not closed.
+func (r *recorder) left() (paths []string, open int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for path, more := range r.next {
+		if more {
+			paths = append(paths, path)
+		}
+	}
+	return paths, r.open
+}
+
+// watched is a body that reports its first Close.
+type watched struct {
+	io.ReadCloser
+	once   sync.Once
+	closed func()
+}
+
+func (w *watched) Close() error {
+	w.once.Do(w.closed)
+	return w.ReadCloser.Close()
+}
+
+// transportFunc is a transport of one function.
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// answerer answers every request alike.
+type answerer struct {
+	status int
+	header http.Header
+	body   string
+	// cut breaks the body off, fails answers no request at all.
+	cut, fails bool
+}
+
+func answering(status int, body string) *answerer {
+	if body == "" {
+		body = `{"message":"` + http.StatusText(status) + `"}`
+	}
+	return &answerer{status: status, body: body}
+}
+
+func (a *answerer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if a.fails {
+		return nil, errors.New("connection refused")
+	}
+	header := a.header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Content-Type", "application/json")
+	var body io.Reader = bytes.NewReader([]byte(a.body))
+	if a.cut {
+		body = io.MultiReader(body, failing{})
+	}
+	return &http.Response{
+		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(body), ContentLength: -1, Request: req,
+	}, nil
+}
+
+// failing is a body that breaks off.
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -1,0 +1,51 @@
+package providertest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+	"testing"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// oauth checks the address to which a user is sent.
+func (k *kit) oauth(t *testing.T, provider contracts.OAuth2) {
+	if _, unattended := provider.(contracts.UnattendedGranter); unattended {
+		return
+	}
+	const (
+		redirect = "https://tributary.example/oauth/callback?of=a b"
+		state    = "a+state/with=signs"
+		verifier = "a-verifier-of-the-length-that-the-standard-asks-for"
+	)
+	ctx := contracts.WithPKCEVerifier(k.context(t), verifier)
+	var address string
+	err := k.guarded(t, "AuthorizationURL", func() (err error) {
+		address, err = provider.AuthorizationURL(ctx, k.integration(t, nil), redirect, state)
+		return err
+	})
+	if err != nil {
+		t.Errorf("AuthorizationURL: %v", err)
+		return
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		t.Errorf("AuthorizationURL returns %q, which is no address (%v)", address, err)
+		return
+	}
+	query := u.Query()
+	if got := query.Get("state"); got != state {
+		t.Errorf("the authorization address has the state %q, not %q as given: every callback would be refused", got, state)
+	}
+	if got := query.Get("redirect_uri"); got != redirect {
+		t.Errorf("the authorization address has the redirect_uri %q, not %q as given", got, redirect)
+	}
+	sum := sha256.Sum256([]byte(verifier))
+	if got, want := query.Get("code_challenge"), base64.RawURLEncoding.EncodeToString(sum[:]); got != "" && got != want {
+		t.Errorf("the authorization address has the code_challenge %q, not the S256 challenge %q of the verifier", got, want)
+	}
+	if query.Has("code_verifier") || query.Has("client_secret") {
+		t.Error("the authorization address, which every browser keeps, holds a secret: code_verifier or client_secret")
+	}
+}
