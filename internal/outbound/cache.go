@@ -115,11 +115,7 @@ func (c *cached) ask(req *http.Request, wish contracts.Cache, key []byte, kept *
 	now := c.now()
 	if err == nil && res.StatusCode == http.StatusNotModified && kept != nil && asked != req {
 		discard(res)
-		for _, name := range []string{"Date", "Etag", "Last-Modified", "Cache-Control", "Expires"} {
-			if values, ok := res.Header[name]; ok {
-				kept.response.Header[name] = values
-			}
-		}
+		freshen(kept.response.Header, res.Header)
 		c.answers.put(req, key, kept.response, wish, now)
 		return kept.response.response(req), revalidated, nil
 	}
@@ -140,6 +136,16 @@ func (c *cached) ask(req *http.Request, wish contracts.Cache, key []byte, kept *
 		return kept.response.response(req), staleFromHere, nil
 	}
 	return res, fromUpstream, err
+}
+
+// freshen takes the headers of a 304 over, but for those that describe the body, which stays (RFC 9111, section 3.2). A Link among them may name a page that was not
+// there before.
+func freshen(kept, with http.Header) {
+	for name, values := range with {
+		if !strings.HasPrefix(name, "Content-") && name != "Transfer-Encoding" && name != "Connection" && name != "Trailer" {
+			kept[name] = values
+		}
+	}
 }
 
 // isStaleAllowed reports whether what is kept will do, though it is no longer fresh, in the place of an answer or an error.

@@ -27,8 +27,8 @@ func (a *answers) get(key string) (answer, bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	found, ok := a.byKey[key]
-	return found, ok
+	found := a.byKey[key]
+	return found, found.tag != ""
 }
 
 // put remembers an answer in place of an older one to the same key. Those without a tag, or too large to leave room for others, are not kept.
@@ -50,5 +50,18 @@ func (a *answers) put(key string, said answer) {
 		a.order = a.order[1:]
 		a.bytes -= len(a.byKey[oldest].body)
 		delete(a.byKey, oldest)
+	}
+}
+
+// drop forgets the answer to a key. Its place in the order stays until it is the oldest.
+func (a *answers) drop(key string) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old, ok := a.byKey[key]; ok {
+		a.bytes -= len(old.body)
+		a.byKey[key] = answer{}
 	}
 }

@@ -108,7 +108,7 @@ func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, e
 	req.Header.Set("Accept", "application/vnd.github+json")
 	req.Header.Set("X-GitHub-Api-Version", "2022-11-28")
 	req.Header.Set("User-Agent", "tributary")
-	key := c.integration + " " + from.String()
+	key := c.keyOf(from)
 	known, isKnown := c.answers.get(key)
 	if isKnown {
 		req.Header.Set("If-None-Match", known.tag)
@@ -131,14 +131,26 @@ func (c *client) fetch(ctx context.Context, from *url.URL) (answer, time.Time, e
 	c.note(res.Header)
 	switch {
 	case res.StatusCode == http.StatusNotModified && isKnown:
+		if link := linkOf(res.Header); link != "" && link != known.link {
+			// The page is as it was, and what is behind it is not.
+			known.link = link
+			c.answers.put(key, known)
+		}
 		return known, at, nil
 	case res.StatusCode != http.StatusOK:
 		return answer{}, time.Time{}, c.failure(what, res, body, at)
 	}
-	answered := answer{tag: res.Header.Get("ETag"), link: strings.Join(res.Header.Values("Link"), ", "), body: body}
+	answered := answer{tag: res.Header.Get("ETag"), link: linkOf(res.Header), body: body}
 	c.answers.put(key, answered)
 	return answered, at, nil
 }
+
+func linkOf(h http.Header) string { return strings.Join(h.Values("Link"), ", ") }
+
+// forget has an address asked without a condition the next time.
+func (c *client) forget(from *url.URL) { c.answers.drop(c.keyOf(from)) }
+
+func (c *client) keyOf(from *url.URL) string { return c.integration + " " + from.String() }
 
 // note keeps what an answer tells of the budget.
 func (c *client) note(h http.Header) {
@@ -168,12 +180,11 @@ func unanswered(ctx context.Context, what string, err error) error {
 
 // nextLink is the address of the next page, resolved against the one that was asked; nil when there is none.
 func (c *client) nextLink(asked *url.URL, header string) (*url.URL, error) {
-	for link := range strings.SplitSeq(header, ",") {
-		target, parameters, ok := strings.Cut(link, ";")
-		if !ok || !isNext(parameters) {
+	for _, l := range parseLinks(header) {
+		if !l.has("next") {
 			continue
 		}
-		next, err := asked.Parse(strings.Trim(strings.TrimSpace(target), "<>"))
+		next, err := asked.Parse(l.target)
 		if err != nil {
 			return nil, errors.New("the link to the next page is not a URL")
 		}
@@ -183,14 +194,4 @@ func (c *client) nextLink(asked *url.URL, header string) (*url.URL, error) {
 		return next, nil
 	}
 	return nil, nil
-}
-
-func isNext(parameters string) bool {
-	for parameter := range strings.SplitSeq(parameters, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-		if strings.EqualFold(strings.TrimSpace(name), "rel") && strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "next") {
-			return true
-		}
-	}
-	return false
 }

@@ -17,6 +17,8 @@ const (
 	// settled is how long ago a record must have been updated for its place in the list to be believed: a record that is edited while its page is
 	// written shows its new time in its old place.
 	settled = time.Minute
+	// fruitlessPages is how many pages in a row may have nothing new, where a page without records shows that the upstream hides some.
+	fruitlessPages = 100
 )
 
 // feed reads one list of records in ascending order of their updates.
@@ -81,15 +83,21 @@ func (f *feed) step(ctx context.Context) error {
 // back as well: records only move towards the front, and who goes there meets them all.
 func (f *feed) walk(ctx context.Context, at *url.URL, p page) error {
 	var pages []*url.URL
+	asked, hasHidden, fruitless := map[string]bool{}, len(p.heads) == 0, 0
 	for !f.done && !f.latest(p).After(f.since) {
-		pages = append(pages, at)
+		pages, asked[at.String()] = append(pages, at), true
 		at = p.next
 		var fresh int
 		var err error
 		if p, fresh, err = f.next(ctx, at); err != nil {
 			return err
 		}
-		if f.done = f.isLast(p); fresh == 0 && !f.done {
+		if fruitless++; fresh > 0 {
+			fruitless = 0
+		}
+		hasHidden = hasHidden || len(p.heads) == 0
+		circles := fruitless > 0 && !hasHidden || p.next != nil && asked[p.next.String()] || fruitless >= fruitlessPages
+		if f.done = f.isLast(p); circles && !f.done {
 			return fmt.Errorf("GET %s: page %d has nothing that was not on the pages before: the server turns in circles", at.EscapedPath(), len(pages)+1)
 		}
 	}
@@ -133,8 +141,11 @@ func (f *feed) isLater(h head, p page) bool {
 func (f *feed) isLast(p page) bool {
 	later := func(h head) bool { return f.isLater(h, p) }
 	believed := func(h head) bool { return later(h) && !h.UpdatedAt.After(f.horizon.Add(-settled)) }
-	return p.next == nil || len(p.heads) == 0 || slices.ContainsFunc(p.heads, believed) ||
-		!slices.ContainsFunc(p.heads, func(h head) bool { return !later(h) })
+	if p.next == nil || len(p.heads) == 0 {
+		// An empty page may have others behind it: its records were taken from the caller's sight.
+		return p.next == nil
+	}
+	return slices.ContainsFunc(p.heads, believed) || !slices.ContainsFunc(p.heads, func(h head) bool { return !later(h) })
 }
 
 // advance goes on from the latest timestamp of a page, if it is a later one.

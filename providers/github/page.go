@@ -36,6 +36,10 @@ func (c *client) page(ctx context.Context, at *url.URL) (page, error) {
 		return page{}, err
 	}
 	what := "GET " + at.EscapedPath()
+	if len(p.raw) >= pageSize && p.next == nil {
+		// The tag of a full last page stays the same when records follow it on a page of their own.
+		c.forget(at)
+	}
 	p.heads = make([]head, len(p.raw))
 	for i, raw := range p.raw {
 		if err := json.Unmarshal(raw, &p.heads[i]); err != nil {
