@@ -19,6 +19,8 @@ type State struct {
 	Verifier string
 	// By is who asked for it.
 	By string
+	// Link identifies the link that it began with.
+	Link []byte
 }
 
 // PutState keeps an authorization until it expires, under the state that travels through the browser and the cookie that stays in it. Neither is stored.
@@ -30,7 +32,7 @@ func (s *Store) PutState(ctx context.Context, state, browser string, value State
 	}
 	err = s.StateInsert(ctx, dbsqlc.StateInsertParams{
 		StateHash: stateHash[:], IntegrationID: value.Integration, Provider: value.Provider, BrowserHash: browserHash[:], KeyID: keyID, Verifier: sealed,
-		StartedBy: value.By, Now: now, ExpiresAt: expires,
+		StartedBy: value.By, LinkHash: value.Link, Now: now, ExpiresAt: expires,
 	})
 	if err != nil {
 		return fmt.Errorf("store the state of an authorization: %w", err)
@@ -52,7 +54,18 @@ func (s *Store) ConsumeState(ctx context.Context, state, browser string, provide
 	if err != nil {
 		return State{}, false, fmt.Errorf("open the verifier: %w", err)
 	}
-	return State{Integration: row.IntegrationID, Provider: row.Provider, Verifier: string(verifier), By: row.StartedBy}, true, nil
+	return State{Integration: row.IntegrationID, Provider: row.Provider, Verifier: string(verifier), By: row.StartedBy, Link: row.LinkHash}, true, nil
+}
+
+// OpenLink gives a link to the browser with a cookie, if no other browser has opened it and its authorization is not done. The
+// link is known by its signature, of which it returns the hash.
+func (s *Store) OpenLink(ctx context.Context, signature []byte, browser string, expires time.Time) (link []byte, opened bool, err error) {
+	linkHash, browserHash := sha256.Sum256(signature), sha256.Sum256([]byte(browser))
+	rows, err := s.LinkOpen(ctx, dbsqlc.LinkOpenParams{LinkHash: linkHash[:], BrowserHash: browserHash[:], ExpiresAt: expires})
+	if err != nil {
+		return nil, false, fmt.Errorf("open a link: %w", err)
+	}
+	return linkHash[:], rows > 0, nil
 }
 
 // SignLink signs what a link allows; VerifyLink reports whether it did.

@@ -50,20 +50,26 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 		what = forRevoke
 	}
 	expires := r.Now().Add(r.Settings.LinkLife).Truncate(time.Second)
-	query := url.Values{"expires": {strconv.FormatInt(expires.Unix(), 10)}, "by": {q.By}}
+	query := url.Values{"expires": {strconv.FormatInt(expires.Unix(), 10)}, "by": {q.By}, "nonce": {random()}}
 	query.Set("signature", base64.RawURLEncoding.EncodeToString(r.Store.SignLink(linkText(what, row.ID, query))))
 	return api.ConnectLink{URL: strings.TrimSuffix(r.Settings.PublicURL, "/") + "/integrations/" + row.ID.String() + "/oauth/" + what + "?" + query.Encode(), ExpiresAt: expires}, nil
 }
 
 func linkText(what string, id uuid.UUID, query url.Values) string {
-	return strings.Join([]string{what, id.String(), query.Get("expires"), query.Get("by")}, "\n")
+	parts := []string{what, id.String(), query.Get("expires"), query.Get("by")}
+	if nonce := query.Get("nonce"); nonce != "" {
+		parts = append(parts, nonce)
+	}
+	return strings.Join(parts, "\n")
 }
 
-// admits reports whether a link was made here, for this and for this integration, and is still good.
-func (r *Refresher) admits(what string, id uuid.UUID, query url.Values) bool {
+// admits returns the signature of a link and when it expires, if the link was made here, for this and for this integration, and is
+// still good.
+func (r *Refresher) admits(what string, id uuid.UUID, query url.Values) (signature []byte, until time.Time, ok bool) {
 	signature, err := base64.RawURLEncoding.DecodeString(query.Get("signature"))
 	expires, notANumber := strconv.ParseInt(query.Get("expires"), 10, 64)
-	return err == nil && notANumber == nil && r.Store.VerifyLink(linkText(what, id, query), signature) && r.Now().Before(time.Unix(expires, 0))
+	until = time.Unix(expires, 0)
+	return signature, until, err == nil && notANumber == nil && r.Store.VerifyLink(linkText(what, id, query), signature) && r.Now().Before(until)
 }
 
 // departure is where a browser is sent to authorize, and what it must bring back.
@@ -72,7 +78,7 @@ type departure struct {
 }
 
 // depart begins an authorization.
-func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string) (departure, error) {
+func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []byte) (departure, error) {
 	a, err := r.open(ctx, id, postgres.Access{Who: orService(by), Why: "begin an authorization", At: r.Now()})
 	if err != nil {
 		return departure{}, err
@@ -86,7 +92,7 @@ func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string) (depart
 		return departure{}, errors.New("the provider's address to authorize at is none of the web")
 	}
 	now := r.Now()
-	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: by}, now, now.Add(r.Settings.StateLife))
+	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: by, Link: link}, now, now.Add(r.Settings.StateLife))
 	if err != nil {
 		return departure{}, err
 	}
@@ -132,7 +138,7 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 	token, err := r.exchange(ctx, a, state, from)
 	r.Crash("token-refresher: code exchanged")
 	if err == nil {
-		err = r.insist(ctx, func() error { return r.connect(ctx, a, token, access) })
+		err = r.insist(ctx, func() error { return r.connect(ctx, a, token, access, state.Link) })
 	}
 	if err == nil {
 		r.Log.Info("integration connected", "integration", a.row.Name, "provider", a.row.Provider, "by", access.Who)
@@ -202,7 +208,7 @@ func rightIssuer(a *account, issuer string) error {
 }
 
 // connect stores what a user has granted. Whatever is under way with an older grant is fenced off.
-func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Token, access postgres.Access) error {
+func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Token, access postgres.Access, link []byte) error {
 	for {
 		credentials, err := merged(a.credentials, token)
 		if err != nil {
@@ -236,6 +242,9 @@ func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Tok
 			}
 			if err := letGo(ctx, tx, row, access); err != nil {
 				return err
+			}
+			if err := tx.LinkDone(ctx, link); err != nil {
+				return fmt.Errorf("end the link: %w", err)
 			}
 			if err := health.Clear(ctx, tx, row, health.SourceToken, "its user has authorized", access.At); err != nil {
 				return err

@@ -58,27 +58,49 @@ func (r *Refresher) authorize(w http.ResponseWriter, req *http.Request) {
 		// Scanners of links look; they do not begin anything.
 		return
 	}
-	id, ok := r.admitted(w, req, forAuthorize)
+	a, ok := r.admitted(w, req, forAuthorize)
 	if !ok {
 		return
 	}
-	to, err := r.depart(req.Context(), id, req.URL.Query().Get("by"))
+	to, err := r.depart(req.Context(), a.integration, req.URL.Query().Get("by"), a.link)
 	if err != nil {
 		r.fail500(w, req, "begin an authorization", err)
 		return
 	}
+	http.SetCookie(w, r.cookie(a.cookie, a.browser, int(r.Settings.LinkLife.Seconds())))
 	http.SetCookie(w, r.cookie(to.cookie, to.value, int(r.Settings.StateLife.Seconds())))
 	http.Redirect(w, req, to.url, http.StatusFound)
 }
 
-// admitted lets a request with a good link in. Who has none is told the same, whatever there is behind it.
-func (r *Refresher) admitted(w http.ResponseWriter, req *http.Request, what string) (uuid.UUID, bool) {
+// admission is a link that was let in.
+type admission struct {
+	integration uuid.UUID
+	// link is the hash that the link is known by, cookie and browser those of the browser that it belongs to.
+	link            []byte
+	cookie, browser string
+}
+
+// admitted lets a request with a good link in, from the browser that opened it first. Whoever has none is answered alike, whatever
+// there is behind it.
+func (r *Refresher) admitted(w http.ResponseWriter, req *http.Request, what string) (a admission, ok bool) {
 	id, err := uuid.Parse(req.PathValue("id"))
-	if err != nil || !r.admits(what, id, req.URL.Query()) {
+	signature, until, good := r.admits(what, id, req.URL.Query())
+	if err != nil || !good {
 		r.page(w, http.StatusForbidden, "This link does not work", "It is not valid, or it has expired. Ask for a new one.")
-		return uuid.Nil, false
+		return admission{}, false
 	}
-	return id, true
+	a = admission{integration: id, cookie: r.cookieOf(string(signature)), browser: random()}
+	if cookie, err := req.Cookie(a.cookie); err == nil {
+		a.browser = cookie.Value
+	}
+	if a.link, ok, err = r.Store.OpenLink(req.Context(), signature, a.browser, until); err != nil {
+		r.fail500(w, req, "open a link", err)
+		return admission{}, false
+	}
+	if !ok {
+		r.page(w, http.StatusForbidden, "This link was used already", "A link works once, in the browser that opens it first. Ask for a new one.")
+	}
+	return a, ok
 }
 
 // cookie stays in the browser, out of reach of scripts; the redirect back from the upstream brings it along.
@@ -128,12 +150,12 @@ func parameters(req *http.Request) (map[string]string, bool) {
 }
 
 func (r *Refresher) revokeByLink(w http.ResponseWriter, req *http.Request) {
-	id, ok := r.admitted(w, req, forRevoke)
+	a, ok := r.admitted(w, req, forRevoke)
 	if !ok {
 		return
 	}
-	_, err := r.revoke(req.Context(), id, false, req.URL.Query().Get("by"))
-	r.finish(w, req, id, err)
+	_, err := r.revoke(req.Context(), a.integration, false, req.URL.Query().Get("by"))
+	r.finish(w, req, a.integration, err)
 }
 
 // finish sends the browser where the configuration says, and nowhere else.

@@ -168,6 +168,9 @@ func (r *Refresher) forget(ctx context.Context) error {
 	if _, err := r.Store.StateForget(ctx, r.Now()); err != nil {
 		return fmt.Errorf("forget expired states: %w", err)
 	}
+	if _, err := r.Store.LinkForget(ctx, r.Now()); err != nil {
+		return fmt.Errorf("forget expired links: %w", err)
+	}
 	if _, err := r.Store.AuditForget(ctx, r.Now().Add(-r.Settings.AuditKeep), forgetAtATime); err != nil {
 		return fmt.Errorf("forget old audit entries: %w", err)
 	}

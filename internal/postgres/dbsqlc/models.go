@@ -179,6 +179,7 @@ type OauthState struct {
 	StartedBy     string
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
+	LinkHash      []byte
 }
 
 type Outbox struct {

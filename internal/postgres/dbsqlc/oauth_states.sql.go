@@ -12,10 +12,53 @@ import (
 	"github.com/google/uuid"
 )
 
+const linkDone = `-- name: LinkDone :exec
+update oauth_links set done = true where link_hash = $1
+`
+
+func (q *Queries) LinkDone(ctx context.Context, linkHash []byte) error {
+	_, err := q.db.Exec(ctx, linkDone, linkHash)
+	return err
+}
+
+const linkForget = `-- name: LinkForget :execrows
+delete from oauth_links where expires_at <= $1
+`
+
+func (q *Queries) LinkForget(ctx context.Context, now time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, linkForget, now)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const linkOpen = `-- name: LinkOpen :execrows
+insert into oauth_links as l (link_hash, browser_hash, expires_at)
+values ($1, $2, $3)
+on conflict (link_hash) do update set expires_at = excluded.expires_at
+    where l.browser_hash = excluded.browser_hash and not l.done
+`
+
+type LinkOpenParams struct {
+	LinkHash    []byte
+	BrowserHash []byte
+	ExpiresAt   time.Time
+}
+
+// LinkOpen gives a link to the browser that opens it first. No row means that another browser has it, or that its authorization is done.
+func (q *Queries) LinkOpen(ctx context.Context, arg LinkOpenParams) (int64, error) {
+	result, err := q.db.Exec(ctx, linkOpen, arg.LinkHash, arg.BrowserHash, arg.ExpiresAt)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const stateConsume = `-- name: StateConsume :one
 delete from oauth_states
 where state_hash = $1 and browser_hash = $2 and expires_at > $3 and provider = any($4::text[])
-returning state_hash, integration_id, provider, browser_hash, key_id, verifier, started_by, created_at, expires_at
+returning state_hash, integration_id, provider, browser_hash, key_id, verifier, started_by, created_at, expires_at, link_hash
 `
 
 type StateConsumeParams struct {
@@ -44,6 +87,7 @@ func (q *Queries) StateConsume(ctx context.Context, arg StateConsumeParams) (*Oa
 		&i.StartedBy,
 		&i.CreatedAt,
 		&i.ExpiresAt,
+		&i.LinkHash,
 	)
 	return &i, err
 }
@@ -72,9 +116,9 @@ func (q *Queries) StateForget(ctx context.Context, now time.Time) (int64, error)
 }
 
 const stateInsert = `-- name: StateInsert :exec
-insert into oauth_states (state_hash, integration_id, provider, browser_hash, key_id, verifier, started_by, created_at, expires_at)
+insert into oauth_states (state_hash, integration_id, provider, browser_hash, key_id, verifier, started_by, link_hash, created_at, expires_at)
 values ($1, $2, $3, $4, $5, $6, $7,
-        $8, $9)
+        $8, $9, $10)
 `
 
 type StateInsertParams struct {
@@ -85,6 +129,7 @@ type StateInsertParams struct {
 	KeyID         string
 	Verifier      []byte
 	StartedBy     string
+	LinkHash      []byte
 	Now           time.Time
 	ExpiresAt     time.Time
 }
@@ -98,6 +143,7 @@ func (q *Queries) StateInsert(ctx context.Context, arg StateInsertParams) error 
 		arg.KeyID,
 		arg.Verifier,
 		arg.StartedBy,
+		arg.LinkHash,
 		arg.Now,
 		arg.ExpiresAt,
 	)
