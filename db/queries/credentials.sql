@@ -42,9 +42,6 @@ select a.audit_id, sqlc.arg(now), r.integration_id, 'reseal', sqlc.arg(who), sql
 from resealed r
 join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(audit_ids)::uuid[]) as audit_id) a on a.id = r.integration_id;
 
--- name: CredentialsCountByKey :many
-select key_id, count(*) as sealed from credentials group by key_id order by key_id;
-
 -- name: CredentialsVersion :one
 -- CredentialsVersion tells a change of credentials without reading them.
 select version from credentials where integration_id = sqlc.arg(integration_id);

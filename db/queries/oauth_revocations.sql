@@ -28,6 +28,3 @@ where key_id <> sqlc.arg(key_id) and integration_id > sqlc.arg(after) order by i
 update oauth_revocations r set key_id = sqlc.arg(key_id), sealed = d.sealed
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(old_key_ids)::text[]) as old_key_id, unnest(sqlc.arg(sealed)::bytea[]) as sealed) d
 where r.integration_id = d.id and r.key_id = d.old_key_id;
-
--- name: RevocationCountStale :one
-select count(*) from oauth_revocations where key_id <> sqlc.arg(key_id);

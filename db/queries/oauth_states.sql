@@ -12,9 +12,6 @@ returning *;
 -- name: StateForget :execrows
 delete from oauth_states where expires_at <= sqlc.arg(now);
 
--- name: StateCountStale :one
-select count(*) from oauth_states where key_id <> sqlc.arg(key_id) and expires_at > sqlc.arg(now);
-
 -- name: LinkOpen :execrows
 -- LinkOpen gives a link to the browser that opens it first. No row means that another browser has it, or that its authorization is done.
 insert into oauth_links as l (link_hash, browser_hash, expires_at)

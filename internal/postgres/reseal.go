@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -22,6 +21,8 @@ type Resealed struct {
 	// Next is where the following step begins; nil when nothing is left.
 	Next *uuid.UUID
 }
+
+var errRingChanged = errors.New("the key ring changed meanwhile; go on with the new one")
 
 // stale is a value that another key than the primary has sealed.
 type stale struct {
@@ -45,16 +46,27 @@ func (s *Store) Reseal(ctx context.Context, after uuid.UUID, most int, access Ac
 		if err != nil {
 			return fmt.Errorf("look for revocations to seal anew: %w", err)
 		}
-		var rows, deleted []stale
+		webhooks, err := tx.WebhookStale(ctx, dbsqlc.WebhookStaleParams{KeyID: primary, After: after, Most: int32(most)})
+		if err != nil {
+			return fmt.Errorf("look for webhooks to seal anew: %w", err)
+		}
+		var rows, deleted, arrived []stale
+		for _, w := range webhooks {
+			arrived = append(arrived, stale{id: w.ID, keyID: w.KeyID, sealed: w.Sealed})
+		}
 		for _, c := range credentials {
 			rows = append(rows, stale{c.IntegrationID, c.KeyID, c.Sealed, c.Version})
 		}
 		for _, r := range revocations {
 			deleted = append(deleted, stale{id: r.IntegrationID, keyID: r.KeyID, sealed: r.Sealed})
 		}
-		done.Next = next(most, rows, deleted)
-		return errors.Join(s.resealCredentials(ctx, tx, primary, rows, access, &done), s.resealRevocations(ctx, tx, primary, deleted, &done))
+		done.Next = next(most, rows, deleted, arrived)
+		return errors.Join(s.resealCredentials(ctx, tx, primary, rows, access, &done), s.resealRevocations(ctx, tx, primary, deleted, &done),
+			s.resealWebhooks(ctx, tx, primary, arrived, &done))
 	})
+	if err == nil && done.Next == nil {
+		err = s.resealAnswers(ctx, primary, most, &done)
+	}
 	return done, err
 }
 
@@ -130,48 +142,9 @@ func (s *Store) resealEach(rows []stale, primary string, done *Resealed, keep fu
 			return fmt.Errorf("seal anew for %s: %w", row.id, err)
 		}
 		if keyID != primary {
-			return errors.New("the key ring changed meanwhile; go on with the new one")
+			return errRingChanged
 		}
 		keep(row, sealed)
 	}
 	return nil
-}
-
-// Keys is how many values each key has sealed, beside what the ring holds.
-type Keys struct {
-	// Primary seals; IDs are all keys of the ring, the primary first.
-	Primary string
-	IDs     []string
-	// Sealed counts values by the id of their key, whether the ring has it or not.
-	Sealed map[string]int64
-	// Left is how many values wait to be sealed by the primary.
-	Left int64
-}
-
-// Keys tells how far a rotation has come; nothing, in a process that has no ring.
-func (s *Store) Keys(ctx context.Context, now time.Time) (Keys, error) {
-	if s.ring == nil {
-		return Keys{}, nil
-	}
-	k := Keys{Primary: s.ring.Primary(), IDs: s.ring.IDs(), Sealed: map[string]int64{}}
-	rows, err := s.CredentialsCountByKey(ctx)
-	if err != nil {
-		return k, fmt.Errorf("count credentials by key: %w", err)
-	}
-	for _, row := range rows {
-		k.Sealed[row.KeyID] = row.Sealed
-		if row.KeyID != k.Primary {
-			k.Left += row.Sealed
-		}
-	}
-	revocations, err := s.RevocationCountStale(ctx, k.Primary)
-	if err != nil {
-		return k, fmt.Errorf("count revocations: %w", err)
-	}
-	states, err := s.StateCountStale(ctx, k.Primary, now)
-	if err != nil {
-		return k, fmt.Errorf("count authorizations under way: %w", err)
-	}
-	k.Left += revocations + states
-	return k, nil
 }

@@ -3,6 +3,7 @@ package tokenrefresher
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,5 +79,12 @@ func (r *Refresher) measure(ctx context.Context) error {
 		return err
 	}
 	r.Metrics.keys(keys)
+	if missing := strings.Join(keys.Missing, ", "); missing != r.missing {
+		r.missing = missing
+		if missing != "" {
+			r.Log.Error("a key that has sealed values is not in the ring: what it has sealed can't be opened; add it again, and run: "+
+				"tributary secrets rotate", "keys", missing)
+		}
+	}
 	return nil
 }

@@ -111,7 +111,9 @@ type Refresher struct {
 	asking singleflight.Group
 	// measured is when the gauges were read; the sweep alone looks at it.
 	measured time.Time
-	working  sync.WaitGroup
+	// missing names the keys that are not in the ring though they have sealed something, as they were logged.
+	missing string
+	working sync.WaitGroup
 	// work is for refreshes under way, which end later than the service's own context.
 	work context.Context
 }

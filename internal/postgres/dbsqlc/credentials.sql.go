@@ -12,35 +12,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const credentialsCountByKey = `-- name: CredentialsCountByKey :many
-select key_id, count(*) as sealed from credentials group by key_id order by key_id
-`
-
-type CredentialsCountByKeyRow struct {
-	KeyID  string
-	Sealed int64
-}
-
-func (q *Queries) CredentialsCountByKey(ctx context.Context) ([]*CredentialsCountByKeyRow, error) {
-	rows, err := q.db.Query(ctx, credentialsCountByKey)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []*CredentialsCountByKeyRow
-	for rows.Next() {
-		var i CredentialsCountByKeyRow
-		if err := rows.Scan(&i.KeyID, &i.Sealed); err != nil {
-			return nil, err
-		}
-		items = append(items, &i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const credentialsPut = `-- name: CredentialsPut :one
 with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)

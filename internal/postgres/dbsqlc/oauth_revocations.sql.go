@@ -12,17 +12,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const revocationCountStale = `-- name: RevocationCountStale :one
-select count(*) from oauth_revocations where key_id <> $1
-`
-
-func (q *Queries) RevocationCountStale(ctx context.Context, keyID string) (int64, error) {
-	row := q.db.QueryRow(ctx, revocationCountStale, keyID)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const revocationDelete = `-- name: RevocationDelete :execrows
 delete from oauth_revocations where integration_id = $1
 `

@@ -92,17 +92,6 @@ func (q *Queries) StateConsume(ctx context.Context, arg StateConsumeParams) (*Oa
 	return &i, err
 }
 
-const stateCountStale = `-- name: StateCountStale :one
-select count(*) from oauth_states where key_id <> $1 and expires_at > $2
-`
-
-func (q *Queries) StateCountStale(ctx context.Context, keyID string, now time.Time) (int64, error) {
-	row := q.db.QueryRow(ctx, stateCountStale, keyID, now)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const stateForget = `-- name: StateForget :execrows
 delete from oauth_states where expires_at <= $1
 `
