@@ -1,12 +1,11 @@
 -- name: SealedCountByKey :many
--- SealedCountByKey counts all that each key has sealed, of what can still be opened by somebody.
+-- SealedCountByKey counts all that each key has sealed, but for cached answers, whose loss costs a request each.
 select s.key_id::text as key_id, sum(s.sealed)::bigint as sealed from (
     select key_id, count(*) as sealed from credentials group by key_id
     union all select key_id, count(*) from oauth_revocations group by key_id
     union all select key_id, count(*) from oauth_states where expires_at > sqlc.arg(now)::timestamptz group by key_id
     union all select key_id, count(*) from webhooks where key_id <> '' group by key_id
     union all select key_id, count(*) from idempotency_keys where key_id is not null group by key_id
-    union all select key_id, count(*) from cached_answers where keep_until > sqlc.arg(now)::timestamptz group by key_id
 ) s group by s.key_id order by s.key_id;
 
 -- name: WebhookStale :many

@@ -69,7 +69,7 @@ var plans = map[string]plan{
 
 	"CircuitMove": {}, "CircuitsNoted": with(arguments{"ids": "array[" + small + "]"}), "CircuitGet": {},
 
-	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsCountByKey": {}, "CredentialsVersion": {},
+	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsVersion": {},
 
 	"DeadInsertMany":        with(arguments{"runid": "id('run', 50)"}),
 	"DeadGet":               row("dead"),
@@ -94,6 +94,8 @@ var plans = map[string]plan{
 
 	"HealthReport": with(arguments{"ids": "array[" + small + "]"}).often(), "HealthEnable": with(arguments{"id": small}), "HealthTryAgain": with(arguments{"id": small}),
 	"HealthClaimProbes": plan{}.often(), "HealthSetIdentity": with(arguments{"id": small}),
+
+	"SealedCountByKey": {}, "WebhookStale": {}, "WebhookReseal": {}, "KeyStale": {}, "KeyReseal": {}, "AnswerDropStale": {scans: "cached_answers", reads: 50_000, buffers: 50_000},
 
 	"KeyReserve":      with(arguments{"key": "'key 50'", "fingerprint": "''", "state": "'reserved'"}).often(),
 	"KeyGet":          with(arguments{"key": "'key 50'"}).often(),
@@ -127,10 +129,11 @@ var plans = map[string]plan{
 	"MappingResolve": with(arguments{"externalids": "'{2,4,6}'"}).often(), "MappingFind": with(arguments{"internalids": "'{2,4,6}'"}).often(),
 
 	"GrantGet": with(arguments{"id": small}), "GrantUnadopted": plan{}.often(), "GrantAdopt": with(arguments{"state": "'connected'"}), "GrantConnect": {}, "GrantTakeDue": plan{}.often(), "GrantTake": {},
-	"GrantRefreshed": {}, "GrantFailed": {}, "GrantReleased": {}, "GrantEnd": with(arguments{"state": "'revoked'"}), "GrantStray": plan{}.often(), "GrantMeasure": plan{}.often(),
+	"GrantRefreshed": {}, "GrantKept": {}, "GrantFailed": {}, "GrantReleased": {}, "GrantEnd": with(arguments{"state": "'revoked'"}), "GrantStray": plan{}.often(), "GrantMeasure": plan{}.often(),
 
-	"RevocationInsert": {}, "RevocationTakeDue": plan{}.often(), "RevocationPutOff": {}, "RevocationDelete": {}, "RevocationStale": {}, "RevocationReseal": {}, "RevocationCountStale": {},
-	"StateInsert": {}, "StateConsume": {}, "StateForget": {}, "StateCountStale": {},
+	"RevocationInsert": {}, "RevocationTakeDue": plan{}.often(), "RevocationPutOff": {}, "RevocationDelete": {}, "RevocationStale": {}, "RevocationReseal": {},
+	"StateInsert": {}, "StateConsume": {}, "StateForget": {},
+	"LinkOpen": {}, "LinkDone": {scans: "oauth_links"}, "LinkForget": {scans: "oauth_links"},
 
 	"OperationInsertMany": with(arguments{"directions": "'{inbound}'", "statuses": "'{succeeded}'", "details": "array['{}'::jsonb]"}),
 	// It counts what an integration did in a time, which is what it reads.

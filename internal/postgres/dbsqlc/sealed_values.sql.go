@@ -119,7 +119,6 @@ select s.key_id::text as key_id, sum(s.sealed)::bigint as sealed from (
     union all select key_id, count(*) from oauth_states where expires_at > $1::timestamptz group by key_id
     union all select key_id, count(*) from webhooks where key_id <> '' group by key_id
     union all select key_id, count(*) from idempotency_keys where key_id is not null group by key_id
-    union all select key_id, count(*) from cached_answers where keep_until > $1::timestamptz group by key_id
 ) s group by s.key_id order by s.key_id
 `
 
@@ -128,7 +127,7 @@ type SealedCountByKeyRow struct {
 	Sealed int64
 }
 
-// SealedCountByKey counts all that each key has sealed, of what can still be opened by somebody.
+// SealedCountByKey counts all that each key has sealed, but for cached answers, whose loss costs a request each.
 func (q *Queries) SealedCountByKey(ctx context.Context, now time.Time) ([]*SealedCountByKeyRow, error) {
 	rows, err := q.db.Query(ctx, sealedCountByKey, now)
 	if err != nil {
