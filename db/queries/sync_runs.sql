@@ -138,6 +138,12 @@ where r.closed_at is not null and r.resolved_at is null and r.complete and not r
 order by r.closed_at
 limit sqlc.arg(most);
 
+-- name: RunResolvableNow :one
+-- RunResolvableNow is one run, if it is as RunResolvable finds them.
+select r.* from sync_runs r
+where r.id = sqlc.arg(id) and r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any(sqlc.arg(providers)::text[])
+  and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'));
+
 -- name: RunWithEntries :many
 -- RunWithEntries finds closed runs whose bucket entries may still exist.
 select * from sync_runs where closed_at < sqlc.arg(closed_before) and entries_freed_at is null

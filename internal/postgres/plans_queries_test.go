@@ -191,6 +191,7 @@ var plans = map[string]plan{
 	"RunResolve":          with(arguments{"id": "id('run', 50)", "resolution": "'resolved'"}),
 	"RunSupersede":        with(arguments{"id": "id('run', 50)"}),
 	"RunResolvable":       plan{}.often(),
+	"RunResolvableNow":    row("run"),
 	"RunWithEntries":      with(arguments{"closedbefore": "now()"}).often(),
 	"RunEntriesFreed":     row("run"),
 	"RunIntegrations":     with(arguments{"ids": "array[id('run', 7), id('run', 8)]"}).often(),

@@ -87,7 +87,8 @@ func (s *Store) DropRequestPartitions(ctx context.Context, before time.Time, dry
 // RefusesRow reports whether an error says that the database will never take what it was given.
 func RefusesRow(err error) bool {
 	server, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23"))
+	// 22: a value that can't be; 23: a constraint; 54: larger than an index or a row takes
+	return ok && (strings.HasPrefix(server.Code, "22") || strings.HasPrefix(server.Code, "23") || strings.HasPrefix(server.Code, "54"))
 }
 
 // isNoPartition reports whether a row had no partition to go to; a violated check of a column has the same code, and a name.

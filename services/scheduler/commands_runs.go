@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -160,47 +162,88 @@ func (s *Scheduler) commandRetry(ctx context.Context, tx *postgres.Tx, integrati
 		if err != nil {
 			return nil, err
 		}
-		if row.Reason == "unencodable" || row.Reason == "too large" {
-			return nil, reject("dead item %s can't travel (%s); mend the provider, or skip it", row.ID, row.Error)
-		}
 		p.ID = &row.ID
 	}
-	total := 0
-	for {
-		rows, err := tx.DeadClaimRedrive(ctx, p)
-		if err != nil {
-			return nil, fmt.Errorf("claim dead items: %w", err)
-		}
-		messages := make([]postgres.Outgoing, 0, len(rows))
-		for _, row := range rows {
-			m, err := redriveMessage(row, p.Now)
-			if err != nil {
-				return nil, err
-			}
-			messages = append(messages, m)
-		}
-		if err := tx.Publish(ctx, p.Now, messages...); err != nil {
-			return nil, err
-		}
-		if total += len(rows); len(rows) < retryAtATime {
-			break
-		}
+	total, unfit, err := redrive(ctx, tx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.ID != nil && len(unfit) > 0 {
+		return nil, reject("dead item %s can't travel (%s); mend the provider, or skip it", p.ID, unfit[0].why)
 	}
 	if p.ID != nil && total == 0 {
 		return nil, reject("dead item %s is not open", c.GetItem())
 	}
 	reduced := int64(0)
 	if p.ID == nil {
-		var err error
 		reduced, err = tx.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: integration.ID, ReduceFailed: false})
 		if err != nil {
 			return nil, fmt.Errorf("let runs be reduced again: %w", err)
 		}
 	}
 	if total == 0 && reduced == 0 {
+		if len(unfit) > 0 {
+			return nil, reject("there is nothing to retry: none of the %d open items can travel (%s); mend the provider, or skip them", len(unfit), unfit[0].why)
+		}
 		return nil, reject("there is nothing to retry: no dead item is open")
 	}
-	return &reply{result: fmt.Sprintf("retrying %d items, reducing %d runs again", total, reduced)}, nil
+	result := fmt.Sprintf("retrying %d items, reducing %d runs again", total, reduced)
+	if len(unfit) > 0 {
+		result += fmt.Sprintf("; %d stay dead because they can't travel (%s)", len(unfit), unfit[0].why)
+	}
+	return &reply{result: result}, nil
+}
+
+// unfitItem is a dead item that no message can hold, and why.
+type unfitItem struct {
+	row *postgres.DeadItem
+	why string
+}
+
+// redrive claims dead items and writes their messages. Items that can't travel are open again in the end, so that none is claimed twice.
+func redrive(ctx context.Context, tx *postgres.Tx, p dbsqlc.DeadClaimRedriveParams) (total int, unfit []unfitItem, err error) {
+	for {
+		rows, err := tx.DeadClaimRedrive(ctx, p)
+		if err != nil {
+			return 0, nil, fmt.Errorf("claim dead items: %w", err)
+		}
+		messages := make([]postgres.Outgoing, 0, len(rows))
+		for _, row := range rows {
+			m, err := redriveMessage(row, p.Now)
+			if err != nil {
+				return 0, nil, err
+			}
+			if why := travels(tx, row, m); why != "" {
+				unfit = append(unfit, unfitItem{row: row, why: why})
+				continue
+			}
+			messages = append(messages, m)
+		}
+		if err := tx.Publish(ctx, p.Now, messages...); err != nil {
+			return 0, nil, err
+		}
+		if total += len(messages); len(rows) < retryAtATime {
+			break
+		}
+	}
+	for _, item := range unfit {
+		_, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{ID: item.row.ID, Reason: item.row.Reason, Error: item.row.Error, Tries: item.row.Tries, Now: p.Now})
+		if err != nil {
+			return 0, nil, fmt.Errorf("leave dead item %s as it is: %w", item.row.ID, err)
+		}
+	}
+	return total, unfit, nil
+}
+
+// travels says why no message can hold a dead item; nothing for one that can travel.
+func travels(tx *postgres.Tx, row *postgres.DeadItem, m postgres.Outgoing) string {
+	if row.Reason == "unencodable" {
+		return row.Error
+	}
+	if err := tx.Accepts(m); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // redriveMessage brings a dead item back to the workers, as a batch of one.
@@ -237,7 +280,23 @@ func (s *Scheduler) commandSkip(ctx context.Context, tx *postgres.Tx, integratio
 	if skipped == 0 {
 		return nil, reject("dead item %s is %s, only an open one can be skipped", row.ID, row.Status)
 	}
-	return &reply{result: "skipped", run: &row.RunID}, nil
+	return &reply{result: "skipped", run: &row.RunID, after: func(ctx context.Context) error { return s.resolveNow(ctx, row.RunID) }}, nil
+}
+
+// resolveNow reduces a run whose last dead item has just been skipped, so that the next sync starts from its cursor. A run that waits for more, or whose provider another scheduler has,
+// is left to the sweep.
+func (s *Scheduler) resolveNow(ctx context.Context, id uuid.UUID) error {
+	run, err := s.Store.RunResolvableNow(ctx, id, s.keys)
+	if postgres.NotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at run %s: %w", id, err)
+	}
+	if err := s.resolveOne(ctx, run); err != nil && !errors.Is(err, setaside.ErrLeft) {
+		return err
+	}
+	return nil
 }
 
 func (s *Scheduler) deadItem(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, item string) (*postgres.DeadItem, error) {

@@ -751,6 +751,54 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 	return items, nil
 }
 
+const runResolvableNow = `-- name: RunResolvableNow :one
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r
+where r.id = $1 and r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($2::text[])
+  and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
+`
+
+// RunResolvableNow is one run, if it is as RunResolvable finds them.
+func (q *Queries) RunResolvableNow(ctx context.Context, iD uuid.UUID, providers []string) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runResolvableNow, iD, providers)
+	var i SyncRun
+	err := row.Scan(
+		&i.ID,
+		&i.IntegrationID,
+		&i.Provider,
+		&i.Mode,
+		&i.Cause,
+		&i.State,
+		&i.Attempt,
+		&i.Wake,
+		&i.Tries,
+		&i.WaitingUntil,
+		&i.WindowFrom,
+		&i.HeartbeatAt,
+		&i.CursorFrom,
+		&i.CursorVersion,
+		&i.FollowUp,
+		&i.Error,
+		&i.Items,
+		&i.Done,
+		&i.Dead,
+		&i.Skipped,
+		&i.Duplicates,
+		&i.Trace,
+		&i.CreatedAt,
+		&i.ClosedAt,
+		&i.Complete,
+		&i.ReduceFailed,
+		&i.ResolvedAt,
+		&i.Resolution,
+		&i.EntriesFreedAt,
+		&i.FollowUpSince,
+		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
+	)
+	return &i, err
+}
+
 const runResolve = `-- name: RunResolve :execrows
 update sync_runs set resolved_at = $1, resolution = $2
 where id = $3 and closed_at is not null and resolved_at is null
