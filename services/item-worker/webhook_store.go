@@ -3,6 +3,7 @@ package itemworker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -161,4 +162,22 @@ func orEmpty(value []byte) []byte {
 		return []byte{}
 	}
 	return value
+}
+
+// lighter is what is written of a webhook when Postgres refuses what came of it: at first all but the handler's result, then nothing that anybody else has written. Its effect is done,
+// so that it must not be handled again. It returns false when the refusal is for no content, or when there is nothing left to leave out.
+func (f finished) lighter(cause error) (finished, bool) {
+	const resultLost, textsLost = "what the handler returned could not be kept", "what was said of it could not be kept"
+	switch {
+	case !postgres.RefusesRow(cause) || f.reason == textsLost:
+		return f, false
+	case f.result != "":
+		f.result, f.reason = "", resultLost
+	default:
+		f.result, f.reason = "", textsLost
+		if f.err != nil {
+			f.err = errors.New(textsLost)
+		}
+	}
+	return f, true
 }

@@ -59,6 +59,10 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 			break
 		}
 		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", row.ID, "error", err)
+		if lighter, ok := f.lighter(err); ok {
+			f = lighter
+			continue
+		}
 		select {
 		case <-stopping.Done():
 			// Another worker takes the claim when its lease is over.
