@@ -27,8 +27,8 @@ type session struct {
 	work, calling context.Context
 	window        *window
 	sealed        chan *parcel
-	// largest is how many bytes an item may have.
-	largest int
+	// largest is how many bytes an item may have, batchBytes how many close a batch: what the broker accepts at present bounds both.
+	largest, batchBytes int
 	// makers are used again and again, one for each goroutine that hands over.
 	makers sync.Pool
 
@@ -64,9 +64,10 @@ var errClosedSession = errors.New("the enumeration has ended; Dispatch was calle
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
 	memory, _ := s.repeats.Get().(*repeats)
 	memory.start()
+	largest := s.Bus.MaxBody() - batchOverhead
 	return &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
-		largest: s.Bus.MaxBody() - batchOverhead, repeats: memory, last: s.Now(),
+		largest: largest, batchBytes: min(s.Settings.BatchBytes, largest), repeats: memory, last: s.Now(),
 		makers: sync.Pool{New: func() any { return &items.Maker{} }},
 	}
 }
@@ -110,7 +111,7 @@ func (s *session) add(item *eventsv1.Item) error {
 	if size > s.largest {
 		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, it may have %d", size, s.largest))
 	}
-	if s.current != nil && s.current.size+size > s.syncer.Settings.BatchBytes {
+	if s.current != nil && s.current.size+size > s.batchBytes {
 		if err := s.seal(); err != nil {
 			return err
 		}
@@ -122,7 +123,7 @@ func (s *session) add(item *eventsv1.Item) error {
 	s.current.Add(item)
 	s.current.size += size
 	s.total.Items++
-	if s.current.Items() >= s.syncer.Settings.BatchItems || s.current.size >= s.syncer.Settings.BatchBytes {
+	if s.current.Items() >= s.syncer.Settings.BatchItems || s.current.size >= s.batchBytes {
 		return s.seal()
 	}
 	return nil

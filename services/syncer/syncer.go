@@ -232,6 +232,9 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		return s.wait(ctx, run, pause{why: "paused", cause: deferral.Pause, giveBack: true})
 	case errors.Is(err, errStopping):
 		return s.wait(ctx, run, pause{until: s.Now(), cause: deferral.Pause, giveBack: true})
+	case !errors.As(err, &theirs) && errors.Is(err, bus.ErrTooLarge):
+		// The broker's limit was lowered meanwhile: the next attempt packs smaller batches.
+		return s.wait(ctx, run, pause{until: s.Now().Add(time.Second), why: "the broker accepts smaller messages than before", giveBack: true})
 	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
 	case contracts.IsPermanent(err), !deferred && int(run.Tries) >= s.Settings.Tries:
