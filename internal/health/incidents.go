@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -98,6 +99,7 @@ func (k *Keeper) closeForgotten(ctx context.Context, atATime int) error {
 	if err != nil {
 		return fmt.Errorf("look for forgotten incidents: %w", err)
 	}
+	var problems []error
 	for _, id := range ids {
 		err := k.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			in, err := tx.IntegrationLock(ctx, id)
@@ -125,8 +127,8 @@ func (k *Keeper) closeForgotten(ctx context.Context, atATime int) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			problems = append(problems, err)
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -80,15 +81,23 @@ func (k *directoryKeeper) renew(ctx context.Context) error {
 	return err
 }
 
+// putAll writes entries. One that can't be written is tried again later, when all are compared.
 func (k *directoryKeeper) putAll(ctx context.Context, ids []uuid.UUID) error {
-	for _, id := range ids {
-		err := k.writer.Put(ctx, id.String(), func(ctx context.Context) (*eventsv1.DirectoryEntry, error) { return k.read(ctx, id) })
-		if err != nil {
-			return err
-		}
-		k.Crash("scheduler: directory entry written")
+	if len(ids) == 0 {
+		return nil
 	}
-	return nil
+	return setaside.Run(ctx, k.SetAside, setaside.Sweep[uuid.UUID]{
+		Kind: setaside.Directory,
+		List: func(context.Context, int32) ([]uuid.UUID, error) { return ids, nil },
+		Name: func(id uuid.UUID) setaside.Element { return setaside.Of(id, id) },
+		Step: func(ctx context.Context, id uuid.UUID) error {
+			err := k.writer.Put(ctx, id.String(), func(ctx context.Context) (*eventsv1.DirectoryEntry, error) { return k.read(ctx, id) })
+			if err == nil {
+				k.Crash("scheduler: directory entry written")
+			}
+			return err
+		},
+	})
 }
 
 func (k *directoryKeeper) read(ctx context.Context, id uuid.UUID) (*eventsv1.DirectoryEntry, error) {

@@ -80,6 +80,7 @@ func (r *Refresher) holdStrays(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for active integrations without a grant: %w", err)
 	}
+	var problems []error
 	for _, id := range ids {
 		err := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			row, err := tx.IntegrationLock(ctx, id)
@@ -93,10 +94,10 @@ func (r *Refresher) holdStrays(ctx context.Context) error {
 			return r.hold(ctx, tx, row, grant.Reason)
 		})
 		if err != nil && !postgres.NotFound(err) {
-			return fmt.Errorf("stop integration %s: %w", id, err)
+			problems = append(problems, fmt.Errorf("stop integration %s: %w", id, err))
 		}
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // adoptChanged takes over what was written by somebody else: integrations that are new, and credentials that were changed by hand.
