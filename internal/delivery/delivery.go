@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -44,7 +45,7 @@ func (c *Codec) Pack(into *eventsv1.WebhookReceived, req *contracts.WebhookReque
 	slices.Sort(names)
 	for _, name := range names {
 		header := &eventsv1.WebhookHeader{Name: name}
-		plain := !IsSensitive(name)
+		plain := !outbound.SecretName(name)
 		for _, value := range req.Header[name] {
 			header.Values = append(header.Values, []byte(value))
 			plain = plain && isPlain(value)
@@ -110,21 +111,13 @@ func restore(req *contracts.WebhookRequest, headers []*eventsv1.WebhookHeader) {
 	}
 }
 
-// IsSensitive reports whether a header or parameter is named like one that holds a secret. A signature is one: with the body it can be sent again.
-func IsSensitive(name string) bool {
-	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	return slices.ContainsFunc([]string{
-		"auth", "cookie", "token", "secret", "password", "passwd", "signature", "hmac", "api-key", "apikey", "access-key", "credential", "session",
-	}, func(part string) bool { return strings.Contains(name, part) }) || name == "sig" || name == "key"
-}
-
 func hasSensitiveParameter(query string) bool {
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, _, _ := strings.Cut(pair, "=")
 		if unescaped, err := url.QueryUnescape(name); err == nil {
 			name = unescaped
 		}
-		if IsSensitive(name) {
+		if outbound.SecretName(name) {
 			return true
 		}
 	}

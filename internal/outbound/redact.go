@@ -104,7 +104,7 @@ func (r *Redactor) Header(header http.Header) http.Header {
 	for name, values := range header {
 		kept := make([]string, len(values))
 		for i, value := range values {
-			if secretName(name) {
+			if SecretName(name) {
 				kept[i] = Redacted
 				r.findings().addFields(value)
 			} else {

@@ -58,7 +58,7 @@ func redactPart(part []byte, declared []path, found *findings) []byte {
 	switch {
 	case parameters["filename"] != "":
 		content = []byte("[" + strconv.Itoa(len(content)) + " bytes]")
-	case secretName(name), declares(declared, fieldPath(name)):
+	case SecretName(name), declares(declared, fieldPath(name)):
 		found.add(string(content))
 		content = []byte(Redacted)
 	case strings.Contains(header("Content-Type"), "json"), looksLikeJSON(content):

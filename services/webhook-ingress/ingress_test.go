@@ -243,10 +243,13 @@ func TestSecretsAreSealed(t *testing.T) {
 	f := newFixture(t)
 	f.ready()
 	body := []byte(`{"a":1}`)
-	req := f.request("signed/one/webhook?api_key=hush&page=2", "sealed", key, body)
+	req := f.request("signed/one/webhook?pin=hush&page=2", "sealed", key, body)
 	req.Header.Set("Authorization", "Bearer hush")
 	req.Header.Set("Cookie", "session=hush")
 	req.Header.Set("X-Gitlab-Token", "hush")
+	for _, name := range []string{"X-Jwt", "X-Passphrase", "X-Shared-Key", "X-Pin"} {
+		req.Header.Set(name, "hush")
+	}
 	req.Header["X-Latin"] = []string{"caf\xe9"}
 	req.Header.Set("X-Plain", "plain")
 	if got := f.do(req); got.code != 200 {
@@ -260,6 +263,7 @@ func TestSecretsAreSealed(t *testing.T) {
 	got, err := delivery.NewCodec(f.ring).Unpack(m)
 	f.must(err)
 	want := map[string]string{
+		"X-Jwt": "hush", "X-Passphrase": "hush", "X-Shared-Key": "hush", "X-Pin": "hush",
 		"Authorization": "Bearer hush", "Cookie": "session=hush", "X-Gitlab-Token": "hush", "X-Latin": "caf\xe9", "X-Plain": "plain", "X-Hub-Signature-256": sign(key, body),
 	}
 	for name, value := range want {
@@ -267,7 +271,7 @@ func TestSecretsAreSealed(t *testing.T) {
 			t.Errorf("%s comes back as %q, want %q", name, got.Header.Get(name), value)
 		}
 	}
-	if got.Query != "api_key=hush&page=2" || got.Path != "/integrations/signed/one/webhook" || got.Method != http.MethodPost || !bytes.Equal(got.Body, body) {
+	if got.Query != "pin=hush&page=2" || got.Path != "/integrations/signed/one/webhook" || got.Method != http.MethodPost || !bytes.Equal(got.Body, body) {
 		t.Errorf("the request comes back as %s %s?%s %q", got.Method, got.Path, got.Query, got.Body)
 	}
 }
