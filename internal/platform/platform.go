@@ -59,7 +59,9 @@ func Services() []string {
 type Config struct {
 	NATS *nats.Conn
 	// Pool may be nil for a process that runs the webhook ingress alone.
-	Pool      *pgxpool.Pool
+	Pool *pgxpool.Pool
+	// Listening is how notifications of Postgres arrive.
+	Listening postgres.Listening
 	Ring      *secret.Ring
 	Providers map[string]contracts.Provider
 	// Handlers are found by event type.
@@ -148,6 +150,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 		config.Metrics = prometheus.NewRegistry()
 	}
 	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
+	p.Store.ListenBy(config.Listening)
 	p.Bus, err = bus.New(config.NATS, bus.Options{
 		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Now,
 		WebhookBacklog: config.WebhookBacklog,

@@ -46,6 +46,8 @@ type Store struct {
 	ring *secret.Ring
 	// Accepts returns an error for a message that the broker would refuse; nil checks nothing. It is set before the store is used.
 	Accepts func(Outgoing) error
+	// listening is how notifications arrive.
+	listening Listening
 	// accepts are the questions of RunAccepts.
 	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
 	// answered is when the database last said that it is there.
@@ -120,6 +122,9 @@ func (s *Store) Ready(ctx context.Context) error {
 // Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number
 // may have been missed, it calls fn with an empty one.
 func (s *Store) Listen(ctx context.Context, channel string, fn func(payload string)) {
+	if s.listening.Poll {
+		poll(ctx, fn)
+	}
 	for ctx.Err() == nil {
 		_ = s.listenOnce(ctx, channel, fn)
 		select {
@@ -130,12 +135,10 @@ func (s *Store) Listen(ctx context.Context, channel string, fn func(payload stri
 }
 
 func (s *Store) listenOnce(ctx context.Context, channel string, fn func(payload string)) error {
-	conn, err := s.pool.Acquire(ctx)
+	raw, err := s.listenConn(ctx)
 	if err != nil {
 		return err
 	}
-	// A connection that listens does not go back to the pool.
-	raw := conn.Hijack()
 	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
 	if _, err := raw.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
 		return err

@@ -44,6 +44,8 @@ type Config struct {
 	KeepOperations   int           `help:"Days for which a scheduler keeps the business log." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
 	KeepIncidents    int           `help:"Days for which a scheduler keeps closed incidents." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
 
+	DatabaseDirectURL Secret `help:"Postgres without a pooler between, as a URL, where --database-url leads to a pooler such as PgBouncer: for migrations and for hearing of changes." name:"database-direct-url" env:"TRIBUTARY_DATABASE_DIRECT_URL" placeholder:"URL"`
+
 	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
 }
@@ -124,10 +126,10 @@ func exposed(args []string) error {
 		switch name {
 		case "--keys":
 			return errors.New("keys can't be given on the command line, where ps shows them: set TRIBUTARY_KEYS, or give --keys-file")
-		case "--database-url", "--nats-url":
+		case "--database-url", "--database-direct-url", "--nats-url":
 			if hasPassword(value) {
 				return fmt.Errorf("%s can't have a password on the command line, where ps shows it: set %s instead", name,
-					map[string]string{"--database-url": "DATABASE_URL", "--nats-url": "TRIBUTARY_NATS_URL"}[name])
+					map[string]string{"--database-url": "DATABASE_URL", "--database-direct-url": "TRIBUTARY_DATABASE_DIRECT_URL", "--nats-url": "TRIBUTARY_NATS_URL"}[name])
 			}
 		}
 	}

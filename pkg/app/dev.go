@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/tributaryhq/tributary/db"
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddednats "github.com/tributaryhq/tributary/internal/embedded/nats"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
@@ -57,7 +56,7 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer stopNATS()
-	if _, err := db.Migrate(ctx, database); err != nil {
+	if _, err := p.migrate(database, log); err != nil {
 		return err
 	}
 	ring, err := p.keyRing(log)

@@ -11,9 +11,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/tributaryhq/tributary/db"
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
 type doctorCommand struct{}
@@ -63,26 +63,38 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		say(false, "postgres", errDatabaseURL.Error())
 		return
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(ctx, config) // unlike a service, doctor does not wait for a server
 	if err != nil {
 		say(false, "postgres", fmt.Sprintf("DATABASE_URL does not work: %v", err))
 		return
 	}
-	defer func() { _ = conn.Close(ctx) }()
-	var version string
-	if err := conn.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+	_ = conn.Close(ctx)
+	pool, pooled, err := p.connectPostgres(string(p.config.DatabaseURL), slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		say(false, "postgres", fmt.Sprintf("DATABASE_URL does not work: %v", err))
+		return
+	}
+	defer pool.Close()
+	server, err := postgres.InspectServer(ctx, pool)
+	if err != nil {
 		say(false, "postgres", fmt.Sprintf("it does not answer: %v", err))
 		return
 	}
-	pending, err := db.Pending(ctx, string(p.config.DatabaseURL))
-	switch {
-	case err != nil:
-		say(false, "postgres", err.Error())
-	case pending > 0:
-		say(false, "postgres", fmt.Sprintf("version %s lacks %d migrations; run: tributary migrate", version, pending))
-	default:
-		say(true, "postgres", "version "+version+", migrated")
+	state, err := inspectMigrations(ctx, pool)
+	if err == nil {
+		err = lacking(state)
 	}
+	if err != nil {
+		say(false, "postgres", fmt.Sprintf("version %s: %v", server.Version, err))
+		return
+	}
+	for _, warning := range server.Warnings() {
+		say(true, "postgres", "warning: "+warning)
+	}
+	if pooled && p.config.DatabaseDirectURL == "" {
+		say(true, "postgres", "warning: a connection pooler is between; set TRIBUTARY_DATABASE_DIRECT_URL, without which changes are noticed a second later and migrate is refused")
+	}
+	say(true, "postgres", "version "+server.Version+", migrated")
 }
 
 func (p *program) examineNATS(say func(bool, string, string)) {

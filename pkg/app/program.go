@@ -13,18 +13,13 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/exaring/otelpgx"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
-	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tributaryhq/tributary/db"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cli"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
-	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/telemetry"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -89,12 +84,7 @@ func (migrateCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	pool, err := p.connectPostgres(string(p.config.DatabaseURL), log, nil)
-	if err != nil {
-		return err
-	}
-	pool.Close()
-	applied, err := db.Migrate(p.ctx, string(p.config.DatabaseURL))
+	applied, err := p.migrate(string(p.config.DatabaseURL), log)
 	if err != nil {
 		return err
 	}
@@ -160,7 +150,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		defer cancel()
 		_ = flush(ctx)
 	}()
-	pool, err := p.openPostgres(parts.database, log, tracers)
+	pool, listening, err := p.openPostgres(parts.database, log, tracers)
 	if err != nil {
 		return err
 	}
@@ -170,6 +160,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	registry := telemetry.NewRegistry()
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring, config.Providers, config.Handlers = parts.nc, pool, parts.ring, p.providers, p.handlers
+	config.Listening = listening
 	config.Log, config.Metrics, config.Tracers, config.Replicas = log, registry, tracers, p.config.NATSReplicas
 	config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
 	if config.Circuits, err = p.config.circuits(); err != nil {
@@ -232,41 +223,6 @@ func staying(ctx context.Context) telemetry.Check {
 		}
 		return nil
 	}}
-}
-
-// openPostgres connects to a database that has all migrations; an empty URL is none.
-func (p *program) openPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, error) {
-	if url == "" {
-		return nil, nil
-	}
-	pool, err := p.connectPostgres(url, log, tracers)
-	if err != nil {
-		return nil, err
-	}
-	pending, err := db.Pending(p.ctx, url)
-	if err == nil && pending > 0 {
-		err = fmt.Errorf("the database lacks %d migrations; run: tributary migrate", pending)
-	}
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	return pool, nil
-}
-
-// errDatabaseURL stands for the driver's error, which quotes the URL and with it perhaps a password.
-var errDatabaseURL = errors.New("the database URL can't be read; it looks like postgres://user:password@localhost:5432/tributary")
-
-func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, error) {
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, errDatabaseURL
-	}
-	config.MaxConns = int32(p.config.Connections)
-	if p.config.OTLPEndpoint != "" {
-		config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracers))
-	}
-	return postgres.Connect(p.ctx, config, log)
 }
 
 func (p *program) keyRing(log *slog.Logger) (*secret.Ring, error) {
