@@ -44,6 +44,34 @@ func (c *Clock) Bounds() (earliest, latest time.Time, known bool) {
 	return c.sample.bounds(now)
 }
 
+// Now is the broker's time as well as it is known: this machine's while it lies within the bounds of the last answer, else corrected to the middle of
+// them. It follows the running time, so that it does not jump with this machine's clock. Before the first answer it is this machine's time.
+func (c *Clock) Now() time.Time {
+	now := c.bus.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sample.received.IsZero() {
+		return now
+	}
+	return c.sample.received.Add(now.Sub(c.sample.received) + c.sample.offset())
+}
+
+// Skew is by how much this machine's clock was behind the broker's at the last answer; negative when it was ahead, and 0 within what can be told.
+func (c *Clock) Skew() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sample.offset()
+}
+
+// offset is what this machine's clock lacks to the middle of the bounds, or 0 when it lies between them.
+func (s sample) offset() time.Duration {
+	wall := s.received.Round(0)
+	if s.received.IsZero() || !wall.Before(s.earliest) && !wall.After(s.latest) {
+		return 0
+	}
+	return s.earliest.Add(s.latest.Sub(s.earliest) / 2).Sub(wall)
+}
+
 func (s sample) bounds(now time.Time) (earliest, latest time.Time, known bool) {
 	if s.received.IsZero() {
 		return time.Time{}, time.Time{}, false

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -46,5 +47,46 @@ func TestUpstreamThatIsDown(t *testing.T) {
 	run := w.awaitClosed(id, 1)
 	if run.State != "failed" || run.Attempts != 5 || run.Tries != 5 || !strings.Contains(run.Error, "connection refused") {
 		t.Errorf("run %s, attempt %d, tries %d, error %q; want failed after 5 tries with the reason", run.State, run.Attempts, run.Tries, run.Error)
+	}
+}
+
+// Processes whose clocks are a day apart work as if they were right: what they have in common is the broker's clock.
+func TestClocksADayApart(t *testing.T) {
+	for name, clocks := range map[string][2]string{"scheduler ahead": {"24h", "-24h"}, "workers ahead": {"-24h", "24h"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.fill(300)
+			w.setJudge(func(h handled) verdict {
+				if h.Entry.ID == "r50" && w.count("r50", "fail") == 0 {
+					return verdict{Do: "fail"}
+				}
+				return verdict{}
+			})
+			started := time.Now()
+			scheduler := w.start("scheduler", "TRIBUTARY_TEST_CLOCK="+clocks[0])
+			w.start("syncer", "TRIBUTARY_TEST_CLOCK="+clocks[1])
+			worker := w.start("item-worker", "TRIBUTARY_TEST_CLOCK="+clocks[1])
+			w.start("token-refresher", "TRIBUTARY_TEST_CLOCK="+clocks[1])
+			id := w.create("one", "feed")
+			// A wrong clock would have the item that fails once wait too long, and die.
+			w.wantRun(w.awaitClosed(id, 1), "succeeded", 300, 0)
+			w.wantCursor(id, "300")
+			integration, err := w.store.IntegrationGet(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if next := integration.NextSyncAt; next != nil && (next.Before(started.Add(-time.Hour)) || next.After(started.Add(20*time.Hour))) {
+				t.Errorf("the next sync is due at %s, now is %s", next, time.Now())
+			}
+			if synced := integration.LastSyncedAt; synced == nil || synced.Sub(started).Abs() > time.Hour {
+				t.Errorf("the last sync was at %v, now is %s", synced, time.Now())
+			}
+			if integration.StaleSince != nil {
+				t.Errorf("stale since %s", integration.StaleSince)
+			}
+			for _, p := range []*process{scheduler, worker} {
+				w.await("the warning of "+p.name, func() bool { return strings.Contains(p.output.tail(), "the clock of this machine differs") })
+			}
+		})
 	}
 }

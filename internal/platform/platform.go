@@ -69,10 +69,11 @@ type Config struct {
 	Log      *slog.Logger
 	Metrics  *prometheus.Registry
 	Tracers  trace.TracerProvider
-	Now      func() time.Time
-	Crash    func(point string)
-	Timing   events.Timing
-	Replicas int
+	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's clock.
+	Machine, Now func() time.Time
+	Crash        func(point string)
+	Timing       events.Timing
+	Replicas     int
 	// Egress is how requests leave. Its zero value lets them reach the public internet alone.
 	Egress outbound.Egress
 	// Transport is under every client of every integration; nil means one that keeps to Egress.
@@ -103,7 +104,7 @@ type Config struct {
 // Defaults fills what a test or a command does not set itself.
 func Defaults() Config {
 	return Config{
-		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Now: time.Now, Timing: events.DefaultTiming(), Replicas: 1,
+		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
 		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: outbound.DefaultCircuit(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
@@ -124,6 +125,7 @@ type Platform struct {
 	// Directory is what the webhook ingress knows of integrations.
 	Directory *directory.Directory
 
+	clock    *bus.Clock
 	vitals   *outbound.Vitals
 	config   Config
 	requests *outbound.RequestLog
@@ -151,8 +153,11 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	}
 	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
 	p.Store.ListenBy(config.Listening)
+	if config.Machine == nil {
+		config.Machine = config.Now
+	}
 	p.Bus, err = bus.New(config.NATS, bus.Options{
-		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Now,
+		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Machine,
 		WebhookBacklog: config.WebhookBacklog,
 	})
 	if err != nil {
@@ -162,13 +167,16 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	if err := p.Bus.Apply(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.keepTime(ctx); err != nil {
+		return nil, err
+	}
 	if p.Checkpoints, err = checkpoint.Open(ctx, p.Bus); err != nil {
 		return nil, err
 	}
 	if err := p.buildSetAside(); err != nil {
 		return nil, err
 	}
-	p.health = &health.Keeper{Store: p.Store, Log: config.Log, Now: config.Now, Settings: config.Health}
+	p.health = &health.Keeper{Store: p.Store, Log: config.Log, Now: p.config.Now, Settings: config.Health}
 	if err := p.guard(ctx); err != nil {
 		return nil, err
 	}
@@ -261,6 +269,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 			return nil
 		})
 	}
+	group.Go(func() error { return compareClocks(ctx, p.clock, p.config.Log) })
 	if p.config.Pool == nil {
 		return group.Wait()
 	}

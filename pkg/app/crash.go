@@ -40,7 +40,7 @@ func killSelf() {
 // TRIBUTARY_TEST_CLOCK puts the process's clock off by a duration.
 func tune(config *platform.Config, getenv func(string) string) {
 	if off, err := time.ParseDuration(getenv("TRIBUTARY_TEST_CLOCK")); err == nil {
-		config.Now = func() time.Time { return time.Now().Add(off) }
+		config.Machine = func() time.Time { return time.Now().Add(off) }
 	}
 	silence, err := time.ParseDuration(getenv("TRIBUTARY_TEST_TIMING"))
 	if err != nil || silence <= 0 {

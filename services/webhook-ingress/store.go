@@ -2,8 +2,10 @@ package webhookingress
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -52,7 +54,7 @@ func (g *Ingress) store(ctx context.Context, handler contracts.WebhookHandler, m
 
 // message is the delivery on its way to one integration. Its id lets the broker drop a copy for as long as it remembers; after that a unique key in Postgres does.
 func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest, id string, isUpstreams bool) (events.Message, error) {
-	row, err := uuid.NewV7()
+	row, err := g.newID()
 	if err != nil {
 		return events.Message{}, err
 	}
@@ -64,4 +66,20 @@ func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest,
 		return events.Message{}, err
 	}
 	return events.NewWork(events.WebhooksSubject(entry.Provider(), entry.ID()), entry.ID()+"/"+id, received)
+}
+
+// newID makes an id that sorts by the time that all ingresses have in common. The package uuid would go by this machine's clock, and deliveries
+// with an ordering key are handled in the order of their ids.
+func (g *Ingress) newID() (uuid.UUID, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return id, err
+	}
+	// Whole milliseconds are corrected, so that ids within one keep their order.
+	var at [8]byte
+	copy(at[2:], id[:6])
+	correction := time.Until(g.Now()).Round(time.Millisecond).Milliseconds()
+	binary.BigEndian.PutUint64(at[:], binary.BigEndian.Uint64(at[:])+uint64(correction))
+	copy(id[:6], at[2:])
+	return id, nil
 }
