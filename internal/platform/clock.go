@@ -28,17 +28,25 @@ func (p *Platform) keepTime(ctx context.Context) error {
 	if p.config.Now == nil {
 		p.config.Now = p.clock.Now
 	}
-	skew := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace: "tributary", Name: "clock_skew_seconds",
-		Help: "By how much the clock of this machine is ahead of the broker's, which all services go by; negative when it is behind.",
-	}, func() float64 { return -p.clock.Skew().Seconds() })
-	if err := p.config.Metrics.Register(skew); err != nil {
-		return fmt.Errorf("register metrics: %w", err)
+	if err := RegisterClock(p.config.Metrics, func() time.Duration { return -p.clock.Skew() }); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, clockWithin)
 	defer cancel()
 	if err := p.clock.Refresh(ctx); err != nil {
 		p.config.Log.Warn("the broker's time is not known yet; this machine's serves meanwhile", "error", err)
+	}
+	return nil
+}
+
+// RegisterClock registers the metric of a clock. ahead is by how much the clock of this machine is ahead of the broker's.
+func RegisterClock(registerer prometheus.Registerer, ahead func() time.Duration) error {
+	err := registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "tributary", Name: "clock_skew_seconds",
+		Help: "By how much the clock of this machine is ahead of the broker's, which all services go by; negative when it is behind.",
+	}, func() float64 { return ahead().Seconds() }))
+	if err != nil {
+		return fmt.Errorf("register the metric of the clock: %w", err)
 	}
 	return nil
 }

@@ -249,6 +249,9 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error {
+			return platform.RegisterClock(r, func() time.Duration { return 0 })
+		},
 	} {
 		if err := register(registered); err != nil {
 			t.Fatal(err)
