@@ -183,6 +183,7 @@ var plans = map[string]plan{
 	"RunWaitingDue":       with(nil, arguments{"now": "now() + interval '2 hours'"}).often(),
 	"RunSilent":           with(arguments{"silentsince": "now()"}).often(),
 	"RunWake":             row("run"),
+	"RunHold":             row("run"),
 	"RunTouch":            row("run"),
 	"RunFollowUp":         with(arguments{"id": "id('run', 50)", "mode": "'full'"}),
 	"RunFollowUpSince":    row("run"),
