@@ -48,7 +48,8 @@ where id = sqlc.arg(id)
 returning *;
 
 -- name: IntegrationDelete :execrows
-delete from integrations where id = sqlc.arg(id);
+with gone as (delete from receipts where run_id = (select r.id from sync_runs r where r.integration_id = sqlc.arg(id) and r.closed_at is null))
+delete from integrations i where i.id = sqlc.arg(id);
 
 -- name: IntegrationSetNextSync :exec
 update integrations set next_sync_at = sqlc.narg(next_sync_at) where id = sqlc.arg(id);

@@ -13,6 +13,7 @@ import (
 func merge(entry, news *eventsv1.Entry) {
 	entry.Size = max(entry.GetSize(), news.GetSize())
 	entry.ProgressAtDelivery = max(entry.GetProgressAtDelivery(), news.GetProgressAtDelivery())
+	entry.Receipts = entry.GetReceipts() || news.GetReceipts()
 	mergeDone(entry, news)
 	for _, outcome := range news.GetOutcomes() {
 		at, found := slices.BinarySearchFunc(entry.Outcomes, outcome.GetIndex(), byIndex)

@@ -44,6 +44,7 @@ func entries(states ...eventsv1.OutcomeState) *rapid.Generator[*eventsv1.Entry] 
 	return rapid.Custom(func(t *rapid.T) *eventsv1.Entry {
 		e := &eventsv1.Entry{
 			Size: rapid.SampledFrom([]int32{0, 6}).Draw(t, "size"), ProgressAtDelivery: rapid.Uint64Range(0, 3).Draw(t, "progress"),
+			Receipts: rapid.Bool().Draw(t, "receipts"),
 		}
 		for _, o := range rapid.SliceOfNDistinct(outcomes(states...), 0, 6, (*eventsv1.Outcome).GetIndex).Draw(t, "outcomes") {
 			checkpoint.MergeInto(e, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{o}})

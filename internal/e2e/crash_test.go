@@ -20,7 +20,7 @@ func crashPoints() []string {
 		"scheduler: runs opened", "scheduler: outbox message published", "scheduler: outbox message published#2", "scheduler: before close",
 		"scheduler: run closed", "scheduler: before late reduce", "scheduler: command carried out",
 		"syncer: attempt started", "syncer: batch published", "syncer: dead item stored", "syncer: before total", "syncer: total written",
-		"item-worker: hop published", "item-worker: dead items stored", "item-worker: before entry", "item-worker: before entry#3",
+		"item-worker: hop published", "item-worker: dead items stored", "item-worker: receipts stored", "item-worker: before entry", "item-worker: before entry#3",
 		"item-worker: entry written", "item-worker: dead item resolved",
 	}
 }
@@ -148,12 +148,12 @@ func TestNATSLosesItsStore(t *testing.T) {
 
 // cable is a connection to Postgres that can be cut.
 type cable struct {
-	url    string
-	target string
+	url string
 
-	mu    sync.Mutex
-	isCut bool
-	conns map[net.Conn]bool
+	mu     sync.Mutex
+	target string
+	isCut  bool
+	conns  map[net.Conn]bool
 }
 
 func newCable(t *testing.T, database string) *cable {
@@ -183,7 +183,10 @@ func newCable(t *testing.T, database string) *cable {
 }
 
 func (c *cable) join(conn net.Conn) {
-	other, err := net.Dial("tcp", c.target)
+	c.mu.Lock()
+	target := c.target
+	c.mu.Unlock()
+	other, err := net.Dial("tcp", target)
 	if err != nil || !c.add(conn, other) {
 		_ = conn.Close()
 		return
@@ -214,6 +217,17 @@ func (c *cable) cut() {
 		_ = conn.Close()
 	}
 	clear(c.conns)
+}
+
+// turn leads to another server from now on.
+func (c *cable) turn(database string) {
+	parsed, err := url.Parse(database)
+	if err != nil {
+		panic(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.target = parsed.Host
 }
 
 func (c *cable) mend() {

@@ -42,7 +42,7 @@ type feed struct {
 
 func feedProviders() app.Providers {
 	return app.Providers{
-		"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hasty": hasty{}, "hooked": hooked{}, "ordered": ordered{}, "quiet": quiet{}, "rationed": rationed{}, "shop": shopWithKeys{}, "kiosk": kiosk{}, "github": github.New(),
+		"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hasty": hasty{}, "hooked": hooked{}, "ordered": ordered{}, "quiet": quiet{}, "rationed": rationed{}, "table": table{}, "shop": shopWithKeys{}, "kiosk": kiosk{}, "github": github.New(),
 	}
 }
 
@@ -62,6 +62,27 @@ func (f feed) SyncIncremental(ctx context.Context, in *contracts.Integration, se
 		}
 	}
 	return enumerate(ctx, in, session, after)
+}
+
+// table is a feed of which the application handles nothing, so that its records are stored.
+type table struct{ feed }
+
+func (p table) Sync(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
+	return p.feed.Sync(ctx, in, quietSession{session})
+}
+
+func (p table) SyncIncremental(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
+	return p.feed.SyncIncremental(ctx, in, quietSession{session})
+}
+
+// quietSession hands records over as events for which the application has no handler.
+type quietSession struct{ contracts.SyncSession }
+
+func (s quietSession) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
+	if e, ok := event.(entry); ok {
+		event = quietEntry{e}
+	}
+	return s.SyncSession.Dispatch(ctx, event, checkpoint, externalID)
 }
 
 // listProvider reduces to the last checkpoint in enumeration order.

@@ -6,7 +6,11 @@ import (
 	"net/http"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // A webhook never overwrites a newer record, whatever the order in which they come.
@@ -33,5 +37,34 @@ func TestWebhookNeverOverwritesANewerRecord(t *testing.T) {
 	}
 	if code, status := w.push(in.url+"/integrations/quiet/one/webhook", "0", entry{ID: "r", Seq: 100}); code != http.StatusOK || status != "duplicate" {
 		t.Errorf("another content under a known id: %d %s", code, status)
+	}
+}
+
+// An item-worker dies after it has stored records, before and after the commit. Each record is told of all the same.
+func TestRecordsAreToldOf(t *testing.T) {
+	for _, point := range []string{"item-worker: records stored", "item-worker: records committed"} {
+		t.Run(point, func(t *testing.T) {
+			w := newWorld(t)
+			w.fill(120)
+			processes := w.startAll("TRIBUTARY_CRASH_AT=" + point)
+			crashed := make(chan struct{})
+			go w.takeOver(processes, "item-worker", crashed)
+			id := w.create("one", "table")
+			w.wantRun(w.awaitClosed(id, 1), "succeeded", 120, 0)
+			<-crashed
+			w.await("the events of all records", func() bool {
+				told := map[string]bool{}
+				for _, body := range w.history(events.RecordsChanged) {
+					m := &eventsv1.RecordsChanged{}
+					if err := protojson.Unmarshal(body, m); err != nil {
+						t.Fatal(err)
+					}
+					for _, record := range m.GetRecords() {
+						told[record.GetExternalId()] = true
+					}
+				}
+				return len(told) == 120
+			})
+		})
 	}
 }

@@ -59,7 +59,12 @@ func newWorld(t *testing.T) *world {
 // newWorldOn is newWorld on a NATS that the test runs by itself.
 func newWorldOn(t *testing.T, natsURL string, nc *nats.Conn) *world {
 	t.Helper()
-	database := pgtest.URL(t)
+	return newWorldAt(t, natsURL, nc, pgtest.URL(t))
+}
+
+// newWorldAt is newWorldOn on a database that the test runs by itself.
+func newWorldAt(t *testing.T, natsURL string, nc *nats.Conn, database string) *world {
+	t.Helper()
 	pool, err := pgxpool.New(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)

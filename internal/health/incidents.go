@@ -28,6 +28,8 @@ const (
 	SourceSync Source = "sync"
 	// SourceToken is a token that can't be renewed.
 	SourceToken Source = "token"
+	// SourceDatabase is a run whose records Postgres has forgotten.
+	SourceDatabase Source = "database"
 )
 
 // Signal is a sign of trouble.

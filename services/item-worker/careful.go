@@ -45,7 +45,11 @@ func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 				return err
 			}
 		}
-		if err := j.commit(ctx, []result{r}); err != nil {
+		err := j.commit(ctx, []result{r})
+		if err == nil {
+			err = j.settle(ctx)
+		}
+		if err != nil {
 			return errors.Join(err, j.erase(ctx, item))
 		}
 	}

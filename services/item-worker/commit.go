@@ -20,56 +20,36 @@ import (
 // spread is how far retries are spread around their time: a burst that is due at one instant delays everybody.
 const spread = 0.2
 
-// commit makes results last: first their effects, then the entry. It returns [errRefused] when the run wants nothing of them any more.
+// commit makes results last: first their effects, then the entry. What a store refuses stays with the job, which tries it again with the next results and in
+// [job.settle]; no handler is called again for it. It returns [errRefused] when the run wants nothing of the results any more.
 func (j *job) commit(ctx context.Context, results []result) error {
-	if len(results) == 0 {
-		return nil
-	}
-	if j.redrive != nil {
-		return j.commitRedrive(ctx, results[0])
-	}
-	news := j.newEntry()
-	var dead []deaditems.Dead
+	j.worker.Metrics.outcomesOf(j.batch.GetProvider(), results)
 	var again []result
-	for _, r := range j.fold(news, results) {
-		outcome := &eventsv1.Outcome{Index: r.item.GetIndex(), State: r.state}
+	for _, r := range results {
 		switch r.state {
-		case eventsv1.OutcomeState_OUTCOME_STATE_DONE, eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED:
-			outcome.Checkpoint = r.item.GetCheckpoint()
 		case eventsv1.OutcomeState_OUTCOME_STATE_RETRYING:
-			outcome.Hop = r.item.GetHop() + 1
 			again = append(again, r)
 		case eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
 			if r.failed {
 				r.item.Tries++
 			}
-			dead = append(dead, deaditems.Dead{Item: r.item, Reason: r.reason, Error: r.errorText()})
-		default: // no result is in another state
+			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{Item: r.item, Reason: r.reason, Error: r.errorText()})
+		default:
+			j.unwritten.finished = append(j.unwritten.finished, r)
 		}
-		news.Outcomes = append(news.Outcomes, outcome)
 	}
-	j.worker.Metrics.outcomesOf(j.batch.GetProvider(), results)
-	if err := j.sendOn(ctx, again); err != nil {
-		return err
-	}
-	if err := j.bury(ctx, dead); err != nil {
-		return err
-	}
-	j.worker.Crash("item-worker: before entry")
-	if err := j.cell.Merge(ctx, news); err != nil {
-		return err
-	}
-	j.worker.Crash("item-worker: entry written")
-	return nil
+	j.unwritten.hops = append(j.unwritten.hops, j.hopsOf(again)...)
+	return j.write(ctx)
 }
 
-// sendOn publishes items again, to run later: those with the same delay and number of tries as one message.
-func (j *job) sendOn(ctx context.Context, again []result) error {
+// hopsOf prepares the messages that bring items again later: those with the same delay and number of tries as one.
+func (j *job) hopsOf(again []result) []*hop {
 	type group struct {
 		delay time.Duration
 		tries int32
 	}
-	groups := map[group][]*eventsv1.Item{}
+	groups := map[group]*hop{}
+	hops := make([]*hop, 0, len(again))
 	for _, r := range again {
 		next := &eventsv1.Item{
 			Index: r.item.GetIndex(), EventType: r.item.GetEventType(), ExternalId: r.item.GetExternalId(), Payload: r.item.GetPayload(),
@@ -83,23 +63,22 @@ func (j *job) sendOn(ctx context.Context, again []result) error {
 				"external_id", next.GetExternalId(), "tries", next.GetTries(), "delay", r.delay, "error", r.err)
 		}
 		key := group{delay: r.delay.Round(time.Second), tries: next.GetTries()}
-		groups[key] = append(groups[key], next)
-	}
-	for key, items := range groups {
-		delay := time.Duration(float64(key.delay) * (1 - spread + 2*spread*rand.Float64()))
-		if key.delay == 0 {
-			delay = time.Second
+		if groups[key] == nil {
+			delay := time.Duration(float64(key.delay) * (1 - spread + 2*spread*rand.Float64()))
+			if key.delay == 0 {
+				delay = time.Second
+			}
+			groups[key] = &hop{delay: delay}
+			hops = append(hops, groups[key])
 		}
-		if err := j.hop(ctx, items, delay, j.batch.GetFirstAt(), nil); err != nil {
-			return err
-		}
+		groups[key].items = append(groups[key].items, next)
 	}
-	return nil
+	return hops
 }
 
-// hop publishes items of the batch as one delayed message. Its subject and its id tell the items apart from those of any other message with the same
+// publish publishes items of the batch as one delayed message. Its subject and its id tell the items apart from those of any other message with the same
 // first item, for after a crash the same batch may fall into other groups.
-func (j *job) hop(ctx context.Context, items []*eventsv1.Item, delay time.Duration, firstAt, parkedAt *timestamppb.Timestamp) error {
+func (j *job) publish(ctx context.Context, items []*eventsv1.Item, delay time.Duration, firstAt, parkedAt *timestamppb.Timestamp) error {
 	slices.SortFunc(items, func(a, b *eventsv1.Item) int { return cmp.Compare(a.GetIndex(), b.GetIndex()) })
 	members := fnv.New64a()
 	for _, item := range items {
@@ -124,25 +103,6 @@ func (j *job) hop(ctx context.Context, items []*eventsv1.Item, delay time.Durati
 	return nil
 }
 
-func (j *job) bury(ctx context.Context, dead []deaditems.Dead) error {
-	if len(dead) == 0 {
-		return nil
-	}
-	accepted, err := deaditems.Insert(ctx, j.worker.Store, j.worker.Now(), j.batch, dead)
-	if err != nil {
-		return err
-	}
-	if !accepted {
-		return errRefused
-	}
-	for _, d := range dead {
-		j.worker.Log.Warn("item is dead", "run", j.batch.GetRunId(), "event", d.Item.GetEventType(), "external_id", d.Item.GetExternalId(),
-			"reason", d.Reason, "tries", d.Item.GetTries(), "error", d.Error)
-	}
-	j.worker.Crash("item-worker: dead items stored")
-	return nil
-}
-
 // park puts what is left of a batch aside while its integration is paused: as one deferral, whose time does not count.
 func (j *job) park(ctx context.Context) error {
 	now := timestamppb.New(j.worker.Now())
@@ -159,7 +119,7 @@ func (j *job) park(ctx context.Context) error {
 			Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, Hop: item.GetHop(),
 		})
 	}
-	if err := j.hop(ctx, parked, j.worker.Settings.Park, j.batch.GetFirstAt(), now); err != nil {
+	if err := j.publish(ctx, parked, j.worker.Settings.Park, j.batch.GetFirstAt(), now); err != nil {
 		return err
 	}
 	if j.redrive != nil {
@@ -175,38 +135,6 @@ func unpaused(batch *eventsv1.ItemBatch, now time.Time) time.Time {
 		return first
 	}
 	return first.Add(max(now.Sub(batch.GetParkedAt().AsTime()), 0))
-}
-
-// commitRedrive writes what became of a dead item that was given another go.
-func (j *job) commitRedrive(ctx context.Context, r result) error {
-	now := j.worker.Now()
-	j.worker.Metrics.outcomesOf(j.batch.GetProvider(), []result{r})
-	switch r.state {
-	case eventsv1.OutcomeState_OUTCOME_STATE_RETRYING:
-		if err := j.sendOn(ctx, []result{r}); err != nil {
-			return err
-		}
-		return j.noteHop(ctx, &eventsv1.Item{Hop: r.item.GetHop() + 1})
-	case eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
-		tries := r.item.GetTries()
-		if r.failed {
-			tries++
-		}
-		_, err := j.worker.Store.DeadReopen(ctx, dbsqlc.DeadReopenParams{
-			ID: *j.redrive, Reason: r.reason, Error: deaditems.Cut(r.errorText()), Tries: tries, Now: now,
-		})
-		return err
-	default:
-		status, note := "resolved", ""
-		if r.state == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
-			status, note = "skipped", r.reason
-		}
-		_, err := j.worker.Store.DeadResolve(ctx, dbsqlc.DeadResolveParams{
-			ID: *j.redrive, Status: status, ResolvedBy: "retry", Note: note, FromStatuses: []string{"redriving"}, Now: now,
-		})
-		j.worker.Crash("item-worker: dead item resolved")
-		return err
-	}
 }
 
 func (j *job) noteHop(ctx context.Context, next *eventsv1.Item) error {

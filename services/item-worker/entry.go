@@ -40,7 +40,7 @@ func (j *job) fold(entry *eventsv1.Entry, results []result) []result {
 			return results
 		}
 		if len(folded) > 0 {
-			entry.Folded = [][]byte{folded}
+			entry.Folded = append(entry.Folded, folded)
 		}
 	}
 	for _, r := range results {

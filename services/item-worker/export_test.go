@@ -58,7 +58,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 // Hop sends items of a batch on.
 func Hop(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch, items []*eventsv1.Item, delay time.Duration) error {
 	j := &job{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}
-	return j.hop(ctx, items, delay, batch.GetFirstAt(), nil)
+	return j.publish(ctx, items, delay, batch.GetFirstAt(), nil)
 }
 
 // Settled is what became of a webhook.

@@ -17,6 +17,7 @@ const (
 	reasonPermanent = "permanent"
 	reasonWindow    = "waited too long"
 	reasonPoison    = "killed its worker"
+	reasonTooLarge  = "too large"
 )
 
 // result is what one try of an item came to.
@@ -32,6 +33,8 @@ type result struct {
 	// reason and err say why the item is dead, or skipped, or tried again.
 	reason string
 	err    error
+	// received says that the receipt is written already.
+	received bool
 }
 
 // classify turns what a handler returned into a result, by the verbs of contracts.

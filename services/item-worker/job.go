@@ -22,7 +22,6 @@ type job struct {
 	delivery *bus.Delivery
 	batch    *eventsv1.ItemBatch
 	lane     events.Lane
-	key      checkpoint.Key
 	cell     *checkpoint.Cell
 	in       *contracts.Integration
 	provider contracts.Provider
@@ -32,6 +31,8 @@ type job struct {
 	redrive *uuid.UUID
 	// webhook is the id of the webhook whose items these are; then there is no run, and their fate is the webhook's.
 	webhook string
+	// unwritten is what items came to and what is not stored yet.
+	unwritten unwritten
 }
 
 // maxTries is after how many tries an item is dead, or the webhook that dispatched it has failed.
@@ -70,7 +71,7 @@ func (j *job) todo() []*eventsv1.Item {
 }
 
 // runTogether runs items side by side. Every second or so it writes outcomes down, and asks whether the run still wants what is left: if it
-// was closed, nothing more is started; if its integration was paused, the rest is parked.
+// was closed, nothing more is started; if its integration was paused, the rest is parked. While what is done can't be written, nothing more is started either.
 func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 	r := newRound(ctx, j, todo, false)
 	defer r.halt()
@@ -106,17 +107,23 @@ func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 				ended = err
 			}
 		}
-		if ended != nil {
+		if ended != nil || j.unwritten.stores() {
 			r.halt()
 		}
 	}
-	switch {
-	case errors.Is(ended, errPaused):
-		return j.park(ctx)
-	case ended == nil && !r.isWhole(len(todo)):
-		return errStopping
+	if ended != nil && !errors.Is(ended, errPaused) {
+		return ended
 	}
-	return ended
+	if err := j.settle(ctx); err != nil {
+		return err
+	}
+	switch {
+	case ended != nil:
+		return j.park(ctx)
+	case !r.isWhole(len(todo)):
+		return errRest
+	}
+	return nil
 }
 
 // errPaused means that the integration was paused while the batch was in work.

@@ -17,7 +17,9 @@ type Metrics struct {
 	batches  *prometheus.HistogramVec
 	items    *prometheus.HistogramVec
 	outcomes *prometheus.CounterVec
-	refusals *prometheus.CounterVec
+	// unwritten are items whose outcomes wait for a store.
+	unwritten *prometheus.GaugeVec
+	refusals  *prometheus.CounterVec
 	webhookMetrics
 }
 
@@ -37,8 +39,11 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again) or deferred.", "provider", "outcome"),
 		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without being run.", "provider"),
 	}
+	m.unwritten = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tributary", Subsystem: "item_worker", Name: "unwritten_items", Help: "Items that are handled and whose outcomes a store refuses for now.",
+	}, []string{"provider"})
 	var err error
-	for _, collector := range []prometheus.Collector{m.batches, m.items, m.outcomes, m.refusals} {
+	for _, collector := range []prometheus.Collector{m.batches, m.items, m.outcomes, m.refusals, m.unwritten} {
 		if err = registerer.Register(collector); err != nil {
 			return nil, err
 		}

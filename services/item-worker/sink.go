@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -21,6 +22,10 @@ import (
 // that a bad record does not take the others with it.
 func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
 	err := j.upsert(ctx, items)
+	for rest := firstRest; j.webhook != "" && postgres.Unavailable(err) && pause(ctx, rest); rest = min(2*rest, longestRest) {
+		// Handed back, the webhook's handlers would be called again.
+		err = j.upsert(ctx, items)
+	}
 	if err != nil && len(items) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
 		results := make([]result, 0, len(items))
 		for _, item := range items {
@@ -35,11 +40,24 @@ func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
 			results = append(results, j.classify(item, contracts.RetryAfter(sinkRetry, err)))
 			continue
 		}
-		results = append(results, j.classify(item, err))
+		r := j.classify(item, err)
+		r.received = err == nil
+		results = append(results, r)
 	}
 	return results
 }
 
+// pause waits, and reports whether the context goes on.
+func pause(ctx context.Context, rest time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(rest):
+		return true
+	}
+}
+
+// upsert stores records, the event that tells which of them changed, and the receipt of the items, in one transaction.
 func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
 	integration, err := uuid.Parse(j.batch.GetIntegrationId())
 	if err != nil {
@@ -61,32 +79,60 @@ func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
 		p.Checkpoints = append(p.Checkpoints, string(row.item.GetCheckpoint()))
 		p.CheckpointKeys = append(p.CheckpointKeys, row.key)
 	}
-	changed, err := j.worker.Store.RecordUpsertMany(ctx, p)
-	if err != nil {
-		return fmt.Errorf("store records: %w", err)
+	err = j.worker.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		changed, err := tx.RecordUpsertMany(ctx, p)
+		if err != nil {
+			return fmt.Errorf("store records: %w", err)
+		}
+		j.worker.Crash("item-worker: records stored")
+		changes, err := j.changes(changed)
+		if err != nil {
+			return err
+		}
+		if err := tx.Publish(ctx, p.Now, changes...); err != nil || j.webhook != "" || j.redrive != nil {
+			return err
+		}
+		receipt, err := j.receipt(items)
+		if err != nil {
+			return err
+		}
+		return tx.AddReceipts(ctx, receipt)
+	})
+	if err == nil {
+		j.worker.Crash("item-worker: records committed")
 	}
-	j.worker.Crash("item-worker: records stored")
-	return j.tell(ctx, changed)
+	return err
 }
 
-// tell publishes which records changed: one event a batch.
-func (j *job) tell(ctx context.Context, changed []*dbsqlc.RecordUpsertManyRow) error {
-	if len(changed) == 0 {
-		return nil
+// maxChanges is how many bytes an event about records may have, by an estimate that is far above what most names need as JSON.
+const maxChanges = 512 << 10
+
+// changes tells which records changed: in one event, or in several where the names are too long for one.
+func (j *job) changes(changed []*dbsqlc.RecordUpsertManyRow) ([]postgres.Outgoing, error) {
+	var messages []postgres.Outgoing
+	for len(changed) > 0 {
+		event := &eventsv1.RecordsChanged{IntegrationId: j.batch.GetIntegrationId(), Provider: j.batch.GetProvider(), RunId: j.batch.GetRunId()}
+		if j.webhook != "" {
+			event.RunId, event.WebhookId = "", j.webhook
+		}
+		size := 0
+		for len(changed) > 0 {
+			row := changed[0]
+			// A byte takes up to six in JSON.
+			size += 6*(len(row.EventType)+len(row.ExternalID)) + 64
+			if size > maxChanges && len(event.GetRecords()) > 0 {
+				break
+			}
+			event.Records = append(event.Records, &eventsv1.RecordsChanged_Record{EventType: row.EventType, ExternalId: row.ExternalID})
+			changed = changed[1:]
+		}
+		m, err := events.NewEvent(events.RecordsChanged, j.batch.GetProvider(), j.batch.GetIntegrationId(), "", event)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, postgres.Outgoing(m))
 	}
-	event := &eventsv1.RecordsChanged{IntegrationId: j.batch.GetIntegrationId(), Provider: j.batch.GetProvider(), RunId: j.batch.GetRunId()}
-	if j.webhook != "" {
-		event.RunId, event.WebhookId = "", j.webhook
-	}
-	for _, row := range changed {
-		event.Records = append(event.Records, &eventsv1.RecordsChanged_Record{EventType: row.EventType, ExternalId: row.ExternalID})
-	}
-	id := fmt.Sprintf("records/%s/%d/%d", j.key, j.batch.GetItems()[0].GetHop(), j.delivery.Count)
-	m, err := events.NewEvent(events.RecordsChanged, j.batch.GetProvider(), j.batch.GetIntegrationId(), id, event)
-	if err != nil {
-		return err
-	}
-	return j.worker.Bus.Publish(ctx, m)
+	return messages, nil
 }
 
 type recordRow struct {

@@ -161,7 +161,7 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 		FirstAt: timestamppb.New(c.Now()),
 	}
 	j := &job{
-		worker: c.Worker, delivery: &bus.Delivery{Count: uint64(c.row.Attempt)}, batch: batch, key: keyOf(batch), lane: events.Shared, in: c.in, provider: c.provider,
+		worker: c.Worker, delivery: &bus.Delivery{Count: uint64(c.row.Attempt)}, batch: batch, lane: events.Shared, in: c.in, provider: c.provider,
 		took: c.Metrics.items.WithLabelValues(c.row.Provider), webhook: c.row.ID.String(),
 	}
 	// The delivery has its slot already.

@@ -1,5 +1,5 @@
 // Package itemworker runs handlers on batches of items and writes down what became of each. The order is always: effect (the delayed hop stored
-// by the broker, or the dead row committed), then entry, then acknowledgement; a crash in between repeats work and loses none.
+// by the broker, the dead row or the receipt committed), then entry, then acknowledgement; a crash in between repeats work and loses none.
 package itemworker
 
 import (
@@ -44,6 +44,8 @@ type Settings struct {
 	Timeout time.Duration
 	// Progress is how often the outcomes of a batch under way are written down.
 	Progress time.Duration
+	// Hold is for how long outcomes that a store refuses are kept and tried again, before their batch is handed back and handlers are called again.
+	Hold time.Duration
 	// Careful is after how many deliveries without progress a batch is taken one item at a time.
 	Careful uint64
 	// Park is for how long items of a paused integration are put aside.
@@ -60,7 +62,7 @@ func DefaultSettings() Settings {
 		Concurrency: 64, Batches: 16, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Waits:   deferral.Default(),
-		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
+		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Hold: 10 * time.Minute, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
 		Webhooks: DefaultWebhookSettings(),
 	}
 }
@@ -94,6 +96,8 @@ type Worker struct {
 	incarnation string
 	workers     jetstream.KeyValue
 	slots       map[events.Lane]chan struct{}
+	// receipts are written together for all batches in work.
+	receipts *gatherer[postgres.Receipt]
 	// alone is held shared by every item in work, and alone by an item that is suspected of killing its worker.
 	alone sync.RWMutex
 }
@@ -103,13 +107,15 @@ func New(config Config) *Worker {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
 	}
-	return &Worker{
+	w := &Worker{
 		Config: config, incarnation: uuid.NewString(),
 		slots: map[events.Lane]chan struct{}{
 			events.Shared: make(chan struct{}, config.Settings.Concurrency),
 			events.Bulk:   make(chan struct{}, config.Settings.Concurrency),
 		},
 	}
+	w.receipts = newGatherer(receiptsAtATime, w.writeReceipts)
+	return w
 }
 
 // Run works off the items of the providers in the registry until ctx ends.
@@ -123,6 +129,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	leased, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	go w.keepLease(leased)
+	go w.receipts.run(leased)
 	for _, key := range w.Registry.Keys() {
 		for _, lane := range []events.Lane{events.Shared, events.Bulk} {
 			group.Go(func() error {
@@ -151,9 +158,9 @@ func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) 
 	case errors.Is(err, errRefused):
 		w.Metrics.refused(batch.GetProvider())
 		return nil
-	case postgres.Unavailable(err):
+	case postgres.Unavailable(err), errors.Is(err, errUnwritten):
 		return w.handBack(ctx, d, batch, 2*time.Second, err)
-	case errors.Is(err, errStopping):
+	case errors.Is(err, errStopping), errors.Is(err, errRest):
 		return w.handBack(ctx, d, batch, 0, err)
 	}
 	return err
@@ -163,6 +170,10 @@ var (
 	// errRefused means that nothing of the message may run: its run is closed, or has a newer attempt.
 	errRefused  = errors.New("the run does not accept this attempt")
 	errStopping = errors.New("the service is stopping")
+	// errRest means that some items were not begun.
+	errRest = errors.New("the rest of the batch was not begun")
+	// errUnwritten means that what items came to could not be written for too long. Their handlers will be called again.
+	errUnwritten = errors.New("outcomes could not be written for too long")
 )
 
 // admit decides whether a batch may run, and gathers what running it takes. It returns nil when there is nothing left to do.
@@ -185,8 +196,8 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	if redrive == nil && (run.Closed || run.Attempt != batch.GetAttempt()) {
 		return nil, errRefused
 	}
-	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, key: keyOf(batch), took: w.Metrics.items.WithLabelValues(batch.GetProvider())}
-	if j.cell, err = w.Checkpoints.Cell(ctx, j.key); err != nil {
+	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, took: w.Metrics.items.WithLabelValues(batch.GetProvider())}
+	if j.cell, err = w.Checkpoints.Cell(ctx, keyOf(batch)); err != nil {
 		return nil, err
 	}
 	batch.FirstAt, batch.ParkedAt = timestamppb.New(unpaused(batch, w.Now())), nil

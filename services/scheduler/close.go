@@ -53,9 +53,8 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 	if errors.Is(err, errIncomplete) {
 		return false, nil
 	}
-	if errors.Is(err, errMismatch) {
-		s.Log.Error("run can't be closed; it will be driven again", "run", id, "error", err)
-		return true, nil
+	if errors.Is(err, errForgotten) {
+		return true, s.repeat(ctx, run, err)
 	}
 	if err != nil {
 		return false, err
@@ -64,6 +63,9 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 	closed, err := s.commitClose(ctx, run, v)
 	if errors.Is(err, errDeadChanged) {
 		return false, nil
+	}
+	if errors.Is(err, errForgotten) {
+		return true, s.repeat(ctx, run, err)
 	}
 	if err != nil {
 		return false, err
@@ -129,6 +131,9 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		if err := deadUnchanged(ctx, tx, locked, v); err != nil {
 			return err
 		}
+		if err := received(ctx, tx, locked, v); err != nil {
+			return err
+		}
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
 		if err != nil {
 			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
@@ -145,6 +150,9 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 			return err
 		}
 		messages = append(messages, more...)
+		if err := s.believed(ctx, tx, integration, closed, now); err != nil {
+			return err
+		}
 		if err := s.followUp(ctx, tx, integration.ID, closed, now); err != nil {
 			return err
 		}

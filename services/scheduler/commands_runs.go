@@ -52,6 +52,9 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 	if err != nil {
 		return nil, fmt.Errorf("cancel run %s: %w", run.ID, err)
 	}
+	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
+		return nil, fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
+	}
 	if _, err := tx.DeadSupersedeRuns(ctx, now, []uuid.UUID{run.ID}); err != nil {
 		return nil, fmt.Errorf("supersede dead items of run %s: %w", run.ID, err)
 	}

@@ -38,22 +38,28 @@ type ending struct {
 	values []value
 	// lateDone are items with a dead row that a later delivery of their batch has done after all.
 	lateDone []position
+	// received are the items of which Postgres must have receipts.
+	received *tally
 }
 
 var (
 	errIncomplete = errors.New("the attempt is not complete")
-	errMismatch   = errors.New("the bucket and the dead items disagree")
+	// errForgotten means that Postgres lacks what NATS calls finished: it went back to an earlier state.
+	errForgotten = errors.New("Postgres has forgotten what was finished")
 )
 
 // gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
-// missing, checkpoint.ErrReducer when folding fails, and errMismatch when the bucket calls an item dead of which there is no row: the run is then driven again.
+// missing, checkpoint.ErrReducer when folding fails, and errForgotten when the bucket calls an item dead of which there is no row.
 func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
 	var progress checkpoint.Progress
-	states := newTally()
+	states, received := newTally(), newTally()
 	collected := collector{reducer: reducer, associative: fold}
 	err := s.Checkpoints.ReadAll(ctx, run.ID.String(), run.Attempt, func(u checkpoint.Update) {
 		progress.Apply(u)
 		states.apply(u)
+		if u.Entry.GetReceipts() {
+			received.apply(u)
+		}
 		for _, outcome := range u.Entry.GetOutcomes() {
 			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE || outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
 				collected.add(position{u.Key.Batch, outcome.GetIndex()}, outcome.GetCheckpoint())
@@ -67,7 +73,7 @@ func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contr
 	if !progress.Complete() {
 		return nil, errIncomplete
 	}
-	e := &ending{total: progress.Total()}
+	e := &ending{total: progress.Total(), received: received}
 	if err := s.joinDead(ctx, run, e, &collected, states); err != nil {
 		return nil, err
 	}
@@ -101,7 +107,7 @@ func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, 
 		}
 	}
 	if rowless > 0 {
-		return fmt.Errorf("%w: %d items of run %s have no row", errMismatch, rowless, run.ID)
+		return fmt.Errorf("%w: %d dead items have no row", errForgotten, rowless)
 	}
 	e.done = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DONE)
 	e.skipped = states.count(eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)

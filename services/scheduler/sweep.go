@@ -231,6 +231,9 @@ func (s *Scheduler) freeOne(ctx context.Context, run *postgres.Run) error {
 	if err := s.Checkpoints.Free(ctx, run.ID.String(), 0); err != nil {
 		return err
 	}
+	if err := s.Store.ReceiptDelete(ctx, run.ID); err != nil {
+		return fmt.Errorf("delete receipts: %w", err)
+	}
 	now := s.Now()
 	return s.Store.RunEntriesFreed(ctx, &now, run.ID)
 }

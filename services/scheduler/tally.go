@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -58,6 +59,38 @@ func (t *tally) count(state eventsv1.OutcomeState) (n int64) {
 	}
 	for _, states := range t.mixed {
 		n += int64(bytes.Count(states, []byte{byte(state)}))
+	}
+	return n
+}
+
+// without counts the items that are done or skipped and that no receipt has.
+func (t *tally) without(receipts []postgres.Receipt) (n int64) {
+	by := make(map[int32]*postgres.Receipt, len(receipts))
+	for i := range receipts {
+		by[receipts[i].Batch] = &receipts[i]
+	}
+	none := &postgres.Receipt{}
+	of := func(batch int32) *postgres.Receipt {
+		if r := by[batch]; r != nil {
+			return r
+		}
+		return none
+	}
+	for batch, size := range t.done {
+		receipt := of(batch)
+		for index := range size {
+			if !receipt.Has(index) {
+				n++
+			}
+		}
+	}
+	for batch, states := range t.mixed {
+		receipt := of(batch)
+		for index, state := range states {
+			if eventsv1.OutcomeState(state) >= eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED && !receipt.Has(int32(index)) {
+				n++
+			}
+		}
 	}
 	return n
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -59,6 +60,53 @@ func TestTally(t *testing.T) {
 		}
 		if len(states.mixed) != 1 {
 			t.Errorf("backwards %v: %d batches are kept item by item, want the one that is mixed", backwards, len(states.mixed))
+		}
+	}
+}
+
+// TestTallyWithoutReceipts counts what is done or skipped and has no receipt, and nothing else.
+func TestTallyWithoutReceipts(t *testing.T) {
+	t.Parallel()
+	outcome := func(index int32, state eventsv1.OutcomeState) *eventsv1.Outcome {
+		return &eventsv1.Outcome{Index: index, State: state}
+	}
+	states := newTally()
+	whole := &eventsv1.Entry{Size: 512}
+	for index := range int32(512) {
+		checkpoint.MarkDone(whole, index)
+	}
+	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 0, Index: checkpoint.First}, Entry: whole})
+	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 1, Index: checkpoint.First}, Entry: &eventsv1.Entry{
+		Size: 5, Done: []byte{0x01}, Outcomes: []*eventsv1.Outcome{outcome(1, skipped), outcome(2, dead), outcome(3, retrying)},
+	}})
+	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 1, Index: 4}, Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(4, done)}}})
+	receipt := func(batch int32, indexes ...int32) postgres.Receipt {
+		r := postgres.Receipt{Batch: batch}
+		for _, index := range indexes {
+			r.Add(index)
+		}
+		return r
+	}
+	all := receipt(0)
+	for index := range int32(512) {
+		all.Add(index)
+	}
+	allButLast := all
+	allButLast.Done[63] &= 0x7f
+	for name, tt := range map[string]struct {
+		receipts []postgres.Receipt
+		want     int64
+	}{
+		"all":                                  {[]postgres.Receipt{all, receipt(1, 0, 1, 4)}, 0},
+		"none":                                 {nil, 515},
+		"the last of a batch":                  {[]postgres.Receipt{allButLast, receipt(1, 0, 1, 4)}, 1},
+		"a skipped one":                        {[]postgres.Receipt{all, receipt(1, 0, 4)}, 1},
+		"a retried one":                        {[]postgres.Receipt{all, receipt(1, 0, 1)}, 1},
+		"as many, but of others":               {[]postgres.Receipt{all, receipt(1, 0, 2, 3)}, 2},
+		"more than the bucket has, by a crash": {[]postgres.Receipt{all, receipt(1, 0, 1, 2, 3, 4), receipt(7, 1)}, 0},
+	} {
+		if got := states.without(tt.receipts); got != tt.want {
+			t.Errorf("%s: %d items lack a receipt, want %d", name, got, tt.want)
 		}
 	}
 }

@@ -101,6 +101,7 @@ func New(config Config) *Syncer {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
 	}
+	config.Settings.BatchItems = min(config.Settings.BatchItems, postgres.MaxReceiptItems)
 	return &Syncer{
 		Config: config, aside: make(chan struct{}, config.Settings.Aside),
 		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},

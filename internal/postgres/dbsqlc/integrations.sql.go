@@ -100,7 +100,8 @@ func (q *Queries) IntegrationClearStale(ctx context.Context, id uuid.UUID) (int6
 }
 
 const integrationDelete = `-- name: IntegrationDelete :execrows
-delete from integrations where id = $1
+with gone as (delete from receipts where run_id = (select r.id from sync_runs r where r.integration_id = $1 and r.closed_at is null))
+delete from integrations i where i.id = $1
 `
 
 func (q *Queries) IntegrationDelete(ctx context.Context, id uuid.UUID) (int64, error) {

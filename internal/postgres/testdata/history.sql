@@ -8,6 +8,8 @@ select id('run', n), case when n <= $rows - 100 then owner(n) else id('integrati
 from generate_series($first, $last) n;
 insert into run_checkpoints (run_id, batch, item_index, checkpoint)
 select id('run', 7 + (n % 100) * ($rows / 100)), n / 100, 0, n::text from generate_series($first, $last) n;
+insert into receipts (run_id, attempt, batch, done)
+select id('run', $rows - 99 + n % 100), 1, n, repeat('1', 512)::bit(512) from generate_series($first, $last) n;
 insert into dead_items (id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, payload, reason, error, tries, hop, status, created_at, updated_at)
 select id('dead', n), owner(n), 'shop', id('run', 7 + (n / ($rows / 100)) * ($rows / 100)), 1, n, 0, 'shop.Order', n::text, '{}', 'failed', 'broken', 5, 5,
        case when n > $rows - 100 then 'open' when n > $rows - 110 then 'redriving' else 'resolved' end, at(n), at(n)

@@ -184,7 +184,9 @@ type Entry struct {
 	// Items that are done without an outcome of their own: one bit each by index, the lowest first.
 	Done []byte `protobuf:"bytes,4,opt,name=done,proto3" json:"done,omitempty"`
 	// What the checkpoints of the items in done fold to, in ascending order; each write that adds items adds one.
-	Folded        [][]byte `protobuf:"bytes,5,rep,name=folded,proto3" json:"folded,omitempty"`
+	Folded [][]byte `protobuf:"bytes,5,rep,name=folded,proto3" json:"folded,omitempty"`
+	// Postgres has a receipt for each item that is done or skipped. Entries of older workers have none.
+	Receipts      bool `protobuf:"varint,6,opt,name=receipts,proto3" json:"receipts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,6 +254,13 @@ func (x *Entry) GetFolded() [][]byte {
 		return x.Folded
 	}
 	return nil
+}
+
+func (x *Entry) GetReceipts() bool {
+	if x != nil {
+		return x.Receipts
+	}
+	return false
 }
 
 // Total says that an attempt's enumeration has ended and what it handed over.
@@ -346,13 +355,14 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\x18\x04 \x01(\fR\n" +
 	"checkpoint\x12\x18\n" +
 	"\acharges\x18\x05 \x01(\x05R\acharges\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\xb3\x01\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\xcf\x01\n" +
 	"\x05Entry\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.tributary.events.v1.OutcomeR\boutcomes\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x05R\x04size\x120\n" +
 	"\x14progress_at_delivery\x18\x03 \x01(\x04R\x12progressAtDelivery\x12\x12\n" +
 	"\x04done\x18\x04 \x01(\fR\x04done\x12\x16\n" +
-	"\x06folded\x18\x05 \x03(\fR\x06folded\"\xa4\x01\n" +
+	"\x06folded\x18\x05 \x03(\fR\x06folded\x12\x1a\n" +
+	"\breceipts\x18\x06 \x01(\bR\breceipts\"\xa4\x01\n" +
 	"\x05Total\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\x03R\x05items\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x05R\abatches\x12\x1e\n" +

@@ -1,0 +1,66 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/postgres"
+)
+
+// received makes sure, in the closing transaction, that Postgres has a receipt for every item that the bucket calls done or skipped.
+func received(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) error {
+	receipts, err := tx.Receipts(ctx, run.ID, run.Attempt)
+	if err != nil {
+		return err
+	}
+	if lacking := v.received.without(receipts); lacking > 0 {
+		return fmt.Errorf("%w: %d of %d items have no receipt", errForgotten, lacking, v.total.GetItems())
+	}
+	return nil
+}
+
+// repeat starts the next attempt of a run at once, which enumerates everything again, and tells people: a standby was promoted, or a backup restored, that
+// lacked what had been committed.
+func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) error {
+	repeated := false
+	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		repeated = false
+		locked, err := tx.RunLock(ctx, run.ID)
+		if err != nil {
+			return fmt.Errorf("lock run %s: %w", run.ID, err)
+		}
+		if locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.State == "due" {
+			return nil
+		}
+		repeated = true
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
+		}
+		now := s.Now()
+		reason := fmt.Sprintf("run %s: %s; it is repeated", run.ID, why)
+		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceDatabase, Severity: health.Degraded, Reason: reason}, now); err != nil {
+			return err
+		}
+		return wake(ctx, tx, locked, now, nil)
+	})
+	if err != nil || !repeated {
+		return err
+	}
+	s.Log.Error("Postgres went back to an earlier state; the run is repeated", "run", run.ID, "provider", run.Provider, "attempt", run.Attempts, "error", why)
+	s.Metrics.repeated(run.Provider)
+	return nil
+}
+
+// believed ends what a closing run leaves of its receipts, and the incident that an earlier attempt has raised.
+func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) error {
+	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
+		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
+	}
+	if run.Attempts == 1 {
+		return nil
+	}
+	return health.Clear(ctx, tx, integration, health.SourceDatabase, "run "+run.ID.String()+" is closed", now)
+}
