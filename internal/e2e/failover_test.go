@@ -1,0 +1,181 @@
+package e2e_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// failoverPoints are where a process dies and Postgres goes back to what it was when the run had begun. The run is repeated from the points on at
+// which NATS has called something finished.
+func failoverPoints() map[string]bool {
+	return map[string]bool{
+		"syncer: batch published": false, "syncer: total written": false,
+		"item-worker: records stored": false, "item-worker: records committed": false, "item-worker: receipts stored": false,
+		"item-worker: before entry": false, "item-worker: entry written": true,
+		"scheduler: before close": true, "scheduler: run closed": true,
+		// Nothing dies, and the primary is lost after the close.
+		"": true,
+	}
+}
+
+// TestFailover loses the last commits of Postgres at every crash point of the way of items: an asynchronous standby is promoted, or a backup restored, under the
+// address that the services have. Afterwards the table has every record of the upstream, and each was handled.
+func TestFailover(t *testing.T) {
+	for point, repeats := range failoverPoints() {
+		t.Run(point, func(t *testing.T) {
+			f := newFailover(t)
+			f.round(point, len(point)%2 == 0, repeats)
+		})
+	}
+}
+
+// TestProveFailover fails over again and again, each time after another while, between the processes' steps as they come.
+func TestProveFailover(t *testing.T) {
+	if os.Getenv("PROVE") == "" {
+		t.Skip("make prove runs this")
+	}
+	f := newFailover(t)
+	for n := range 12 {
+		f.roundAfter(time.Duration(n*n) * 10 * time.Millisecond)
+	}
+}
+
+// failover is a world on a cluster, with one integration whose records go to the table and one whose records are handled.
+type failover struct {
+	*world
+	cluster *cluster
+	stored  uuid.UUID
+	handled uuid.UUID
+	runs    int
+}
+
+func newFailover(t *testing.T) *failover {
+	t.Helper()
+	t.Parallel()
+	server := natstest.NewListening(t)
+	c := newCluster(t)
+	w := newWorldAt(t, server.URL(), server.Connect(), c.line.url)
+	w.nats = server
+	return &failover{world: w, cluster: c}
+}
+
+// begin has both integrations synced, with the upstream held until the copy of the database has their runs.
+func (f *failover) begin(replicates bool) (copied *node, held *gate) {
+	f.t.Helper()
+	held = f.gate()
+	f.setOnPage(func(int64, int) int { held.wait(); return 0 })
+	f.fill(300)
+	if f.runs == 0 {
+		f.stored, f.handled = f.create("stored", "table"), f.create("handled", "feed")
+	} else {
+		f.command(events.VerbSync, "stored", "")
+		f.command(events.VerbSync, "handled", "")
+	}
+	f.runs++
+	f.await("both runs to begin", func() bool {
+		for _, id := range []uuid.UUID{f.stored, f.handled} {
+			runs := f.world.runs(id)
+			if len(runs) < f.runs || runs[f.runs-1].State != "enumerating" {
+				return false
+			}
+		}
+		return true
+	})
+	copied = f.cluster.backUp(replicates)
+	copied.wire.cut()
+	return copied, held
+}
+
+func (f *failover) round(point string, replicates, repeats bool) {
+	f.t.Helper()
+	service := serviceOf(point)
+	processes := map[string]*process{}
+	for _, name := range []string{"scheduler", "syncer", "item-worker"} {
+		env := ""
+		if name == service {
+			env = "TRIBUTARY_CRASH_AT=" + point
+		}
+		processes[name] = f.start(name, env)
+	}
+	copied, held := f.begin(replicates)
+	held.open()
+	if point == "" {
+		f.awaitClosed(f.stored, 1)
+		f.awaitClosed(f.handled, 1)
+	} else {
+		<-processes[service].ended
+	}
+	f.cluster.failOver(copied)
+	if point != "" {
+		f.start(service)
+	}
+	attempts := f.wantAll()
+	if repeats && attempts < 3 {
+		f.t.Errorf("both runs together took %d attempts, want one of them repeated", attempts)
+	}
+}
+
+func (f *failover) roundAfter(wait time.Duration) {
+	f.t.Helper()
+	if f.runs == 0 {
+		f.startAll()
+	}
+	copied, held := f.begin(true)
+	held.open()
+	<-time.After(wait)
+	f.cluster.failOver(copied)
+	f.wantAll()
+}
+
+// wantAll waits for the end of both runs and compares what they left with the upstream. It returns how many attempts they took together.
+func (f *failover) wantAll() (attempts int) {
+	f.t.Helper()
+	newest := strconv.FormatInt(f.newest(), 10)
+	for _, id := range []uuid.UUID{f.stored, f.handled} {
+		run := f.awaitClosed(id, f.runs)
+		attempts += int(run.Attempts)
+		if run.State != "succeeded" {
+			f.t.Errorf("the run is %s: %s", run.State, run.Error)
+		}
+		f.wantCursor(id, newest)
+	}
+	missing := []string{}
+	settled := map[int64]bool{}
+	for _, h := range f.handlings("") {
+		settled[h.Entry.Seq] = true
+	}
+	kept := map[string]bool{}
+	for _, id := range f.recordIDs(f.stored) {
+		kept[id] = true
+	}
+	f.upstream.mu.Lock()
+	defer f.upstream.mu.Unlock()
+	for _, e := range f.entries {
+		if !kept[e.ID] {
+			missing = append(missing, "record "+e.ID)
+		}
+		if !settled[e.Seq] {
+			missing = append(missing, "handling of "+e.ID)
+		}
+	}
+	if len(missing) > 0 {
+		f.t.Errorf("%d are missing: %s", len(missing), strings.Join(missing[:min(len(missing), 10)], ", "))
+	}
+	return attempts
+}
+
+// recordIDs lists the external ids of an integration's records.
+func (f *failover) recordIDs(id uuid.UUID) []string {
+	f.t.Helper()
+	var ids []string
+	f.cluster.query(f.cluster.primary.url, "select coalesce(array_agg(external_id), '{}') from records where integration_id = '"+id.String()+"'", &ids)
+	return ids
+}
