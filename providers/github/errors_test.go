@@ -2,6 +2,7 @@ package github_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,6 +15,37 @@ import (
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
 	"github.com/tributaryhq/tributary/providers/github"
 )
+
+// bare is an integration whose client does nothing but sign: it leaves every failure to the provider.
+func bare(t *testing.T, u *upstream.Upstream) *contracts.Integration {
+	t.Helper()
+	own := &http.Client{}
+	plain := integration(t, u)
+	credentials, err := json.Marshal(github.Credentials{Token: u.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	where, err := json.Marshal(metadata(u))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := contracts.NewIntegration(contracts.IntegrationFields{
+		ID: plain.ID(), Provider: plain.Provider(), Name: plain.Name(), Credentials: credentials, Metadata: where, Client: own, Log: plain.Log(),
+	})
+	own.Transport = signing{in}
+	return in
+}
+
+// signing is a transport that signs as the provider says.
+type signing struct{ in *contracts.Integration }
+
+func (s signing) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	if err := (github.Provider{}).Authenticate(s.in, req); err != nil {
+		return nil, err
+	}
+	return http.DefaultTransport.RoundTrip(req)
+}
 
 func TestFailures(t *testing.T) {
 	t.Parallel()
@@ -43,7 +75,7 @@ func TestFailures(t *testing.T) {
 			t.Parallel()
 			u := start(t, upstream.Options{Issues: 150, Seed: 1})
 			u.Always(c.fault)
-			err := github.Provider{}.Sync(t.Context(), integration(t, u), &providertest.Session{})
+			err := github.Provider{}.Sync(t.Context(), bare(t, u), &providertest.Session{})
 			if err == nil {
 				t.Fatal("the sync ends as if it were complete")
 			}
