@@ -72,7 +72,7 @@ func newCluster(t *testing.T) *cluster {
 		c.owner = &syscall.Credential{Uid: stat.Uid, Gid: stat.Gid}
 	}
 	// Beside the primary's folder, which the account can reach.
-	if c.dir, err = os.MkdirTemp(filepath.Dir(filepath.Dir(n.dir)), "tributary-standby-"); err != nil {
+	if c.dir, err = os.MkdirTemp(filepath.Dir(filepath.Dir(n.dir)), "tributary-standby-"); err != nil { //nolint:usetesting // that folder is closed to it
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(c.dir) })

@@ -45,7 +45,7 @@ type ending struct {
 var (
 	errIncomplete = errors.New("the attempt is not complete")
 	// errForgotten means that Postgres lacks what NATS calls finished: it went back to an earlier state.
-	errForgotten = errors.New("Postgres has forgotten what was finished")
+	errForgotten = errors.New("the database has forgotten what was finished")
 )
 
 // gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
