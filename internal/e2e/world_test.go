@@ -91,8 +91,14 @@ type process struct {
 // start starts a service; env adds to its environment.
 func (w *world) start(service string, env ...string) *process {
 	w.t.Helper()
+	return w.startServing(service, "", env...)
+}
+
+// startServing is start with an address for metrics and health.
+func (w *world) startServing(service, health string, env ...string) *process {
+	w.t.Helper()
 	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], service, "--http-addr=", "--log-level=debug", "--connections=6", "--concurrency=8")
+	p.cmd = exec.Command(os.Args[0], service, "--http-addr="+health, "--log-level=debug", "--connections=6", "--concurrency=8")
 	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
 		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
