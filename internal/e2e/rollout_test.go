@@ -49,7 +49,7 @@ func (b *balancer) probe() int {
 	b.mu.Unlock()
 	in := 0
 	for _, m := range members {
-		resp, err := http.Get(m.ready) //nolint:noctx // a probe of the test's
+		resp, err := http.Get(m.ready)
 		ready := err == nil && resp.StatusCode == http.StatusOK
 		if err == nil {
 			_ = resp.Body.Close()

@@ -33,6 +33,9 @@ func MetaChallenge(req *contracts.WebhookRequest, tokens ...string) (answer []by
 	return []byte(query.Get("hub.challenge")), true, nil
 }
 
+// maxChallenge is how many bytes a challenge may have.
+const maxChallenge = 4 << 10
+
 // SlackChallenge answers the url_verification by which Slack makes sure of an endpoint: a signed POST whose challenge is to be sent back. It is for
 // [contracts.WebhookChallenger]; ok is false when the request is no challenge.
 func SlackChallenge(req *contracts.WebhookRequest, secrets ...string) (answer []byte, ok bool, err error) {
@@ -40,7 +43,8 @@ func SlackChallenge(req *contracts.WebhookRequest, secrets ...string) (answer []
 		Type      string `json:"type"`
 		Challenge string `json:"challenge"`
 	}
-	if req.Method != http.MethodPost || json.Unmarshal(req.Body, &body) != nil || body.Type != "url_verification" {
+	// A challenge is small. A large body is not decoded before its signature is checked.
+	if req.Method != http.MethodPost || len(req.Body) > maxChallenge || json.Unmarshal(req.Body, &body) != nil || body.Type != "url_verification" {
 		return nil, false, nil //nolint:nilerr // as above
 	}
 	if err := Slack().Verify(req, secrets...); err != nil {

@@ -1,6 +1,7 @@
 package webhooks_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -305,5 +306,9 @@ func TestChallenges(t *testing.T) {
 	unsigned := &contracts.WebhookRequest{Method: http.MethodPost, Body: []byte(`{"type":"url_verification","challenge":"abc"}`), Header: http.Header{}}
 	if answer, ok, err := webhooks.SlackChallenge(unsigned, "secret"); !ok || err == nil || answer != nil {
 		t.Errorf("an unsigned challenge is answered with %q %v %v", answer, ok, err)
+	}
+	large := &contracts.WebhookRequest{Method: http.MethodPost, Body: append([]byte(`{"type":"url_verification"}`), bytes.Repeat([]byte(" "), 4<<10)...)}
+	if _, ok, err := webhooks.SlackChallenge(large, "secret"); ok || err != nil {
+		t.Errorf("a large body: %t %v", ok, err)
 	}
 }

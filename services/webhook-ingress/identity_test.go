@@ -1,6 +1,7 @@
 package webhookingress_test
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 )
@@ -27,9 +28,7 @@ func TestCopiesWithoutAnID(t *testing.T) {
 		{"the query as a path", "signed/%6fne/webhook?a=1", nil, "queued"},
 	} {
 		req := f.request(c.path, "", key, []byte(`{"same":true}`))
-		for name, values := range c.header {
-			req.Header[name] = values
-		}
+		maps.Copy(req.Header, c.header)
 		if got := f.do(req); got.code != 200 || got.status != c.want {
 			t.Errorf("%s: %d %q, want %q", c.name, got.code, got.status, c.want)
 		}
