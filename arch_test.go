@@ -43,37 +43,37 @@ var mayImport = map[string][]string{
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
-	"internal/outbound":   {"pkg/contracts", "internal/deferral"},
-	"internal/validate":   {"pkg/contracts"},
-	"internal/postgres":   {"pkg/contracts", "internal/secret", "internal/postgres"},
+	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign"},
+	"internal/validate":   {"pkg/contracts", "internal/foreign"},
+	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres"},
 
 	// What several services share, and what they are asked over the network.
-	"internal/items":        {"pkg/contracts", "pkg/events", "internal/panics"},
+	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/outbound", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
-	"internal/deaditems":    {"pkg/events", "internal/postgres"},
+	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres"},
 	"internal/loop":         {"internal/panics", "internal/postgres"},
-	"internal/integrations": {"pkg/contracts", "internal/outbound", "internal/postgres"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
+	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/health", "internal/httpserver",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/health", "internal/httpserver", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/health",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},

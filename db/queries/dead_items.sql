@@ -7,7 +7,7 @@ select d.id, sqlc.arg(integration_id), sqlc.arg(provider), sqlc.arg(run_id), sql
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(batches)::integer[]) as batch, unnest(sqlc.arg(item_indexes)::integer[]) as item_index,
              unnest(sqlc.arg(event_types)::text[]) as event_type, unnest(sqlc.arg(external_ids)::text[]) as external_id,
              unnest(sqlc.arg(payloads)::bytea[]) as payload, unnest(sqlc.arg(checkpoints)::text[]) as checkpoint,
-             unnest(sqlc.arg(reasons)::text[]) as reason, unnest(sqlc.arg(errors)::text[]) as error,
+             unnest(sqlc.arg(reasons)::varchar[]) as reason, unnest(sqlc.arg(errors)::varchar[]) as error,
              unnest(sqlc.arg(tries)::integer[]) as tries, unnest(sqlc.arg(hops)::integer[]) as hop) d
 on conflict (run_id, attempt, batch, item_index) do nothing
 returning *;

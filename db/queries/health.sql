@@ -4,7 +4,7 @@
 -- enables it. It returns those that were written, with the health that they had before.
 with told as (
     select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(failed)::boolean[]) as failed, unnest(sqlc.arg(answered)::boolean[]) as answered,
-           unnest(sqlc.arg(failures)::integer[]) as failures, unnest(sqlc.arg(refusals)::integer[]) as refusals, unnest(sqlc.arg(successes)::integer[]) as successes, unnest(sqlc.arg(errors)::text[]) as error
+           unnest(sqlc.arg(failures)::integer[]) as failures, unnest(sqlc.arg(refusals)::integer[]) as refusals, unnest(sqlc.arg(successes)::integer[]) as successes, unnest(sqlc.arg(errors)::varchar[]) as error
 ), locked as (
     select i.id, i.status, i.health, i.consecutive_failures, i.consecutive_refusals, i.consecutive_successes, i.failing_since,
            t.failed, t.answered, t.failures, t.refusals, t.successes, t.error

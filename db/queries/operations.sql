@@ -1,8 +1,8 @@
 -- name: OperationInsertMany :exec
 insert into operations (id, integration_id, operation, direction, status, subject, external_id, summary, details, error, started_at, ended_at)
 select unnest(sqlc.arg(ids)::uuid[]), unnest(sqlc.arg(integration_ids)::uuid[]), unnest(sqlc.arg(operations)::text[]), unnest(sqlc.arg(directions)::text[]),
-       unnest(sqlc.arg(statuses)::text[]), unnest(sqlc.arg(subjects)::text[]), unnest(sqlc.arg(external_ids)::text[]), unnest(sqlc.arg(summaries)::text[]),
-       unnest(sqlc.arg(details)::jsonb[]), unnest(sqlc.arg(errors)::text[]), unnest(sqlc.arg(started_ats)::timestamptz[]), unnest(sqlc.arg(ended_ats)::timestamptz[]);
+       unnest(sqlc.arg(statuses)::text[]), unnest(sqlc.arg(subjects)::text[]), unnest(sqlc.arg(external_ids)::text[]), unnest(sqlc.arg(summaries)::varchar[]),
+       unnest(sqlc.arg(details)::jsonb[]), unnest(sqlc.arg(errors)::varchar[]), unnest(sqlc.arg(started_ats)::timestamptz[]), unnest(sqlc.arg(ended_ats)::timestamptz[]);
 
 -- name: OperationCount :many
 -- OperationCount tells how the operations of integrations that ended since a time went.

@@ -179,7 +179,7 @@ delete from run_checkpoints where run_id = any(sqlc.arg(run_ids)::uuid[]);
 
 -- name: RunSetReduceFailed :execrows
 -- RunSetReduceFailed keeps a closed run from being reduced again, or lets it.
-update sync_runs set reduce_failed = sqlc.arg(reduce_failed), error = coalesce(sqlc.narg(error), error)
+update sync_runs set reduce_failed = sqlc.arg(reduce_failed), error = coalesce(nullif(sqlc.arg(error)::varchar, ''), error)
 where integration_id = sqlc.arg(integration_id) and closed_at is not null and resolved_at is null
   and (sqlc.narg(id)::uuid is null or id = sqlc.narg(id)::uuid) and reduce_failed <> sqlc.arg(reduce_failed);
 

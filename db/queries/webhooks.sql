@@ -7,7 +7,7 @@ select d.id, d.integration_id, i.provider, d.delivery_id, d.copy, d.event_type, 
        d.key_id, d.sealed, sqlc.arg(now), d.received_at, sqlc.arg(now)
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(integration_ids)::uuid[]) as integration_id,
              unnest(sqlc.arg(delivery_ids)::text[]) as delivery_id, unnest(sqlc.arg(copies)::bigint[]) as copy,
-             unnest(sqlc.arg(event_types)::text[]) as event_type, unnest(sqlc.arg(ordering_keys)::text[]) as ordering_key,
+             unnest(sqlc.arg(event_types)::varchar[]) as event_type, unnest(sqlc.arg(ordering_keys)::varchar[]) as ordering_key,
              unnest(sqlc.arg(sequences)::bigint[]) as sequence, unnest(sqlc.arg(methods)::text[]) as method,
              unnest(sqlc.arg(paths)::text[]) as path, unnest(sqlc.arg(queries)::text[]) as query, unnest(sqlc.arg(headers)::text[]) as headers,
              unnest(sqlc.arg(bodies)::bytea[]) as body, unnest(sqlc.arg(key_ids)::text[]) as key_id, unnest(sqlc.arg(sealed)::bytea[]) as sealed,
@@ -89,7 +89,7 @@ update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.
     finished_at = case when d.status = 'pending' then null else sqlc.arg(now)::timestamptz end
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::integer[]) as attempt, unnest(sqlc.arg(statuses)::text[]) as status,
              unnest(sqlc.arg(next_try_ats)::timestamptz[]) as next_try_at, unnest(sqlc.arg(tries)::integer[]) as tries,
-             unnest(sqlc.arg(reasons)::text[]) as reason, unnest(sqlc.arg(errors)::text[]) as error, unnest(sqlc.arg(results)::text[]) as result,
+             unnest(sqlc.arg(reasons)::varchar[]) as reason, unnest(sqlc.arg(errors)::varchar[]) as error, unnest(sqlc.arg(results)::text[]) as result,
              unnest(sqlc.arg(waiting_fors)::text[]) as waiting_for, unnest(sqlc.arg(deferrals)::integer[]) as deferrals) d
 where w.id = d.id and w.attempt = d.attempt and w.status = 'processing'
 returning w.id;

@@ -6,24 +6,21 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// maxError is how many bytes of an error are kept.
-const maxError = 1000
-
 // Dead is one item and why it is dead.
 type Dead struct {
 	Item   *eventsv1.Item
-	Reason string
-	Error  string
+	Reason foreign.Text
+	Error  foreign.Text
 }
 
 // Insert writes items of a batch as dead. It returns false, and writes nothing, when the run is closed or has a newer attempt. An item that stands there
@@ -70,24 +67,9 @@ func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *ev
 func Event(integration *postgres.Integration, row *postgres.DeadItem) (postgres.Outgoing, error) {
 	m, err := events.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{
 		Integration: events.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner), RunId: row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
-		ExternalId: row.ExternalID, Reason: row.Reason, Error: row.Error, Tries: row.Tries,
+		ExternalId: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(), Tries: row.Tries,
 	})
 	return postgres.Outgoing(m), err
-}
-
-// Cut shortens an error's text to what is stored, and makes it fit for a text column.
-func Cut(text string) string {
-	clean := make([]byte, 0, min(len(text), maxError))
-	for _, r := range text {
-		if r == 0 || r == utf8.RuneError {
-			r = '?'
-		}
-		if len(clean)+utf8.RuneLen(r) > maxError {
-			break
-		}
-		clean = utf8.AppendRune(clean, r)
-	}
-	return string(clean)
 }
 
 func params(run *postgres.Run, batch *eventsv1.ItemBatch, dead []Dead, now time.Time) dbsqlc.DeadInsertManyParams {
@@ -103,7 +85,7 @@ func params(run *postgres.Run, batch *eventsv1.ItemBatch, dead []Dead, now time.
 		p.Payloads = append(p.Payloads, append([]byte{}, d.Item.GetPayload()...))
 		p.Checkpoints = append(p.Checkpoints, string(d.Item.GetCheckpoint()))
 		p.Reasons = append(p.Reasons, d.Reason)
-		p.Errors = append(p.Errors, Cut(d.Error))
+		p.Errors = append(p.Errors, d.Error)
 		p.Tries = append(p.Tries, d.Item.GetTries())
 		p.Hops = append(p.Hops, d.Item.GetHop())
 	}

@@ -45,7 +45,7 @@ func TestUpstreamThatIsDown(t *testing.T) {
 	gone.server.Close()
 	id := w.createAt(gone, "one", "feed")
 	run := w.awaitClosed(id, 1)
-	if run.State != "failed" || run.Attempts != 5 || run.Tries != 5 || !strings.Contains(run.Error, "connection refused") {
+	if run.State != "failed" || run.Attempts != 5 || run.Tries != 5 || !strings.Contains(run.Error.String(), "connection refused") {
 		t.Errorf("run %s, attempt %d, tries %d, error %q; want failed after 5 tries with the reason", run.State, run.Attempts, run.Tries, run.Error)
 	}
 }

@@ -22,7 +22,7 @@ func TestItemsThatCanNotTravel(t *testing.T) {
 	w.wantCursor(id, "")
 	reasons := map[string]string{}
 	for _, d := range w.dead(id) {
-		reasons[d.ExternalID] = d.Reason
+		reasons[d.ExternalID] = d.Reason.String()
 	}
 	if reasons["big"] != "too large" || reasons["odd"] != "unencodable" {
 		t.Errorf("reasons %v", reasons)

@@ -127,7 +127,7 @@ func TestExhaustedBudget(t *testing.T) {
 	w.await("an enumeration to say until when it waits", func() bool {
 		for id := range others {
 			if runs := w.runs(id); len(runs) > 0 && runs[0].WaitingUntil != nil {
-				if early := end.Sub(*runs[0].WaitingUntil); early > time.Second || !strings.Contains(runs[0].Error, contracts.ErrBudgetExhausted.Error()) {
+				if early := end.Sub(*runs[0].WaitingUntil); early > time.Second || !strings.Contains(runs[0].Error.String(), contracts.ErrBudgetExhausted.Error()) {
 					t.Errorf("it waits until %s, %s before the end of the window, and says %q", runs[0].WaitingUntil, early, runs[0].Error)
 				}
 				return true

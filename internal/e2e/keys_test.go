@@ -87,7 +87,7 @@ func TestCrashWithAKeyThatIsNot(t *testing.T) {
 			w.wantRun(w.awaitClosed(id, 1), "failed", 1, 1)
 			<-crashed
 			dead := w.dead(id)[0]
-			if !strings.Contains(dead.Error, "unknown whether") {
+			if !strings.Contains(dead.Error.String(), "unknown whether") {
 				t.Errorf("the item is dead for %q", dead.Error)
 			}
 			found, want := "failed", 0

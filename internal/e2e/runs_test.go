@@ -56,7 +56,7 @@ func TestEnumerationError(t *testing.T) {
 		w.startAll()
 		id := w.create("one", "feed")
 		run := w.awaitClosed(id, 1)
-		if run.State != "failed" || run.Attempts != 5 || !strings.Contains(run.Error, "500") {
+		if run.State != "failed" || run.Attempts != 5 || !strings.Contains(run.Error.String(), "500") {
 			t.Errorf("run %s, attempt %d, error %q; want failed, 5, the upstream's status", run.State, run.Attempts, run.Error)
 		}
 		w.wantCursor(id, "")
@@ -118,7 +118,7 @@ func TestReducerFails(t *testing.T) {
 	w.startAll()
 	id := w.create("one", "list")
 	run := w.awaitClosed(id, 1)
-	if run.State != "failed" || !strings.Contains(run.Error, "reducer is broken") {
+	if run.State != "failed" || !strings.Contains(run.Error.String(), "reducer is broken") {
 		t.Errorf("run %s, error %q", run.State, run.Error)
 	}
 	w.wantCursor(id, "")

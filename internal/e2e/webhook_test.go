@@ -127,7 +127,7 @@ func TestWebhookVerdicts(t *testing.T) {
 		byDelivery[row.DeliveryID] = row
 	}
 	for delivery, want := range map[string]string{"tired": "tries used up", "given-up": "permanent"} {
-		if got := byDelivery[delivery].Reason; got != want {
+		if got := byDelivery[delivery].Reason; got.String() != want {
 			t.Errorf("%s failed for %q, want %q", delivery, got, want)
 		}
 	}

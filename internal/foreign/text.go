@@ -1,8 +1,11 @@
-// Package foreign is the door for text and JSON that the product did not write itself: what providers, handlers, upstreams and operators say. What has come through
-// it can be stored in Postgres, encoded as a message, written to a log and shown on a terminal, whatever it was before.
+// Package foreign is the door for text and JSON that the product did not write itself: what providers, handlers,
+// upstreams and operators say. What has come through it can be stored in Postgres, encoded as a message, written to a
+// log and shown on a terminal, whatever it was before.
 package foreign
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"unicode/utf8"
@@ -16,12 +19,14 @@ const (
 	MaxWord = 200
 )
 
-// Text is foreign text that has been cleaned: valid UTF-8 without control characters other than tabs and line ends, and no longer than its limit. [Clean], [Of] and [Word] make one. A constant is one
-// too; nothing else is converted to it, which a test of the architecture makes sure of.
+// Text is foreign text that has been cleaned: valid UTF-8 without control characters other than tabs and line ends,
+// and no longer than its limit. [Clean], [Of], [Line], [Word] and [Key] make one. A constant is one too. Nothing else
+// is converted to it, which a test of the architecture makes sure of.
 type Text string
 
-// Clean makes a text of at most that many bytes. U+FFFD stands for bytes that are not UTF-8 and for control characters, U+0000 among them. A text that is
-// cut ends with a mark that says how long it was. A clean text is returned as it is, without an allocation.
+// Clean makes a text of at most that many bytes. U+FFFD stands for bytes that are not UTF-8 and for control
+// characters, U+0000 among them. A text that is cut ends with a mark that says how long it was. A clean text is
+// returned as it is, without an allocation.
 func Clean(text string, most int) Text {
 	if len(text) <= most && isClean(text) {
 		return Text(text)
@@ -37,8 +42,21 @@ func Of(err error) Text {
 	return Clean(err.Error(), MaxError)
 }
 
+// Line is a line for people, such as a reason.
+func Line(text string) Text { return Clean(text, MaxError) }
+
 // Word is a name, such as an event type.
 func Word(text string) Text { return Clean(text, MaxWord) }
+
+// Key is a text by which things are told apart. What is too long or not clean is replaced by its hash, so that two
+// different texts stay different.
+func Key(text string) Text {
+	if len(text) <= MaxWord && isClean(text) {
+		return Text(text)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return Text("sha256:" + hex.EncodeToString(sum[:]))
+}
 
 // String returns the text, for fields that take strings.
 func (t Text) String() string { return string(t) }

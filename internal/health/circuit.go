@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -33,7 +34,7 @@ func (k *Keeper) CircuitMoved(ctx context.Context, t outbound.Transition) error 
 			return fmt.Errorf("lock integration %s: %w", id, err)
 		}
 		moved, err := tx.CircuitMove(ctx, dbsqlc.CircuitMoveParams{
-			IntegrationID: id, Open: t.Open, Transition: t.Transition, Reason: t.Reason, Since: t.Since, Until: orNil(t.Until),
+			IntegrationID: id, Open: t.Open, Transition: t.Transition, Reason: foreign.Line(t.Reason), Since: t.Since, Until: orNil(t.Until),
 		})
 		if err != nil {
 			return fmt.Errorf("note the circuit of %s: %w", id, err)
@@ -60,9 +61,9 @@ func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration
 		return err
 	}
 	if t.Open {
-		return Raise(ctx, tx, in, Signal{Source: SourceCircuit, Severity: Failing, Reason: "the circuit is open: " + t.Reason}, now)
+		return Raise(ctx, tx, in, Signal{Source: SourceCircuit, Severity: Failing, Reason: foreign.Line("the circuit is open: " + t.Reason)}, now)
 	}
-	return Clear(ctx, tx, in, SourceCircuit, t.Reason, now)
+	return Clear(ctx, tx, in, SourceCircuit, foreign.Line(t.Reason), now)
 }
 
 // CompareCircuits finds what could not be told: transitions that are not noted, because whoever made them has died since, and open circuits that the broker has lost,
@@ -87,7 +88,7 @@ func (k *Keeper) CompareCircuits(ctx context.Context, circuits *outbound.Circuit
 		case ok && t.Transition > row.Transition:
 			problems = append(problems, k.CircuitMoved(ctx, t))
 		case row.Open && (!ok || t.Transition < row.Transition):
-			state := outbound.CircuitState{Open: true, Transition: row.Transition, Since: row.Since, Reason: row.Reason}
+			state := outbound.CircuitState{Open: true, Transition: row.Transition, Since: row.Since, Reason: row.Reason.String()}
 			if row.Until != nil {
 				state.Until = *row.Until
 			}

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -101,7 +101,7 @@ func (k *Keeper) ReportHealth(ctx context.Context, reports []outbound.HealthRepo
 		}
 		p.Ids, p.Failed, p.Answered = append(p.Ids, id), append(p.Failed, r.Failed), append(p.Answered, r.Answered)
 		p.Failures, p.Refusals = append(p.Failures, int32(r.Failures)), append(p.Refusals, int32(r.Refusals))
-		p.Successes, p.Errors = append(p.Successes, int32(r.Successes)), append(p.Errors, deaditems.Cut(r.Error))
+		p.Successes, p.Errors = append(p.Successes, int32(r.Successes)), append(p.Errors, r.Error)
 	}
 	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		rows, err := tx.HealthReport(ctx, p)
@@ -127,13 +127,13 @@ func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integr
 		if err != nil {
 			return fmt.Errorf("disable %s: %w", in.ID, err)
 		}
-		told := &eventsv1.IntegrationDisabled{Integration: ref(in), Reason: in.HealthReason, At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationDisabled{Integration: ref(in), Reason: in.HealthReason.String(), At: timestamppb.New(now)}
 		if err := publish(ctx, tx, now, events.IntegrationDisabled, in, told); err != nil {
 			return err
 		}
 	}
 	err := publish(ctx, tx, now, events.IntegrationHealthChanged, in, &eventsv1.IntegrationHealthChanged{
-		Integration: ref(in), From: from, To: in.Health, Reason: in.HealthReason, ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
+		Integration: ref(in), From: from, To: in.Health, Reason: in.HealthReason.String(), ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
 	})
 	if err != nil {
 		return err
@@ -147,13 +147,13 @@ func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integr
 }
 
 // Enable makes an integration, which the caller has locked, active and healthy, whatever its health is.
-func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, reason, by string, now time.Time) error {
+func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, reason, by foreign.Text, now time.Time) error {
 	enabled, err := tx.HealthEnable(ctx, dbsqlc.HealthEnableParams{ID: in.ID, Now: now, ProbeAt: now.Add(k.Settings.Idle)})
 	if err != nil {
 		return fmt.Errorf("enable %s: %w", in.ID, err)
 	}
 	if in.Status == "disabled" {
-		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason, By: by, At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason.String(), By: by.String(), At: timestamppb.New(now)}
 		if err := publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integ
 
 // TryAgain lets a disabled integration prove itself: it is active and failing, one more failure disables it again, and some successes make it healthy. It does
 // nothing for one that is not disabled any more.
-func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason string) error {
+func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason foreign.Text) error {
 	now := k.Now()
 	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		in, err := tx.HealthTryAgain(ctx, dbsqlc.HealthTryAgainParams{ID: id, Reason: reason, Now: now, MostFailures: int32(max(k.Settings.DisabledAfter-1, 0))})
@@ -176,7 +176,7 @@ func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason string) erro
 		if err != nil {
 			return fmt.Errorf("let %s try again: %w", id, err)
 		}
-		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason, At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason.String(), At: timestamppb.New(now)}
 		if err := publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}

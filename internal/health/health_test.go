@@ -112,7 +112,7 @@ func TestTransitions(t *testing.T) {
 			if got := row.Status + " " + row.Health; got != test.want {
 				t.Errorf("it is %q, want %q", got, test.want)
 			}
-			if !strings.Contains(row.HealthReason, test.says) || row.Health == health.Healthy && row.HealthReason != "" {
+			if !strings.Contains(row.HealthReason.String(), test.says) || row.Health == health.Healthy && row.HealthReason != "" {
 				t.Errorf("the reason is %q, want %q", row.HealthReason, test.says)
 			}
 			if test.told == nil {

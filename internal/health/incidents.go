@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -38,21 +38,20 @@ type Signal struct {
 	// Severity is [Degraded], [Failing] or [Disabled]. An open circuit and a stale sync are failing.
 	Severity string
 	// Reason is a line for people, without secrets.
-	Reason string
+	Reason foreign.Text
 }
 
 // Raise notes a sign of trouble: it opens an incident, or adds to the one that is open. A source may say the same again, which changes nothing. The caller has
 // locked the integration, and commits the change that caused the signal in the same transaction.
 func Raise(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, s Signal, now time.Time) error {
-	reason := deaditems.Cut(s.Reason)
 	row, err := tx.IncidentRaise(ctx, dbsqlc.IncidentRaiseParams{
-		ID: postgres.NewID(), IntegrationID: in.ID, Source: string(s.Source), Severity: s.Severity, Reason: reason, Now: now,
+		ID: postgres.NewID(), IntegrationID: in.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason, Now: now,
 	})
 	if err != nil {
 		return fmt.Errorf("raise an incident of %s: %w", in.ID, err)
 	}
 	err = tx.IncidentSignalInsert(ctx, dbsqlc.IncidentSignalInsertParams{
-		ID: postgres.NewID(), IncidentID: row.ID, Source: string(s.Source), Severity: s.Severity, Reason: reason, Now: now,
+		ID: postgres.NewID(), IncidentID: row.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason, Now: now,
 	})
 	if err != nil {
 		return fmt.Errorf("note a signal of %s: %w", in.ID, err)
@@ -61,20 +60,20 @@ func Raise(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, s Sig
 		return nil
 	}
 	return publish(ctx, tx, now, events.IncidentOpened, in, &eventsv1.IncidentOpened{
-		Integration: ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity, Reason: reason, At: timestamppb.New(now),
+		Integration: ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity, Reason: s.Reason.String(), At: timestamppb.New(now),
 	})
 }
 
 // Clear notes that a source sees no trouble any more, and closes the incident if it was the last that did. A source that had raised nothing changes nothing. The caller
 // has locked the integration, as for [Raise].
-func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, source Source, reason string, now time.Time) error {
+func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, source Source, reason foreign.Text, now time.Time) error {
 	rows, err := tx.IncidentClear(ctx, dbsqlc.IncidentClearParams{IntegrationID: in.ID, Source: string(source), Now: now})
 	if err != nil {
 		return fmt.Errorf("clear an incident of %s: %w", in.ID, err)
 	}
 	for _, row := range rows {
 		err := tx.IncidentSignalInsert(ctx, dbsqlc.IncidentSignalInsertParams{
-			ID: postgres.NewID(), IncidentID: row.ID, Source: string(source), Reason: deaditems.Cut(reason), Now: now,
+			ID: postgres.NewID(), IncidentID: row.ID, Source: string(source), Reason: reason, Now: now,
 		})
 		if err != nil {
 			return fmt.Errorf("note a signal of %s: %w", in.ID, err)
@@ -83,7 +82,7 @@ func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, sourc
 			continue
 		}
 		err = publish(ctx, tx, now, events.IncidentClosed, in, &eventsv1.IncidentClosed{
-			Integration: ref(in), IncidentId: row.ID.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason,
+			Integration: ref(in), IncidentId: row.ID.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
 			OpenedAt: timestamppb.New(row.OpenedAt), ClosedAt: timestamppb.New(now),
 		})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -100,7 +101,7 @@ func (i *idempotency) claim(req *http.Request, c *call, in *contracts.Integratio
 func (i *idempotency) conclude(req *http.Request, claim KeyClaim, c *call, res *http.Response, err error) (*http.Response, error) {
 	verdict := c.judge(i.provider, res, err)
 	if verdict.err != nil {
-		outcome := KeyOutcome{State: KeyFailed, Error: i.redactor().Text(verdict.err.Error())}
+		outcome := KeyOutcome{State: KeyFailed, Error: foreign.Line(i.redactor().Text(verdict.err.Error()))}
 		// An error inside of a success: whether it had an effect depends on whose fault it is.
 		inside := verdict.status != 0 && verdict.status < http.StatusBadRequest && verdict.class != contracts.FailureClient && verdict.class != contracts.FailureThrottle
 		if c.uncertain || inside {
@@ -112,7 +113,7 @@ func (i *idempotency) conclude(req *http.Request, claim KeyClaim, c *call, res *
 	answer, err := keep(res)
 	if err != nil {
 		// It had its effect, or the upstream would not have said so; but its answer is lost.
-		i.settle(req, claim, c, KeyOutcome{State: KeyUnknown, Error: i.redactor().Text(err.Error())})
+		i.settle(req, claim, c, KeyOutcome{State: KeyUnknown, Error: foreign.Line(i.redactor().Text(err.Error()))})
 		return nil, fmt.Errorf("read the answer to a request with an idempotency key: %w", err)
 	}
 	i.settle(req, claim, c, KeyOutcome{State: KeySucceeded, Answer: answer})

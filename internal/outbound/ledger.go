@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 // KeyState is the state of an idempotency key as it is stored.
@@ -62,7 +64,7 @@ type KeyOutcome struct {
 	State KeyState
 	// Answer is to be sealed: it is neither redacted nor cut. Nil when there is none, or none that could be kept.
 	Answer []byte
-	Error  string
+	Error  foreign.Text
 	// Request is the id of the first attempt's row in the request log.
 	Request uuid.UUID
 	Now     time.Time

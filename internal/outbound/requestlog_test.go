@@ -98,7 +98,7 @@ func TestRefusedRow(t *testing.T) {
 		}
 		var bodies []string
 		for _, row := range l.written() {
-			bodies = append(bodies, row.ResponseBody)
+			bodies = append(bodies, row.ResponseBody.String())
 		}
 		if diff := cmp.Diff([]string{"/1", "", "/2", "/4"}, bodies); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

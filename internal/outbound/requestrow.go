@@ -8,11 +8,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -33,18 +34,18 @@ type RequestRow struct {
 	Attempt        int
 	IdempotencyKey string
 	// Method to Query are those of the URL that was asked for.
-	Method, Host, Path, Query string
+	Method, Host, Path, Query foreign.Text
 	// Status is 0 without an answer.
 	Status int
 	Class  contracts.FailureClass
-	Error  string
+	Error  foreign.Text
 	// UpstreamID is the id that the upstream gave the request.
-	UpstreamID string
+	UpstreamID foreign.Text
 	// Duration is until the head of the answer, or the error.
 	Duration time.Duration
 	// RequestHeader and ResponseHeader are JSON objects of lists.
 	RequestHeader, ResponseHeader string
-	RequestBody, ResponseBody     string
+	RequestBody, ResponseBody     foreign.Text
 	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too.
 	RequestBytes, ResponseBytes int64
 	RequestCut, ResponseCut     bool
@@ -58,21 +59,21 @@ func (a *attempt) row(maxResponse int64) RequestRow {
 	u := request.URL(&a.url)
 	row := RequestRow{
 		ID: a.id, First: a.first, At: a.at, Integration: a.integration, Provider: a.provider, Origin: a.origin, Attempt: a.attempt, IdempotencyKey: a.key,
-		Method: fit(cmp.Or(a.method, http.MethodGet), nameBytes), Host: fit(u.Host, nameBytes), Path: fit(u.Path, nameBytes), Query: fit(u.RawQuery, nameBytes),
+		Method: foreign.Clean(cmp.Or(a.method, http.MethodGet), nameBytes), Host: foreign.Clean(u.Host, nameBytes), Path: foreign.Clean(u.Path, nameBytes), Query: foreign.Clean(u.RawQuery, nameBytes),
 		Status: a.status, Class: a.class, Duration: max(a.duration, 0), RequestHeader: headerText(request.Header(a.requestHeader)),
 	}
 	row.RequestBody, row.RequestBytes, row.RequestCut, row.BodiesDropped = a.request.text(func(body []byte, cut bool) []byte {
 		return request.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
 	})
 	response, dropped := answer(), false
-	row.Error, row.UpstreamID = fit(response.Text(a.failure), errorBytes), fit(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
+	row.Error, row.UpstreamID = foreign.Clean(response.Text(a.failure), errorBytes), foreign.Clean(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
 	row.ResponseHeader = headerText(response.Header(a.responseHeader))
 	row.ResponseBody, row.ResponseBytes, row.ResponseCut, dropped = a.response.text(func(body []byte, cut bool) []byte {
 		return response.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
 	})
 	row.BodiesDropped = row.BodiesDropped || dropped
 	if a.response.unwanted && row.ResponseBytes > 0 || maxResponse > 0 && row.ResponseBytes > maxResponse {
-		row.ResponseBody, row.ResponseCut = "["+strconv.FormatInt(row.ResponseBytes, 10)+" bytes]", false
+		row.ResponseBody, row.ResponseCut = foreign.Line("["+strconv.FormatInt(row.ResponseBytes, 10)+" bytes]"), false
 	}
 	return row
 }
@@ -84,7 +85,7 @@ func (a *attempt) free() {
 }
 
 // text is what is stored of a body. It ends the recording.
-func (r *recording) text(redact func(body []byte, cut bool) []byte) (text string, size int64, cut, dropped bool) {
+func (r *recording) text(redact func(body []byte, cut bool) []byte) (text foreign.Text, size int64, cut, dropped bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
@@ -97,7 +98,23 @@ func (r *recording) text(redact func(body []byte, cut bool) []byte) (text string
 		return binary(r.size, digest[:]), r.size, false, r.dropped
 	}
 	cut = r.full || len(shown) > recordedBytes
-	return fit(string(shown), recordedBytes), r.size, cut, r.dropped
+	if cut {
+		shown = wholeRunes(shown[:min(len(shown), recordedBytes)])
+	}
+	return foreign.Clean(string(shown), recordedBytes), r.size, cut, r.dropped
+}
+
+// wholeRunes leaves out the beginning of a character that a cut has parted.
+func wholeRunes(text []byte) []byte {
+	for i := len(text) - 1; i >= max(len(text)-utf8.UTFMax, 0); i-- {
+		if utf8.RuneStart(text[i]) {
+			if !utf8.FullRune(text[i:]) {
+				return text[:i]
+			}
+			break
+		}
+	}
+	return text
 }
 
 func (r *recording) free() {
@@ -107,19 +124,8 @@ func (r *recording) free() {
 	r.kept = nil
 }
 
-func binary(size int64, digest []byte) string {
-	return "[BINARY " + strconv.FormatInt(size, 10) + " bytes sha256=" + hex.EncodeToString(digest) + "]"
-}
-
-// fit cuts a text to a number of bytes, at a character, and replaces what Postgres does not take.
-func fit(text string, most int) string {
-	if len(text) > most {
-		text = text[:most]
-	}
-	if isText([]byte(text), false) {
-		return text
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(text, ""), "\x00", "")
+func binary(size int64, digest []byte) foreign.Text {
+	return foreign.Line("[BINARY " + strconv.FormatInt(size, 10) + " bytes sha256=" + hex.EncodeToString(digest) + "]")
 }
 
 func headerText(header http.Header) string {

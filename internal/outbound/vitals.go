@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -36,7 +37,7 @@ type HealthReport struct {
 	// Successes are those since the last failure or refusal.
 	Successes int
 	// Error is the last failure, without secrets.
-	Error string
+	Error foreign.Text
 }
 
 // then is what two reports say together, the second one being the newer.
@@ -145,8 +146,7 @@ func (v *Vitals) note(integration string, verdict judged, took time.Duration, re
 		count.Unknown = 1
 	}
 	if news.Failed {
-		news.Error = redact(verdict.err.Error())
-		news.Error = news.Error[:min(len(news.Error), longestError)]
+		news.Error = foreign.Clean(redact(verdict.err.Error()), longestError)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -63,7 +64,7 @@ func TestVitalsFold(t *testing.T) {
 		{"frs", HealthReport{Answered: true, Failed: true, Successes: 1, Error: "r2"}},
 	} {
 		news := func(i int) HealthReport {
-			name := string(test.requests[i]) + string(rune('1'+i))
+			name := foreign.Word(string(test.requests[i]) + string(rune('1'+i)))
 			switch test.requests[i] {
 			case 's':
 				return HealthReport{Answered: true, Successes: 1}

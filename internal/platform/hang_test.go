@@ -71,7 +71,7 @@ func TestProviderThatHangs(t *testing.T) {
 				t.Fatal(err)
 			}
 			run := awaitClosed(t, p, dbsqlc.RunListParams{IntegrationID: &id, Most: 1})
-			if run.State != "failed" || run.Attempts != 2 || provider.calls.Load() != 2 || !strings.Contains(run.Error, "neither handed an item over nor returned") {
+			if run.State != "failed" || run.Attempts != 2 || provider.calls.Load() != 2 || !strings.Contains(run.Error.String(), "neither handed an item over nor returned") {
 				t.Errorf("the run is %s after attempt %d and %d calls: %q", run.State, run.Attempts, provider.calls.Load(), run.Error)
 			}
 			if run.Items != 1 || run.Done != 1 {

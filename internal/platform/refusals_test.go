@@ -309,7 +309,7 @@ func TestRedriveIsNotRepeated(t *testing.T) {
 	f.exec("drop trigger refuse on dead_items")
 	f.await("the item to be dead again", func() bool {
 		rows, err := f.Store.DeadList(t.Context(), dbsqlc.DeadListParams{IntegrationID: &f.id, Most: 10})
-		return err == nil && len(rows) == 1 && rows[0].Status == "open" && strings.Contains(rows[0].Error, "never")
+		return err == nil && len(rows) == 1 && rows[0].Status == "open" && strings.Contains(rows[0].Error.String(), "never")
 	})
 	if calls := f.calls[7].Load(); calls != 2 {
 		t.Errorf("the handler was called %d times, want once for the redrive", calls)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -30,7 +31,7 @@ func TestRequestRows(t *testing.T) {
 	}
 	rows := []outbound.RequestRow{row(0), row(1), row(1), row(1)}
 	rows[1].Origin, rows[1].IdempotencyKey, rows[1].Status = outbound.Origin{Run: run, Item: "i", Webhook: "w"}, "order 7", 503
-	rows[1].Class, rows[1].Error, rows[1].Duration, rows[1].ResponseBody, rows[1].ResponseCut = contracts.FailureUpstream, "busy", 1500*time.Microsecond, strings.Repeat("é", 30_000), true
+	rows[1].Class, rows[1].Error, rows[1].Duration, rows[1].ResponseBody, rows[1].ResponseCut = contracts.FailureUpstream, "busy", 1500*time.Microsecond, foreign.Clean(strings.Repeat("é", 30_000), 1<<20), true
 	for i := range rows {
 		rows[i].First = rows[i].ID
 	}
@@ -46,7 +47,7 @@ func TestRequestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.RunID == nil || got.RunID.String() != run || got.Status == nil || *got.Status != 503 || got.Duration != rows[1].Duration || got.ResponseBody != rows[1].ResponseBody || !got.CreatedAt.Equal(rows[1].At) {
+	if got.RunID == nil || got.RunID.String() != run || got.Status == nil || *got.Status != 503 || got.Duration != rows[1].Duration || got.ResponseBody != rows[1].ResponseBody.String() || !got.CreatedAt.Equal(rows[1].At) {
 		t.Errorf("the row is %+v", got)
 	}
 	if other, err := store.RequestGet(ctx, rows[0].ID); err != nil || other.RunID != nil || other.Status != nil {

@@ -223,7 +223,7 @@ func TestNoSecretIsKeptOfErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 		closed = len(runs) == 1 && runs[0].ClosedAt != nil
-		if closed && (runs[0].Dead != 3 || runs[0].Skipped != 1 || !strings.Contains(runs[0].Error, "connection reset")) {
+		if closed && (runs[0].Dead != 3 || runs[0].Skipped != 1 || !strings.Contains(runs[0].Error.String(), "connection reset")) {
 			t.Errorf("%d dead, %d skipped, error %q", runs[0].Dead, runs[0].Skipped, runs[0].Error)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
@@ -18,9 +19,9 @@ var ErrCredentialsChanged = errors.New("the credentials were changed by somebody
 // Access is who touches credentials, why and when. Each is written down, in the statement that touches them: see "Audit" in docs/oauth.md.
 type Access struct {
 	// Who is a person, or the service that acts by itself.
-	Who string
+	Who foreign.Text
 	// Why completes "in order to …".
-	Why string
+	Why foreign.Text
 	At  time.Time
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -128,7 +129,7 @@ func newFenced(t *testing.T, now time.Time) *fenced {
 		}
 		_, err = tx.WebhookInsertMany(t.Context(), dbsqlc.WebhookInsertManyParams{
 			Now: now, Ids: []uuid.UUID{postgres.NewID()}, IntegrationIds: []uuid.UUID{f.integration}, DeliveryIds: []string{"d"}, Copies: []int64{0},
-			EventTypes: []string{""}, OrderingKeys: []string{""}, Sequences: []int64{1}, Methods: []string{"POST"}, Paths: []string{"/"}, Queries: []string{""},
+			EventTypes: []foreign.Text{""}, OrderingKeys: []foreign.Text{""}, Sequences: []int64{1}, Methods: []string{"POST"}, Paths: []string{"/"}, Queries: []string{""},
 			Headers: []string{"{}"}, Bodies: [][]byte{{}}, KeyIds: []string{""}, Sealed: [][]byte{{}}, ReceivedAts: []time.Time{now},
 		})
 		if err != nil {
@@ -136,8 +137,8 @@ func newFenced(t *testing.T, now time.Time) *fenced {
 		}
 		_, err = tx.DeadInsertMany(t.Context(), dbsqlc.DeadInsertManyParams{
 			IntegrationID: f.integration, Provider: "shop", RunID: f.run, Attempt: 1, Now: now, Ids: []uuid.UUID{postgres.NewID()}, Batches: []int32{0},
-			ItemIndexes: []int32{0}, EventTypes: []string{"e"}, ExternalIds: []string{"1"}, Payloads: [][]byte{{}}, Checkpoints: []string{""}, Reasons: []string{"r"},
-			Errors: []string{""}, Tries: []int32{1}, Hops: []int32{0},
+			ItemIndexes: []int32{0}, EventTypes: []string{"e"}, ExternalIds: []string{"1"}, Payloads: [][]byte{{}}, Checkpoints: []string{""}, Reasons: []foreign.Text{"r"},
+			Errors: []foreign.Text{""}, Tries: []int32{1}, Hops: []int32{0},
 		})
 		return err
 	})

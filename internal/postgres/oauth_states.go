@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
@@ -18,7 +19,7 @@ type State struct {
 	// Verifier is the PKCE verifier.
 	Verifier string
 	// By is who asked for it.
-	By string
+	By foreign.Text
 	// Link identifies the link that it began with.
 	Link []byte
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
@@ -28,8 +29,8 @@ type Operation struct {
 	// ExternalID is the upstream's id of what it is about; it may be empty.
 	ExternalID string
 	// Summary is a line for people. Neither it nor Error or Details may hold secrets.
-	Summary string
-	Error   string
+	Summary foreign.Text
+	Error   foreign.Text
 	// Details is a JSON object, or nil.
 	Details        json.RawMessage
 	Started, Ended time.Time

@@ -92,7 +92,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 
 // New makes a store of a pool, which stays the caller's to close. ring may be nil where no credentials are touched.
 func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
-	s := &Store{Queries: dbsqlc.New(filtering{pool}), pool: pool, ring: ring}
+	s := &Store{Queries: dbsqlc.New(door{filtering{pool}}), pool: pool, ring: ring}
 	s.accepts.rest = acceptsRest
 	return s
 }
@@ -100,7 +100,7 @@ func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 // InTx runs fn in a transaction, which commits if fn returns nil.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return fn(&Tx{Queries: dbsqlc.New(filtering{tx}), accepts: s.Accepts})
+		return fn(&Tx{Queries: dbsqlc.New(door{filtering{tx}}), accepts: s.Accepts})
 	})
 }
 

@@ -22,7 +22,7 @@ func publishSetAside(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside,
 		return err
 	}
 	m, err := events.NewEvent(events.WorkSetAside, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSetAside{
-		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About, Error: row.Error, Tries: row.Tries,
+		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About, Error: row.Error.String(), Tries: row.Tries,
 		FailedFirst: timestamppb.New(row.FailedFirst), NextTryAt: timestamppb.New(row.NextTryAt),
 	})
 	if err != nil {

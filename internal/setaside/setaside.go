@@ -166,7 +166,7 @@ func (s *Set) Load(ctx context.Context, kind Kind) (Known, error) {
 func (s *Set) Fail(ctx context.Context, tx *postgres.Tx, kind Kind, e Element, cause error) (told func(), err error) {
 	now := s.Now()
 	row, err := tx.SetAsideFail(ctx, dbsqlc.SetAsideFailParams{
-		ID: postgres.NewID(), Kind: string(kind), Key: e.Key, IntegrationID: orNil(e.Integration), About: foreign.Clean(e.About, foreign.MaxError).String(), Error: foreign.Of(cause).String(),
+		ID: postgres.NewID(), Kind: string(kind), Key: e.Key, IntegrationID: orNil(e.Integration), About: foreign.Clean(e.About, foreign.MaxError).String(), Error: foreign.Of(cause),
 		Now: now, Waits: s.Settings.Waits, MostTries: int32(s.Settings.Tries),
 	})
 	if postgres.NotFound(err) {

@@ -49,7 +49,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	outcomes := map[int32]Outcome{}
 	for _, result := range round.settle() {
 		r.Delay = result.delay
-		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText()}
+		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText().String()}
 	}
 	halting.Wait()
 	return outcomes

@@ -3,9 +3,11 @@ package itemworker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -31,7 +33,7 @@ type result struct {
 	cause deferral.Cause
 	cut   bool
 	// reason and err say why the item is dead, or skipped, or tried again.
-	reason string
+	reason foreign.Text
 	err    error
 	// received says that the receipt is written already.
 	received bool
@@ -52,7 +54,7 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 	asks, deferred := contracts.AsDeferral(err)
 	switch {
 	case skipped:
-		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, redactor.Text(skip.Reason)
+		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, foreign.Line(redactor.Text(skip.Reason))
 		return r
 	case contracts.IsPermanent(err):
 		return r.dead(reasonPermanent)
@@ -77,17 +79,17 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 	return r
 }
 
-func (r result) dead(reason string) result {
+func (r result) dead(reason foreign.Text) result {
 	r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_DEAD, reason
 	return r
 }
 
-func (r result) errorText() string {
+func (r result) errorText() foreign.Text {
 	if r.err == nil {
 		return r.reason
 	}
 	if errors.Is(r.err, context.DeadlineExceeded) {
-		return "the handler's time was up: " + r.err.Error()
+		return foreign.Of(fmt.Errorf("the handler's time was up: %w", r.err))
 	}
-	return r.err.Error()
+	return foreign.Of(r.err)
 }

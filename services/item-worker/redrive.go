@@ -7,6 +7,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -22,7 +23,7 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 		item := u.hops[0].items[0]
 		err = j.publish(ctx, u.hops[0].items, u.hops[0].delay, j.batch.GetFirstAt(), nil)
 		if errors.Is(err, bus.ErrTooLarge) {
-			u.hops, u.dead = nil, []deaditems.Dead{{Item: item, Reason: reasonTooLarge, Error: err.Error()}}
+			u.hops, u.dead = nil, []deaditems.Dead{{Item: item, Reason: reasonTooLarge, Error: foreign.Of(err)}}
 			return err
 		}
 		if err == nil {
@@ -31,7 +32,7 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 	case len(u.dead) > 0:
 		d := u.dead[0]
 		_, err = j.worker.Store.DeadReopen(ctx, dbsqlc.DeadReopenParams{
-			ID: *j.redrive, Reason: d.Reason, Error: deaditems.Cut(d.Error), Tries: d.Item.GetTries(), Now: j.worker.Now(),
+			ID: *j.redrive, Reason: d.Reason, Error: d.Error, Tries: d.Item.GetTries(), Now: j.worker.Now(),
 		})
 	default:
 		err = j.resolve(ctx, u.finished[0])
@@ -44,7 +45,7 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 }
 
 func (j *job) resolve(ctx context.Context, r result) error {
-	status, note := "resolved", ""
+	status, note := "resolved", foreign.Text("")
 	if r.state == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
 		status, note = "skipped", r.reason
 	}

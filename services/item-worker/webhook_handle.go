@@ -13,6 +13,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -256,7 +257,7 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 	case errors.Is(err, errIgnored):
 		f.status = "ignored"
 	case skipped:
-		f.status, f.reason = "skipped", skip.Reason
+		f.status, f.reason = "skipped", foreign.Line(skip.Reason)
 	case errors.Is(err, errPoison):
 		f.status, f.reason = "failed", reasonPoison
 	case contracts.IsPermanent(err):

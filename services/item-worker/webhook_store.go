@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -20,14 +20,11 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// maxWord is how long event types and ordering keys may be; what is longer is cut.
-const maxWord = 200
-
 // stored is a delivery that is to become a row.
 type stored struct {
 	id, integration uuid.UUID
 	message         *eventsv1.WebhookReceived
-	event, order    string
+	event, order    foreign.Text
 	headers         string
 	sequence        uint64
 }
@@ -85,27 +82,19 @@ func (h *webhooks) rowOf(message *eventsv1.WebhookReceived, sequence uint64) (st
 	}
 	err = panics.Try("the provider", func() error {
 		if handler, ok := provider.(contracts.WebhookHandler); ok {
-			row.event, _ = handler.ResolveWebhookEvent(req)
+			event, _ := handler.ResolveWebhookEvent(req)
+			row.event = foreign.Word(event)
 		}
 		if orderer, ok := provider.(contracts.WebhookOrderer); ok {
-			row.order, _ = orderer.WebhookOrderingKey(req)
+			key, _ := orderer.WebhookOrderingKey(req)
+			row.order = foreign.Key(key)
 		}
 		return nil
 	})
 	if err != nil {
 		h.Log.Warn("a provider can't say what a webhook is", "provider", message.GetProvider(), "webhook", row.id, "error", err)
 	}
-	row.event, row.order = word(row.event), word(row.order)
 	return row, nil
-}
-
-// word makes a text fit for a column.
-func word(text string) string {
-	text = strings.ReplaceAll(strings.ToValidUTF8(text, "?"), "\x00", "?")
-	if len(text) > maxWord {
-		text = strings.ToValidUTF8(text[:maxWord], "")
-	}
-	return text
 }
 
 // store writes deliveries, and that their integrations are not silent, in one transaction.

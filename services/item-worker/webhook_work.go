@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -28,7 +28,7 @@ type finished struct {
 	status string
 	next   time.Time
 	tries  int32
-	reason string
+	reason foreign.Text
 	result string
 	err    error
 	// waitingFor is what a deferred delivery waits for, and deferrals how often it was deferred in a row.
@@ -111,7 +111,7 @@ func (h *webhooks) finish(ctx context.Context, all []finished) error {
 	byID := make(map[uuid.UUID]finished, len(all))
 	for _, f := range all {
 		p.Ids, p.Attempts, p.Statuses = append(p.Ids, f.row.ID), append(p.Attempts, f.row.Attempt), append(p.Statuses, f.status)
-		p.NextTryAts, p.Tries, p.Reasons = append(p.NextTryAts, f.next), append(p.Tries, f.tries), append(p.Reasons, deaditems.Cut(f.reason))
+		p.NextTryAts, p.Tries, p.Reasons = append(p.NextTryAts, f.next), append(p.Tries, f.tries), append(p.Reasons, f.reason)
 		p.Errors, p.Results = append(p.Errors, f.errorText()), append(p.Results, f.result)
 		p.WaitingFors, p.Deferrals = append(p.WaitingFors, string(f.waitingFor)), append(p.Deferrals, f.deferrals)
 		byID[f.row.ID] = f
@@ -149,7 +149,7 @@ func (f finished) operation(now time.Time) postgres.Operation {
 	row := f.row
 	o := postgres.Operation{
 		Integration: row.IntegrationID, Operation: "webhook", Status: "succeeded", Subject: row.ID.String(), ExternalID: row.DeliveryID,
-		Summary: strings.TrimSpace(row.EventType + " " + f.status), Started: now, Ended: now,
+		Summary: foreign.Word(strings.TrimSpace(row.EventType + " " + f.status)), Started: now, Ended: now,
 	}
 	if row.StartedAt != nil {
 		o.Started = *row.StartedAt
@@ -163,11 +163,11 @@ func (f finished) operation(now time.Time) postgres.Operation {
 	return o
 }
 
-func (f finished) errorText() string {
+func (f finished) errorText() foreign.Text {
 	if f.err == nil || f.status == "ignored" {
 		return ""
 	}
-	return deaditems.Cut(f.err.Error())
+	return foreign.Of(f.err)
 }
 
 func failedEvent(f finished) (postgres.Outgoing, error) {
@@ -175,7 +175,7 @@ func failedEvent(f finished) (postgres.Outgoing, error) {
 	id := row.IntegrationID.String()
 	m, err := events.NewEvent(events.WebhookFailed, row.Provider, id, "", &eventsv1.WebhookFailed{
 		Integration: events.NewRef(id, row.Provider, row.IntegrationName, row.IntegrationOwner), WebhookId: row.ID.String(), DeliveryId: row.DeliveryID,
-		EventType: row.EventType, Reason: f.reason, Error: f.errorText(), Tries: f.tries,
+		EventType: row.EventType, Reason: f.reason.String(), Error: f.errorText().String(), Tries: f.tries,
 	})
 	return postgres.Outgoing(m), err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -215,7 +216,7 @@ func (j *job) writeHops(ctx context.Context) error {
 		case errors.Is(err, bus.ErrTooLarge) && half > 0:
 			todo = append(todo, &hop{items: h.items[:half], delay: h.delay}, &hop{items: h.items[half:], delay: h.delay})
 		case errors.Is(err, bus.ErrTooLarge):
-			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{Item: h.items[0], Reason: reasonTooLarge, Error: err.Error()})
+			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{Item: h.items[0], Reason: reasonTooLarge, Error: foreign.Of(err)})
 			errs = errors.Join(errs, err)
 		default:
 			j.unwritten.hops = append(j.unwritten.hops, h)

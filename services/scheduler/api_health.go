@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
-	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -61,7 +61,7 @@ func (s *Scheduler) showHealth(ctx context.Context, q api.ByIntegration) (api.He
 		return api.Health{}, err
 	}
 	reply := healthReply(row)
-	reply.Reason, reply.LastError = row.HealthReason, row.LastError
+	reply.Reason, reply.LastError = row.HealthReason.String(), row.LastError.String()
 	open, err := s.Store.IncidentGetOpen(ctx, row.ID)
 	if err != nil && !postgres.NotFound(err) {
 		return api.Health{}, fmt.Errorf("look for an open incident: %w", err)
@@ -72,7 +72,7 @@ func (s *Scheduler) showHealth(ctx context.Context, q api.ByIntegration) (api.He
 	identity, err := s.Health.Identity(ctx, row)
 	if err != nil {
 		// That nobody knows is no reason to show nothing. What an upstream says may be long.
-		reply.IdentityProblem = brief(deaditems.Cut(err.Error()))
+		reply.IdentityProblem = brief(foreign.Of(err))
 	}
 	reply.Identity = identityReply(identity)
 	return reply, nil
@@ -98,7 +98,7 @@ func (s *Scheduler) testHealth(ctx context.Context, q api.ByIntegration) (api.Te
 	default:
 		reply.Result = "failed"
 	}
-	reply.Error = deaditems.Cut(err.Error())
+	reply.Error = foreign.Of(err).String()
 	return reply, nil
 }
 
@@ -234,7 +234,7 @@ func (s *Scheduler) showIncident(ctx context.Context, q api.ByID) (api.Incident,
 
 func incidentReply(row *dbsqlc.Incident, name string) api.Incident {
 	return api.Incident{
-		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason, Raised: row.Raised, PeakSeverity: row.PeakSeverity,
+		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason.String(), Raised: row.Raised, PeakSeverity: row.PeakSeverity,
 		OpenedAt: row.OpenedAt, LastSignalAt: row.LastSignalAt, ClosedAt: row.ClosedAt,
 	}
 }

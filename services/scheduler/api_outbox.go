@@ -38,7 +38,7 @@ func (s *Scheduler) listSetAside(ctx context.Context, q api.ListSetAside) (api.S
 
 func setAsideReply(row *dbsqlc.SetAside) api.SetAside {
 	reply := api.SetAside{
-		ID: row.ID.String(), Kind: row.Kind, Key: row.Key, About: row.About, Status: "failing", Tries: row.Tries, Error: row.Error,
+		ID: row.ID.String(), Kind: row.Kind, Key: row.Key, About: row.About, Status: "failing", Tries: row.Tries, Error: row.Error.String(),
 		FailedFirst: row.FailedFirst, FailedLast: row.FailedLast, NextTryAt: &row.NextTryAt, DroppedBy: row.DroppedBy, DropReason: row.DropReason,
 	}
 	if row.IntegrationID != nil {

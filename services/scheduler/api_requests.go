@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -106,7 +107,7 @@ func (s *Scheduler) showRequest(ctx context.Context, q api.ByID) (api.Request, e
 	return api.Request{
 		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: idText(row.RunID), Item: row.Item,
 		Webhook: row.Webhook, Attempt: row.Attempt, FirstID: row.FirstID.String(), IdempotencyKey: row.IdempotencyKey, Method: row.Method, Host: row.Host, Path: row.Path,
-		Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: row.Error, UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
+		Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: row.Error.String(), UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
 		RequestBytes: row.RequestBytes, ResponseBytes: row.ResponseBytes, CreatedAt: row.CreatedAt, Details: details,
 	}, nil
 }
@@ -134,7 +135,7 @@ func (s *Scheduler) listKeys(ctx context.Context, q api.ListKeys) (api.KeyPage, 
 	for _, row := range rows {
 		page.Keys = append(page.Keys, api.IdempotencyKey{
 			Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Key: row.Key, Hop: row.Hop, State: row.State,
-			LeaseUntil: row.LeaseUntil, RequestID: idText(row.RequestID), Recoverable: row.Recoverable, Error: brief(row.Error), ResolvedBy: row.ResolvedBy,
+			LeaseUntil: row.LeaseUntil, RequestID: idText(row.RequestID), Recoverable: row.Recoverable, Error: brief(row.Error), ResolvedBy: row.ResolvedBy.String(),
 			CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		})
 	}
@@ -153,7 +154,7 @@ func (s *Scheduler) resolveKey(ctx context.Context, q api.ResolveKey) (struct{},
 		return struct{}{}, err
 	}
 	resolved, err := s.Store.KeyResolve(ctx, dbsqlc.KeyResolveParams{
-		IntegrationID: integration.ID, Key: q.Key, State: q.As, ResolvedBy: q.By, Note: brief(q.Note), Now: s.Now(),
+		IntegrationID: integration.ID, Key: q.Key, State: q.As, ResolvedBy: foreign.Word(q.By), Note: foreign.Clean(q.Note, briefly), Now: s.Now(),
 	})
 	if err != nil {
 		return struct{}{}, fmt.Errorf("resolve an idempotency key: %w", err)

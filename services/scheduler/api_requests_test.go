@@ -10,6 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -22,12 +23,13 @@ func (f *fixture) sent(t *testing.T, integration uuid.UUID, at time.Time, run uu
 	first, second := postgres.NewID(), postgres.NewID()
 	ids := []uuid.UUID{first, second}
 	two := func(text string) []string { return []string{text, text} }
+	words := func(text foreign.Text) []foreign.Text { return []foreign.Text{text, text} }
 	err := postgres.NewRequestWriter(f.store).Write(t.Context(), dbsqlc.RequestInsertManyParams{
 		Ids: ids, CreatedAts: []time.Time{at, at}, IntegrationIds: []uuid.UUID{integration, integration}, Providers: two("shop"), RunIds: []uuid.UUID{run, run},
-		Items: two("i/1"), Webhooks: two(""), Attempts: []int32{1, 2}, FirstIds: []uuid.UUID{first, first}, IdempotencyKeys: two("order 7"), Methods: two("POST"),
-		Hosts: two("api.example.com"), Paths: two("/orders"), Queries: two(""), Statuses: []int32{0, 201}, FailureClasses: []string{"upstream", ""},
-		Errors: []string{"cut", ""}, UpstreamIds: []string{"", "up-1"}, Durations: []time.Duration{time.Second, 1500 * time.Microsecond},
-		RequestHeaders: two("{}"), ResponseHeaders: []string{"", `{"A":["b"]}`}, RequestBodies: two("{}"), ResponseBodies: []string{"", `{"id":1}`},
+		Items: two("i/1"), Webhooks: two(""), Attempts: []int32{1, 2}, FirstIds: []uuid.UUID{first, first}, IdempotencyKeys: two("order 7"), Methods: words("POST"),
+		Hosts: words("api.example.com"), Paths: words("/orders"), Queries: words(""), Statuses: []int32{0, 201}, FailureClasses: []string{"upstream", ""},
+		Errors: []foreign.Text{"cut", ""}, UpstreamIds: []foreign.Text{"", "up-1"}, Durations: []time.Duration{time.Second, 1500 * time.Microsecond},
+		RequestHeaders: two("{}"), ResponseHeaders: []string{"", `{"A":["b"]}`}, RequestBodies: words("{}"), ResponseBodies: []foreign.Text{"", `{"id":1}`},
 		RequestByteCounts: []int64{2, 2}, ResponseByteCounts: []int64{0, 8}, RequestCuts: make([]bool, 2), ResponseCuts: make([]bool, 2), BodiesDropped: make([]bool, 2),
 	})
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -125,8 +125,8 @@ func (s *Scheduler) listDead(ctx context.Context, q api.ListDeadItems) (api.Dead
 		}
 		page.Items = append(page.Items, api.DeadItem{
 			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
-			RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: brief(row.Error),
-			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: brief(row.Note), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: brief(row.Error),
+			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: brief(row.Note), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		})
 	}
 	return page, nil
@@ -154,8 +154,8 @@ func (s *Scheduler) showDead(ctx context.Context, q api.ByID) (api.DeadItem, err
 	}
 	return api.DeadItem{
 		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
-		RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason, Error: row.Error,
-		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy, Note: row.Note, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(),
+		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: row.Note.String(), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		Details: details,
 	}, nil
 }
@@ -180,7 +180,7 @@ func names[Row any](ctx context.Context, store *postgres.Store, rows []Row, inte
 func runReply(row *postgres.Run) api.Run {
 	run := api.Run{
 		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Mode: row.Mode, Cause: row.Cause, State: row.State,
-		Attempt: row.Attempts, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error,
+		Attempt: row.Attempts, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error.String(),
 		WaitingUntil: row.WaitingUntil, CreatedAt: row.CreatedAt, ClosedAt: row.ClosedAt, Resolution: row.Resolution, ResolvedAt: row.ResolvedAt,
 	}
 	if row.FollowUp != nil {
@@ -189,10 +189,5 @@ func runReply(row *postgres.Run) api.Run {
 	return run
 }
 
-// brief is the beginning of a long text.
-func brief(text string) string {
-	if len(text) <= briefly {
-		return text
-	}
-	return strings.ToValidUTF8(text[:briefly], "") + "…"
-}
+// brief is the beginning of a long text, for lists.
+func brief[T ~string](text T) string { return foreign.Clean(string(text), briefly).String() }

@@ -71,7 +71,7 @@ func (s *Scheduler) showWebhook(ctx context.Context, q api.ByID) (api.Webhook, e
 		return api.Webhook{}, err
 	}
 	details := &api.WebhookDetails{
-		Method: row.Method, Path: row.Path, Query: row.Query, Result: row.Result, OrderingKey: row.OrderingKey, ResolvedBy: row.ResolvedBy, StartedAt: row.StartedAt,
+		Method: row.Method, Path: row.Path, Query: row.Query, Result: row.Result, OrderingKey: row.OrderingKey.String(), ResolvedBy: row.ResolvedBy.String(), StartedAt: row.StartedAt,
 	}
 	if err := json.Unmarshal(row.Headers, &details.Headers); err != nil {
 		return api.Webhook{}, fmt.Errorf("read the headers of webhook %s: %w", id, err)
@@ -81,7 +81,7 @@ func (s *Scheduler) showWebhook(ctx context.Context, q api.ByID) (api.Webhook, e
 	}
 	reply := api.Webhook{
 		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, DeliveryID: row.DeliveryID,
-		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: row.Reason, Error: row.Error,
+		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: row.Reason.String(), Error: row.Error.String(),
 		BodyBytes: int32(len(row.Body)), ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt, Details: details,
 	}
 	if row.Status == "pending" {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -233,6 +234,6 @@ func orEmpty(raw json.RawMessage) json.RawMessage {
 }
 
 // access is what the audit says of a person who works through the API, or of who does not say.
-func (s *Scheduler) access(by, why string) postgres.Access {
-	return postgres.Access{Who: cmp.Or(by, "somebody"), Why: why, At: s.Now()}
+func (s *Scheduler) access(by string, why foreign.Text) postgres.Access {
+	return postgres.Access{Who: foreign.Word(cmp.Or(by, "somebody")), Why: why, At: s.Now()}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -23,7 +23,7 @@ import (
 type verdict struct {
 	*ending
 	state        string
-	err          string
+	err          foreign.Text
 	candidate    contracts.Cursor
 	reduceFailed bool
 	provider     contracts.Provider
@@ -99,7 +99,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 	if err != nil {
 		return nil, err
 	}
-	v := &verdict{ending: e, provider: provider, state: "succeeded", err: e.total.GetError()}
+	v := &verdict{ending: e, provider: provider, state: "succeeded", err: foreign.Line(e.total.GetError())}
 	switch {
 	case v.err != "":
 		v.state = "failed"
@@ -110,7 +110,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 	case len(e.values) > 0:
 		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
 			panics.Report(s.Log, err, "run", run.ID)
-			v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
+			v.state, v.err, v.reduceFailed = "failed", foreign.Of(err), true
 		}
 	}
 	return v, nil
@@ -192,7 +192,7 @@ func (s *Scheduler) moveCursor(ctx context.Context, tx *postgres.Tx, integration
 	}
 	forward, err := advances(v.provider, integration.SyncCursor, v.candidate)
 	if err != nil {
-		v.state, v.err, v.reduceFailed = "failed", deaditems.Cut(err.Error()), true
+		v.state, v.err, v.reduceFailed = "failed", foreign.Of(err), true
 		return nil, nil
 	}
 	if !forward {

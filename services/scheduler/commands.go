@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -215,7 +216,7 @@ func (s *Scheduler) tellRejected(ctx context.Context, id, verb, integration stri
 	return err
 }
 
-func orNone(reason string) string {
+func orNone(reason foreign.Text) foreign.Text {
 	if reason == "" {
 		return "no reason was given"
 	}

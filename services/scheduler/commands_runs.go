@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -47,7 +48,7 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 		why += " (" + c.GetBy() + ")"
 	}
 	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
-		ID: run.ID, State: "cancelled", Error: why, Items: run.Items, Duplicates: run.Duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
+		ID: run.ID, State: "cancelled", Error: foreign.Line(why), Items: run.Items, Duplicates: run.Duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cancel run %s: %w", run.ID, err)
@@ -118,7 +119,7 @@ func (s *Scheduler) commandEnable(ctx context.Context, tx *postgres.Tx, integrat
 	case integration.Status == "active" && integration.Health == health.Healthy:
 		return &reply{result: "enabled already"}, nil
 	}
-	if err := s.Health.Enable(ctx, tx, integration, c.GetReason(), c.GetBy(), s.Now()); err != nil {
+	if err := s.Health.Enable(ctx, tx, integration, foreign.Line(c.GetReason()), foreign.Word(c.GetBy()), s.Now()); err != nil {
 		return nil, err
 	}
 	return s.goOn(ctx, tx, integration, &reply{result: "enabled"})
@@ -144,7 +145,7 @@ func (s *Scheduler) goOn(ctx context.Context, tx *postgres.Tx, integration *post
 
 func (s *Scheduler) setStatus(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, status, what string, c *eventsv1.Command) (*reply, error) {
 	now := s.Now()
-	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: integration.ID, Status: status, Reason: c.GetReason(), Now: now})
+	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: integration.ID, Status: status, Reason: foreign.Line(c.GetReason()), Now: now})
 	if err != nil {
 		return nil, fmt.Errorf("set status: %w", err)
 	}
@@ -241,7 +242,7 @@ func redrive(ctx context.Context, tx *postgres.Tx, p dbsqlc.DeadClaimRedrivePara
 // travels says why no message can hold a dead item; nothing for one that can travel.
 func travels(tx *postgres.Tx, row *postgres.DeadItem, m postgres.Outgoing) string {
 	if row.Reason == "unencodable" {
-		return row.Error
+		return row.Error.String()
 	}
 	if err := tx.Accepts(m); err != nil {
 		return err.Error()
@@ -275,7 +276,7 @@ func (s *Scheduler) commandSkip(ctx context.Context, tx *postgres.Tx, integratio
 		return nil, err
 	}
 	skipped, err := tx.DeadResolve(ctx, dbsqlc.DeadResolveParams{
-		ID: row.ID, Status: "skipped", ResolvedBy: c.GetBy(), Note: c.GetReason(), FromStatuses: []string{"open"}, Now: s.Now(),
+		ID: row.ID, Status: "skipped", ResolvedBy: foreign.Word(c.GetBy()), Note: foreign.Line(c.GetReason()), FromStatuses: []string{"open"}, Now: s.Now(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("skip dead item %s: %w", row.ID, err)

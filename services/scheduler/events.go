@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -26,7 +27,7 @@ func event(name events.Name, integration *postgres.Integration, m proto.Message)
 func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
 	err := tx.LogOperations(ctx, postgres.Operation{
 		Integration: integration.ID, Operation: "sync", Status: run.State, Subject: run.ID.String(), Error: run.Error, Started: run.CreatedAt, Ended: now,
-		Summary: fmt.Sprintf("%s sync: %d items, %d done, %d dead, %d skipped", run.Mode, run.Items, run.Done, run.Dead, run.Skipped),
+		Summary: foreign.Line(fmt.Sprintf("%s sync: %d items, %d done, %d dead, %d skipped", run.Mode, run.Items, run.Done, run.Dead, run.Skipped)),
 	})
 	if err != nil {
 		return postgres.Outgoing{}, err
@@ -38,7 +39,7 @@ func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integrat
 func runEvent(integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
 	summary := &eventsv1.RunSummary{
 		Integration: ref(integration), RunId: run.ID.String(), Mode: run.Mode, State: run.State, Attempt: run.Attempts, Items: run.Items, Done: run.Done,
-		Dead: run.Dead, Skipped: run.Skipped, Duplicates: run.Duplicates, Error: run.Error,
+		Dead: run.Dead, Skipped: run.Skipped, Duplicates: run.Duplicates, Error: run.Error.String(),
 		StartedAt: timestamppb.New(run.CreatedAt), ClosedAt: timestamppb.New(now),
 	}
 	switch run.State {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
@@ -40,7 +41,7 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
 		}
 		now := s.Now()
-		reason := fmt.Sprintf("run %s: %s; it is repeated", run.ID, why)
+		reason := foreign.Line(fmt.Sprintf("run %s: %s; it is repeated", run.ID, why))
 		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceDatabase, Severity: health.Degraded, Reason: reason}, now); err != nil {
 			return err
 		}
@@ -62,5 +63,5 @@ func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *
 	if run.Attempts == 1 {
 		return nil
 	}
-	return health.Clear(ctx, tx, integration, health.SourceDatabase, "run "+run.ID.String()+" is closed", now)
+	return health.Clear(ctx, tx, integration, health.SourceDatabase, foreign.Line("run "+run.ID.String()+" is closed"), now)
 }

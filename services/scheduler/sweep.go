@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -164,8 +164,7 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 func (s *Scheduler) reduceFailed(ctx context.Context, run *postgres.Run, cause error) error {
 	panics.Report(s.Log, cause, "run", run.ID)
 	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error", cause)
-	text := deaditems.Cut(cause.Error())
-	_, err := s.Store.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: &text})
+	_, err := s.Store.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: foreign.Of(cause)})
 	return err
 }
 
@@ -198,7 +197,8 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 			if err := tx.Publish(ctx, now, m); err != nil {
 				return err
 			}
-			stale := health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter)}
+			reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
+			stale := health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}
 			if err := health.Raise(ctx, tx, integration, stale, now); err != nil {
 				return err
 			}

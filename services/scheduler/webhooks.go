@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -47,7 +48,7 @@ func (s *Scheduler) skipWebhook(ctx context.Context, tx *postgres.Tx, integratio
 		return nil, err
 	}
 	now := s.Now()
-	skipped, err := tx.WebhookSkip(ctx, dbsqlc.WebhookSkipParams{ID: row.ID, IntegrationID: integration.ID, ResolvedBy: c.GetBy(), Reason: c.GetReason(), Now: &now})
+	skipped, err := tx.WebhookSkip(ctx, dbsqlc.WebhookSkipParams{ID: row.ID, IntegrationID: integration.ID, ResolvedBy: foreign.Word(c.GetBy()), Reason: foreign.Line(c.GetReason()), Now: &now})
 	if err != nil {
 		return nil, fmt.Errorf("skip webhook %s: %w", row.ID, err)
 	}

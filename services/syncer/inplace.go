@@ -6,6 +6,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -29,7 +30,7 @@ func (s *session) patience(in *contracts.Integration, d *bus.Delivery) *outbound
 			s.waiting.Add(1)
 			told := until.Sub(s.syncer.Now()) >= tellFrom
 			if told {
-				s.syncer.hold(s, pause{until: until, why: redactor.Error(why).Error(), cause: deferral.CauseOf(why)})
+				s.syncer.hold(s, pause{until: until, why: foreign.Of(redactor.Error(why)), cause: deferral.CauseOf(why)})
 			}
 			return func() {
 				aside.leave()

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -56,7 +57,7 @@ type parcel struct {
 	firstAt time.Time
 	// dead, when set, is the only item: one that can't travel. It goes to the dead items, for the reason.
 	dead        *eventsv1.Item
-	reason, why string
+	reason, why foreign.Text
 }
 
 var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
@@ -96,7 +97,7 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	}
 	s.signs++
 	if unfit != nil {
-		return s.bury(item, reasonUnencodable, unfit.Error())
+		return s.bury(item, reasonUnencodable, foreign.Of(unfit))
 	}
 	if s.repeats.add(item) {
 		s.total.Duplicates++
@@ -109,7 +110,7 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 func (s *session) add(item *eventsv1.Item) error {
 	size := len(item.GetPayload()) + len(item.GetCheckpoint()) + len(item.GetExternalId()) + len(item.GetEventType()) + itemOverhead
 	if size > s.largest {
-		return s.bury(item, reasonTooLarge, fmt.Sprintf("the item has %d bytes, it may have %d", size, s.largest))
+		return s.bury(item, reasonTooLarge, foreign.Of(fmt.Errorf("the item has %d bytes, it may have %d", size, s.largest)))
 	}
 	if s.current != nil && s.current.size+size > s.batchBytes {
 		if err := s.seal(); err != nil {
@@ -130,7 +131,7 @@ func (s *session) add(item *eventsv1.Item) error {
 }
 
 // bury gives an item that can't travel a batch of its own, which goes to the dead without a message.
-func (s *session) bury(item *eventsv1.Item, reason, why string) error {
+func (s *session) bury(item *eventsv1.Item, reason, why foreign.Text) error {
 	if err := s.seal(); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -217,7 +218,7 @@ func (s *Syncer) clear(ctx context.Context, run *postgres.Run, before int32) err
 func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run) error {
 	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
 	if reason := s.exhausted(run); reason != "" {
-		return s.finish(ctx, run, &eventsv1.Total{Error: reason})
+		return s.finish(ctx, run, &eventsv1.Total{Error: reason.String()})
 	}
 	result, err := s.enumerate(ctx, d, run)
 	_, deferred := contracts.AsDeferral(err)
@@ -241,7 +242,7 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	case contracts.IsPermanent(err), !deferred && int(run.Tries) >= s.Settings.Tries:
 		log.Warn("enumeration failed for good; what it handed over is still worked off", "try", run.Tries, "error", err)
 		s.Metrics.failed(run.Provider)
-		result.Error = err.Error()
+		result.Error = foreign.Of(err).String()
 		return s.finish(ctx, run, result)
 	}
 	p := s.pauseFor(run, err)
@@ -260,7 +261,7 @@ type pause struct {
 	until time.Time
 	// asked is until when it was asked to wait, if that is longer than any wait may be.
 	asked time.Time
-	why   string
+	why   foreign.Text
 	cause deferral.Cause
 	// giveBack says that the enumeration takes no try.
 	giveBack bool
@@ -270,7 +271,7 @@ type pause struct {
 func (s *Syncer) pauseFor(run *postgres.Run, err error) pause {
 	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
 	now := s.Now()
-	p := pause{why: err.Error(), cause: deferral.CauseOf(err)}
+	p := pause{why: foreign.Of(err), cause: deferral.CauseOf(err)}
 	asks, deferred := contracts.AsDeferral(err)
 	if !deferred {
 		p.until = now.Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
@@ -291,12 +292,12 @@ func (s *Syncer) pauseFor(run *postgres.Run, err error) pause {
 }
 
 // exhausted says why a run may not be enumerated again, or nothing.
-func (s *Syncer) exhausted(run *postgres.Run) string {
+func (s *Syncer) exhausted(run *postgres.Run) foreign.Text {
 	if int(run.Tries) > s.Settings.Tries {
-		return fmt.Sprintf("the enumeration did not survive %d tries: %s", s.Settings.Tries, orUnknown(run.Error))
+		return foreign.Line(fmt.Sprintf("the enumeration did not survive %d tries: %s", s.Settings.Tries, orUnknown(run.Error)))
 	}
 	if run.Attempts > 1 && s.Now().Sub(run.WindowFrom) > s.Settings.RunWindow {
-		return fmt.Sprintf("waited too long: not enumerated within %s: %s", s.Settings.RunWindow, orUnknown(run.Error))
+		return foreign.Line(fmt.Sprintf("waited too long: not enumerated within %s: %s", s.Settings.RunWindow, orUnknown(run.Error)))
 	}
 	return ""
 }
@@ -314,7 +315,7 @@ func (s *Syncer) finish(ctx context.Context, run *postgres.Run, total *eventsv1.
 
 func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1.Total) error {
 	_, err := s.Store.RunWorking(ctx, dbsqlc.RunWorkingParams{
-		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: total.GetError(), Now: s.Now(),
+		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: foreign.Line(total.GetError()), Now: s.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("note the total of run %s: %w", run.ID, err)
@@ -355,7 +356,7 @@ func tellWaiting(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause 
 	id := integration.ID.String()
 	told := &eventsv1.RunWaiting{
 		Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
-		Until: timestamppb.New(pause.until), Reason: pause.why, Failures: failures, WaitingFor: string(pause.cause),
+		Until: timestamppb.New(pause.until), Reason: pause.why.String(), Failures: failures, WaitingFor: string(pause.cause),
 	}
 	if !pause.asked.IsZero() {
 		told.AskedUntil = timestamppb.New(pause.asked)
@@ -382,7 +383,7 @@ func given(at time.Time) *time.Time {
 	return &at
 }
 
-func orUnknown(reason string) string {
+func orUnknown(reason foreign.Text) foreign.Text {
 	if reason == "" {
 		return "the process died each time"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -43,7 +44,7 @@ func TestPauses(t *testing.T) {
 		"as long as a duration can": {err: contracts.RetryAfter(math.MaxInt64, nil), wait: time.Hour, asked: math.MaxInt64, cause: deferral.Patience, giveBack: true},
 	} {
 		got := s.pauseFor(&postgres.Run{Tries: max(test.tries, 1), Deferrals: test.deferrals}, test.err)
-		want := pause{until: now.Add(test.wait), why: test.err.Error(), cause: test.cause, giveBack: test.giveBack}
+		want := pause{until: now.Add(test.wait), why: foreign.Of(test.err), cause: test.cause, giveBack: test.giveBack}
 		if test.asked > 0 {
 			want.asked = now.Add(test.asked)
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -79,7 +80,7 @@ type departure struct {
 
 // depart begins an authorization.
 func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []byte) (departure, error) {
-	a, err := r.open(ctx, id, postgres.Access{Who: orService(by), Why: "begin an authorization", At: r.Now()})
+	a, err := r.open(ctx, id, postgres.Access{Who: orService(foreign.Word(by)), Why: "begin an authorization", At: r.Now()})
 	if err != nil {
 		return departure{}, err
 	}
@@ -92,7 +93,7 @@ func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []
 		return departure{}, errors.New("the provider's address to authorize at is none of the web")
 	}
 	now := r.Now()
-	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: by, Link: link}, now, now.Add(r.Settings.StateLife))
+	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: foreign.Word(by), Link: link}, now, now.Add(r.Settings.StateLife))
 	if err != nil {
 		return departure{}, err
 	}
@@ -145,9 +146,9 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 		return nil
 	}
 	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
-	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: err.Error(), By: access.Who}
+	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: foreign.Of(err).String(), By: access.Who.String()}
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		failed.Error, failed.Description = refused.code, refused.text
+		failed.Error, failed.Description = foreign.Word(refused.code).String(), foreign.Line(refused.text).String()
 	}
 	told := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		return publish(ctx, tx, r.Now(), events.OAuthConnectFailed, a.row, failed)
@@ -249,7 +250,7 @@ func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Tok
 			if err := health.Clear(ctx, tx, row, health.SourceToken, "its user has authorized", access.At); err != nil {
 				return err
 			}
-			return publish(ctx, tx, access.At, events.OAuthConnected, row, &eventsv1.OAuthConnected{Integration: ref(row), By: access.Who, ExpiresAt: stampOf(whole.ExpiresAt)})
+			return publish(ctx, tx, access.At, events.OAuthConnected, row, &eventsv1.OAuthConnected{Integration: ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt)})
 		})
 		if !errors.Is(err, postgres.ErrCredentialsChanged) {
 			return err
@@ -260,7 +261,7 @@ func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Tok
 	}
 }
 
-func orService(by string) string {
+func orService(by foreign.Text) foreign.Text {
 	if by == "" {
 		return serviceName
 	}

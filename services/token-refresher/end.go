@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -22,7 +23,7 @@ const statusReauth = "reauth-required"
 const sweepAtATime = 500
 
 // end marks a grant that the upstream has ended. The stored tokens stay, for whoever looks into it.
-func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, reason string) error {
+func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, reason foreign.Text) error {
 	r.Log.Warn("the user must authorize again", "integration", a.row.Name, "provider", a.row.Provider, "reason", reason)
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := r.Now()
@@ -45,12 +46,12 @@ func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, 
 		if err := health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: reason}, now); err != nil {
 			return err
 		}
-		return publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: ref(row), Reason: reason, Lost: grant.State == "uncertain"})
+		return publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: ref(row), Reason: reason.String(), Lost: grant.State == "uncertain"})
 	})
 }
 
 // hold stops an active integration until its user has authorized. One that a person has paused stays as it is.
-func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, reason string) error {
+func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, reason foreign.Text) error {
 	if row.Status != "active" {
 		_, err := tx.IntegrationTouch(ctx, r.Now(), row.ID)
 		return err
@@ -59,7 +60,7 @@ func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Int
 	if err != nil {
 		return fmt.Errorf("stop integration %s: %w", row.ID, err)
 	}
-	return publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: ref(row), What: statusReauth, Reason: reason, By: serviceName})
+	return publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: ref(row), What: statusReauth, Reason: reason.String(), By: serviceName})
 }
 
 // letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put aside goes on, from where the cursor is.
@@ -67,7 +68,7 @@ func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, acce
 	if row.Status != statusReauth {
 		return nil
 	}
-	m, err := events.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who, Reason: access.Why})
+	m, err := events.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who.String(), Reason: access.Why.String()})
 	if err != nil {
 		return err
 	}
@@ -91,7 +92,7 @@ func (r *Refresher) holdStrays(ctx context.Context) error {
 			if err != nil || grant.State == "connected" || grant.State == "uncertain" {
 				return err
 			}
-			return r.hold(ctx, tx, row, grant.Reason)
+			return r.hold(ctx, tx, row, foreign.Line(grant.Reason))
 		})
 		if err != nil && !postgres.NotFound(err) {
 			problems = append(problems, fmt.Errorf("stop integration %s: %w", id, err))
@@ -131,7 +132,8 @@ func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
 	case a.tokenID == "" && a.unattended(), a.token.AccessToken == "" && a.token.RefreshToken != "":
 		p.DueAt = &p.Now
 	case a.tokenID == "" && !signs:
-		p.State, p.Reason = "missing", "its user has not authorized it yet; make a link for that with: tributary integrations connect "+a.row.Name
+		p.State = "missing"
+		p.Reason = foreign.Line("its user has not authorized it yet; make a link for that with: tributary integrations connect " + a.row.Name)
 	}
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		row, err := tx.IntegrationLock(ctx, id)

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -158,13 +159,13 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) 
 			return err
 		}
 		written, err := tx.GrantFailed(ctx, dbsqlc.GrantFailedParams{
-			IntegrationID: row.ID, Fence: grant.Fence, Uncertain: f.uncertain, Lost: f.lost, Refused: f.refused, Reason: why.Error(), DueAt: &retry, Now: now,
+			IntegrationID: row.ID, Fence: grant.Fence, Uncertain: f.uncertain, Lost: f.lost, Refused: f.refused, Reason: foreign.Of(why), DueAt: &retry, Now: now,
 		})
 		if err := r.allowed(written, err); err != nil {
 			return err
 		}
 		if failures >= r.Settings.TroubleAfter {
-			signal := health.Signal{Source: health.SourceToken, Severity: health.Degraded, Reason: why.Error()}
+			signal := health.Signal{Source: health.SourceToken, Severity: health.Degraded, Reason: foreign.Of(why)}
 			if f.expired {
 				signal.Severity = health.Failing
 			}
@@ -173,7 +174,7 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) 
 			}
 		}
 		return publish(ctx, tx, now, events.TokenRefreshFailed, row, &eventsv1.TokenRefreshFailed{
-			Integration: ref(row), Reason: why.Error(), Failures: failures, RetryAt: timestamppb.New(retry), Uncertain: f.uncertain || grant.State == "uncertain",
+			Integration: ref(row), Reason: foreign.Of(why).String(), Failures: failures, RetryAt: timestamppb.New(retry), Uncertain: f.uncertain || grant.State == "uncertain",
 		})
 	})
 }

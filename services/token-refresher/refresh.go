@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -117,7 +118,7 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		f.uncertain, f.lost = false, false
 	}
 	if f.ends != "" {
-		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, f.ends) })
+		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, foreign.Line(f.ends)) })
 	}
 	outcome = "failed"
 	if f.uncertain {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -23,7 +24,7 @@ var errBusy = &api.Error{Code: api.Unavailable, Message: "the token is being ref
 
 // revoke ends a grant: upstream first, and only then here, so that a failure leaves everything as it was. Doing it again does nothing.
 func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by string) (api.TokenStatus, error) {
-	access := postgres.Access{Who: orService(by), Why: "revoke the grant", At: r.Now()}
+	access := postgres.Access{Who: orService(foreign.Word(by)), Why: "revoke the grant", At: r.Now()}
 	grant, err := r.lease(ctx, id)
 	if err != nil {
 		return api.TokenStatus{}, err
@@ -111,7 +112,7 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 				return err
 			}
 		}
-		reason := "revoked by " + access.Who
+		reason := foreign.Line("revoked by " + access.Who.String())
 		if grant == nil {
 			// Ended before: the row follows what the credentials say now.
 			_, err = tx.GrantAdopt(ctx, dbsqlc.GrantAdoptParams{
@@ -131,7 +132,7 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 		if err := health.Clear(ctx, tx, row, health.SourceToken, reason, access.At); err != nil {
 			return err
 		}
-		return publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: ref(row), By: access.Who, LocalOnly: localOnly})
+		return publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: ref(row), By: access.Who.String(), LocalOnly: localOnly})
 	})
 }
 
@@ -171,10 +172,10 @@ func (r *Refresher) revokeOne(ctx context.Context, row *dbsqlc.OauthRevocation) 
 	if why != nil {
 		if r.Now().Sub(row.CreatedAt) < r.Settings.RevokeFor {
 			wait := min(r.Settings.Backoff<<min(row.Failures, 10), r.Settings.BackoffMost)
-			return r.Store.RevocationPutOff(ctx, dbsqlc.RevocationPutOffParams{IntegrationID: row.IntegrationID, Reason: why.Error(), DueAt: r.Now().Add(wait)})
+			return r.Store.RevocationPutOff(ctx, dbsqlc.RevocationPutOffParams{IntegrationID: row.IntegrationID, Reason: foreign.Of(why), DueAt: r.Now().Add(wait)})
 		}
 		r.Log.Error("the grant of a deleted integration could not be revoked, given up", "integration", row.Name, "provider", row.Provider, "error", why)
-		told.Error = why.Error()
+		told.Error = foreign.Of(why).String()
 	}
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		deleted, err := tx.RevocationDelete(ctx, row.IntegrationID)

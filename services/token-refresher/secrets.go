@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -36,7 +37,7 @@ func (r *Refresher) secretsRotate(ctx context.Context, q api.RotateSecrets) (api
 	if q.After != nil {
 		after = *q.After
 	}
-	done, err := r.Store.Reseal(ctx, after, cmp.Or(q.Limit, api.DefaultPage), postgres.Access{Who: cmp.Or(q.By, "somebody"), Why: "rotate the keys", At: r.Now()})
+	done, err := r.Store.Reseal(ctx, after, cmp.Or(q.Limit, api.DefaultPage), postgres.Access{Who: foreign.Word(cmp.Or(q.By, "somebody")), Why: "rotate the keys", At: r.Now()})
 	if err != nil {
 		return api.SecretsRotated{}, err
 	}
@@ -76,7 +77,7 @@ func (r *Refresher) secretsAudit(ctx context.Context, q api.ListAudit) (api.Audi
 			break
 		}
 		page.Entries = append(page.Entries, api.AuditEntry{
-			ID: row.ID.String(), At: row.At, IntegrationID: row.IntegrationID.String(), Integration: row.Name, Action: row.Action, Who: row.Who, Why: row.Why,
+			ID: row.ID.String(), At: row.At, IntegrationID: row.IntegrationID.String(), Integration: row.Name, Action: row.Action, Who: row.Who.String(), Why: row.Why.String(),
 			Version: row.Version, Key: row.KeyID,
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -100,14 +101,14 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 		life := r.lifeOf(grant, next.whole, seen)
 		written, err := tx.GrantRefreshed(ctx, dbsqlc.GrantRefreshedParams{
 			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, ExpiresAt: next.whole.ExpiresAt, Now: next.now,
-			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.flow, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: life.reason,
+			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.flow, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: foreign.Line(life.reason),
 		})
 		if err := r.allowed(written, err); err != nil {
 			return err
 		}
 		switch {
 		case life.reason != "":
-			err = health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: life.reason}, next.now)
+			err = health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: foreign.Line(life.reason)}, next.now)
 		case life.brief == 0 && (grant.Failures > 0 || grant.Brief > 0):
 			err = health.Clear(ctx, tx, row, health.SourceToken, "the token was refreshed", next.now)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const circuitGet = `-- name: CircuitGet :one
@@ -42,7 +43,7 @@ type CircuitMoveParams struct {
 	IntegrationID uuid.UUID
 	Open          bool
 	Transition    int64
-	Reason        string
+	Reason        foreign.Text
 	Since         time.Time
 	Until         *time.Time
 }
@@ -72,7 +73,7 @@ type CircuitsNotedRow struct {
 	IntegrationID uuid.UUID
 	Open          bool
 	Transition    int64
-	Reason        string
+	Reason        foreign.Text
 	Since         time.Time
 	Until         *time.Time
 	Provider      string

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const credentialsPut = `-- name: CredentialsPut :one
@@ -34,8 +35,8 @@ type CredentialsPutParams struct {
 	Now           time.Time
 	Version       int64
 	AuditID       uuid.UUID
-	Who           string
-	Why           string
+	Who           foreign.Text
+	Why           foreign.Text
 }
 
 // CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. It writes down who has, and why, and returns the
@@ -70,8 +71,8 @@ type CredentialsReadParams struct {
 	IntegrationID uuid.UUID
 	AuditID       uuid.UUID
 	Now           time.Time
-	Who           string
-	Why           string
+	Who           foreign.Text
+	Why           foreign.Text
 }
 
 type CredentialsReadRow struct {
@@ -115,8 +116,8 @@ join (select unnest($5::uuid[]) as id, unnest($6::uuid[]) as audit_id) a on a.id
 
 type CredentialsResealParams struct {
 	Now      time.Time
-	Who      string
-	Why      string
+	Who      foreign.Text
+	Why      foreign.Text
 	KeyID    string
 	Ids      []uuid.UUID
 	AuditIds []uuid.UUID

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const deadClaimRedrive = `-- name: DeadClaimRedrive :many
@@ -171,7 +172,7 @@ select d.id, $1, $2, $3, $4, d.batch, d.item_index, d.event_type, d.external_id,
 from (select unnest($6::uuid[]) as id, unnest($7::integer[]) as batch, unnest($8::integer[]) as item_index,
              unnest($9::text[]) as event_type, unnest($10::text[]) as external_id,
              unnest($11::bytea[]) as payload, unnest($12::text[]) as checkpoint,
-             unnest($13::text[]) as reason, unnest($14::text[]) as error,
+             unnest($13::varchar[]) as reason, unnest($14::varchar[]) as error,
              unnest($15::integer[]) as tries, unnest($16::integer[]) as hop) d
 on conflict (run_id, attempt, batch, item_index) do nothing
 returning id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, payload, checkpoint, reason, error, tries, hop, status, resolved_by, note, created_at, updated_at
@@ -190,8 +191,8 @@ type DeadInsertManyParams struct {
 	ExternalIds   []string
 	Payloads      [][]byte
 	Checkpoints   []string
-	Reasons       []string
-	Errors        []string
+	Reasons       []foreign.Text
+	Errors        []foreign.Text
 	Tries         []int32
 	Hops          []int32
 }
@@ -283,12 +284,12 @@ type DeadListRow struct {
 	ItemIndex     int32
 	EventType     string
 	ExternalID    string
-	Reason        string
-	Error         string
+	Reason        foreign.Text
+	Error         foreign.Text
 	Tries         int32
 	Status        string
-	ResolvedBy    string
-	Note          string
+	ResolvedBy    foreign.Text
+	Note          foreign.Text
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -417,8 +418,8 @@ where id = $5 and status = 'redriving'
 `
 
 type DeadReopenParams struct {
-	Reason string
-	Error  string
+	Reason foreign.Text
+	Error  foreign.Text
 	Tries  int32
 	Now    time.Time
 	ID     uuid.UUID
@@ -460,8 +461,8 @@ where id = $5 and status = any($6::text[])
 
 type DeadResolveParams struct {
 	Status       string
-	ResolvedBy   string
-	Note         string
+	ResolvedBy   foreign.Text
+	Note         foreign.Text
 	Now          time.Time
 	ID           uuid.UUID
 	FromStatuses []string

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const healthClaimProbes = `-- name: HealthClaimProbes :many
@@ -172,7 +173,7 @@ func (q *Queries) HealthEnable(ctx context.Context, arg HealthEnableParams) (*In
 const healthReport = `-- name: HealthReport :many
 with told as (
     select unnest($5::uuid[]) as id, unnest($6::boolean[]) as failed, unnest($7::boolean[]) as answered,
-           unnest($8::integer[]) as failures, unnest($9::integer[]) as refusals, unnest($10::integer[]) as successes, unnest($11::text[]) as error
+           unnest($8::integer[]) as failures, unnest($9::integer[]) as refusals, unnest($10::integer[]) as successes, unnest($11::varchar[]) as error
 ), locked as (
     select i.id, i.status, i.health, i.consecutive_failures, i.consecutive_refusals, i.consecutive_successes, i.failing_since,
            t.failed, t.answered, t.failures, t.refusals, t.successes, t.error
@@ -233,7 +234,7 @@ type HealthReportParams struct {
 	Failures       []int32
 	Refusals       []int32
 	Successes      []int32
-	Errors         []string
+	Errors         []foreign.Text
 	RecoveredAfter int32
 	DisabledAfter  *int32
 	DisabledFor    time.Duration
@@ -351,7 +352,7 @@ returning id, provider, name, owner, metadata, status, status_reason, version, s
 
 type HealthTryAgainParams struct {
 	Now          time.Time
-	Reason       string
+	Reason       foreign.Text
 	MostFailures int32
 	ID           uuid.UUID
 }

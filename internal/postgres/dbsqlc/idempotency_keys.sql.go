@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const keyCountUnknown = `-- name: KeyCountUnknown :many
@@ -157,7 +158,7 @@ type KeyListRow struct {
 	RequestID     *uuid.UUID
 	Recoverable   bool
 	Error         string
-	ResolvedBy    string
+	ResolvedBy    foreign.Text
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -270,8 +271,8 @@ returning hop
 
 type KeyResolveParams struct {
 	State         string
-	ResolvedBy    string
-	Note          string
+	ResolvedBy    foreign.Text
+	Note          foreign.Text
 	Now           time.Time
 	IntegrationID uuid.UUID
 	Key           string
@@ -317,7 +318,7 @@ type KeySettleParams struct {
 	RequestID     *uuid.UUID
 	KeyID         *string
 	Sealed        []byte
-	Error         string
+	Error         foreign.Text
 	Now           time.Time
 	IntegrationID uuid.UUID
 	Key           string

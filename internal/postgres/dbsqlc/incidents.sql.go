@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const incidentClear = `-- name: IncidentClear :many
@@ -215,7 +216,7 @@ type IncidentRaiseParams struct {
 	IntegrationID uuid.UUID
 	ID            uuid.UUID
 	Source        string
-	Reason        string
+	Reason        foreign.Text
 	Severity      string
 	Now           time.Time
 }
@@ -224,7 +225,7 @@ type IncidentRaiseRow struct {
 	ID            uuid.UUID
 	IntegrationID uuid.UUID
 	Source        string
-	Reason        string
+	Reason        foreign.Text
 	Raised        []string
 	PeakSeverity  string
 	OpenedAt      time.Time
@@ -273,7 +274,7 @@ type IncidentSignalInsertParams struct {
 	IncidentID uuid.UUID
 	Source     string
 	Severity   string
-	Reason     string
+	Reason     foreign.Text
 	Now        time.Time
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const integrationClaimDue = `-- name: IntegrationClaimDue :many
@@ -734,7 +735,7 @@ returning id, provider, name, owner, metadata, status, status_reason, version, s
 
 type IntegrationSetStatusParams struct {
 	Status string
-	Reason string
+	Reason foreign.Text
 	Now    time.Time
 	ID     uuid.UUID
 }

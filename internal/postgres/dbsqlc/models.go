@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 type CachedAnswer struct {
@@ -26,7 +27,7 @@ type Circuit struct {
 	IntegrationID uuid.UUID
 	Open          bool
 	Transition    int64
-	Reason        string
+	Reason        foreign.Text
 	Since         time.Time
 	Until         *time.Time
 }
@@ -43,13 +44,13 @@ type DeadItem struct {
 	ExternalID    string
 	Payload       []byte
 	Checkpoint    *string
-	Reason        string
-	Error         string
+	Reason        foreign.Text
+	Error         foreign.Text
 	Tries         int32
 	Hop           int32
 	Status        string
-	ResolvedBy    string
-	Note          string
+	ResolvedBy    foreign.Text
+	Note          foreign.Text
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -66,8 +67,8 @@ type IdempotencyKey struct {
 	RequestID     *uuid.UUID
 	KeyID         *string
 	Sealed        []byte
-	Error         string
-	ResolvedBy    string
+	Error         foreign.Text
+	ResolvedBy    foreign.Text
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -76,7 +77,7 @@ type Incident struct {
 	ID            uuid.UUID
 	IntegrationID uuid.UUID
 	Source        string
-	Reason        string
+	Reason        foreign.Text
 	Raised        []string
 	PeakSeverity  string
 	OpenedAt      time.Time
@@ -89,7 +90,7 @@ type IncidentSignal struct {
 	IncidentID uuid.UUID
 	Source     string
 	Severity   string
-	Reason     string
+	Reason     foreign.Text
 	At         time.Time
 }
 
@@ -100,7 +101,7 @@ type Integration struct {
 	Owner                   string
 	Metadata                json.RawMessage
 	Status                  string
-	StatusReason            string
+	StatusReason            foreign.Text
 	Version                 int64
 	SyncInterval            *time.Duration
 	NextSyncAt              *time.Time
@@ -118,13 +119,13 @@ type Integration struct {
 	CircuitOverride         string
 	CircuitUntil            *time.Time
 	Health                  string
-	HealthReason            string
+	HealthReason            foreign.Text
 	HealthSince             *time.Time
 	ConsecutiveFailures     int32
 	FailingSince            *time.Time
 	ConsecutiveRefusals     int32
 	ConsecutiveSuccesses    int32
-	LastError               string
+	LastError               foreign.Text
 	LastErrorAt             *time.Time
 	ProbeAt                 *time.Time
 	Probes                  int32
@@ -144,7 +145,7 @@ type OauthGrant struct {
 	ExpiresAt          *time.Time
 	DueAt              *time.Time
 	Failures           int32
-	Reason             string
+	Reason             foreign.Text
 	Fence              int64
 	Holder             string
 	LeasedUntil        *time.Time
@@ -164,7 +165,7 @@ type OauthRevocation struct {
 	KeyID         string
 	Sealed        []byte
 	Failures      int32
-	Reason        string
+	Reason        foreign.Text
 	DueAt         time.Time
 	CreatedAt     time.Time
 }
@@ -176,7 +177,7 @@ type OauthState struct {
 	BrowserHash   []byte
 	KeyID         string
 	Verifier      []byte
-	StartedBy     string
+	StartedBy     foreign.Text
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
 	LinkHash      []byte
@@ -220,7 +221,7 @@ type Request struct {
 	Query          string
 	Status         *int32
 	FailureClass   string
-	Error          string
+	Error          foreign.Text
 	UpstreamID     string
 	Duration       time.Duration
 	RequestHeader  string
@@ -241,7 +242,7 @@ type SetAside struct {
 	IntegrationID *uuid.UUID
 	About         string
 	Tries         int32
-	Error         string
+	Error         foreign.Text
 	FailedFirst   time.Time
 	FailedLast    time.Time
 	NextTryAt     time.Time
@@ -267,7 +268,7 @@ type SyncRun struct {
 	CursorFrom     *string
 	CursorVersion  int64
 	FollowUp       *string
-	Error          string
+	Error          foreign.Text
 	Items          int64
 	Done           int64
 	Dead           int64
@@ -294,7 +295,7 @@ type Webhook struct {
 	DeliveryID    string
 	Copy          int64
 	EventType     string
-	OrderingKey   string
+	OrderingKey   foreign.Text
 	Sequence      int64
 	Method        string
 	Path          string
@@ -311,10 +312,10 @@ type Webhook struct {
 	NextTryAt     time.Time
 	LeaseUntil    *time.Time
 	WindowFrom    *time.Time
-	Reason        string
-	Error         string
+	Reason        foreign.Text
+	Error         foreign.Text
 	Result        json.RawMessage
-	ResolvedBy    string
+	ResolvedBy    foreign.Text
 	ReceivedAt    time.Time
 	StoredAt      time.Time
 	StartedAt     *time.Time

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const grantAdopt = `-- name: GrantAdopt :one
@@ -45,7 +46,7 @@ type GrantAdoptParams struct {
 	Refreshable        bool
 	ExpiresAt          *time.Time
 	DueAt              *time.Time
-	Reason             string
+	Reason             foreign.Text
 	Now                time.Time
 }
 
@@ -158,7 +159,7 @@ where integration_id = $6 and fence = $7
 
 type GrantEndParams struct {
 	State              string
-	Reason             string
+	Reason             foreign.Text
 	TokenID            string
 	CredentialsVersion int64
 	Now                time.Time
@@ -195,7 +196,7 @@ where integration_id = $7 and fence = $8
 
 type GrantFailedParams struct {
 	Uncertain     bool
-	Reason        string
+	Reason        foreign.Text
 	DueAt         *time.Time
 	Lost          bool
 	Refused       bool
@@ -368,7 +369,7 @@ type GrantRefreshedParams struct {
 	Now                time.Time
 	ExpiresAt          *time.Time
 	DueAt              *time.Time
-	Reason             string
+	Reason             foreign.Text
 	Brief              int32
 	IntegrationID      uuid.UUID
 	Fence              int64

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const revocationDelete = `-- name: RevocationDelete :execrows
@@ -47,7 +48,7 @@ update oauth_revocations set due_at = $1, reason = $2 where integration_id = $3
 
 type RevocationPutOffParams struct {
 	DueAt         time.Time
-	Reason        string
+	Reason        foreign.Text
 	IntegrationID uuid.UUID
 }
 

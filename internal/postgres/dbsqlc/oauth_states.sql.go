@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const linkDone = `-- name: LinkDone :exec
@@ -117,7 +118,7 @@ type StateInsertParams struct {
 	BrowserHash   []byte
 	KeyID         string
 	Verifier      []byte
-	StartedBy     string
+	StartedBy     foreign.Text
 	LinkHash      []byte
 	Now           time.Time
 	ExpiresAt     time.Time

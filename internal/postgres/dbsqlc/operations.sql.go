@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const operationCount = `-- name: OperationCount :many
@@ -55,8 +56,8 @@ func (q *Queries) OperationCount(ctx context.Context, integrationIds []uuid.UUID
 const operationInsertMany = `-- name: OperationInsertMany :exec
 insert into operations (id, integration_id, operation, direction, status, subject, external_id, summary, details, error, started_at, ended_at)
 select unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]),
-       unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[]),
-       unnest($9::jsonb[]), unnest($10::text[]), unnest($11::timestamptz[]), unnest($12::timestamptz[])
+       unnest($5::text[]), unnest($6::text[]), unnest($7::text[]), unnest($8::varchar[]),
+       unnest($9::jsonb[]), unnest($10::varchar[]), unnest($11::timestamptz[]), unnest($12::timestamptz[])
 `
 
 type OperationInsertManyParams struct {
@@ -67,9 +68,9 @@ type OperationInsertManyParams struct {
 	Statuses       []string
 	Subjects       []string
 	ExternalIds    []string
-	Summaries      []string
+	Summaries      []foreign.Text
 	Details        []json.RawMessage
-	Errors         []string
+	Errors         []foreign.Text
 	StartedAts     []time.Time
 	EndedAts       []time.Time
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const requestAttempts = `-- name: RequestAttempts :many
@@ -25,7 +26,7 @@ type RequestAttemptsRow struct {
 	Attempt      int32
 	Status       *int32
 	FailureClass string
-	Error        string
+	Error        foreign.Text
 	Duration     time.Duration
 }
 
@@ -107,12 +108,12 @@ select r.id, r.created_at, r.integration_id, r.provider, nullif(r.run_id, '00000
 from (select unnest($1::uuid[]) as id, unnest($2::timestamptz[]) as created_at,
     unnest($3::uuid[]) as integration_id, unnest($4::text[]) as provider, unnest($5::uuid[]) as run_id,
     unnest($6::text[]) as item, unnest($7::text[]) as webhook, unnest($8::integer[]) as attempt,
-    unnest($9::uuid[]) as first_id, unnest($10::text[]) as idempotency_key, unnest($11::text[]) as method,
-    unnest($12::text[]) as host, unnest($13::text[]) as path, unnest($14::text[]) as query,
-    unnest($15::integer[]) as status, unnest($16::text[]) as failure_class, unnest($17::text[]) as error,
-    unnest($18::text[]) as upstream_id, unnest($19::interval[]) as duration,
+    unnest($9::uuid[]) as first_id, unnest($10::text[]) as idempotency_key, unnest($11::varchar[]) as method,
+    unnest($12::varchar[]) as host, unnest($13::varchar[]) as path, unnest($14::varchar[]) as query,
+    unnest($15::integer[]) as status, unnest($16::text[]) as failure_class, unnest($17::varchar[]) as error,
+    unnest($18::varchar[]) as upstream_id, unnest($19::interval[]) as duration,
     unnest($20::text[]) as request_header, unnest($21::text[]) as response_header,
-    unnest($22::text[]) as request_body, unnest($23::text[]) as response_body,
+    unnest($22::varchar[]) as request_body, unnest($23::varchar[]) as response_body,
     unnest($24::bigint[]) as request_bytes, unnest($25::bigint[]) as response_bytes,
     unnest($26::boolean[]) as request_cut, unnest($27::boolean[]) as response_cut,
     unnest($28::boolean[]) as bodies_dropped) r
@@ -130,19 +131,19 @@ type RequestInsertManyParams struct {
 	Attempts           []int32
 	FirstIds           []uuid.UUID
 	IdempotencyKeys    []string
-	Methods            []string
-	Hosts              []string
-	Paths              []string
-	Queries            []string
+	Methods            []foreign.Text
+	Hosts              []foreign.Text
+	Paths              []foreign.Text
+	Queries            []foreign.Text
 	Statuses           []int32
 	FailureClasses     []string
-	Errors             []string
-	UpstreamIds        []string
+	Errors             []foreign.Text
+	UpstreamIds        []foreign.Text
 	Durations          []time.Duration
 	RequestHeaders     []string
 	ResponseHeaders    []string
-	RequestBodies      []string
-	ResponseBodies     []string
+	RequestBodies      []foreign.Text
+	ResponseBodies     []foreign.Text
 	RequestByteCounts  []int64
 	ResponseByteCounts []int64
 	RequestCuts        []bool

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const auditForget = `-- name: AuditForget :execrows
@@ -45,8 +46,8 @@ type AuditListRow struct {
 	At            time.Time
 	IntegrationID uuid.UUID
 	Action        string
-	Who           string
-	Why           string
+	Who           foreign.Text
+	Why           foreign.Text
 	Version       int64
 	KeyID         string
 	Name          string

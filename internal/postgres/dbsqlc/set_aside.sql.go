@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const setAsideCount = `-- name: SetAsideCount :many
@@ -127,7 +128,7 @@ type SetAsideFailParams struct {
 	Key           string
 	IntegrationID *uuid.UUID
 	About         string
-	Error         string
+	Error         foreign.Text
 	Now           time.Time
 	Waits         []time.Duration
 	MostTries     int32

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const runAccepts = `-- name: RunAccepts :one
@@ -100,7 +101,7 @@ returning id, integration_id, provider, mode, cause, state, attempt, wake, tries
 
 type RunCloseParams struct {
 	State        string
-	Error        string
+	Error        foreign.Text
 	Items        int64
 	Done         int64
 	Dead         int64
@@ -349,7 +350,7 @@ where id = $4 and attempt = $5 and state = 'enumerating' and closed_at is null
 type RunHoldParams struct {
 	WaitingUntil *time.Time
 	WaitingFor   string
-	Error        string
+	Error        foreign.Text
 	ID           uuid.UUID
 	Attempt      int32
 }
@@ -829,14 +830,14 @@ func (q *Queries) RunSetCursorFrom(ctx context.Context, cursorFrom string, iD uu
 }
 
 const runSetReduceFailed = `-- name: RunSetReduceFailed :execrows
-update sync_runs set reduce_failed = $1, error = coalesce($2, error)
+update sync_runs set reduce_failed = $1, error = coalesce(nullif($2::varchar, ''), error)
 where integration_id = $3 and closed_at is not null and resolved_at is null
   and ($4::uuid is null or id = $4::uuid) and reduce_failed <> $1
 `
 
 type RunSetReduceFailedParams struct {
 	ReduceFailed  bool
-	Error         *string
+	Error         foreign.Text
 	IntegrationID uuid.UUID
 	ID            *uuid.UUID
 }
@@ -1084,7 +1085,7 @@ returning tries
 
 type RunWaitParams struct {
 	WaitingUntil *time.Time
-	Error        string
+	Error        foreign.Text
 	Now          time.Time
 	GiveBack     int32
 	WaitingFor   string
@@ -1303,7 +1304,7 @@ where id = $5 and attempt = $6 and closed_at is null
 type RunWorkingParams struct {
 	Items      int64
 	Duplicates int64
-	Error      string
+	Error      foreign.Text
 	Now        time.Time
 	ID         uuid.UUID
 	Attempt    int32

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 const webhookClaim = `-- name: WebhookClaim :many
@@ -64,7 +65,7 @@ type WebhookClaimRow struct {
 	DeliveryID         string
 	Copy               int64
 	EventType          string
-	OrderingKey        string
+	OrderingKey        foreign.Text
 	Sequence           int64
 	Method             string
 	Path               string
@@ -81,10 +82,10 @@ type WebhookClaimRow struct {
 	NextTryAt          time.Time
 	LeaseUntil         *time.Time
 	WindowFrom         *time.Time
-	Reason             string
-	Error              string
+	Reason             foreign.Text
+	Error              foreign.Text
 	Result             json.RawMessage
-	ResolvedBy         string
+	ResolvedBy         foreign.Text
 	ReceivedAt         time.Time
 	StoredAt           time.Time
 	StartedAt          *time.Time
@@ -212,7 +213,7 @@ update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.
     finished_at = case when d.status = 'pending' then null else $1::timestamptz end
 from (select unnest($2::uuid[]) as id, unnest($3::integer[]) as attempt, unnest($4::text[]) as status,
              unnest($5::timestamptz[]) as next_try_at, unnest($6::integer[]) as tries,
-             unnest($7::text[]) as reason, unnest($8::text[]) as error, unnest($9::text[]) as result,
+             unnest($7::varchar[]) as reason, unnest($8::varchar[]) as error, unnest($9::text[]) as result,
              unnest($10::text[]) as waiting_for, unnest($11::integer[]) as deferrals) d
 where w.id = d.id and w.attempt = d.attempt and w.status = 'processing'
 returning w.id
@@ -225,8 +226,8 @@ type WebhookFinishManyParams struct {
 	Statuses    []string
 	NextTryAts  []time.Time
 	Tries       []int32
-	Reasons     []string
-	Errors      []string
+	Reasons     []foreign.Text
+	Errors      []foreign.Text
 	Results     []string
 	WaitingFors []string
 	Deferrals   []int32
@@ -317,7 +318,7 @@ select d.id, d.integration_id, i.provider, d.delivery_id, d.copy, d.event_type, 
        d.key_id, d.sealed, $1, d.received_at, $1
 from (select unnest($2::uuid[]) as id, unnest($3::uuid[]) as integration_id,
              unnest($4::text[]) as delivery_id, unnest($5::bigint[]) as copy,
-             unnest($6::text[]) as event_type, unnest($7::text[]) as ordering_key,
+             unnest($6::varchar[]) as event_type, unnest($7::varchar[]) as ordering_key,
              unnest($8::bigint[]) as sequence, unnest($9::text[]) as method,
              unnest($10::text[]) as path, unnest($11::text[]) as query, unnest($12::text[]) as headers,
              unnest($13::bytea[]) as body, unnest($14::text[]) as key_id, unnest($15::bytea[]) as sealed,
@@ -336,8 +337,8 @@ type WebhookInsertManyParams struct {
 	IntegrationIds []uuid.UUID
 	DeliveryIds    []string
 	Copies         []int64
-	EventTypes     []string
-	OrderingKeys   []string
+	EventTypes     []foreign.Text
+	OrderingKeys   []foreign.Text
 	Sequences      []int64
 	Methods        []string
 	Paths          []string
@@ -431,8 +432,8 @@ type WebhookListRow struct {
 	Tries           int32
 	Replays         int32
 	NextTryAt       time.Time
-	Reason          string
-	Error           string
+	Reason          foreign.Text
+	Error           foreign.Text
 	ReceivedAt      time.Time
 	FinishedAt      *time.Time
 	BodyBytes       int32
@@ -597,8 +598,8 @@ where id = $4 and integration_id = $5 and status = 'failed'
 `
 
 type WebhookSkipParams struct {
-	ResolvedBy    string
-	Reason        string
+	ResolvedBy    foreign.Text
+	Reason        foreign.Text
 	Now           *time.Time
 	ID            uuid.UUID
 	IntegrationID uuid.UUID
