@@ -11,7 +11,7 @@ import (
 )
 
 // violation is the last line of a broker that was sent a message larger than it accepts. A limit that is lowered by a reload is not announced to clients, so that this can happen.
-var violation = []byte("-ERR 'Maximum Payload Violation'\r\n")
+const violation = "-ERR 'Maximum Payload Violation'\r\n"
 
 // holdFor is how long the beginning of a violation is held back, to see whether it is one: much longer than the broker takes to end the connection.
 const holdFor = time.Second
@@ -61,7 +61,7 @@ func (c tolerant) Read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
-	if err != nil && bytes.HasSuffix(p[:n], violation) {
+	if err != nil && bytes.HasSuffix(p[:n], []byte(violation)) {
 		n -= len(violation)
 	}
 	if n > 0 {
@@ -74,7 +74,7 @@ func (c tolerant) Read(p []byte) (int, error) {
 // mayBeViolation reports whether what was read ends with a violation or with its beginning.
 func mayBeViolation(read []byte) bool {
 	for n := len("-ERR "); n <= min(len(read), len(violation)); n++ {
-		if bytes.Equal(read[len(read)-n:], violation[:n]) {
+		if string(read[len(read)-n:]) == violation[:n] {
 			return true
 		}
 	}

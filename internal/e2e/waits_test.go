@@ -108,9 +108,10 @@ func TestStoppingSyncerTakesNothing(t *testing.T) {
 	var begun, held atomic.Int64
 	hold := w.gate()
 	w.setOnPage(func(after int64, _ int) int {
-		if after == 0 {
+		switch after {
+		case 0:
 			begun.Add(1)
-		} else if after == pageSize {
+		case pageSize:
 			held.Add(1)
 			hold.wait()
 		}

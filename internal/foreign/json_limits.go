@@ -150,7 +150,7 @@ func isNumeric(number []byte) bool {
 		return false
 	}
 	// Leading zeros don't count.
-	leading := len(whole)
+	var leading int
 	if significant := bytes.TrimLeft(whole, "0"); len(significant) > 0 {
 		leading = len(significant)
 	} else if significant := bytes.TrimLeft(fraction, "0"); len(significant) > 0 {

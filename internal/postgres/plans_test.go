@@ -234,6 +234,7 @@ func TestPlans(t *testing.T) {
 	h.script(t, "testdata/history.sql", 1, h.rows-newest)
 	h.exec(t, "set session_replication_role = default")
 	explainAll := func(t *testing.T, only func(plan) bool) {
+		t.Helper()
 		for name, q := range queries {
 			p, ok := plans[name]
 			if !ok {
@@ -261,6 +262,7 @@ func TestPlans(t *testing.T) {
 }
 
 func (h *history) explainQuery(t *testing.T, q generated, p plan) {
+	t.Helper()
 	prepared := fmt.Sprintf("q_%s", strings.ToLower(q.name))
 	h.exec(t, "prepare "+prepared+" as "+q.sql)
 	defer h.exec(t, "deallocate "+prepared)

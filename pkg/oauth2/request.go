@@ -92,7 +92,7 @@ var errAddress = errors.New("endpoint is not an address")
 func (c Client) token(ctx context.Context, in *contracts.Integration, address string, form url.Values) (contracts.Token, error) {
 	// The expiry counts from before the request, so that it is never too late.
 	started := time.Now()
-	resp, body, err := ask(ctx, in, address, c, form)
+	resp, body, err := ask(ctx, in, address, c, form) //nolint:bodyclose // ask has read and closed it
 	if err != nil && len(body) == 0 {
 		return contracts.Token{}, fmt.Errorf("ask %s for a token: %w", hostOf(address), err)
 	}
@@ -117,7 +117,7 @@ func revoke(ctx context.Context, in *contracts.Integration, address string, clie
 	if address == "" || form.Get("token") == "" {
 		return nil
 	}
-	resp, body, err := ask(ctx, in, address, client, form)
+	resp, body, err := ask(ctx, in, address, client, form) //nolint:bodyclose // ask has read and closed it
 	switch {
 	case resp == nil:
 		return fmt.Errorf("revoke at %s: %w", hostOf(address), err)

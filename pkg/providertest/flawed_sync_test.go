@@ -136,7 +136,7 @@ func (f flawed) dispatch(ctx context.Context, in *contracts.Integration, session
 	case f.is("takes a refused item for the end"):
 		return true, nil
 	case f.is("hides what Dispatch returned"):
-		return true, fmt.Errorf("dispatch %s: %v", id, err)
+		return true, errors.New("dispatch " + id + ": " + err.Error())
 	}
 	return true, err
 }

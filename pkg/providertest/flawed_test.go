@@ -198,7 +198,7 @@ func (f flawed) HealthCheck(ctx context.Context, in *contracts.Integration) erro
 	res, err := f.ask(ctx, in, "/me")
 	if err != nil {
 		if f.is("health hides a deferral") {
-			return fmt.Errorf("unhealthy: %v", err)
+			return errors.New("unhealthy: " + err.Error())
 		}
 		return err
 	}
@@ -239,7 +239,7 @@ func (f flawed) ask(ctx context.Context, in *contracts.Integration, path string)
 	if _, deferred := contracts.AsDeferral(err); deferred {
 		switch f.flaw {
 		case "loses a deferral":
-			return nil, fmt.Errorf("list notes: %v", err)
+			return nil, errors.New("list notes: " + err.Error())
 		case "ends at a deferral":
 			return nil, contracts.Permanent(err)
 		case "waits by itself":

@@ -23,7 +23,10 @@ const patience = 5 * time.Second
 type enumerate func(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error
 
 // context is the test's, in which a request is sent once: the suite's upstreams fail on purpose, and stay so.
-func (k *kit) context(t testing.TB) context.Context { return contracts.WithAttempts(t.Context(), 1) }
+func (k *kit) context(t testing.TB) context.Context {
+	t.Helper()
+	return contracts.WithAttempts(t.Context(), 1)
+}
 
 // run calls a provider's enumeration over the upstream of a recorder. A panic is the provider's mistake and comes back as an error.
 func (k *kit) run(t *testing.T, sync enumerate, session *Session, upstream *recorder) error {
@@ -108,7 +111,7 @@ func (r *recorder) count() int {
 	return r.n
 }
 
-var nextLink = regexp.MustCompile(`(?i);\s*rel\s*=\s*"?next"?\s*(,|;|$)`) //nolint:gochecknoglobals // a constant
+var nextLink = regexp.MustCompile(`(?i);\s*rel\s*=\s*"?next"?\s*(,|;|$)`)
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()

@@ -10,7 +10,7 @@ type link struct {
 
 // has reports whether the link is of a relation, such as "next". A link may have several.
 func (l link) has(relation string) bool {
-	for _, rel := range strings.Fields(l.params["rel"]) {
+	for rel := range strings.FieldsSeq(l.params["rel"]) {
 		if strings.EqualFold(rel, relation) {
 			return true
 		}

@@ -24,7 +24,10 @@ func TestSuite(t *testing.T) {
 					return delivery(t, "ping", map[string]string{"zen": "Approachable is better than simple."})
 				},
 				Records: func(testing.TB) []string { return all(u) },
-				Edit:    func(t testing.TB, item providertest.Item) { edit(t, u, item) },
+				Edit: func(t testing.TB, item providertest.Item) {
+					t.Helper()
+					edit(t, u, item)
+				},
 				Delivery: func(t testing.TB, item providertest.Item) *contracts.WebhookRequest {
 					t.Helper()
 					return deliveryOf(t, u, item)

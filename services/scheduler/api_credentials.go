@@ -105,8 +105,10 @@ func (w *integrationWriter) movesHosts(before *postgres.Integration, patch json.
 		return false, invalidf("%v", err)
 	}
 	// Metadata that names no hosts today named none that the credentials were given for.
-	known, err := w.hosts(before, before.Metadata)
-	return err != nil || after.MovedFrom(known), nil
+	if known, err := w.hosts(before, before.Metadata); err == nil {
+		return after.MovedFrom(known), nil
+	}
+	return true, nil
 }
 
 func (w *integrationWriter) hosts(row *postgres.Integration, metadata json.RawMessage) (outbound.Hosts, error) {

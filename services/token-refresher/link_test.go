@@ -41,8 +41,10 @@ func TestLinkWorksOnce(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	ann, eve := browser(t), browser(t)
-	if !begins(ann) || !begins(ann) {
-		t.Error("the browser that opened the link can't begin again")
+	for range 2 {
+		if !begins(ann) {
+			t.Error("the browser that opened the link can't begin again")
+		}
 	}
 	if begins(eve) || begins(browser(t)) {
 		t.Error("the link works in another browser")
