@@ -73,6 +73,8 @@ func (c *conns) admit(raw net.Conn) *conn {
 			return nil
 		}
 	}
+	// The first request is due from the opening on.
+	opened.request.Store(inHeader)
 	opened.wait()
 	return opened
 }
