@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
@@ -76,9 +77,10 @@ func (j *job) hopsOf(again []result) []*hop {
 	return hops
 }
 
-// publish publishes items of the batch as one delayed message. Its subject and its id tell the items apart from those of any other message with the same
+// publish publishes a hop as one delayed message. Its subject and its id tell the items apart from those of any other message with the same
 // first item, for after a crash the same batch may fall into other groups.
-func (j *job) publish(ctx context.Context, items []*eventsv1.Item, delay time.Duration, firstAt, parkedAt *timestamppb.Timestamp) error {
+func (j *job) publish(ctx context.Context, h *hop) error {
+	items := h.items
 	slices.SortFunc(items, func(a, b *eventsv1.Item) int { return cmp.Compare(a.GetIndex(), b.GetIndex()) })
 	members := fnv.New64a()
 	for _, item := range items {
@@ -91,41 +93,35 @@ func (j *job) publish(ctx context.Context, items []*eventsv1.Item, delay time.Du
 	id := fmt.Sprintf("%s/%d/%d/%d/%d/%x", address.Run, address.Attempt, address.Batch, address.Index, address.Hop, address.Members)
 	m, err := events.NewWork(events.RetrySubject(address), id, &eventsv1.ItemBatch{
 		RunId: j.batch.GetRunId(), Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), IntegrationId: j.batch.GetIntegrationId(),
-		Provider: j.batch.GetProvider(), Items: items, FirstAt: firstAt, ParkedAt: parkedAt, DeadItemId: j.batch.GetDeadItemId(),
+		Provider: j.batch.GetProvider(), Items: items, FirstAt: j.batch.GetFirstAt(), ParkedAt: h.parkedAt, DeadItemId: j.batch.GetDeadItemId(),
 	})
 	if err != nil {
 		return err
 	}
-	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), j.worker.Now().Add(delay)); err != nil {
+	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), j.worker.Now().Add(h.delay)); err != nil {
 		return err
 	}
 	j.worker.Crash("item-worker: hop published")
 	return nil
 }
 
-// park puts what is left of a batch aside while its integration is paused: as one deferral, whose time does not count.
+// park sends what is left of a batch on while its integration is paused: as one deferral, whose time does not count.
 func (j *job) park(ctx context.Context) error {
-	now := timestamppb.New(j.worker.Now())
 	todo := j.todo()
 	if len(todo) == 0 {
 		return nil
 	}
-	entry := j.newEntry()
-	parked := make([]*eventsv1.Item, 0, len(todo))
+	parked := &hop{delay: j.worker.Settings.Park, parkedAt: timestamppb.New(j.worker.Now())}
 	for _, item := range todo {
-		item.Hop++
-		parked = append(parked, item)
-		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
-			Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, Hop: item.GetHop(),
-		})
+		next := proto.CloneOf(item)
+		next.Hop++
+		parked.items = append(parked.items, next)
 	}
-	if err := j.publish(ctx, parked, j.worker.Settings.Park, j.batch.GetFirstAt(), now); err != nil {
+	j.unwritten.hops = append(j.unwritten.hops, parked)
+	if err := j.write(ctx); err != nil {
 		return err
 	}
-	if j.redrive != nil {
-		return j.noteHop(ctx, parked[0])
-	}
-	return j.cell.Merge(ctx, entry)
+	return j.settle(ctx)
 }
 
 // unpaused is when the items' window began, with the time that they were parked taken out.

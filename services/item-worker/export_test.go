@@ -55,10 +55,29 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	return outcomes
 }
 
-// Hop sends items of a batch on.
+// Hop sends items of a batch on as one message.
 func Hop(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch, items []*eventsv1.Item, delay time.Duration) error {
 	j := &job{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}
-	return j.publish(ctx, items, delay, batch.GetFirstAt(), nil)
+	return j.publish(ctx, &hop{items: items, delay: delay})
+}
+
+// SendOn sends the items of a batch on, to be tried again, and returns the reasons of those that are dead by that.
+func SendOn(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch) (dead map[int32]string, sentOn []int32) {
+	j := &job{worker: New(Config{Bus: b, Now: time.Now, Log: slog.New(slog.DiscardHandler)}), batch: batch, delivery: &bus.Delivery{}}
+	var results []result
+	for _, item := range batch.GetItems() {
+		results = append(results, result{item: item, state: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, delay: time.Hour, failed: true})
+	}
+	j.unwritten.hops = j.hopsOf(results)
+	j.try(ctx, j.writeHops)
+	dead = map[int32]string{}
+	for _, d := range j.unwritten.dead {
+		dead[d.Item.GetIndex()] = d.Reason
+	}
+	for _, outcome := range j.unwritten.entry.GetOutcomes() {
+		sentOn = append(sentOn, outcome.GetIndex())
+	}
+	return dead, sentOn
 }
 
 // Settled is what became of a webhook.

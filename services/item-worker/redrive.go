@@ -21,7 +21,7 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 	switch {
 	case len(u.hops) > 0:
 		item := u.hops[0].items[0]
-		err = j.publish(ctx, u.hops[0].items, u.hops[0].delay, j.batch.GetFirstAt(), nil)
+		err = j.publish(ctx, u.hops[0])
 		if errors.Is(err, bus.ErrTooLarge) {
 			u.hops, u.dead = nil, []deaditems.Dead{{Item: item, Reason: reasonTooLarge, Error: foreign.Of(err)}}
 			return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deaditems"
@@ -40,6 +41,16 @@ type unwritten struct {
 type hop struct {
 	items []*eventsv1.Item
 	delay time.Duration
+	// parkedAt is since when the items wait for their integration to be resumed; nil for those that wait for anything else.
+	parkedAt *timestamppb.Timestamp
+}
+
+// halves are the two messages that bring what this one has.
+func (h *hop) halves() []*hop {
+	first, second := *h, *h
+	half := len(h.items) / 2
+	first.items, second.items = h.items[:half], h.items[half:]
+	return []*hop{&first, &second}
 }
 
 // items is how many items wait to be written.
@@ -203,8 +214,7 @@ func (j *job) writeHops(ctx context.Context) error {
 	for len(todo) > 0 {
 		h := todo[0]
 		todo = todo[1:]
-		err := j.publish(ctx, h.items, h.delay, j.batch.GetFirstAt(), nil)
-		half := len(h.items) / 2
+		err := j.publish(ctx, h)
 		switch {
 		case err == nil:
 			for _, item := range h.items {
@@ -213,8 +223,8 @@ func (j *job) writeHops(ctx context.Context) error {
 					Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, Hop: item.GetHop(),
 				})
 			}
-		case errors.Is(err, bus.ErrTooLarge) && half > 0:
-			todo = append(todo, &hop{items: h.items[:half], delay: h.delay}, &hop{items: h.items[half:], delay: h.delay})
+		case errors.Is(err, bus.ErrTooLarge) && len(h.items) > 1:
+			todo = append(todo, h.halves()...)
 		case errors.Is(err, bus.ErrTooLarge):
 			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{Item: h.items[0], Reason: reasonTooLarge, Error: foreign.Of(err)})
 			errs = errors.Join(errs, err)

@@ -42,6 +42,7 @@ type Options struct {
 // Server is a running server. It stays up until Stop.
 type Server struct {
 	server *server.Server
+	opts   *server.Options
 	lock   *dirlock.Lock
 	stop   func()
 }
@@ -63,7 +64,7 @@ func Start(opts Options) (*Server, error) {
 }
 
 func (s *Server) start(opts Options) (err error) {
-	s.server, err = server.NewServer(&server.Options{
+	s.opts = &server.Options{
 		ServerName: "tributary-embedded",
 		JetStream:  true,
 		StoreDir:   opts.Dir,
@@ -73,7 +74,8 @@ func (s *Server) start(opts Options) (err error) {
 		DontListen: opts.Port == 0,
 		MaxPayload: maxPayload,
 		NoSigs:     true, // signals are the program's to handle
-	})
+	}
+	s.server, err = server.NewServer(s.opts)
 	if err != nil {
 		return err
 	}
@@ -116,6 +118,17 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 		return nil, errors.New("the embedded nats-server is stopped")
 	}
 	return s.server.InProcessConn()
+}
+
+// SetMaxPayload changes how large messages may be, as a reload of the configuration does. Connections stay, and their clients learn of it when they connect again.
+func (s *Server) SetMaxPayload(bytes int32) error {
+	opts := s.opts.Clone()
+	opts.MaxPayload = bytes
+	if err := s.server.ReloadOptions(opts); err != nil {
+		return fmt.Errorf("reload the embedded nats-server: %w", err)
+	}
+	s.opts = opts
+	return nil
 }
 
 // Stop writes everything to disk, ends the server and frees its folder. It returns when that is done; further calls do nothing.

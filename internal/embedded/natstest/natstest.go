@@ -137,6 +137,16 @@ func (s *Server) Restart() {
 	s.Start()
 }
 
+// SetMaxPayload has the server reload its configuration with another limit of a message's size.
+func (s *Server) SetMaxPayload(bytes int32) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.current.SetMaxPayload(bytes); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func portOf(t testing.TB, address string) int {
 	t.Helper()
 	u, err := url.Parse(address)
