@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,12 +20,10 @@ const claimAtATime = 100
 // claimDue opens a run for every integration that is due, and wakes the runs whose waiting is over.
 func (s *Scheduler) claimDue(ctx context.Context) error {
 	for more := true; more && ctx.Err() == nil; {
-		claimed, err := s.claimSome(ctx)
-		if err != nil {
-			return err
-		}
-		woken, err := s.wakeSome(ctx)
-		if err != nil {
+		claimed, claiming := s.claimSome(ctx)
+		woken, waking := s.wakeSome(ctx)
+		// Neither list stops the other.
+		if err := errors.Join(claiming, waking); err != nil {
 			return err
 		}
 		more = claimed == claimAtATime || woken == claimAtATime
