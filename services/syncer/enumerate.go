@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -103,16 +104,21 @@ func callProvider(ctx context.Context, provider contracts.Provider, in *contract
 }
 
 // providerError is what a provider returned, told apart from our own troubles: an upstream that can't be reached is not a database that can't.
-type providerError struct{ error }
+type providerError struct {
+	cause error
+	text  foreign.Text
+}
 
-func (e *providerError) Unwrap() error { return e.error }
+func (e *providerError) Error() string { return e.text.String() }
+func (e *providerError) Unwrap() error { return e.cause }
 
-// fromProvider marks an error as the provider's. It is stored and shown, so it must hold no secret.
+// fromProvider marks an error as the provider's. It is stored and shown, so its text holds no secret and has a bounded length, whatever page of an upstream it was made of.
 func fromProvider(in *contracts.Integration, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &providerError{outbound.NewRedactor(nil, in).Error(err)}
+	err = outbound.NewRedactor(nil, in).Error(err)
+	return &providerError{cause: err, text: foreign.Of(err)}
 }
 
 // heartbeat shows that the run has a live syncer, and notices when the run or the integration wants no more.
