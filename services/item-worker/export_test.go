@@ -72,7 +72,7 @@ func SendOn(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch) (dead ma
 	j.try(ctx, j.writeHops)
 	dead = map[int32]string{}
 	for _, d := range j.unwritten.dead {
-		dead[d.Item.GetIndex()] = d.Reason
+		dead[d.Item.GetIndex()] = d.Reason.String()
 	}
 	for _, outcome := range j.unwritten.entry.GetOutcomes() {
 		sentOn = append(sentOn, outcome.GetIndex())
