@@ -304,7 +304,7 @@ func collector(t *testing.T, registry *prometheus.Registry) prometheus.Collector
 	}
 	for _, family := range families {
 		if family.GetName() == "tributary_work_failures_total" {
-			c := prometheus.NewCounter(prometheus.CounterOpts{Name: "copies_total"})
+			c := prometheus.NewCounter(prometheus.CounterOpts{Name: "copies_total", Help: "A copy."})
 			c.Add(family.GetMetric()[0].GetCounter().GetValue())
 			return c
 		}
