@@ -43,6 +43,7 @@ func dials(t *testing.T, each func(t *testing.T, server *natstest.Server, dial f
 func TestLimitIsLowered(t *testing.T) {
 	t.Parallel()
 	dials(t, func(t *testing.T, server *natstest.Server, dial func(*bytes.Buffer) *nats.Conn) {
+		t.Helper()
 		var logged bytes.Buffer
 		nc := dial(&logged)
 		b, err := bus.New(nc, bus.Options{})
@@ -80,6 +81,7 @@ func TestLimitIsLowered(t *testing.T) {
 func TestMessagesThatLookLikeAViolation(t *testing.T) {
 	t.Parallel()
 	dials(t, func(t *testing.T, _ *natstest.Server, dial func(*bytes.Buffer) *nats.Conn) {
+		t.Helper()
 		var logged bytes.Buffer
 		nc := dial(&logged)
 		sub, err := nc.SubscribeSync("x")
