@@ -114,6 +114,7 @@ func (f *failover) round(point string, replicates, repeats bool) {
 		<-processes[service].ended
 	}
 	f.cluster.failOver(copied)
+	f.pool.Reset() // its connections are to the server that is gone
 	if point != "" {
 		f.start(service)
 	}
@@ -132,6 +133,7 @@ func (f *failover) roundAfter(wait time.Duration) {
 	held.open()
 	<-time.After(wait)
 	f.cluster.failOver(copied)
+	f.pool.Reset() // its connections are to the server that is gone
 	f.wantAll()
 }
 

@@ -40,6 +40,7 @@ type world struct {
 	nats     *natstest.Server
 	natsURL  string
 	nc       *nats.Conn
+	pool     *pgxpool.Pool
 	store    *postgres.Store
 	database string
 	keys     string
@@ -76,7 +77,7 @@ func newWorldAt(t *testing.T, natsURL string, nc *nats.Conn, database string) *w
 		t.Fatal(err)
 	}
 	return &world{
-		upstream: newUpstream(t), t: t, natsURL: natsURL, nc: nc, store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
+		upstream: newUpstream(t), t: t, natsURL: natsURL, nc: nc, pool: pool, store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
 	}
 }
 
