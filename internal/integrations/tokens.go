@@ -185,6 +185,9 @@ func (t *tokens) ask(ctx context.Context, seen *seenToken, refused bool) (*contr
 		// Who asked first may leave; the others still wait.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
 		defer cancel()
+		if found, err := t.look(); err == nil && found.id != seen.id {
+			return nil, nil // another has asked since this one looked
+		}
 		return nil, t.fetch(ctx, integration, seen, refused)
 	})
 	select {
