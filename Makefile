@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 
 PKG ?= ./...
-TESTFLAGS ?= -vet=off -count=1 -timeout=15m
+TESTFLAGS ?= -vet=off -count=1 -timeout=30m
 # Modules of their own, tested along with all of this one.
 EXAMPLES := $(if $(filter ./...,$(PKG)),$(patsubst %/go.mod,%,$(wildcard examples/*/go.mod pkg/*/vendortest/go.mod internal/e2e/*/go.mod)))
 TOOL := go tool -modfile=tools/go.mod
