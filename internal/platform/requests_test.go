@@ -2,6 +2,9 @@ package platform
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -80,6 +83,14 @@ func TestRequestRows(t *testing.T) {
 	}
 	if kept, err := store.RequestGet(ctx, bad.ID); err != nil || kept.ResponseBody != "\ufffd" {
 		t.Errorf("it is kept as %+v, %v; want U+FFFD for the byte", kept, err)
+	}
+	// A key larger than an index takes can't be repaired.
+	bad = row(0)
+	random := make([]byte, 1<<16)
+	_, _ = rand.Read(random)
+	bad.IdempotencyKey = hex.EncodeToString(random)
+	if err := writer.InsertRequests(ctx, []outbound.RequestRow{bad}); !errors.Is(err, outbound.ErrRowRefused) {
+		t.Errorf("a bad row gets %v", err)
 	}
 }
 
