@@ -2,3 +2,6 @@ package bus
 
 // BucketStream is the stream that a bucket is.
 var BucketStream = bucketStream
+
+// Transient reports whether trying again may help.
+var Transient = transient

@@ -20,6 +20,13 @@ import (
 const (
 	publishTimeout = 3 * time.Second
 	retryEvery     = 250 * time.Millisecond
+	// tooManyRequests is the status of a server that can't take more at the moment.
+	tooManyRequests = 429
+	// idInProcess refuses a message while another with its id is on its way into the stream, as in a cluster after a lost
+	// acknowledgement. Once that one is stored, the answer is that the message is a duplicate; if it failed, the message is stored.
+	idInProcess jetstream.ErrorCode = 10158
+	// accountFull refuses what would exceed the account's limits, which lasts until something is removed.
+	accountFull jetstream.ErrorCode = 10002
 	// payloadReserve is left of the broker's limit for headers, which count towards it.
 	payloadReserve = 4 << 10
 )
@@ -113,8 +120,8 @@ func transient(err error) bool {
 		return false
 	}
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
-		// 5xx is the server's own trouble: no leader, no space, starting up.
-		return api.Code >= 500
+		// 5xx is the server's own trouble: no leader, no space, starting up. 429 asks to come again.
+		return api.Code >= 500 || api.Code == tooManyRequests || api.ErrorCode == idInProcess || api.ErrorCode == accountFull
 	}
 	return true
 }
