@@ -39,6 +39,7 @@ func TestNobodyIsGivenAnAnswerFromBefore(t *testing.T) {
 			})
 		}
 		askers.Wait()
+		synctest.Wait()
 		if n := queries.Load(); n > 10 || shared.Open() != 0 {
 			t.Errorf("%d queries in 8 s of a second each, %d questions open", n, shared.Open())
 		}

@@ -37,11 +37,10 @@ func (f flawed) SyncIncremental(ctx context.Context, in *contracts.Integration, 
 
 // since reads pages from a time on, and dispatches their notes.
 func (f flawed) since(ctx context.Context, in *contracts.Integration, session contracts.SyncSession, since time.Time) (err error) {
-	f.state.runs++
-	for _, late := range f.state.pending {
-		late()
+	f.state.begin()
+	if f.is("counts without a lock") {
+		f.state.unguarded++
 	}
-	f.state.pending = nil
 	query := url.Values{}
 	if !since.IsZero() {
 		query.Set("since", since.Format(time.RFC3339))
@@ -61,7 +60,7 @@ func (f flawed) since(ctx context.Context, in *contracts.Integration, session co
 			return f.failed(page, err)
 		}
 		if f.is("keeps the list") {
-			f.state.listed = append(f.state.listed, listed...)
+			f.state.list(listed...)
 		}
 		for _, n := range f.without(listed, page) {
 			if f.is("only new ones are incremental") && !since.IsZero() && n.CreatedAt.Before(since) {
@@ -76,7 +75,7 @@ func (f flawed) since(ctx context.Context, in *contracts.Integration, session co
 		}
 		path = following
 	}
-	for _, n := range f.state.listed {
+	for _, n := range f.state.list() {
 		if stop, err := f.dispatch(ctx, in, session, n); stop {
 			return err
 		}
@@ -119,15 +118,11 @@ func (f flawed) failed(page int, err error) error {
 func (f flawed) dispatch(ctx context.Context, in *contracts.Integration, session contracts.SyncSession, n note) (stop bool, err error) {
 	event, checkpoint, id := f.item(in, n)
 	if f.is("dispatches later") {
-		f.state.pending = append(f.state.pending, func() { _ = session.Dispatch(context.WithoutCancel(ctx), event, checkpoint, id) })
+		f.state.leave(func() { _ = session.Dispatch(context.WithoutCancel(ctx), event, checkpoint, id) })
 		return false, nil
 	}
-	if f.is("remembers what it has seen") {
-		key := fmt.Sprint(n)
-		if f.state.seen[key] {
-			return false, nil
-		}
-		f.state.seen[key] = true
+	if f.is("remembers what it has seen") && !f.state.isNew(fmt.Sprint(n)) {
+		return false, nil
 	}
 	err = session.Dispatch(ctx, event, checkpoint, id)
 	switch {

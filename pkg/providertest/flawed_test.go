@@ -24,14 +24,6 @@ type flawed struct {
 	state *state
 }
 
-// state is what a provider should not have.
-type state struct {
-	runs    int
-	listed  []note
-	seen    map[string]bool
-	pending []func()
-}
-
 type secrets struct {
 	Key    string `json:"key" validate:"required"`
 	Secret string `json:"secret" validate:"required"`
@@ -351,7 +343,7 @@ func (f flawed) without(listed []note, page int) []note {
 		return listed[:len(listed)-1]
 	case f.is("begins at the second page") && page == 1:
 		return nil
-	case f.is("keeps the first page only for the first sync") && page > 1 && f.state.runs > 1:
+	case f.is("keeps the first page only for the first sync") && page > 1 && f.state.begun() > 1:
 		return nil
 	}
 	return slices.Clone(listed)

@@ -103,7 +103,8 @@ func flaws() map[string]string {
 		"a cancelled sync is whole":        "while the upstream hangs: the sync returns <nil>",
 		"hides the context's end":          "while the upstream hangs: the sync returns stopped",
 		"a cancelled sync ends for good":   "want the context's error",
-		// State.
+		// State. What is not guarded shows under the race detector alone.
+		"counts without a lock":      map[bool]string{true: "race detected"}[raced],
 		"remembers what it has seen": "two syncs of the same upstream differ",
 		"keeps the list":             "an incremental sync enumerates all",
 		// Checkpoints and cursors.

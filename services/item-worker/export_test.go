@@ -17,14 +17,14 @@ import (
 // Round has items handled as those of a batch are, with nothing around it.
 type Round struct {
 	worker *Worker
-	// Delay is that of the item which came to something last.
-	Delay time.Duration
 }
 
 // Outcome is what an item came to.
 type Outcome struct {
 	State eventsv1.OutcomeState
 	Error string
+	// Delay is after how long a retry comes.
+	Delay time.Duration
 }
 
 // NewRounds returns what runs batches of one event type in one lane.
@@ -48,8 +48,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	})
 	outcomes := map[int32]Outcome{}
 	for _, result := range round.settle() {
-		r.Delay = result.delay
-		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText().String()}
+		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText().String(), Delay: result.delay}
 	}
 	halting.Wait()
 	return outcomes

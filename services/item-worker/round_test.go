@@ -164,7 +164,8 @@ func TestHandlersHearOfTheEnd(t *testing.T) {
 			t.Errorf("the round took %s, want the second until the end and the grace", took)
 		}
 		want := map[int32]itemworker.Outcome{
-			0: {State: retrying, Error: "the handler did not return: context canceled"}, 1: {State: retrying, Error: "context canceled"},
+			0: {State: retrying, Error: "the handler did not return: context canceled", Delay: 10 * time.Second},
+			1: {State: retrying, Error: "context canceled", Delay: 10 * time.Second},
 		}
 		if diff := cmp.Diff(want, outcomes); diff != "" {
 			t.Error(diff)

@@ -45,8 +45,8 @@ func TestDeferredItemsWaitWithinBounds(t *testing.T) {
 			batch := batchOf(1)
 			batch.Items[0].Deferrals, batch.FirstAt = test.deferrals, timestamppb.New(time.Now().Add(-test.age))
 			got := r.Run(t.Context(), nil, batch)[0]
-			if got.State != test.state || got.State == retrying && r.Delay != test.want {
-				t.Errorf("%v after %s, want %v after %s", got.State, r.Delay, test.state, test.want)
+			if got.State != test.state || got.State == retrying && got.Delay != test.want {
+				t.Errorf("%v after %s, want %v after %s", got.State, got.Delay, test.state, test.want)
 			}
 		})
 	}
