@@ -54,6 +54,7 @@ var mayImport = map[string][]string{
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres"},
 	"internal/loop":         {"internal/panics", "internal/postgres"},
+	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics"},
@@ -75,7 +76,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
+		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

@@ -4,6 +4,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,8 @@ type Bus struct {
 	replicas int
 	backlog  int64
 	now      func() time.Time
+	// id names this process to the broker.
+	id string
 	// offers is for what many wait for at the same time.
 	offers jetstream.JetStream
 	// restoring is held by the one goroutine that makes what the broker has lost.
@@ -69,6 +72,7 @@ func New(nc *nats.Conn, opts Options) (*Bus, error) {
 	}
 	b := &Bus{
 		nc: nc, js: js, log: opts.Log, tracer: opts.Tracer, timing: opts.Timing, replicas: max(opts.Replicas, 1), backlog: opts.WebhookBacklog, now: opts.Now, offers: offers,
+		id: rand.Text(),
 	}
 	if b.log == nil {
 		b.log = slog.Default()
@@ -91,7 +95,7 @@ func (b *Bus) Conn() *nats.Conn { return b.nc }
 // Timing is how long silence may last.
 func (b *Bus) Timing() events.Timing { return b.timing }
 
-// Ready returns an error while the broker can't be reached; it serves /readyz.
+// Ready returns an error while the broker can't be reached. [Bus.Storing] finds out more.
 func (b *Bus) Ready() error {
 	if b.nc.IsConnected() {
 		return nil

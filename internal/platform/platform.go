@@ -28,6 +28,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/readiness"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -124,6 +125,8 @@ type Platform struct {
 	Integrations *integrations.Loader
 	// Directory is what the webhook ingress knows of integrations.
 	Directory *directory.Directory
+	// Readiness is whether the services could do their work now. It is filled while [Platform.Run] runs.
+	Readiness *readiness.Board
 
 	clock    *bus.Clock
 	vitals   *outbound.Vitals
@@ -153,6 +156,9 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	}
 	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
 	p.Store.ListenBy(config.Listening)
+	if p.Readiness, err = readiness.New(config.Log, config.Metrics); err != nil {
+		return nil, err
+	}
 	if config.Machine == nil {
 		config.Machine = config.Now
 	}
@@ -257,6 +263,7 @@ func (p *Platform) buildSetAside() error {
 // Run runs services until ctx ends, and returns when all have stopped. The first that fails ends the others.
 func (p *Platform) Run(ctx context.Context, services ...string) error {
 	group, ctx := errgroup.WithContext(ctx)
+	p.addChecks(services)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(services))) {
 		run, ok := p.services[name]
 		if !ok {
@@ -270,6 +277,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 		})
 	}
 	group.Go(func() error { return compareClocks(ctx, p.clock, p.config.Log) })
+	group.Go(func() error { return p.keepReady(ctx) })
 	if p.config.Pool == nil {
 		return group.Wait()
 	}

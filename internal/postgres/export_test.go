@@ -24,3 +24,6 @@ func (s *Shared) Open() int {
 
 // SetRest sets for how long a key is left alone after an answer.
 func (s *Shared) SetRest(d time.Duration) { s.rest = d }
+
+// ReadyFor is for how long a writable database is not asked again.
+const ReadyFor = readyFor

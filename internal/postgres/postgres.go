@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,11 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/secret"
 )
 
-const (
-	connectEvery = time.Second
-	// readyFor is how long the database is taken to be there after it has said so.
-	readyFor = 100 * time.Millisecond
-)
+const connectEvery = time.Second
 
 // The rows that services work with.
 type (
@@ -50,8 +45,8 @@ type Store struct {
 	listening Listening
 	// accepts are the questions of RunAccepts.
 	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
-	// answered is when the database last said that it is there.
-	answered atomic.Pointer[time.Time]
+	// probe is whether the database takes writes.
+	probe probe
 }
 
 // Tx is a transaction: every query within it.
@@ -94,6 +89,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 	s := &Store{Queries: dbsqlc.New(door{filtering{pool}}), pool: pool, ring: ring}
 	s.accepts.rest = acceptsRest
+	s.probe.turn = make(chan struct{}, 1)
 	return s
 }
 
@@ -102,21 +98,6 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		return fn(&Tx{Queries: dbsqlc.New(door{filtering{tx}}), accepts: s.Accepts})
 	})
-}
-
-// Ready returns an error while the database can't be reached; it serves /readyz and holds consumers back, which ask before every pull.
-func (s *Store) Ready(ctx context.Context) error {
-	if answered := s.answered.Load(); answered != nil && time.Since(*answered) < readyFor {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := s.pool.Ping(ctx); err != nil {
-		return fmt.Errorf("reach Postgres: %w", err)
-	}
-	now := time.Now()
-	s.answered.Store(&now)
-	return nil
 }
 
 // Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number

@@ -66,14 +66,14 @@ func NewTracers(ctx context.Context, endpoint, service string) (tracers trace.Tr
 	return provider, provider.Shutdown, nil
 }
 
-// Check tells whether a part is ready for work.
+// Check is a part of the process's readiness as strangers see it: its name, and whether it is well.
 type Check struct {
-	Name  string
-	Ready func(context.Context) error
+	Name string
+	OK   bool
 }
 
 // Serve answers /metrics, /livez and /readyz on addr until ctx ends. An empty addr serves nothing. The bound address is logged.
-func Serve(ctx context.Context, addr string, registry *prometheus.Registry, checks []Check, log *slog.Logger) error {
+func Serve(ctx context.Context, addr string, registry *prometheus.Registry, checks func() []Check, log *slog.Logger) error {
 	if addr == "" {
 		<-ctx.Done()
 		return nil
@@ -88,24 +88,24 @@ func Serve(ctx context.Context, addr string, registry *prometheus.Registry, chec
 	}).Serve(ctx, listener)
 }
 
-// Handler is what [Serve] serves: /livez is 200 while the process runs, /readyz is 503 with the reasons while a check fails.
-func Handler(registry *prometheus.Registry, checks []Check) http.Handler {
+// Handler is what [Serve] serves: /livez is 200 while the process runs, /readyz is 503 while a check is not well. It shows the names of the checks alone: hosts,
+// users and errors are for the log and for operators. checks is called for every request, so that it must be cheap.
+func Handler(registry *prometheus.Registry, checks func() []Check) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry, MaxRequestsInFlight: scrapesAtATime}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		var problems []string
-		for _, check := range checks {
-			if err := check.Ready(r.Context()); err != nil {
-				problems = append(problems, check.Name+": "+err.Error())
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, text := http.StatusOK, strings.Builder{}
+		for _, check := range checks() {
+			says := "ok"
+			if !check.OK {
+				status, says = http.StatusServiceUnavailable, "not ok"
 			}
+			text.WriteString(check.Name + ": " + says + "\n")
 		}
-		if len(problems) > 0 {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = io.WriteString(w, strings.Join(problems, "\n")+"\n")
-			return
-		}
-		_, _ = io.WriteString(w, "ok\n")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text.String())
 	})
 	return mux
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/readiness"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/app"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -251,6 +252,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := readiness.New(nil, r); return err },
 		func(r prometheus.Registerer) error {
 			return platform.RegisterClock(r, func() time.Duration { return 0 })
 		},

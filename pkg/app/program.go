@@ -192,7 +192,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		return built.Run(ctx, services...)
 	})
 	group.Go(func() error {
-		return telemetry.Serve(ended, parts.httpAddr, registry, append(checks(built, services, pool != nil), staying(p.ctx)), log)
+		return telemetry.Serve(ended, parts.httpAddr, registry, func() []telemetry.Check { return p.shown(built) }, log)
 	})
 	if beside != nil {
 		group.Go(func() error { return beside(ctx, built) })
@@ -203,26 +203,14 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	return p.unlessStopped(err)
 }
 
-// checks are what has to be well for a process to be ready.
-func checks(built *platform.Platform, services []string, hasDatabase bool) []telemetry.Check {
-	all := []telemetry.Check{{Name: "NATS", Ready: func(context.Context) error { return built.Bus.Ready() }}}
-	if hasDatabase {
-		all = append(all, telemetry.Check{Name: "Postgres", Ready: built.Store.Ready})
+// shown is the process's readiness as strangers see it. It ends at the moment at which the process is told to stop.
+func (p *program) shown(built *platform.Platform) []telemetry.Check {
+	results := built.Readiness.Results()
+	checks := make([]telemetry.Check, 0, len(results)+1)
+	for _, r := range results {
+		checks = append(checks, telemetry.Check{Name: r.Name, OK: r.Err == nil})
 	}
-	if slices.Contains(services, platform.IngressService) {
-		all = append(all, telemetry.Check{Name: "directory", Ready: func(context.Context) error { return built.Directory.Ready() }})
-	}
-	return all
-}
-
-// staying is a check that fails from the moment at which the process is told to stop.
-func staying(ctx context.Context) telemetry.Check {
-	return telemetry.Check{Name: "stopping", Ready: func(context.Context) error {
-		if ctx.Err() != nil {
-			return errors.New("the process finishes its work and ends")
-		}
-		return nil
-	}}
+	return append(checks, telemetry.Check{Name: "running", OK: p.ctx.Err() == nil})
 }
 
 func (p *program) keyRing(log *slog.Logger) (*secret.Ring, error) {

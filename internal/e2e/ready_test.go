@@ -1,0 +1,78 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// readyz asks a process how it is: the status, 0 when it can't be reached, and what it says.
+func readyz(t *testing.T, address string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, ""
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return res.StatusCode, string(body)
+}
+
+// A service is ready while its stores would take a write, tells strangers no more than that, and recovers by itself.
+func TestReadyMeansThatStoresTakeWrites(t *testing.T) {
+	w := newWorld(t)
+	address := "127.0.0.1:" + freePort(t)
+	p := w.startServing("scheduler", address)
+	want := func(code int, says string) {
+		t.Helper()
+		var got int
+		var body string
+		w.await(fmt.Sprintf("%d %q of /readyz", code, says), func() bool {
+			got, body = readyz(t, address)
+			return got == code && strings.Contains(body, says)
+		})
+		for line := range strings.Lines(body) {
+			if name, state, _ := strings.Cut(strings.TrimSpace(line), ": "); strings.ContainsAny(name, " @/=") || state != "ok" && state != "not ok" {
+				t.Errorf("/readyz says %q", line)
+			}
+		}
+	}
+	want(http.StatusOK, "Postgres: ok")
+
+	u, err := url.Parse(w.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	set := func(value string) {
+		t.Helper()
+		w.await("the setting to be taken", func() bool {
+			_, err := w.pool.Exec(t.Context(), "begin read write; alter database "+name+" set default_transaction_read_only = "+value+"; commit")
+			return err == nil
+		})
+		_, _ = w.pool.Exec(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()", name)
+		w.pool.Reset()
+	}
+	set("on")
+	want(http.StatusServiceUnavailable, "Postgres: not ok")
+	if !strings.Contains(p.output.tail(), "read-only transaction") {
+		t.Errorf("the log does not say why:\n%s", p.output.tail())
+	}
+	set("off")
+	want(http.StatusOK, "Postgres: ok")
+
+	w.nats.Stop()
+	want(http.StatusServiceUnavailable, "NATS: not ok")
+	w.nats.Start()
+	want(http.StatusOK, "NATS: ok")
+}

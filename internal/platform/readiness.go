@@ -1,0 +1,25 @@
+package platform
+
+import (
+	"context"
+	"slices"
+
+	"github.com/tributaryhq/tributary/internal/readiness"
+)
+
+// addChecks adds what has to be well for the services to do their work: each store that they need would take a write now.
+func (p *Platform) addChecks(services []string) {
+	p.Readiness.Add(readiness.Check{Name: "NATS", Ready: p.Bus.Storing})
+	if p.config.Pool != nil {
+		p.Readiness.Add(readiness.Check{Name: "Postgres", Ready: p.Store.Ready})
+	}
+	if slices.Contains(services, IngressService) {
+		p.Readiness.Add(readiness.Check{Name: "directory", Ready: func(context.Context) error { return p.Directory.Ready() }})
+	}
+}
+
+// keepReady runs the checks until ctx ends.
+func (p *Platform) keepReady(ctx context.Context) error {
+	p.Readiness.Run(ctx)
+	return nil
+}

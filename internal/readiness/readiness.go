@@ -1,0 +1,157 @@
+// Package readiness knows whether a process could do its work now. It runs the process's checks in the background, about once a second, logs and counts what
+// changes, and answers from memory: a request for the health of a process never costs a query. Package platform builds a board, /readyz and doctor read it.
+package readiness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/internal/panics"
+)
+
+const (
+	// every is the interval between rounds of checks, and within how long one check may take.
+	every, within = time.Second, 3 * time.Second
+	// staleAfter is the age from which a result counts as a failure: the process does not get round to its checks.
+	staleAfter = 30 * time.Second
+)
+
+var (
+	errUnknown = errors.New("it was not checked yet")
+	errStale   = errors.New("the process has not got round to its checks for too long")
+)
+
+// Check is one thing that has to be well. Its name is public. What its error says is for the log and for operators: it may name hosts and users.
+type Check struct {
+	Name  string
+	Ready func(context.Context) error
+}
+
+// Result is what a check came to.
+type Result struct {
+	Name string
+	// Err is nil when all is well.
+	Err error
+	// Since is since when it has been so.
+	Since time.Time
+}
+
+// Board has the newest result of every check.
+type Board struct {
+	log   *slog.Logger
+	ready *prometheus.GaugeVec
+
+	mu   sync.Mutex
+	kept []kept
+}
+
+// kept is a check and its newest result, which was got at a time; zero for one that was not run yet.
+type kept struct {
+	check     Check
+	err       error
+	since, at time.Time
+}
+
+// New returns a board without checks, on which nothing is well, and registers its metric.
+func New(log *slog.Logger, registerer prometheus.Registerer) (*Board, error) {
+	b := &Board{log: log}
+	b.ready = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "tributary", Name: "ready", Help: "1 while the check of readiness is well, 0 while it is not.",
+	}, []string{"check"})
+	if err := registerer.Register(b.ready); err != nil {
+		return nil, fmt.Errorf("register the metric of readiness: %w", err)
+	}
+	return b, nil
+}
+
+// Add adds checks, which are not well until [Board.Run] has run them.
+func (b *Board) Add(checks ...Check) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, check := range checks {
+		b.kept = append(b.kept, kept{check: check, err: errUnknown})
+		b.ready.WithLabelValues(check.Name).Set(0)
+	}
+}
+
+// Run runs all checks side by side, again and again, until ctx ends. One that hangs holds up no other for longer than its time.
+func (b *Board) Run(ctx context.Context) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		b.mu.Lock()
+		checks := slices.Clone(b.kept)
+		b.mu.Unlock()
+		var round sync.WaitGroup
+		for i, k := range checks {
+			round.Go(func() { b.run(ctx, i, k.check) })
+		}
+		round.Wait()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+	}
+}
+
+func (b *Board) run(ctx context.Context, i int, check Check) {
+	asking, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := panics.Try("the check", func() error { return check.Ready(asking) })
+	if ctx.Err() == nil {
+		b.note(i, err)
+	}
+}
+
+// note keeps a result, and tells when it is another than before.
+func (b *Board) note(i int, err error) {
+	now := time.Now()
+	b.mu.Lock()
+	last := b.kept[i]
+	changed := last.at.IsZero() || (last.err == nil) != (err == nil)
+	b.kept[i].err, b.kept[i].at = err, now
+	if changed {
+		b.kept[i].since = now
+	}
+	b.mu.Unlock()
+	if !changed {
+		return
+	}
+	name := last.check.Name
+	switch {
+	case err != nil:
+		b.ready.WithLabelValues(name).Set(0)
+		b.log.Warn("not ready", "check", name, "error", err)
+	default:
+		b.ready.WithLabelValues(name).Set(1)
+		if !last.at.IsZero() {
+			b.log.Info("ready again", "check", name, "after", now.Sub(last.since).Round(time.Millisecond))
+		}
+	}
+}
+
+// Results are the newest, in the order in which the checks were added.
+func (b *Board) Results() []Result {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.kept) == 0 {
+		return []Result{{Name: "start", Err: errUnknown}}
+	}
+	results := make([]Result, 0, len(b.kept))
+	for _, k := range b.kept {
+		r := Result{Name: k.check.Name, Err: k.err, Since: k.since}
+		if !k.at.IsZero() && time.Since(k.at) > staleAfter {
+			r.Err = errStale
+		}
+		results = append(results, r)
+	}
+	return results
+}

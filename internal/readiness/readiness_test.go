@@ -1,0 +1,132 @@
+package readiness_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"github.com/tributaryhq/tributary/internal/readiness"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// board runs a board over checks in a bubble, and stops it at the end.
+func board(t *testing.T, registry *prometheus.Registry, log *bytes.Buffer, checks ...readiness.Check) *readiness.Board {
+	t.Helper()
+	b, err := readiness.New(slog.New(slog.NewTextHandler(log, nil)), registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if results := b.Results(); len(results) == 0 || results[0].Err == nil {
+		t.Error("a board without checks is well")
+	}
+	b.Add(checks...)
+	for _, r := range b.Results() {
+		if r.Err == nil {
+			t.Errorf("%s is well before it was checked", r.Name)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); b.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	return b
+}
+
+// pass lets time go by in the bubble, and all that happens in it.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestChangesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		var log bytes.Buffer
+		registry := prometheus.NewRegistry()
+		b := board(t, registry, &log, readiness.Check{Name: "store", Ready: func(context.Context) error {
+			if away.Load() {
+				return errors.New("host db7 refuses ann")
+			}
+			return nil
+		}})
+		want := func(ready bool, gauge string) {
+			t.Helper()
+			pass(1100 * time.Millisecond)
+			if got := b.Results()[0].Err == nil; got != ready {
+				t.Errorf("ready is %t, want %t", got, ready)
+			}
+			const head = "# HELP tributary_ready 1 while the check of readiness is well, 0 while it is not.\n# TYPE tributary_ready gauge\n"
+			if err := testutil.GatherAndCompare(registry, strings.NewReader(head+`tributary_ready{check="store"} `+gauge+"\n")); err != nil {
+				t.Error(err)
+			}
+		}
+		want(true, "1")
+		away.Store(true)
+		want(false, "0")
+		pass(10 * time.Second)
+		if got := strings.Count(log.String(), "level=WARN"); got != 1 {
+			t.Errorf("%d warnings of one outage:\n%s", got, &log)
+		}
+		away.Store(false)
+		want(true, "1")
+		for _, says := range []string{`msg="not ready" check=store error="host db7 refuses ann"`, `level=INFO msg="ready again" check=store`} {
+			if !strings.Contains(log.String(), says) {
+				t.Errorf("the log lacks %q:\n%s", says, &log)
+			}
+		}
+	})
+}
+
+// A check that hangs or panics fails, and holds up no other.
+func TestChecksAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rounds atomic.Int64
+		var log bytes.Buffer
+		b := board(t, prometheus.NewRegistry(), &log,
+			readiness.Check{Name: "hangs", Ready: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+			readiness.Check{Name: "panics", Ready: func(context.Context) error { panic("oh") }},
+			readiness.Check{Name: "well", Ready: func(context.Context) error { rounds.Add(1); return nil }})
+		pass(10 * time.Second)
+		results := b.Results()
+		if results[0].Err == nil || results[1].Err == nil || results[2].Err != nil || rounds.Load() < 3 {
+			t.Errorf("after %d rounds: %v", rounds.Load(), results)
+		}
+	})
+}
+
+// Results of a process that no longer checks are worth nothing.
+func TestOldResultsAreNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stuck atomic.Bool
+		var log bytes.Buffer
+		release := make(chan struct{})
+		b := board(t, prometheus.NewRegistry(), &log,
+			readiness.Check{Name: "well", Ready: func(context.Context) error { return nil }},
+			readiness.Check{Name: "stuck", Ready: func(context.Context) error {
+				if stuck.Load() {
+					<-release
+				}
+				return nil
+			}})
+		pass(2 * time.Second)
+		stuck.Store(true)
+		pass(time.Minute)
+		for _, r := range b.Results() {
+			if r.Err == nil {
+				t.Errorf("%s is well, by a result that is a minute old", r.Name)
+			}
+		}
+		close(release)
+	})
+}
