@@ -35,7 +35,8 @@ limit sqlc.arg(most);
 
 -- name: RunStartAttempt :one
 -- RunStartAttempt raises the attempt, if it is the expected one, and counts a try before the provider is called.
-update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null, waiting_for = ''
+update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null, waiting_for = '',
+    lost = ''
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning *;
 
@@ -115,6 +116,15 @@ update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = s
     skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
     resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null, waiting_for = ''
 where id = sqlc.arg(id) and closed_at is null
+returning *;
+
+-- name: RunLost :one
+-- RunLost notes once that an attempt lacks items. An open run closes as failed because of it; a run that has closed already fails now.
+update sync_runs set lost = sqlc.arg(lost),
+    state = case when closed_at is null then state else 'failed' end,
+    error = case when closed_at is null then error else sqlc.arg(lost) end,
+    complete = complete and closed_at is null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and lost = '' and (closed_at is null or state in ('succeeded', 'partial'))
 returning *;
 
 -- name: RunResolve :execrows

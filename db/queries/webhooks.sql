@@ -136,3 +136,9 @@ select provider, status, count(*), min(received_at)::timestamptz from webhooks w
 delete from webhooks where id = any(array(
     select w.id from webhooks w where w.received_at < sqlc.arg(received_before) and w.status in ('processed', 'ignored', 'failed', 'skipped')
     order by w.received_at limit sqlc.arg(most)));
+
+-- name: WebhookLost :execrows
+-- WebhookLost fails a delivery that is finished, because its handler dispatched a record too late. It can be replayed.
+update webhooks set status = 'failed', reason = 'lost', error = sqlc.arg(error), lease_until = null,
+    finished_at = coalesce(finished_at, sqlc.arg(now)::timestamptz)
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and status in ('processing', 'processed');

@@ -30,6 +30,8 @@ const (
 	SourceToken Source = "token"
 	// SourceDatabase is a run whose records Postgres has forgotten.
 	SourceDatabase Source = "database"
+	// SourceProvider is the provider's code or the application's, which breaks a rule: runs that end well clear it.
+	SourceProvider Source = "provider"
 )
 
 // Signal is a sign of trouble.

@@ -48,7 +48,8 @@ type SyncSession interface {
 	//
 	// An event that can't be encoded, or is larger than a message may be, becomes a dead item with that reason, and Dispatch returns
 	// nil. The errors it does return mean that the enumeration must stop: ctx is done, the run was cancelled or superseded, or the checkpoint
-	// is larger than allowed ([ErrCheckpointTooLarge]). Return them as they are.
+	// is larger than allowed ([ErrCheckpointTooLarge]). Return them as they are: an item that was refused is lost, and a Sync that
+	// returns nil all the same has failed. So has one that leaves goroutines behind which dispatch after it has returned.
 	Dispatch(ctx context.Context, event any, checkpoint any, externalID string) error
 }
 

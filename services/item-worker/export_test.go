@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -91,4 +92,10 @@ func Settle(row *dbsqlc.WebhookClaimRow, err error) Settled {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
 	f := h.settle(row, err, nil)
 	return Settled{Status: f.status, Cause: string(f.waitingFor), Wait: f.next.Sub(h.Now()), Deferrals: f.deferrals}
+}
+
+// NewSession returns what a webhook's handler dispatches to, what ends the handler, and what then says whether records are lost.
+func NewSession() (session contracts.Dispatcher, end func() int, verdict func(late func(error)) error) {
+	s := &webhookSession{}
+	return s, func() int { return len(s.close()) }, s.guard.Verdict
 }

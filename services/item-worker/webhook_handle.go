@@ -69,6 +69,9 @@ func (c *call) handle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := session.guard.Verdict(func(late error) { c.lost(ctx, late) }); err != nil {
+		return err
+	}
 	c.result = encodeResult(value)
 	return c.handleItems(ctx, dispatched)
 }
@@ -198,25 +201,33 @@ func weight(err error) int {
 
 // webhookSession takes what a handler dispatches.
 type webhookSession struct {
-	mu     sync.Mutex
-	closed bool
-	items  []*eventsv1.Item
-	size   int
+	guard items.Guard
+	mu    sync.Mutex
+	items []*eventsv1.Item
+	size  int
 }
 
 func (s *webhookSession) Dispatch(ctx context.Context, event, checkpoint any, externalID string) error {
 	maker := &items.Maker{}
 	item, unfit, err := maker.Make(event, checkpoint, externalID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.take(ctx, event, item, unfit)
 	}
+	if err != nil {
+		return s.guard.Refuse(err)
+	}
+	return nil
+}
+
+// take keeps an item that was dispatched.
+func (s *webhookSession) take(ctx context.Context, event any, item *eventsv1.Item, unfit error) error {
 	if unfit != nil {
 		return contracts.Permanent(fmt.Errorf("dispatch %s: %w", contracts.EventType(event), unfit))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || ctx.Err() != nil {
-		return errors.Join(ctx.Err(), errors.New("dispatch: the webhook's handler has ended"))
+	if err := errors.Join(s.guard.Ended(), ctx.Err()); err != nil {
+		return fmt.Errorf("dispatch: %w", err)
 	}
 	s.size += len(item.GetPayload()) + len(item.GetCheckpoint()) + len(item.GetExternalId())
 	if len(s.items) >= maxDispatched || s.size > maxDispatchedBytes {
@@ -229,7 +240,7 @@ func (s *webhookSession) Dispatch(ctx context.Context, event, checkpoint any, ex
 func (s *webhookSession) close() []*eventsv1.Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.guard.End()
 	return s.items
 }
 

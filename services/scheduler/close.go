@@ -138,6 +138,9 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		if err != nil {
 			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
 		}
+		if locked.Lost != "" {
+			v.state, v.err = "failed", locked.Lost
+		}
 		messages, err := s.moveCursor(ctx, tx, integration, locked, v, now)
 		if err != nil {
 			return err
@@ -218,7 +221,7 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 func closeParams(run *postgres.Run, v *verdict, now time.Time) dbsqlc.RunCloseParams {
 	p := dbsqlc.RunCloseParams{
 		ID: run.ID, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped,
-		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "", ReduceFailed: v.reduceFailed, Now: &now,
+		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "" && run.Lost == "", ReduceFailed: v.reduceFailed, Now: &now,
 	}
 	if v.dead == 0 && !v.reduceFailed {
 		p.ResolvedAt, p.Resolution = &now, "resolved"

@@ -55,10 +55,15 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 	return nil
 }
 
-// believed ends what a closing run leaves of its receipts, and the incident that an earlier attempt has raised.
+// believed ends what a closing run leaves of its receipts, and the incidents that it has shown to be over.
 func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) error {
 	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
 		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
+	}
+	if run.State == "succeeded" {
+		if err := health.Clear(ctx, tx, integration, health.SourceProvider, "a sync was clean", now); err != nil {
+			return err
+		}
 	}
 	if run.Attempts == 1 {
 		return nil

@@ -48,7 +48,10 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	publishers := session.startPublishers(stop)
 
 	err = s.call(outbound.WithPatience(calling, session.patience(in, d)), provider, in, run, session)
-	total := session.close()
+	total, closeErr := session.close()
+	if closeErr != nil && err == nil {
+		err = closeErr
+	}
 	if publishErr := publishers.Wait(); publishErr != nil && err == nil {
 		err = publishErr
 	}
@@ -58,6 +61,9 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	}
 	if cause := context.Cause(calling); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
+	}
+	if err == nil {
+		err = fromProvider(in, session.guard.Verdict(func(late error) { s.lost(ctx, run, fromProvider(in, late)) }))
 	}
 	return total, err
 }
@@ -69,6 +75,7 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 	defer func() { err = fromProvider(in, err) }()
 	go func() {
 		err := callProvider(ctx, provider, in, run, session)
+		session.guard.End()
 		panics.Report(s.Log, err, "provider", run.Provider, "run", run.ID)
 		returned <- err
 	}()

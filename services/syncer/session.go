@@ -43,6 +43,8 @@ type session struct {
 	// copying it.
 	signs, seen int64
 	last        time.Time
+	// guard remembers that an item was refused.
+	guard items.Guard
 	// waiting is how many of the provider's requests wait in place.
 	waiting atomic.Int64
 }
@@ -59,8 +61,6 @@ type parcel struct {
 	dead        *eventsv1.Item
 	reason, why foreign.Text
 }
-
-var errClosedSession = errors.New("the enumeration has ended; Dispatch was called after Sync had returned")
 
 func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
 	memory, _ := s.repeats.Get().(*repeats)
@@ -84,13 +84,21 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	maker, _ := s.makers.Get().(*items.Maker)
 	defer s.makers.Put(maker)
 	item, unfit, err := maker.Make(event, checkpoint, externalID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.take(ctx, item, unfit)
 	}
+	if err != nil {
+		return s.guard.Refuse(err)
+	}
+	return nil
+}
+
+// take puts an item that was dispatched on its way.
+func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return errClosedSession
+	if err := s.guard.Ended(); err != nil {
+		return err
 	}
 	if err := errors.Join(ctx.Err(), context.Cause(s.calling)); err != nil {
 		return err
@@ -168,17 +176,18 @@ func (s *session) seal() error {
 	return nil
 }
 
-// close seals what is left and returns what was handed over. An enumeration that was stopped leaves its last batch out.
-func (s *session) close() *eventsv1.Total {
+// close seals what is left and returns what was handed over. An enumeration that was stopped leaves its last batch out, and is not complete.
+func (s *session) close() (*eventsv1.Total, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.seal(); err != nil {
+	err := s.seal()
+	if err != nil {
 		s.total.Items -= s.current.items()
 	}
 	s.closed = true
 	s.syncer.repeats.Put(s.repeats)
 	close(s.sealed)
-	return &eventsv1.Total{Items: s.total.GetItems(), Batches: s.total.GetBatches(), Duplicates: s.total.GetDuplicates()}
+	return &eventsv1.Total{Items: s.total.GetItems(), Batches: s.total.GetBatches(), Duplicates: s.total.GetDuplicates()}, err
 }
 
 // lingerLoop seals a batch that waits for more for too long: while a provider reads its next page, the last one is worked on.

@@ -286,6 +286,7 @@ type SyncRun struct {
 	Attempts       int32
 	WaitingFor     string
 	Deferrals      int32
+	Lost           foreign.Text
 }
 
 type Webhook struct {

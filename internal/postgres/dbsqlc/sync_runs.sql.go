@@ -96,7 +96,7 @@ update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
     skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
     resolved_at = $11, resolution = $12, waiting_until = null, waiting_for = ''
 where id = $13 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
 `
 
 type RunCloseParams struct {
@@ -166,6 +166,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
@@ -232,7 +233,7 @@ func (q *Queries) RunFollowUpSince(ctx context.Context, since time.Time, iD uuid
 }
 
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -272,12 +273,13 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -317,6 +319,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
@@ -376,7 +379,7 @@ select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor,
 from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id, unnest($6::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
 `
 
 type RunInsertManyParams struct {
@@ -439,6 +442,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
@@ -481,7 +485,7 @@ func (q *Queries) RunIntegrations(ctx context.Context, ids []uuid.UUID) ([]*RunI
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
   and ($3::uuid is null
@@ -546,6 +550,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
@@ -558,7 +563,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -598,12 +603,13 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -643,6 +649,65 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
+	)
+	return &i, err
+}
+
+const runLost = `-- name: RunLost :one
+update sync_runs set lost = $1,
+    state = case when closed_at is null then state else 'failed' end,
+    error = case when closed_at is null then error else $1 end,
+    complete = complete and closed_at is null
+where id = $2 and attempt = $3 and lost = '' and (closed_at is null or state in ('succeeded', 'partial'))
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+`
+
+type RunLostParams struct {
+	Lost    foreign.Text
+	ID      uuid.UUID
+	Attempt int32
+}
+
+// RunLost notes once that an attempt lacks items. An open run closes as failed because of it; a run that has closed already fails now.
+func (q *Queries) RunLost(ctx context.Context, arg RunLostParams) (*SyncRun, error) {
+	row := q.db.QueryRow(ctx, runLost, arg.Lost, arg.ID, arg.Attempt)
+	var i SyncRun
+	err := row.Scan(
+		&i.ID,
+		&i.IntegrationID,
+		&i.Provider,
+		&i.Mode,
+		&i.Cause,
+		&i.State,
+		&i.Attempt,
+		&i.Wake,
+		&i.Tries,
+		&i.WaitingUntil,
+		&i.WindowFrom,
+		&i.HeartbeatAt,
+		&i.CursorFrom,
+		&i.CursorVersion,
+		&i.FollowUp,
+		&i.Error,
+		&i.Items,
+		&i.Done,
+		&i.Dead,
+		&i.Skipped,
+		&i.Duplicates,
+		&i.Trace,
+		&i.CreatedAt,
+		&i.ClosedAt,
+		&i.Complete,
+		&i.ReduceFailed,
+		&i.ResolvedAt,
+		&i.Resolution,
+		&i.EntriesFreedAt,
+		&i.FollowUpSince,
+		&i.Attempts,
+		&i.WaitingFor,
+		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
@@ -689,7 +754,7 @@ func (q *Queries) RunPrune(ctx context.Context, closedBefore *time.Time, most in
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
@@ -741,6 +806,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
@@ -753,7 +819,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 }
 
 const runResolvableNow = `-- name: RunResolvableNow :one
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r
 where r.id = $1 and r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($2::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
 `
@@ -796,6 +862,7 @@ func (q *Queries) RunResolvableNow(ctx context.Context, iD uuid.UUID, providers 
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
@@ -857,7 +924,7 @@ func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailed
 }
 
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -898,12 +965,13 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -960,6 +1028,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
@@ -972,9 +1041,10 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 }
 
 const runStartAttempt = `-- name: RunStartAttempt :one
-update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null, waiting_for = ''
+update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null, waiting_for = '',
+    lost = ''
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
 `
 
 type RunStartAttemptParams struct {
@@ -1021,6 +1091,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
@@ -1111,7 +1182,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
 order by r.waiting_until
 limit $2
@@ -1162,6 +1233,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32)
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
@@ -1177,7 +1249,7 @@ const runWake = `-- name: RunWake :one
 update sync_runs set state = 'due', wake = next_fence(wake, $1)::integer, heartbeat_at = $1, waiting_until = null,
     window_from = coalesce($2, window_from)
 where id = $3 and attempt = $4 and wake = $5 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
 `
 
 type RunWakeParams struct {
@@ -1232,12 +1304,13 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.Attempts,
 		&i.WaitingFor,
 		&i.Deferrals,
+		&i.Lost,
 	)
 	return &i, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -1285,6 +1358,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}

@@ -481,6 +481,33 @@ func (q *Queries) WebhookList(ctx context.Context, arg WebhookListParams) ([]*We
 	return items, nil
 }
 
+const webhookLost = `-- name: WebhookLost :execrows
+update webhooks set status = 'failed', reason = 'lost', error = $1, lease_until = null,
+    finished_at = coalesce(finished_at, $2::timestamptz)
+where id = $3 and attempt = $4 and status in ('processing', 'processed')
+`
+
+type WebhookLostParams struct {
+	Error   foreign.Text
+	Now     time.Time
+	ID      uuid.UUID
+	Attempt int32
+}
+
+// WebhookLost fails a delivery that is finished, because its handler dispatched a record too late. It can be replayed.
+func (q *Queries) WebhookLost(ctx context.Context, arg WebhookLostParams) (int64, error) {
+	result, err := q.db.Exec(ctx, webhookLost,
+		arg.Error,
+		arg.Now,
+		arg.ID,
+		arg.Attempt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const webhookMarkSilent = `-- name: WebhookMarkSilent :many
 update webhook_sources s set silent_since = $1
 from integrations i
