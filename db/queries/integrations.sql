@@ -59,6 +59,7 @@ update integrations set next_sync_at = sqlc.narg(next_sync_at) where id = sqlc.a
 select i.* from integrations i
 where i.status = 'active' and i.next_sync_at <= sqlc.arg(now) and i.provider = any(sqlc.arg(providers)::text[])
   and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
+  and i.id <> all(sqlc.arg(without)::uuid[])
 order by i.next_sync_at
 limit sqlc.arg(most)
 for no key update of i skip locked;
@@ -85,10 +86,18 @@ returning consecutive_sync_failures;
 
 -- name: IntegrationMarkStale :many
 -- IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
+with stale as (
+    select i.id from integrations i
+    join (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(intervals)::interval[]) as default_interval) d on i.provider = d.provider
+    where i.status = 'active' and i.stale_since is null and i.next_sync_at is not null and i.id <> all(sqlc.arg(without)::uuid[])
+      and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * sqlc.arg(intervals_allowed)::integer < sqlc.arg(now)
+    order by i.id
+    limit sqlc.arg(most)
+    for no key update of i skip locked
+)
 update integrations i set stale_since = sqlc.arg(now)
-from (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(intervals)::interval[]) as default_interval) d
-where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
-  and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * sqlc.arg(intervals_allowed)::integer < sqlc.arg(now)
+from stale
+where i.id = stale.id
 returning i.*;
 
 -- name: IntegrationClearStale :execrows
@@ -118,7 +127,7 @@ returning *;
 -- name: IntegrationOverridesEnded :many
 -- IntegrationOverridesEnded locks integrations with an override whose time is over.
 select * from integrations
-where rate_until <= sqlc.arg(now)::timestamptz or circuit_until <= sqlc.arg(now)::timestamptz
+where (rate_until <= sqlc.arg(now)::timestamptz or circuit_until <= sqlc.arg(now)::timestamptz) and id <> all(sqlc.arg(without)::uuid[])
 order by id
 limit sqlc.arg(most)
 for no key update skip locked;

@@ -36,11 +36,15 @@ with counted as (
            coalesce(c.succeeded + c.failed >= sqlc.arg(least_requests)::bigint and c.failed * 100 >= (c.succeeded + c.failed)
                * case when i.failure_rate_since is null then sqlc.arg(elevated_percent)::bigint else sqlc.arg(recovered_percent)::bigint end, false) as is_elevated
     from integrations i left join counted c on c.integration_id = i.id
-    where c.integration_id is not null or i.failure_rate_since is not null
+    where (c.integration_id is not null or i.failure_rate_since is not null) and i.id <> all(sqlc.arg(without)::uuid[])
+), changed as (
+    select * from judged where is_elevated <> was
+    order by id
+    limit sqlc.arg(most)
 )
 update integrations i set failure_rate_since = case when j.is_elevated then sqlc.arg(now)::timestamptz end
-from judged j
-where i.id = j.id and j.is_elevated <> j.was and (i.failure_rate_since is not null) = j.was
+from changed j
+where i.id = j.id and (i.failure_rate_since is not null) = j.was
 returning sqlc.embed(i), j.requests, j.failed, j.upstream, j.throttle, j.client, j.unknown;
 
 -- name: RequestCountPrune :execrows

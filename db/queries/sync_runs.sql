@@ -75,6 +75,7 @@ where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;
 -- RunWaitingDue locks waiting runs whose time has come.
 select r.* from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= sqlc.arg(now) and i.status = 'active'
+  and r.id <> all(sqlc.arg(without)::uuid[])
 order by r.waiting_until
 limit sqlc.arg(most)
 for update of r skip locked;

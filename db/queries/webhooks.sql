@@ -36,10 +36,18 @@ select i.* from silent join integrations i on i.id = silent.integration_id;
 
 -- name: WebhookMarkSilent :many
 -- WebhookMarkSilent marks, once an episode, active integrations that got webhooks and have got none since a time.
+with silent as (
+    select s.integration_id, i.provider, i.name, i.owner from webhook_sources s join integrations i on i.id = s.integration_id
+    where i.status = 'active' and s.silent_since is null and s.last_received_at < sqlc.arg(none_since)::timestamptz
+      and s.integration_id <> all(sqlc.arg(without)::uuid[])
+    order by s.integration_id
+    limit sqlc.arg(most)
+    for no key update of s skip locked
+)
 update webhook_sources s set silent_since = sqlc.arg(now)
-from integrations i
-where i.id = s.integration_id and i.status = 'active' and s.silent_since is null and s.last_received_at < sqlc.arg(none_since)::timestamptz
-returning i.id, i.provider, i.name, i.owner, s.last_received_at;
+from silent
+where s.integration_id = silent.integration_id
+returning s.integration_id as id, silent.provider, silent.name, silent.owner, s.last_received_at;
 
 -- name: WebhookClaim :many
 -- WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what

@@ -4,7 +4,6 @@
 package health
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -83,8 +82,26 @@ func (k *Keeper) Slowed(health string) int {
 	return 1
 }
 
-// ReportHealth moves integrations on by what their requests came to: in one statement, and with their events and incidents in one transaction.
+// ReportHealth moves integrations on by what their requests came to: in one statement, and with their events and incidents in one transaction. When that fails
+// though Postgres is well, each report is tried alone, and one that fails alone is dropped with an error in the log.
 func (k *Keeper) ReportHealth(ctx context.Context, reports []outbound.HealthReport) error {
+	err := k.reportHealth(ctx, reports)
+	if err == nil || ctx.Err() != nil || postgres.Unavailable(err) {
+		return err
+	}
+	for _, r := range reports {
+		err := k.reportHealth(ctx, []outbound.HealthReport{r})
+		if ctx.Err() != nil || postgres.Unavailable(err) {
+			return err
+		}
+		if err != nil {
+			k.Log.Error("what the requests of an integration came to can't be noted, and is dropped", "integration", r.Integration, "error", err)
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) reportHealth(ctx context.Context, reports []outbound.HealthReport) error {
 	now := k.Now()
 	p := dbsqlc.HealthReportParams{
 		Now: now, DegradedAfter: int32(k.Settings.DegradedAfter), FailingAfter: int32(k.Settings.FailingAfter), DisabledFor: k.Settings.DisabledFor,
@@ -200,47 +217,6 @@ func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCou
 		return fmt.Errorf("count requests: %w", err)
 	}
 	return nil
-}
-
-// JudgeRates tells, once an episode, of which integrations too large a share of the requests fails, and of which it has become small again.
-func (k *Keeper) JudgeRates(ctx context.Context) error {
-	now := k.Now()
-	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		rows, err := tx.RequestCountMarkRates(ctx, dbsqlc.RequestCountMarkRatesParams{
-			Since: now.Add(-k.Settings.Window), LeastRequests: int64(k.Settings.LeastRequests),
-			ElevatedPercent: int64(k.Settings.ElevatedPercent), RecoveredPercent: int64(k.Settings.RecoveredPercent), Now: now,
-		})
-		if err != nil {
-			return fmt.Errorf("judge failure rates: %w", err)
-		}
-		for _, row := range rows {
-			in := &row.Integration
-			rate := &eventsv1.FailureRate{Requests: row.Requests, Failed: row.Failed, Class: most(row), WindowSeconds: int32(k.Settings.Window.Seconds())}
-			name, told := events.FailureRateRecovered, proto.Message(&eventsv1.FailureRateRecovered{Integration: ref(in), Rate: rate, At: timestamppb.New(now)})
-			if in.FailureRateSince != nil {
-				name, told = events.FailureRateElevated, &eventsv1.FailureRateElevated{Integration: ref(in), Rate: rate, At: timestamppb.New(now)}
-				k.Log.Warn("many requests fail", "integration", in.Name, "provider", in.Provider, "failed", row.Failed, "requests", row.Requests, "class", rate.Class)
-			}
-			if err := publish(ctx, tx, now, name, in, told); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// most is the class of most failures, empty when there are none.
-func most(row *dbsqlc.RequestCountMarkRatesRow) string {
-	class, count := "", int64(0)
-	for _, c := range []struct {
-		class string
-		count int64
-	}{{"upstream", row.Upstream}, {"throttle", row.Throttle}, {"client", row.Client}, {"unknown", row.Unknown}} {
-		if cmp.Compare(c.count, count) > 0 {
-			class, count = c.class, c.count
-		}
-	}
-	return class
 }
 
 func ref(in *postgres.Integration) *eventsv1.Ref {

@@ -308,7 +308,7 @@ func TestFailureRates(t *testing.T) {
 	judge := func(want ...string) {
 		t.Helper()
 		for range 2 { // told once
-			if err := w.JudgeRates(t.Context()); err != nil {
+			if err := w.checker(t, nil).JudgeRates(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -31,6 +32,7 @@ type Checker struct {
 	*Keeper
 	Registry     *contracts.Registry
 	Integrations *integrations.Loader
+	SetAside     *setaside.Set
 }
 
 // ErrNotCheckable is what a check of an integration comes to whose provider is no [contracts.HealthChecker].

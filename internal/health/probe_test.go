@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -55,7 +57,14 @@ func (w *world) checker(t *testing.T, provider contracts.Provider) *health.Check
 	}
 	chains := outbound.Config{Vitals: outbound.NewVitals(w.Keeper, w.Log, w.Now)}
 	loader := integrations.NewLoader(w.Store, registry, integrations.NewFeed(w.Store), w.Log, chains, nil)
-	return &health.Checker{Keeper: w.Keeper, Registry: registry, Integrations: loader}
+	metrics, err := setaside.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &setaside.Set{
+		Store: w.Store, Log: w.Log, Metrics: metrics, Now: w.Now, Ready: func(context.Context) error { return nil }, Settings: setaside.DefaultSettings(),
+	}
+	return &health.Checker{Keeper: w.Keeper, Registry: registry, Integrations: loader, SetAside: set}
 }
 
 // disable has the upstream fail until the integration is disabled.

@@ -226,7 +226,7 @@ func (p *Platform) build() error {
 	schedules, err := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
 		Budgets: p.budgets, Circuits: p.circuits, SetAside: p.setAside,
-		Health: &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations},
+		Health: &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside},
 		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
 	if err != nil {

@@ -8,6 +8,10 @@ const (
 	// Message is a message of the outbox. Its key is the id of its row.
 	Message Kind = "message"
 
+	// OpenRun opens a run for an integration that is due.
+	OpenRun Kind = "open-run"
+	// WakeRun starts the next attempt of a run whose waiting is over.
+	WakeRun Kind = "wake-run"
 	// CloseRun closes an open run, or drives it again when no syncer does.
 	CloseRun Kind = "close-run"
 	// ResolveRun reduces a closed run whose last dead item was resolved.
@@ -16,4 +20,12 @@ const (
 	FreeEntries Kind = "free-entries"
 	// Directory writes an integration's entry for services without a database.
 	Directory Kind = "write-directory"
+	// MarkStale reports an integration without a clean sync for long.
+	MarkStale Kind = "mark-stale"
+	// MarkSilent reports an integration without a webhook for long.
+	MarkSilent Kind = "mark-silent"
+	// EndOverride ends an override of a budget or a circuit whose time is over.
+	EndOverride Kind = "end-override"
+	// JudgeRate reports an integration of whose requests too large a share fails, or does no longer.
+	JudgeRate Kind = "judge-rate"
 )

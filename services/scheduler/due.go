@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -36,26 +37,29 @@ func (s *Scheduler) claimSome(ctx context.Context) (claimed int, err error) {
 		return 0, nil
 	}
 	now := s.Now()
-	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		rows, err := tx.IntegrationClaimDue(ctx, dbsqlc.IntegrationClaimDueParams{Now: &now, Providers: s.keys, Most: claimAtATime})
-		if err != nil {
-			return fmt.Errorf("claim due integrations: %w", err)
-		}
-		if claimed = len(rows); claimed == 0 {
-			return nil
-		}
-		ids := make([]uuid.UUID, 0, len(rows))
-		nexts := make([]time.Time, 0, len(rows))
-		for _, row := range rows {
-			s.Metrics.claimed(row.Provider, now.Sub(*row.NextSyncAt))
-			ids = append(ids, row.ID)
-			nexts = append(nexts, now.Add(s.interval(row)))
-		}
-		if err := tx.IntegrationSetNextSyncMany(ctx, ids, nexts); err != nil {
-			return fmt.Errorf("move the next sync: %w", err)
-		}
-		_, err = s.open(ctx, tx, rows, "incremental", "schedule", now)
-		return err
+	claimed, err = setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
+		Kind: setaside.OpenRun, Most: claimAtATime, Name: nameOfIntegration,
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
+			rows, err := tx.IntegrationClaimDue(ctx, dbsqlc.IntegrationClaimDueParams{Now: &now, Providers: s.keys, Without: without, Most: most})
+			if err != nil {
+				return nil, fmt.Errorf("claim due integrations: %w", err)
+			}
+			return rows, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, rows []*postgres.Integration) error {
+			ids := make([]uuid.UUID, 0, len(rows))
+			nexts := make([]time.Time, 0, len(rows))
+			for _, row := range rows {
+				s.Metrics.claimed(row.Provider, now.Sub(*row.NextSyncAt))
+				ids = append(ids, row.ID)
+				nexts = append(nexts, now.Add(s.interval(row)))
+			}
+			if err := tx.IntegrationSetNextSyncMany(ctx, ids, nexts); err != nil {
+				return fmt.Errorf("move the next sync: %w", err)
+			}
+			_, err := s.open(ctx, tx, rows, "incremental", "schedule", now)
+			return err
+		},
 	})
 	if claimed > 0 && err == nil {
 		s.Crash("scheduler: runs opened")
@@ -96,20 +100,24 @@ func (s *Scheduler) open(ctx context.Context, tx *postgres.Tx, integrations []*p
 
 func (s *Scheduler) wakeSome(ctx context.Context) (woken int, err error) {
 	now := s.Now()
-	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		runs, err := tx.RunWaitingDue(ctx, &now, claimAtATime)
-		if err != nil {
-			return fmt.Errorf("claim waiting runs: %w", err)
-		}
-		for _, run := range runs {
-			if err := wake(ctx, tx, run, now, nil); err != nil {
-				return err
+	return setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Run]{
+		Kind: setaside.WakeRun, Most: claimAtATime, Name: nameOfRun,
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Run, error) {
+			runs, err := tx.RunWaitingDue(ctx, dbsqlc.RunWaitingDueParams{Now: &now, Without: without, Most: most})
+			if err != nil {
+				return nil, fmt.Errorf("claim waiting runs: %w", err)
 			}
-		}
-		woken = len(runs)
-		return nil
+			return runs, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, runs []*postgres.Run) error {
+			for _, run := range runs {
+				if err := wake(ctx, tx, run, now, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
 	})
-	return woken, err
 }
 
 // wake makes a run due again as its next attempt. windowFrom, when given, starts the window of its enumerations afresh.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -17,25 +19,37 @@ import (
 // endOverrides takes away the overrides whose time is over. Requests have not heeded them since; this is for who looks, and tells of it.
 func (s *Scheduler) endOverrides(ctx context.Context) error {
 	now := s.Now()
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		rows, err := tx.IntegrationOverridesEnded(ctx, now, sweepAtATime)
-		if err != nil {
-			return fmt.Errorf("look for overrides that have ended: %w", err)
-		}
-		for _, row := range rows {
-			if row.RateUntil != nil && !row.RateUntil.After(now) {
-				if err := s.setRate(ctx, tx, row, dbsqlc.IntegrationSetRateParams{}, "rate-limit-ended", ""); err != nil {
+	_, err := setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
+		Kind: setaside.EndOverride, Most: sweepAtATime, Name: nameOfIntegration,
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
+			rows, err := tx.IntegrationOverridesEnded(ctx, dbsqlc.IntegrationOverridesEndedParams{Now: now, Without: without, Most: most})
+			if err != nil {
+				return nil, fmt.Errorf("look for overrides that have ended: %w", err)
+			}
+			return rows, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, rows []*postgres.Integration) error {
+			for _, row := range rows {
+				if err := s.endOverride(ctx, tx, row, now); err != nil {
 					return err
 				}
 			}
-			if row.CircuitUntil != nil && !row.CircuitUntil.After(now) {
-				if err := s.setCircuit(ctx, tx, row, outbound.CircuitAuto, nil, "its time has ended", ""); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+			return nil
+		},
 	})
+	return err
+}
+
+func (s *Scheduler) endOverride(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, now time.Time) error {
+	if row.RateUntil != nil && !row.RateUntil.After(now) {
+		if err := s.setRate(ctx, tx, row, dbsqlc.IntegrationSetRateParams{}, "rate-limit-ended", ""); err != nil {
+			return err
+		}
+	}
+	if row.CircuitUntil != nil && !row.CircuitUntil.After(now) {
+		return s.setCircuit(ctx, tx, row, outbound.CircuitAuto, nil, "its time has ended", "")
+	}
+	return nil
 }
 
 // setRate sets or clears a request budget of an integration that is locked, and tells of it.

@@ -85,19 +85,17 @@ func (r Retention) prunings() []pruning {
 
 // tend prunes, and makes the partitions of the days to come.
 func (s *Scheduler) tend(ctx context.Context) error {
-	if err := s.Store.MakeRequestPartitions(ctx, s.Now(), partitionsAhead); err != nil {
-		return err
-	}
+	making := s.Store.MakeRequestPartitions(ctx, s.Now(), partitionsAhead)
 	pruned, err := s.prune(ctx, api.Prune{})
 	for _, table := range pruned.Tables {
 		if table.Rows > 0 || len(table.Partitions) > 0 {
 			s.Log.Info("pruned", "table", table.Table, "older_than_days", table.Days, "rows", table.Rows, "partitions", len(table.Partitions))
 		}
 	}
-	return err
+	return errors.Join(making, err)
 }
 
-// prune deletes what is old. When the time for the answer is over it says that there is more.
+// prune deletes what is old; a table that can't be pruned leaves the others to be. When the time for the answer is over it says that there is more.
 func (s *Scheduler) prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
 	var reply api.Pruned
 	before := s.Now().Add(-time.Duration(s.Settings.Retention.Requests) * day)
@@ -107,18 +105,19 @@ func (s *Scheduler) prune(ctx context.Context, q api.Prune) (api.Pruned, error) 
 		requests.Partitions = append(requests.Partitions, partition.Format(time.DateOnly))
 	}
 	reply.Tables = append(reply.Tables, requests)
-	if err != nil {
-		return reply, err
-	}
+	problems := []error{err}
 	for _, p := range s.Settings.Retention.prunings() {
 		rows, more, err := s.pruneTable(ctx, p, q.DryRun)
 		reply.Tables = append(reply.Tables, api.PrunedTable{Table: p.table, Days: p.days, Rows: rows})
 		reply.More = reply.More || more
 		if err != nil {
-			return reply, fmt.Errorf("prune %s: %w", p.table, err)
+			problems = append(problems, fmt.Errorf("prune %s: %w", p.table, err))
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	return reply, nil
+	return reply, errors.Join(problems...)
 }
 
 // errDry undoes a dry run: it deletes as a real one would, and takes it back.

@@ -53,6 +53,10 @@ func (s *Scheduler) driveSilent(ctx context.Context) error {
 
 func nameOfRun(run *postgres.Run) setaside.Element { return setaside.Of(run.ID, run.IntegrationID) }
 
+func nameOfIntegration(row *postgres.Integration) setaside.Element {
+	return setaside.Element{Key: row.ID.String(), Integration: row.ID, About: row.Name}
+}
+
 func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	// The order matters: what leaves the outbox is on the stream before.
 	due := events.SyncDueSubject(run.Provider, run.IntegrationID.String())
@@ -178,34 +182,44 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 		intervals = append(intervals, s.intervals[key])
 	}
 	now := s.Now()
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		stale, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
-			Now: &now, Providers: s.keys, Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter),
-		})
-		if err != nil {
-			return fmt.Errorf("look for stale integrations: %w", err)
-		}
-		for _, integration := range stale {
-			told := &eventsv1.SyncStale{Integration: ref(integration)}
-			if integration.LastSyncedAt != nil {
-				told.LastSyncedAt = timestamppb.New(*integration.LastSyncedAt)
-			}
-			m, err := event(events.SyncStale, integration, told)
+	_, err := setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
+		Kind: setaside.MarkStale, Most: sweepAtATime, Name: nameOfIntegration,
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
+			rows, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
+				Now: &now, Providers: s.keys, Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
+			})
 			if err != nil {
-				return err
+				return nil, fmt.Errorf("look for stale integrations: %w", err)
 			}
-			if err := tx.Publish(ctx, now, m); err != nil {
-				return err
+			return rows, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, rows []*postgres.Integration) error {
+			for _, row := range rows {
+				if err := s.reportStale(ctx, tx, row, now); err != nil {
+					return err
+				}
 			}
-			reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
-			stale := health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}
-			if err := health.Raise(ctx, tx, integration, stale, now); err != nil {
-				return err
-			}
-			s.Log.Warn("integration is stale: no clean sync for too long", "integration", integration.Name, "provider", integration.Provider)
-		}
-		return nil
+			return nil
+		},
 	})
+	return err
+}
+
+func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, now time.Time) error {
+	told := &eventsv1.SyncStale{Integration: ref(integration)}
+	if integration.LastSyncedAt != nil {
+		told.LastSyncedAt = timestamppb.New(*integration.LastSyncedAt)
+	}
+	m, err := event(events.SyncStale, integration, told)
+	if err != nil {
+		return err
+	}
+	if err := tx.Publish(ctx, now, m); err != nil {
+		return err
+	}
+	s.Log.Warn("integration is stale: no clean sync for too long", "integration", integration.Name, "provider", integration.Provider)
+	reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
+	return health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}, now)
 }
 
 // freeEntries removes the entries of closed runs that have no messages any more.
@@ -258,18 +272,21 @@ func (s *Scheduler) forgetClosed(ctx context.Context) error {
 
 func (s *Scheduler) cleanUp(ctx context.Context) error {
 	now := s.Now()
+	var problems []error
 	if _, err := s.Store.DeadReopenLost(ctx, now, now.Add(-s.Settings.RedriveWindow)); err != nil {
-		return fmt.Errorf("reopen lost redrives: %w", err)
+		problems = append(problems, fmt.Errorf("reopen lost redrives: %w", err))
 	}
 	expired, err := s.Store.KeyExpireAll(ctx, now, sweepAtATime)
 	if err != nil {
-		return fmt.Errorf("give up on idempotency keys: %w", err)
+		problems = append(problems, fmt.Errorf("give up on idempotency keys: %w", err))
 	}
 	if len(expired) > 0 {
-		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", slices.Compact(slices.Sorted(slices.Values(expired))))
+		providers := slices.Compact(slices.Sorted(slices.Values(expired)))
+		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", providers)
 	}
 	if _, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime); err != nil {
-		return fmt.Errorf("forget old commands: %w", err)
+		problems = append(problems, fmt.Errorf("forget old commands: %w", err))
 	}
-	return s.SetAside.Forget(ctx, now.Add(-time.Duration(s.Settings.Retention.Items)*day))
+	problems = append(problems, s.SetAside.Forget(ctx, now.Add(-time.Duration(s.Settings.Retention.Items)*day)))
+	return errors.Join(problems...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -166,23 +167,34 @@ func (s *Scheduler) markSilent(ctx context.Context) error {
 		return nil
 	}
 	now := s.Now()
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		silent, err := tx.WebhookMarkSilent(ctx, &now, now.Add(-s.Settings.WebhookSilence))
-		if err != nil {
-			return fmt.Errorf("look for integrations without webhooks: %w", err)
-		}
-		for _, row := range silent {
-			m, err := events.NewEvent(events.WebhooksSilent, row.Provider, row.ID.String(), "", &eventsv1.WebhooksSilent{
-				Integration: events.NewRef(row.ID.String(), row.Provider, row.Name, row.Owner), LastReceivedAt: timestamppb.New(row.LastReceivedAt),
-			})
+	type row = *dbsqlc.WebhookMarkSilentRow
+	_, err := setaside.RunBatch(ctx, s.SetAside, setaside.Batch[row]{
+		Kind: setaside.MarkSilent, Most: sweepAtATime,
+		Name: func(r row) setaside.Element {
+			return setaside.Element{Key: r.ID.String(), Integration: r.ID, About: r.Name}
+		},
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]row, error) {
+			rows, err := tx.WebhookMarkSilent(ctx, dbsqlc.WebhookMarkSilentParams{Now: &now, NoneSince: now.Add(-s.Settings.WebhookSilence), Without: without, Most: most})
 			if err != nil {
-				return err
+				return nil, fmt.Errorf("look for integrations without webhooks: %w", err)
 			}
-			if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
-				return err
+			return rows, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, rows []row) error {
+			for _, r := range rows {
+				m, err := events.NewEvent(events.WebhooksSilent, r.Provider, r.ID.String(), "", &eventsv1.WebhooksSilent{
+					Integration: events.NewRef(r.ID.String(), r.Provider, r.Name, r.Owner), LastReceivedAt: timestamppb.New(r.LastReceivedAt),
+				})
+				if err != nil {
+					return err
+				}
+				if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
+					return err
+				}
+				s.Log.Warn("integration has got no webhook for long", "integration", r.Name, "provider", r.Provider, "last", r.LastReceivedAt)
 			}
-			s.Log.Warn("integration has got no webhook for long", "integration", row.Name, "provider", row.Provider, "last", row.LastReceivedAt)
-		}
-		return nil
+			return nil
+		},
 	})
+	return err
 }

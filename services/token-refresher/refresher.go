@@ -167,16 +167,17 @@ func (r *Refresher) sweep(ctx context.Context) error {
 
 // forget drops what has had its time.
 func (r *Refresher) forget(ctx context.Context) error {
+	var problems []error
 	if _, err := r.Store.StateForget(ctx, r.Now()); err != nil {
-		return fmt.Errorf("forget expired states: %w", err)
+		problems = append(problems, fmt.Errorf("forget expired states: %w", err))
 	}
 	if _, err := r.Store.LinkForget(ctx, r.Now()); err != nil {
-		return fmt.Errorf("forget expired links: %w", err)
+		problems = append(problems, fmt.Errorf("forget expired links: %w", err))
 	}
 	if _, err := r.Store.AuditForget(ctx, r.Now().Add(-r.Settings.AuditKeep), forgetAtATime); err != nil {
-		return fmt.Errorf("forget old audit entries: %w", err)
+		problems = append(problems, fmt.Errorf("forget old audit entries: %w", err))
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // forgetAtATime bounds the audit entries that one sweep drops.

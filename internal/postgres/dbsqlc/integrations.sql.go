@@ -18,20 +18,27 @@ const integrationClaimDue = `-- name: IntegrationClaimDue :many
 select i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version from integrations i
 where i.status = 'active' and i.next_sync_at <= $1 and i.provider = any($2::text[])
   and not exists (select 1 from sync_runs r where r.integration_id = i.id and r.closed_at is null)
+  and i.id <> all($3::uuid[])
 order by i.next_sync_at
-limit $3
+limit $4
 for no key update of i skip locked
 `
 
 type IntegrationClaimDueParams struct {
 	Now       *time.Time
 	Providers []string
+	Without   []uuid.UUID
 	Most      int32
 }
 
 // IntegrationClaimDue locks integrations that are due and have no open run. Another scheduler's claims are passed over.
 func (q *Queries) IntegrationClaimDue(ctx context.Context, arg IntegrationClaimDueParams) ([]*Integration, error) {
-	rows, err := q.db.Query(ctx, integrationClaimDue, arg.Now, arg.Providers, arg.Most)
+	rows, err := q.db.Query(ctx, integrationClaimDue,
+		arg.Now,
+		arg.Providers,
+		arg.Without,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -370,27 +377,39 @@ func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integrati
 }
 
 const integrationMarkStale = `-- name: IntegrationMarkStale :many
+with stale as (
+    select i.id from integrations i
+    join (select unnest($2::text[]) as provider, unnest($3::interval[]) as default_interval) d on i.provider = d.provider
+    where i.status = 'active' and i.stale_since is null and i.next_sync_at is not null and i.id <> all($4::uuid[])
+      and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $5::integer < $1
+    order by i.id
+    limit $6
+    for no key update of i skip locked
+)
 update integrations i set stale_since = $1
-from (select unnest($3::text[]) as provider, unnest($4::interval[]) as default_interval) d
-where i.provider = d.provider and i.status = 'active' and i.stale_since is null and i.next_sync_at is not null
-  and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $2::integer < $1
+from stale
+where i.id = stale.id
 returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version
 `
 
 type IntegrationMarkStaleParams struct {
 	Now              *time.Time
-	IntervalsAllowed int32
 	Providers        []string
 	Intervals        []time.Duration
+	Without          []uuid.UUID
+	IntervalsAllowed int32
+	Most             int32
 }
 
 // IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
 func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkStaleParams) ([]*Integration, error) {
 	rows, err := q.db.Query(ctx, integrationMarkStale,
 		arg.Now,
-		arg.IntervalsAllowed,
 		arg.Providers,
 		arg.Intervals,
+		arg.Without,
+		arg.IntervalsAllowed,
+		arg.Most,
 	)
 	if err != nil {
 		return nil, err
@@ -505,15 +524,21 @@ func (q *Queries) IntegrationNames(ctx context.Context, ids []uuid.UUID) ([]*Int
 
 const integrationOverridesEnded = `-- name: IntegrationOverridesEnded :many
 select id, provider, name, owner, metadata, status, status_reason, version, sync_interval, next_sync_at, last_synced_at, consecutive_sync_failures, stale_since, sync_cursor, cursor_version, created_at, updated_at, rate_limit, rate_window, rate_sliding, rate_until, circuit_override, circuit_until, health, health_reason, health_since, consecutive_failures, failing_since, consecutive_refusals, consecutive_successes, last_error, last_error_at, probe_at, probes, failure_rate_since, identity, identity_version from integrations
-where rate_until <= $1::timestamptz or circuit_until <= $1::timestamptz
+where (rate_until <= $1::timestamptz or circuit_until <= $1::timestamptz) and id <> all($2::uuid[])
 order by id
-limit $2
+limit $3
 for no key update skip locked
 `
 
+type IntegrationOverridesEndedParams struct {
+	Now     time.Time
+	Without []uuid.UUID
+	Most    int32
+}
+
 // IntegrationOverridesEnded locks integrations with an override whose time is over.
-func (q *Queries) IntegrationOverridesEnded(ctx context.Context, now time.Time, most int32) ([]*Integration, error) {
-	rows, err := q.db.Query(ctx, integrationOverridesEnded, now, most)
+func (q *Queries) IntegrationOverridesEnded(ctx context.Context, arg IntegrationOverridesEndedParams) ([]*Integration, error) {
+	rows, err := q.db.Query(ctx, integrationOverridesEnded, arg.Now, arg.Without, arg.Most)
 	if err != nil {
 		return nil, err
 	}

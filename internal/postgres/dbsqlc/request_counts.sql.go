@@ -68,11 +68,15 @@ with counted as (
            coalesce(c.succeeded + c.failed >= $3::bigint and c.failed * 100 >= (c.succeeded + c.failed)
                * case when i.failure_rate_since is null then $4::bigint else $5::bigint end, false) as is_elevated
     from integrations i left join counted c on c.integration_id = i.id
-    where c.integration_id is not null or i.failure_rate_since is not null
+    where (c.integration_id is not null or i.failure_rate_since is not null) and i.id <> all($6::uuid[])
+), changed as (
+    select id, was, requests, failed, upstream, throttle, client, unknown, is_elevated from judged where is_elevated <> was
+    order by id
+    limit $7
 )
 update integrations i set failure_rate_since = case when j.is_elevated then $1::timestamptz end
-from judged j
-where i.id = j.id and j.is_elevated <> j.was and (i.failure_rate_since is not null) = j.was
+from changed j
+where i.id = j.id and (i.failure_rate_since is not null) = j.was
 returning i.id, i.provider, i.name, i.owner, i.metadata, i.status, i.status_reason, i.version, i.sync_interval, i.next_sync_at, i.last_synced_at, i.consecutive_sync_failures, i.stale_since, i.sync_cursor, i.cursor_version, i.created_at, i.updated_at, i.rate_limit, i.rate_window, i.rate_sliding, i.rate_until, i.circuit_override, i.circuit_until, i.health, i.health_reason, i.health_since, i.consecutive_failures, i.failing_since, i.consecutive_refusals, i.consecutive_successes, i.last_error, i.last_error_at, i.probe_at, i.probes, i.failure_rate_since, i.identity, i.identity_version, j.requests, j.failed, j.upstream, j.throttle, j.client, j.unknown
 `
 
@@ -82,6 +86,8 @@ type RequestCountMarkRatesParams struct {
 	LeastRequests    int64
 	ElevatedPercent  int64
 	RecoveredPercent int64
+	Without          []uuid.UUID
+	Most             int32
 }
 
 type RequestCountMarkRatesRow struct {
@@ -103,6 +109,8 @@ func (q *Queries) RequestCountMarkRates(ctx context.Context, arg RequestCountMar
 		arg.LeastRequests,
 		arg.ElevatedPercent,
 		arg.RecoveredPercent,
+		arg.Without,
+		arg.Most,
 	)
 	if err != nil {
 		return nil, err

@@ -1184,14 +1184,21 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error)
 const runWaitingDue = `-- name: RunWaitingDue :many
 select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
+  and r.id <> all($2::uuid[])
 order by r.waiting_until
-limit $2
+limit $3
 for update of r skip locked
 `
 
+type RunWaitingDueParams struct {
+	Now     *time.Time
+	Without []uuid.UUID
+	Most    int32
+}
+
 // RunWaitingDue locks waiting runs whose time has come.
-func (q *Queries) RunWaitingDue(ctx context.Context, now *time.Time, most int32) ([]*SyncRun, error) {
-	rows, err := q.db.Query(ctx, runWaitingDue, now, most)
+func (q *Queries) RunWaitingDue(ctx context.Context, arg RunWaitingDueParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runWaitingDue, arg.Now, arg.Without, arg.Most)
 	if err != nil {
 		return nil, err
 	}

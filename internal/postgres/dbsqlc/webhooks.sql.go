@@ -509,11 +509,26 @@ func (q *Queries) WebhookLost(ctx context.Context, arg WebhookLostParams) (int64
 }
 
 const webhookMarkSilent = `-- name: WebhookMarkSilent :many
+with silent as (
+    select s.integration_id, i.provider, i.name, i.owner from webhook_sources s join integrations i on i.id = s.integration_id
+    where i.status = 'active' and s.silent_since is null and s.last_received_at < $2::timestamptz
+      and s.integration_id <> all($3::uuid[])
+    order by s.integration_id
+    limit $4
+    for no key update of s skip locked
+)
 update webhook_sources s set silent_since = $1
-from integrations i
-where i.id = s.integration_id and i.status = 'active' and s.silent_since is null and s.last_received_at < $2::timestamptz
-returning i.id, i.provider, i.name, i.owner, s.last_received_at
+from silent
+where s.integration_id = silent.integration_id
+returning s.integration_id as id, silent.provider, silent.name, silent.owner, s.last_received_at
 `
+
+type WebhookMarkSilentParams struct {
+	Now       *time.Time
+	NoneSince time.Time
+	Without   []uuid.UUID
+	Most      int32
+}
 
 type WebhookMarkSilentRow struct {
 	ID             uuid.UUID
@@ -524,8 +539,13 @@ type WebhookMarkSilentRow struct {
 }
 
 // WebhookMarkSilent marks, once an episode, active integrations that got webhooks and have got none since a time.
-func (q *Queries) WebhookMarkSilent(ctx context.Context, now *time.Time, noneSince time.Time) ([]*WebhookMarkSilentRow, error) {
-	rows, err := q.db.Query(ctx, webhookMarkSilent, now, noneSince)
+func (q *Queries) WebhookMarkSilent(ctx context.Context, arg WebhookMarkSilentParams) ([]*WebhookMarkSilentRow, error) {
+	rows, err := q.db.Query(ctx, webhookMarkSilent,
+		arg.Now,
+		arg.NoneSince,
+		arg.Without,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
