@@ -57,14 +57,14 @@ returning *;
 
 -- name: GrantTakeDue :many
 -- GrantTakeDue takes the leases of grants that are due and writes the intent to refresh them. An intent that is there already was left by a holder that died, so
--- that its refresh token may be spent.
+-- that its refresh token may be spent; those are taken with abandoned alone.
 update oauth_grants g set
     fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
     state = case when g.intent_at is not null then 'uncertain' else g.state end,
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = sqlc.arg(now)::timestamptz
 from (select o.integration_id from oauth_grants o
       where o.provider = any(sqlc.arg(providers)::text[]) and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
-        and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz)
+        and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz) and (o.intent_at is null or sqlc.arg(abandoned)::boolean)
       order by o.due_at limit sqlc.arg(most) for update skip locked) d
 where g.integration_id = d.integration_id
 returning g.*;
@@ -76,8 +76,14 @@ update oauth_grants g set
     state = case when g.intent_at is not null then 'uncertain' else g.state end,
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = sqlc.arg(now)::timestamptz
 where g.integration_id = sqlc.arg(integration_id) and g.token_id = sqlc.arg(token_id) and g.state in ('connected', 'uncertain')
-  and (g.leased_until is null or g.leased_until <= sqlc.arg(now)::timestamptz)
+  and (g.leased_until is null or g.leased_until <= sqlc.arg(now)::timestamptz) and (g.intent_at is null or sqlc.arg(abandoned)::boolean)
 returning g.*;
+
+-- name: GrantRenew :execrows
+-- GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone.
+update oauth_grants g set leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz
+from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(fences)::bigint[]) as fence) h
+where g.integration_id = h.id and g.fence = h.fence and g.leased_until is not null;
 
 -- name: GrantRefreshed :execrows
 update oauth_grants set

@@ -162,13 +162,13 @@ func (r *Refresher) take(ctx context.Context, g *dbsqlc.GrantGetRow) (taken bool
 	}
 	now := r.Now()
 	grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{
-		IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now,
+		IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: r.leaseFrom(now), Now: now, Abandoned: r.abandoned(),
 	})
 	if postgres.NotFound(err) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("take the grant of %s: %w", g.IntegrationID, err)
+		return false, fmt.Errorf("take the grant of %s: %w", g.IntegrationID, r.heard(err))
 	}
 	done := make(chan struct{})
 	r.working.Go(func() {

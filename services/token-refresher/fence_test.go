@@ -19,7 +19,10 @@ import (
 
 // A holder that was asleep for so long that another took over writes nothing any more, though it comes with a token.
 func TestLateHolderIsRefused(t *testing.T) {
-	f := start(t, func(c *platform.Config) { c.TokenRefresher.Lease = 200 * time.Millisecond })
+	// One that sleeps does not renew its lease either.
+	f := start(t, func(c *platform.Config) {
+		c.TokenRefresher.Lease, c.TokenRefresher.Renew = 200*time.Millisecond, time.Hour
+	})
 	asleep, awake := make(chan struct{}), make(chan struct{})
 	f.server.with(func() {
 		f.server.after = func(http.ResponseWriter, *http.Request) bool {
@@ -46,6 +49,38 @@ func TestLateHolderIsRefused(t *testing.T) {
 	if got := f.credentials(id)["access_token"]; got != "access-1" {
 		t.Errorf("the access token is %v: the late holder has written", got)
 	}
+}
+
+// A call that takes longer than a lease keeps it, for its holder renews it; nobody else sends the refresh token meanwhile.
+func TestLeaseIsRenewed(t *testing.T) {
+	f := start(t, func(c *platform.Config) {
+		c.TokenRefresher.Lease, c.TokenRefresher.Renew = 2*time.Second, 20*time.Millisecond
+	})
+	asked, answer := make(chan struct{}), make(chan struct{})
+	f.server.with(func() {
+		f.server.after = func(http.ResponseWriter, *http.Request) bool {
+			f.server.after = nil
+			f.server.mu.Unlock()
+			close(asked)
+			<-answer
+			f.server.mu.Lock()
+			return true
+		}
+	})
+	id := f.create("one", "mail", f.soon())
+	<-asked
+	first := f.grant(id).LeasedUntil
+	f.await("the lease to outlast its first length", func() bool {
+		now := f.grant(id).LeasedUntil
+		return first != nil && now != nil && now.Sub(*first) > 2*time.Second
+	})
+	close(answer)
+	f.await("the token to be stored", func() bool { return f.grant(id).State == "connected" && f.grant(id).LeasedUntil == nil })
+	f.server.with(func() {
+		if f.server.reuses != 0 || f.server.asked != 1 {
+			t.Errorf("the upstream was asked %d times, %d of them with a spent token", f.server.asked, f.server.reuses)
+		}
+	})
 }
 
 // Tokens that somebody writes by hand while the old ones are being refreshed are the ones that count.

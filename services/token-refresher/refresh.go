@@ -25,13 +25,13 @@ func (r *Refresher) refreshDue(ctx context.Context) error {
 		}
 		now := r.Now()
 		grants, err := r.Store.GrantTakeDue(ctx, dbsqlc.GrantTakeDueParams{
-			Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now, Providers: r.keys, Most: int32(free),
+			Holder: r.holder, Until: r.leaseFrom(now), Now: now, Abandoned: r.abandoned(), Providers: r.keys, Most: int32(free),
 		})
 		for range free - len(grants) {
 			<-r.slots
 		}
 		if err != nil {
-			return fmt.Errorf("take due grants: %w", err)
+			return fmt.Errorf("take due grants: %w", r.heard(err))
 		}
 		for _, grant := range grants {
 			r.working.Go(func() {
@@ -65,6 +65,7 @@ func (r *Refresher) takeSlots(ctx context.Context) int {
 // refresh gets a new token under a lease that was taken, with the intent written. Whatever comes of it is written down; an error that can't be is logged, and then the lease
 // ends by itself and the next holder finds the intent.
 func (r *Refresher) refresh(ctx context.Context, grant *postgres.Grant) {
+	defer r.leases.add(grant)()
 	started := r.Now()
 	outcome, err := r.attempt(ctx, grant)
 	switch {

@@ -18,6 +18,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -43,8 +44,9 @@ type Settings struct {
 	Tick, Sweep time.Duration
 	// Concurrency is how many tokens a process gets at a time.
 	Concurrency int
-	// Call is how long an upstream has for one token. Lease is how long nobody else touches the grant meanwhile: enough for a call and what is written after it.
-	Call, Lease time.Duration
+	// Call is how long an upstream has for one token. Lease is how long nobody else touches a grant after its holder was last heard of, and Renew how often a
+	// holder says that it lives: a process that dies blocks the grants that it worked on for one Lease.
+	Call, Lease, Renew time.Duration
 	// Young is the age up to which a token that the upstream refuses is not replaced; but never more than a quarter of its life. An upstream that answers
 	// 401 to everything must not cost a refresh for every request.
 	Young time.Duration
@@ -75,7 +77,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Addr: ":8082", PublicURL: "http://127.0.0.1:8082",
 		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 32,
-		Call: 20 * time.Second, Lease: time.Minute, Young: 10 * time.Second,
+		Call: 20 * time.Second, Lease: 15 * time.Second, Renew: 3 * time.Second, Young: 10 * time.Second,
 		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
 		Floor: 10 * time.Second, RefusedFor: time.Hour,
 		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
@@ -114,6 +116,9 @@ type Refresher struct {
 	// missing names the keys that are not in the ring though they have sealed something, as they were logged.
 	missing string
 	working sync.WaitGroup
+	leases  leases
+	// away is when Postgres was away last; nil for never.
+	away atomic.Pointer[time.Time]
 	// work is for refreshes under way, which end later than the service's own context.
 	work context.Context
 }
@@ -148,6 +153,9 @@ func (r *Refresher) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	r.work = work
+	keeping, kept := context.WithCancel(context.WithoutCancel(ctx))
+	var keeper errgroup.Group
+	keeper.Go(func() error { return r.keepLeases(keeping) })
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return loop.Every(ctx, r.Log, "refresh tokens", r.Settings.Tick, r.kicked, r.refreshDue) })
 	group.Go(func() error { return loop.Every(ctx, r.Log, "sweep", r.Settings.Sweep, nil, r.sweep) })
@@ -157,7 +165,8 @@ func (r *Refresher) Run(ctx context.Context) error {
 	hurry := time.AfterFunc(r.Settings.Grace, stop)
 	defer hurry.Stop()
 	r.working.Wait()
-	return err
+	kept()
+	return errors.Join(err, keeper.Wait())
 }
 
 // sweep is for what no clock of a grant announces.

@@ -38,6 +38,8 @@ func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by
 			return r.status(ctx, now, answer{})
 		}
 		// It has ended already, and what is left of it goes the same way.
+	} else {
+		defer r.leases.add(grant)()
 	}
 	a, err := r.open(ctx, id, access)
 	if err == nil && !localOnly {
@@ -73,7 +75,7 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 			return nil, nil
 		}
 		at := r.Now()
-		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{IntegrationID: id, TokenID: now.TokenID, Holder: r.holder, Until: at.Add(r.Settings.Lease), Now: at})
+		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{IntegrationID: id, TokenID: now.TokenID, Holder: r.holder, Until: r.leaseFrom(at), Now: at, Abandoned: r.abandoned()})
 		if err == nil || !postgres.NotFound(err) {
 			return grant, err
 		}

@@ -420,6 +420,27 @@ func (q *Queries) GrantReleased(ctx context.Context, arg GrantReleasedParams) (i
 	return result.RowsAffected(), nil
 }
 
+const grantRenew = `-- name: GrantRenew :execrows
+update oauth_grants g set leased_until = $1::timestamptz, due_at = $1::timestamptz
+from (select unnest($2::uuid[]) as id, unnest($3::bigint[]) as fence) h
+where g.integration_id = h.id and g.fence = h.fence and g.leased_until is not null
+`
+
+type GrantRenewParams struct {
+	Until  time.Time
+	Ids    []uuid.UUID
+	Fences []int64
+}
+
+// GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone.
+func (q *Queries) GrantRenew(ctx context.Context, arg GrantRenewParams) (int64, error) {
+	result, err := q.db.Exec(ctx, grantRenew, arg.Until, arg.Ids, arg.Fences)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const grantStray = `-- name: GrantStray :many
 select g.integration_id from oauth_grants g join integrations i on i.id = g.integration_id
 where g.provider = any($1::text[]) and g.state in ('missing', 'reauth-required', 'revoked') and i.status = 'active'
@@ -453,7 +474,7 @@ update oauth_grants g set
     state = case when g.intent_at is not null then 'uncertain' else g.state end,
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = $1::timestamptz
 where g.integration_id = $4 and g.token_id = $5 and g.state in ('connected', 'uncertain')
-  and (g.leased_until is null or g.leased_until <= $1::timestamptz)
+  and (g.leased_until is null or g.leased_until <= $1::timestamptz) and (g.intent_at is null or $6::boolean)
 returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at, g.refused_since, g.lost, g.brief
 `
 
@@ -463,6 +484,7 @@ type GrantTakeParams struct {
 	Until         time.Time
 	IntegrationID uuid.UUID
 	TokenID       string
+	Abandoned     bool
 }
 
 // GrantTake is GrantTakeDue of one grant, due or not; no row means that somebody else has its lease, or that it has other tokens by now.
@@ -473,6 +495,7 @@ func (q *Queries) GrantTake(ctx context.Context, arg GrantTakeParams) (*OauthGra
 		arg.Until,
 		arg.IntegrationID,
 		arg.TokenID,
+		arg.Abandoned,
 	)
 	var i OauthGrant
 	err := row.Scan(
@@ -506,8 +529,8 @@ update oauth_grants g set
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = $1::timestamptz
 from (select o.integration_id from oauth_grants o
       where o.provider = any($4::text[]) and o.due_at <= $1::timestamptz and o.state in ('connected', 'uncertain')
-        and (o.leased_until is null or o.leased_until <= $1::timestamptz)
-      order by o.due_at limit $5 for update skip locked) d
+        and (o.leased_until is null or o.leased_until <= $1::timestamptz) and (o.intent_at is null or $5::boolean)
+      order by o.due_at limit $6 for update skip locked) d
 where g.integration_id = d.integration_id
 returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at, g.refused_since, g.lost, g.brief
 `
@@ -517,17 +540,19 @@ type GrantTakeDueParams struct {
 	Holder    string
 	Until     time.Time
 	Providers []string
+	Abandoned bool
 	Most      int32
 }
 
 // GrantTakeDue takes the leases of grants that are due and writes the intent to refresh them. An intent that is there already was left by a holder that died, so
-// that its refresh token may be spent.
+// that its refresh token may be spent; those are taken with abandoned alone.
 func (q *Queries) GrantTakeDue(ctx context.Context, arg GrantTakeDueParams) ([]*OauthGrant, error) {
 	rows, err := q.db.Query(ctx, grantTakeDue,
 		arg.Now,
 		arg.Holder,
 		arg.Until,
 		arg.Providers,
+		arg.Abandoned,
 		arg.Most,
 	)
 	if err != nil {
