@@ -57,3 +57,22 @@ func upsert(t *testing.T, q *dbsqlc.Queries, id uuid.UUID, externalID string) (c
 	}
 	return len(rows)
 }
+
+// TestRecordsWithoutAKeyAreStored stores versions of one record: an older one is passed over, and one that can't be compared is not.
+func TestRecordsWithoutAKeyAreStored(t *testing.T) {
+	t.Parallel()
+	store := postgres.New(pgtest.DB(t), nil)
+	id := insertIntegration(t, store, "one")
+	for _, step := range []struct {
+		key, payload string
+		stored       bool
+	}{{"5", "1", true}, {"4", "2", false}, {"", "3", true}, {"6", "4", true}, {"", "4", true}, {"", "4", false}} {
+		rows, err := store.RecordUpsertMany(t.Context(), dbsqlc.RecordUpsertManyParams{
+			IntegrationID: id, RunID: postgres.NewID(), Now: now, EventTypes: []string{"e"}, ExternalIds: []string{"x"},
+			Payloads: []string{step.payload}, Checkpoints: []string{step.key}, CheckpointKeys: []string{step.key},
+		})
+		if err != nil || (len(rows) == 1) != step.stored {
+			t.Errorf("key %q, payload %s: %d rows, %v", step.key, step.payload, len(rows), err)
+		}
+	}
+}

@@ -38,6 +38,26 @@ func (MaxTime) CheckpointKey(c Checkpoint) (string, error) {
 	return fmt.Sprintf("%012d%s", seconds, fraction), nil
 }
 
+// maxAhead is how far in the future a checkpoint of [MaxTime] may be: a day and an hour, for clocks that show another zone's time as UTC.
+const maxAhead = 25 * time.Hour
+
+// CheckCheckpoint refuses what is no RFC 3339 timestamp, and what is more than 25 hours ahead of now: as the cursor it would hide all that changes before then. See
+// [CheckpointChecker].
+func (MaxTime) CheckCheckpoint(c Checkpoint, now time.Time) error {
+	if isAbsent(c) {
+		return nil
+	}
+	text, err := textOf(c)
+	seconds, _, ok := parseInstant(text)
+	switch {
+	case err != nil || !ok:
+		return fmt.Errorf("%s is not an RFC 3339 timestamp", excerpt(c))
+	case seconds+startOfTime > now.Add(maxAhead).Unix():
+		return fmt.Errorf("%s is more than %s in the future", excerpt(c), maxAhead)
+	}
+	return nil
+}
+
 // CursorAt is the time in RFC 3339: see [CursorDater].
 func (MaxTime) CursorAt(t time.Time) (Cursor, error) {
 	return Cursor(t.UTC().Format(`"` + time.RFC3339Nano + `"`)), nil

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -170,6 +171,40 @@ func TestGreatestIntegerHasTheGreatestKey(t *testing.T) {
 		}
 		if key, err := (contracts.MaxNumber{}).CheckpointKey(contracts.Checkpoint(best)); err != nil || key != greatest {
 			t.Errorf("of %q the reducer takes %s, %v", checkpoints, best, err)
+		}
+	}
+}
+
+func TestMaxTimeRefusesTheDistantFuture(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct{ value, says string }{
+		{"", ""},
+		{"null", ""},
+		{`"2026-11-27T12:00:00Z"`, ""},
+		{`"0000-01-01T00:00:00Z"`, ""},
+		{`"2026-11-28T13:00:00Z"`, ""},
+		{`"2026-11-28T13:00:01Z"`, "in the future"},
+		{`"2026-11-29T02:59:59+14:00"`, ""},
+		{`"2026-11-28T01:00:01-12:00"`, "in the future"},
+		{`"9999-12-31T23:59:59Z"`, `"9999-12-31T23:59:59Z"`},
+		{`"9999-12-31"`, "`\"9999-12-31\"` is not an RFC 3339 timestamp"},
+		{`"58871-01-12T00:00:00Z"`, "not an RFC 3339"},
+		{`1795780800000`, "not an RFC 3339"},
+	} {
+		err := contracts.MaxTime{}.CheckCheckpoint(contracts.Checkpoint(test.value), now)
+		if (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: %v, want %q", test.value, err, test.says)
+		}
+	}
+}
+
+func BenchmarkMaxTimeCheck(b *testing.B) {
+	c := contracts.Checkpoint(`"2026-11-27T12:00:00.123456Z"`)
+	now := time.Now()
+	for b.Loop() {
+		if err := (contracts.MaxTime{}).CheckCheckpoint(c, now); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

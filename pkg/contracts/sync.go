@@ -66,6 +66,13 @@ type CursorDater interface {
 	CursorAt(t time.Time) (Cursor, error)
 }
 
+// CheckpointChecker is implemented by providers that can tell a checkpoint which must never become the cursor, such as a date in the distant future. The item is
+// handled as if it had no checkpoint, and the run and an incident tell of it. [MaxTime] implements it.
+type CheckpointChecker interface {
+	// CheckCheckpoint returns an error that quotes the checkpoint if it must not count. It is asked for every item that is dispatched; now is the present.
+	CheckCheckpoint(c Checkpoint, now time.Time) error
+}
+
 // AssociativeReducer marks a ReduceCheckpoints that may be applied to parts of a run and then to the results, in any order and
 // grouping, with a repeated value changing nothing. The runtime then folds batch by batch, which keeps memory flat for runs of any size.
 // [MaxTime], [MaxString] and [MaxNumber] are associative.

@@ -164,7 +164,7 @@ func (j *job) newest(items []*eventsv1.Item) ([]recordRow, error) {
 		if previous, found := at[name]; !found {
 			at[name] = len(rows)
 			rows = append(rows, row)
-		} else if rows[previous].key <= row.key {
+		} else if rows[previous].key <= row.key || row.key == "" {
 			rows[previous] = row
 		}
 	}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 			v.state, v.err, v.reduceFailed = "failed", foreign.Of(err), true
 		}
 	}
+	v.err = cmp.Or(v.err, foreign.Line(e.total.GetNote()))
 	return v, nil
 }
 
@@ -153,7 +155,7 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 			return err
 		}
 		messages = append(messages, more...)
-		if err := s.believed(ctx, tx, integration, closed, now); err != nil {
+		if err := s.believed(ctx, tx, integration, closed, v.total.GetNote(), now); err != nil {
 			return err
 		}
 		if err := s.followUp(ctx, tx, integration.ID, closed, now); err != nil {

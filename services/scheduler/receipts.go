@@ -55,12 +55,17 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 	return nil
 }
 
-// believed ends what a closing run leaves of its receipts, and the incidents that it has shown to be over.
-func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) error {
+// believed ends what a closing run leaves of its receipts, and the incidents that it has shown to be over. A note about its checkpoints opens one.
+func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, note string, now time.Time) error {
 	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
 		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
 	}
-	if run.State == "succeeded" {
+	if note != "" {
+		reason := foreign.Line(fmt.Sprintf("run %s: %s", run.ID, note))
+		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceProvider, Severity: health.Degraded, Reason: reason}, now); err != nil {
+			return err
+		}
+	} else if run.State == "succeeded" {
 		if err := health.Clear(ctx, tx, integration, health.SourceProvider, "a sync was clean", now); err != nil {
 			return err
 		}

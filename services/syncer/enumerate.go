@@ -37,6 +37,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	calling, stop := context.WithCancelCause(outbound.WithOrigin(ctx, outbound.Origin{Run: run.ID.String()}))
 	defer stop(nil)
 	session := newSession(ctx, calling, s, run)
+	session.checker, _ = provider.(contracts.CheckpointChecker)
 	helpers, helping := errgroup.WithContext(ctx)
 	helping, stopHelping := context.WithCancel(helping)
 	helpers.Go(func() error { s.heartbeat(helping, run, stop); return nil })
@@ -49,6 +50,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 
 	err = s.call(outbound.WithPatience(calling, session.patience(in, d)), provider, in, run, session)
 	total, closeErr := session.close()
+	total.Note = outbound.NewRedactor(nil, in).Text(session.note())
 	if closeErr != nil && err == nil {
 		err = closeErr
 	}

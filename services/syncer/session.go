@@ -43,6 +43,10 @@ type session struct {
 	// copying it.
 	signs, seen int64
 	last        time.Time
+	// checker is the provider, if it judges checkpoints. Of those that do not count, odd is the number, and oddity the first.
+	checker contracts.CheckpointChecker
+	odd     int
+	oddity  string
 	// guard remembers that an item was refused.
 	guard items.Guard
 	// waiting is how many of the provider's requests wait in place.
@@ -107,6 +111,7 @@ func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit error) er
 	if unfit != nil {
 		return s.bury(item, reasonUnencodable, foreign.Of(unfit))
 	}
+	s.checkCheckpoint(item)
 	if s.repeats.add(item) {
 		s.total.Duplicates++
 		return nil

@@ -3,6 +3,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -226,6 +227,9 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	switch {
 	case err == nil:
 		log.Info("enumerated", "mode", run.Mode, "items", result.GetItems(), "batches", result.GetBatches(), "duplicates", result.GetDuplicates())
+		if result.GetNote() != "" {
+			log.Warn("checkpoints do not count", "note", result.GetNote())
+		}
 		return s.finish(ctx, run, result)
 	case errors.Is(err, errNotOurs):
 		log.Info("enumeration ended, the run does not accept it any more")
@@ -315,7 +319,7 @@ func (s *Syncer) finish(ctx context.Context, run *postgres.Run, total *eventsv1.
 
 func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1.Total) error {
 	_, err := s.Store.RunWorking(ctx, dbsqlc.RunWorkingParams{
-		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: foreign.Line(total.GetError()), Now: s.Now(),
+		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: foreign.Line(cmp.Or(total.GetError(), total.GetNote())), Now: s.Now(),
 	})
 	if err != nil {
 		return fmt.Errorf("note the total of run %s: %w", run.ID, err)

@@ -60,7 +60,7 @@ from owner, (select unnest($3::text[]) as event_type, unnest($4::text[]) as exte
 on conflict (integration_id, event_type, external_id) do update
     set payload = excluded.payload, checkpoint = excluded.checkpoint, checkpoint_key = excluded.checkpoint_key,
         run_id = excluded.run_id, updated_at = excluded.updated_at
-    where r.checkpoint_key <= excluded.checkpoint_key
+    where (r.checkpoint_key <= excluded.checkpoint_key or excluded.checkpoint_key = '')
       and (r.payload, r.checkpoint_key) is distinct from (excluded.payload, excluded.checkpoint_key)
 returning r.event_type, r.external_id
 `
@@ -82,7 +82,7 @@ type RecordUpsertManyRow struct {
 }
 
 // RecordUpsertMany stores the newest version of each record and returns those that changed. A version with a smaller checkpoint key than
-// the stored one is passed over, and so is one that is equal to it. The integration stays for as long as its records are being stored; when it
+// the stored one is passed over, and so is one that is equal to it. One without a key can't be compared, and is stored. The integration stays for as long as its records are being stored; when it
 // is gone, nothing is stored.
 func (q *Queries) RecordUpsertMany(ctx context.Context, arg RecordUpsertManyParams) ([]*RecordUpsertManyRow, error) {
 	rows, err := q.db.Query(ctx, recordUpsertMany,

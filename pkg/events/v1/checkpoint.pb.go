@@ -271,8 +271,10 @@ type Total struct {
 	// Exact second copies that were dropped.
 	Duplicates int64 `protobuf:"varint,3,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
 	// Why the enumeration gave up; the run then drains and closes as failed.
-	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	EndedAt       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	Error   string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Which checkpoints do not count, and why. The run may succeed all the same.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -342,6 +344,13 @@ func (x *Total) GetEndedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Total) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 var File_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_v1_checkpoint_proto_rawDesc = "" +
@@ -362,7 +371,7 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"\x14progress_at_delivery\x18\x03 \x01(\x04R\x12progressAtDelivery\x12\x12\n" +
 	"\x04done\x18\x04 \x01(\fR\x04done\x12\x16\n" +
 	"\x06folded\x18\x05 \x03(\fR\x06folded\x12\x1a\n" +
-	"\breceipts\x18\x06 \x01(\bR\breceipts\"\xa4\x01\n" +
+	"\breceipts\x18\x06 \x01(\bR\breceipts\"\xb8\x01\n" +
 	"\x05Total\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\x03R\x05items\x12\x18\n" +
 	"\abatches\x18\x02 \x01(\x05R\abatches\x12\x1e\n" +
@@ -370,7 +379,8 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"duplicates\x18\x03 \x01(\x03R\n" +
 	"duplicates\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x125\n" +
-	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt*\xaf\x01\n" +
+	"\bended_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note*\xaf\x01\n" +
 	"\fOutcomeState\x12\x1d\n" +
 	"\x19OUTCOME_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OUTCOME_STATE_RUNNING\x10\x01\x12\x1a\n" +
