@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -16,7 +18,7 @@ import (
 const identifyFor = 4 * time.Second
 
 // Identity is whose the credentials of an integration are: as it was told for their version, else as the upstream tells now. It is nil when the provider can't
-// tell. The upstream's own record is not kept, for nobody knows what is in it.
+// tell.
 func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*contracts.Identity, error) {
 	provider, err := c.Registry.Provider(row.Provider)
 	if err != nil {
@@ -39,25 +41,38 @@ func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*con
 	}
 	asking, cancel := context.WithTimeout(ctx, identifyFor)
 	defer cancel()
-	identity, err := resolve(asking, resolver, in)
+	identity, err := ResolveIdentity(asking, resolver, in)
 	if err != nil {
 		return nil, err
 	}
-	identity.Raw = nil
-	encoded, err := json.Marshal(identity)
-	if err != nil {
-		return nil, fmt.Errorf("encode the identity of %s: %w", row.ID, err)
+	if err := KeepIdentity(ctx, c.Store.Queries, row.ID, identity, version); err != nil {
+		return nil, err
 	}
-	err = c.Store.HealthSetIdentity(ctx, dbsqlc.HealthSetIdentityParams{ID: row.ID, Identity: encoded, IdentityVersion: version})
-	if err != nil {
-		return nil, fmt.Errorf("keep the identity of %s: %w", row.ID, err)
-	}
-	return &identity, nil
+	return identity, nil
 }
 
-func resolve(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity contracts.Identity, err error) {
+// ResolveIdentity asks an upstream whose the credentials are. A provider that panics has failed.
+func ResolveIdentity(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity *contracts.Identity, err error) {
 	defer panics.Catch(&err, "ResolveIdentity")
-	return resolver.ResolveIdentity(ctx, in)
+	got, err := resolver.ResolveIdentity(ctx, in)
+	got.Raw = nil
+	return &got, err
+}
+
+// KeepIdentity stores whose the credentials of a version are; nil for nobody's. Without the upstream's own record, for nobody knows what is in it.
+func KeepIdentity(ctx context.Context, q *dbsqlc.Queries, id uuid.UUID, identity *contracts.Identity, version int64) error {
+	var encoded json.RawMessage
+	if identity != nil {
+		var err error
+		if encoded, err = json.Marshal(identity); err != nil {
+			return fmt.Errorf("encode the identity of %s: %w", id, err)
+		}
+	}
+	err := q.HealthSetIdentity(ctx, dbsqlc.HealthSetIdentityParams{ID: id, Identity: encoded, IdentityVersion: version})
+	if err != nil {
+		return fmt.Errorf("keep the identity of %s: %w", id, err)
+	}
+	return nil
 }
 
 func (c *Checker) credentialsVersion(ctx context.Context, row *postgres.Integration) (int64, error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -49,6 +50,15 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 	what := forAuthorize
 	if q.Revoke {
 		what = forRevoke
+	}
+	// Better here than before the eyes of a user.
+	access := postgres.Access{Who: orService(foreign.Word(q.By)), Why: "make a link", At: r.Now()}
+	if _, _, err := r.Store.Credentials(ctx, row.ID, access); errors.Is(err, secret.ErrUnknownKey) || errors.Is(err, secret.ErrOpen) {
+		return api.ConnectLink{}, &api.Error{Code: api.Refused, Message: fmt.Sprintf(
+			"%v; put the key back, or replace the credentials, without tokens: tributary integrations update %s --credentials-file FILE", err, row.Name,
+		)}
+	} else if err != nil {
+		return api.ConnectLink{}, err
 	}
 	expires := r.Now().Add(r.Settings.LinkLife).Truncate(time.Second)
 	query := url.Values{"expires": {strconv.FormatInt(expires.Unix(), 10)}, "by": {q.By}, "nonce": {random()}}
@@ -129,21 +139,31 @@ type arrival struct {
 	failure, details string
 }
 
-// arrive ends an authorization: the code is exchanged, once, and the tokens are stored over the credentials. An error is told of in an event, too.
-func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arrival) error {
+// arrive ends an authorization: the code is exchanged, once, and the tokens are stored over the credentials. An error is told of in an event, too. ends is when
+// the user has to authorize again because the token can't be refreshed; nil for never.
+func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arrival) (ends *time.Time, err error) {
 	access := postgres.Access{Who: orService(state.By), Why: "connect the integration", At: r.Now()}
 	a, err := r.open(ctx, state.Integration, access)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	token, err := r.exchange(ctx, a, state, from)
 	r.Crash("token-refresher: code exchanged")
+	var account *contracts.Identity
 	if err == nil {
-		err = r.insist(ctx, func() error { return r.connect(ctx, a, token, access, state.Link) })
+		account, err = r.identify(ctx, a, token)
+	}
+	if err == nil {
+		err = r.insist(ctx, func() error { return r.connect(ctx, a, token, account, access, state.Link) })
 	}
 	if err == nil {
 		r.Log.Info("integration connected", "integration", a.row.Name, "provider", a.row.Provider, "by", access.Who)
-		return nil
+		if token.RefreshToken == "" && token.ExpiresAt != nil {
+			r.Log.Warn("the upstream gave no refresh token: the user has to authorize again when the access token ends",
+				"integration", a.row.Name, "provider", a.row.Provider, "ends", *token.ExpiresAt)
+			ends = token.ExpiresAt
+		}
+		return ends, nil
 	}
 	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
 	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: foreign.Of(err).String(), By: access.Who.String()}
@@ -153,7 +173,7 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 	told := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		return publish(ctx, tx, r.Now(), events.OAuthConnectFailed, a.row, failed)
 	})
-	return errors.Join(err, told)
+	return nil, errors.Join(err, told)
 }
 
 // refusal is why an authorization came to nothing, for the user who waits.
@@ -209,7 +229,9 @@ func rightIssuer(a *account, issuer string) error {
 }
 
 // connect stores what a user has granted. Whatever is under way with an older grant is fenced off.
-func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Token, access postgres.Access, link []byte) error {
+func (r *Refresher) connect(
+	ctx context.Context, a *account, token contracts.Token, account *contracts.Identity, access postgres.Access, link []byte,
+) error {
 	for {
 		credentials, err := merged(a.credentials, token)
 		if err != nil {
@@ -250,7 +272,16 @@ func (r *Refresher) connect(ctx context.Context, a *account, token contracts.Tok
 			if err := health.Clear(ctx, tx, row, health.SourceToken, "its user has authorized", access.At); err != nil {
 				return err
 			}
-			return publish(ctx, tx, access.At, events.OAuthConnected, row, &eventsv1.OAuthConnected{Integration: ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt)})
+			told := &eventsv1.OAuthConnected{
+				Integration: ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt), Refreshable: whole.RefreshToken != "",
+			}
+			if account != nil {
+				told.Account = foreign.Word(account.ID).String()
+				if err := health.KeepIdentity(ctx, tx.Queries, row.ID, account, version); err != nil {
+					return err
+				}
+			}
+			return publish(ctx, tx, access.At, events.OAuthConnected, row, told)
 		})
 		if !errors.Is(err, postgres.ErrCredentialsChanged) {
 			return err

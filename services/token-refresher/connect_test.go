@@ -1,6 +1,7 @@
 package tokenrefresher_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
@@ -117,6 +118,27 @@ func TestConnectAgain(t *testing.T) {
 	}
 	f.event(events.IncidentClosed)
 	f.await("the integration to go on", func() bool { return f.status(id) == "active" })
+}
+
+// TestConnectWithLostKey asks for a link though the credentials can't be opened: the answer says what to do, and no user is sent on a way without an end.
+func TestConnectWithLostKey(t *testing.T) {
+	f := start(t, nil)
+	id := f.create("one", "mail", nil)
+	if _, err := f.pool.Exec(t.Context(), "update credentials set key_id = 'lost' where integration_id = $1", id); err != nil {
+		t.Fatal(err)
+	}
+	_, err := f.ConnectIntegration(t.Context(), api.ConnectIntegration{Integration: "one", By: "ann"})
+	if api.CodeOf(err) != api.Refused || !strings.Contains(err.Error(), "lost") || !strings.Contains(err.Error(), "integrations update one --credentials-file") {
+		t.Errorf("got the error %q (%s)", err, api.CodeOf(err))
+	}
+	credentials := json.RawMessage(`{"client_id":"mail","client_secret":"secret"}`)
+	if _, err := f.UpdateIntegration(t.Context(), api.UpdateIntegration{Integration: "one", Credentials: credentials}); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the new credentials to be adopted", func() bool { return f.grant(id).CredentialsVersion == f.grant(id).CredentialsNow })
+	if status, page := f.authorize(id, "ann"); status != http.StatusOK {
+		t.Errorf("the callback answers %d: %s", status, page)
+	}
 }
 
 // A person's pause stays.

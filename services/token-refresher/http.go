@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -132,9 +133,10 @@ func (r *Refresher) callBack(w http.ResponseWriter, req *http.Request) {
 	}
 	// The code is spent from here on, so it is no longer the browser's to break this off.
 	ctx := context.WithoutCancel(req.Context())
-	r.finish(w, req, state.Integration, r.arrive(ctx, state, arrival{
+	ends, err := r.arrive(ctx, state, arrival{
 		code: query["code"], issuer: query["iss"], failure: query["error"], details: query["error_description"],
-	}))
+	})
+	r.finish(w, req, state.Integration, ends, err)
 }
 
 // parameters are those of the query; false when one comes twice, which RFC 6749 section 3.1 forbids, or is too long.
@@ -155,18 +157,25 @@ func (r *Refresher) revokeByLink(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	_, err := r.revoke(req.Context(), a.integration, false, req.URL.Query().Get("by"))
-	r.finish(w, req, a.integration, err)
+	r.finish(w, req, a.integration, nil, err)
 }
 
-// finish sends the browser where the configuration says, and nowhere else.
-func (r *Refresher) finish(w http.ResponseWriter, req *http.Request, id uuid.UUID, err error) {
+// finish sends the browser where the configuration says, and nowhere else. ends is when the user has to come again; nil for never.
+func (r *Refresher) finish(w http.ResponseWriter, req *http.Request, id uuid.UUID, ends *time.Time, err error) {
 	code, text := "failed", "Something went wrong here. Try again later."
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		code, text = refused.code, refused.text
 	}
+	values := url.Values{"integration": {id.String()}}
+	if ends != nil {
+		values.Set("ends", ends.UTC().Format(time.RFC3339))
+	}
 	switch {
 	case err == nil && r.Settings.SuccessURL != "":
-		http.Redirect(w, req, withQuery(r.Settings.SuccessURL, url.Values{"integration": {id.String()}}), http.StatusSeeOther)
+		http.Redirect(w, req, withQuery(r.Settings.SuccessURL, values), http.StatusSeeOther)
+	case err == nil && ends != nil:
+		r.page(w, http.StatusOK, "Done for now",
+			"The access ends on "+ends.UTC().Format("2 January 2006 at 15:04 UTC")+" and can't be renewed without you: you will have to authorize again. You can close this window.")
 	case err == nil:
 		r.page(w, http.StatusOK, "Done", "You can close this window.")
 	case r.Settings.ErrorURL != "":

@@ -114,6 +114,10 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 				return err
 			}
 		}
+		// Who authorizes next may be another.
+		if err := health.KeepIdentity(ctx, tx.Queries, row.ID, nil, version); err != nil {
+			return err
+		}
 		reason := foreign.Line("revoked by " + access.Who.String())
 		if grant == nil {
 			// Ended before: the row follows what the credentials say now.

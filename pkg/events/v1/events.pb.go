@@ -1256,7 +1256,11 @@ type OAuthConnected struct {
 	// Who asked for the link.
 	By string `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
 	// When the access token ends; absent when it doesn't, or nobody knows.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// Whether a new access token can be got without the user. If not, the user must authorize again when this one ends.
+	Refreshable bool `protobuf:"varint,4,opt,name=refreshable,proto3" json:"refreshable,omitempty"`
+	// The upstream's id of the account that has authorized; empty when the provider can't tell.
+	Account       string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1310,6 +1314,20 @@ func (x *OAuthConnected) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *OAuthConnected) GetRefreshable() bool {
+	if x != nil {
+		return x.Refreshable
+	}
+	return false
+}
+
+func (x *OAuthConnected) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
 }
 
 // OAuthConnectFailed: an authorization that was under way has failed; what was there before stays.
@@ -3105,12 +3123,14 @@ const file_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tR\teventType\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
-	"externalId\"\x97\x01\n" +
+	"externalId\"\xd3\x01\n" +
 	"\x0eOAuthConnected\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x0e\n" +
 	"\x02by\x18\x02 \x01(\tR\x02by\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x98\x01\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12 \n" +
+	"\vrefreshable\x18\x04 \x01(\bR\vrefreshable\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount\"\x98\x01\n" +
 	"\x12OAuthConnectFailed\x12:\n" +
 	"\vintegration\x18\x01 \x01(\v2\x18.tributary.events.v1.RefR\vintegration\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12 \n" +
