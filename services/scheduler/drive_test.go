@@ -1,0 +1,231 @@
+package scheduler_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// silence has a run show no sign of life for two hours.
+func (s *stage) silence(t *testing.T, run uuid.UUID) {
+	t.Helper()
+	s.exec(t, "update sync_runs set heartbeat_at = now() - interval '2 hours' where id = $1", run)
+}
+
+// TestSilentRunsAreDrivenAgain unless they have messages left. Each time a due event says so, which the broker does not take for a copy.
+func TestSilentRunsAreDrivenAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	busy := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.takeDue(t, "ledger", busy.IntegrationID)
+	s.plantItems(t, busy)
+
+	lost := s.integration(t, "ledger", "")
+	s.command(t, events.VerbSync, lost, &eventsv1.Command{})
+	s.takeDue(t, "ledger", lost)
+	run, err := s.Store.RunGetOpen(t.Context(), lost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake := run.Wake
+	s.silence(t, busy.ID)
+	for range 2 {
+		s.silence(t, run.ID)
+		due := s.takeDue(t, "ledger", lost)
+		if due.GetRunId() != run.ID.String() || due.GetWake() <= wake || due.GetWake() != s.run(t, run.ID).Wake {
+			t.Errorf("the due event has the wake %d of run %s, after %d", due.GetWake(), due.GetRunId(), wake)
+		}
+		wake = due.GetWake()
+	}
+	await(t, "the run with messages to be looked at", func() bool { return time.Since(s.run(t, busy.ID).HeartbeatAt) < time.Hour })
+	if now := s.run(t, busy.ID); now.Wake != busy.Wake || now.State != busy.State {
+		t.Errorf("the run with messages is %s, and has the wake %d after %d", now.State, now.Wake, busy.Wake)
+	}
+}
+
+// TestWhatIsDue opens runs for integrations that are active, and wakes runs of such.
+func TestWhatIsDue(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	paused, pausedWaiting := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
+	active, activeWaiting := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
+	for _, id := range []uuid.UUID{pausedWaiting, activeWaiting} {
+		run := s.begin(t, id, "incremental")
+		s.takeDue(t, "ledger", id)
+		s.exec(t, "update sync_runs set state = 'waiting' where id = $1", run.ID)
+	}
+	for _, id := range []uuid.UUID{paused, pausedWaiting} {
+		s.exec(t, "update integrations set status = 'paused' where id = $1", id)
+	}
+	// One statement each, so that all are due at the same moment.
+	s.exec(t, "update integrations set next_sync_at = now() - interval '1 second' where id = any($1)", []uuid.UUID{paused, active})
+	s.exec(t, "update sync_runs set waiting_until = now() - interval '1 second' where integration_id = any($1)", []uuid.UUID{pausedWaiting, activeWaiting})
+	s.takeDue(t, "ledger", active)
+	s.takeDue(t, "ledger", activeWaiting)
+	if run, err := s.Store.RunGetOpen(t.Context(), paused); !postgres.NotFound(err) {
+		t.Errorf("a run was opened for a paused integration: %+v, %v", run, err)
+	}
+	waiting, err := s.Store.RunGetOpen(t.Context(), pausedWaiting)
+	if err != nil || waiting.State != "waiting" {
+		t.Errorf("the run of a paused integration is %s, %v", waiting.State, err)
+	}
+	s.awaitEvents(t, events.RunStarted, "ledger", active, 1)
+}
+
+// TestResume wakes the run that waited for it, whose window begins anew.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	integration := s.integration(t, "ledger", "")
+	run := s.begin(t, integration, "incremental")
+	s.takeDue(t, "ledger", integration)
+	s.command(t, events.VerbPause, integration, &eventsv1.Command{})
+	s.exec(t, "update sync_runs set state = 'waiting', waiting_until = null, waiting_for = 'pause', window_from = now() - interval '5 hours' where id = $1", run.ID)
+	s.command(t, events.VerbResume, integration, &eventsv1.Command{})
+	if due := s.takeDue(t, "ledger", integration); due.GetWake() <= run.Wake {
+		t.Errorf("the wake is %d after %d", due.GetWake(), run.Wake)
+	}
+	if now := s.run(t, run.ID); now.State != "due" || time.Since(now.WindowFrom) > time.Hour {
+		t.Errorf("the run is %s, and its window began %s ago", now.State, time.Since(now.WindowFrom))
+	}
+}
+
+// TestEntriesAreFreedOnceNothingNeedsThem a while after their run has closed, when no message of it is left.
+func TestEntriesAreFreedOnceNothingNeedsThem(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	closed := func(ago string) *postgres.Run {
+		run := s.begin(t, s.integration(t, "ledger", ""), "full")
+		s.finish(t, run, came{state: done, checkpoint: "1"})
+		s.awaitClosed(t, run.ID)
+		if ago != "" {
+			s.exec(t, "update sync_runs set closed_at = now() - $2::interval where id = $1", run.ID, ago)
+		}
+		return run
+	}
+	young := closed("")
+	held := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.plantItems(t, held)
+	s.finish(t, held, came{state: done, checkpoint: "1"})
+	s.awaitClosed(t, held.ID)
+	s.exec(t, "update sync_runs set closed_at = now() - interval '2 hours' where id = $1", held.ID)
+	// Two, one after the other: a sweep that has freed the second began after all else was as it is.
+	for range 2 {
+		old := closed("1 hour")
+		await(t, "entries to be freed", func() bool { return s.run(t, old.ID).EntriesFreedAt != nil })
+		s.wantEntries(t, old, false)
+	}
+	s.wantEntries(t, held, true)
+	s.wantEntries(t, young, true)
+	if err := s.Bus.Purge(t.Context(), events.StreamItems, itemsOf(held)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the held entries to be freed", func() bool { return s.run(t, held.ID).EntriesFreedAt != nil })
+	s.wantEntries(t, held, false)
+}
+
+func (s *stage) wantEntries(t *testing.T, run *postgres.Run, want bool) {
+	t.Helper()
+	total, err := s.Checkpoints.ReadTotal(t.Context(), run.ID.String(), run.Attempt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, err := s.Checkpoints.Read(t.Context(), checkpoint.Key{Run: run.ID.String(), Attempt: run.Attempt, Index: checkpoint.First})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := total != nil && entry.GetSize() > 0; got != want {
+		t.Errorf("run %s: entries are there: %v, want %v", run.ID, got, want)
+	}
+}
+
+// TestRedrivesThatAreLost are open again after their window.
+func TestRedrivesThatAreLost(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	run := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.finish(t, run, came{state: dead, id: "lost"}, came{state: dead, id: "under way"}, came{state: done})
+	s.awaitClosed(t, run.ID)
+	ids := s.deadIDs(t, run.ID)
+	s.exec(t, `update dead_items set status = 'redriving', updated_at = now() - case id when $1 then interval '8 hours' else interval '6 hours' end
+		where id in ($1, $2)`, ids[0], ids[1])
+	await(t, "the lost one to be open", func() bool {
+		row, err := s.Store.DeadGet(t.Context(), ids[0])
+		return err == nil && row.Status == "open"
+	})
+	s.wantDead(t, ids[1], "redriving")
+}
+
+// TestCancel purges what a run has on the way, and leaves the cursor.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	integration := s.integration(t, "ledger", "3")
+	run := s.begin(t, integration, "incremental")
+	s.plantItems(t, run)
+	s.batch(t, run, 0, came{state: done, checkpoint: "30"}, came{state: dead})
+	dead := s.deadIDs(t, run.ID)
+	s.command(t, events.VerbCancel, integration, &eventsv1.Command{})
+	await(t, "the messages to be purged", func() bool { return !s.holdsItems(t, run) })
+	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
+	s.wantDead(t, dead[0], "superseded")
+	// What comes late closes nothing.
+	s.total(t, run, 2, 1, "")
+	s.closeAnother(t)
+	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
+	s.wantCursor(t, integration, "3")
+}
+
+// TestResetCursorIsRefusedWhileARunIsOpen unless it is to be cancelled.
+func TestResetCursorIsRefusedWhileARunIsOpen(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	integration := s.integration(t, "ledger", "3")
+	run := s.begin(t, integration, "incremental")
+	to := "1"
+	_, err := s.Command(t.Context(), events.VerbResetCursor, &eventsv1.Command{Integration: integration.String(), To: &to, By: "ann", Reason: "again"})
+	wantCode(t, err, api.Refused, "is open")
+	s.wantCursor(t, integration, "3")
+	cancel := &eventsv1.Command{To: &to, Cancel: true, By: "ann", Reason: "again"}
+	if result := s.command(t, events.VerbResetCursor, integration, cancel); result != "cancelled and reset" {
+		t.Errorf("the reset is %s", result)
+	}
+	s.wantCursor(t, integration, "1")
+	if now := s.run(t, run.ID); now.State != "cancelled" {
+		t.Errorf("the run is %s", now.State)
+	}
+}
+
+// TestACommandIsCarriedOutOnce delivers one whose id is known already, as after a crash before its acknowledgement.
+func TestACommandIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	first, second := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
+	s.exec(t, "insert into commands_done (id, done_at) values ($1, now())", events.StreamCommands+"/1")
+	for _, integration := range []uuid.UUID{first, second} {
+		if err := s.nc.Publish(events.CommandSubject(events.VerbSync, integration.String()), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js, err := s.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both commands to be acknowledged", func() bool {
+		info, err := js.StreamInfo(events.StreamCommands)
+		return err == nil && info.State.LastSeq == 2 && info.State.Msgs == 0
+	})
+	if run, err := s.Store.RunGetOpen(t.Context(), first); !postgres.NotFound(err) {
+		t.Errorf("a command was carried out twice: %+v, %v", run, err)
+	}
+	if _, err := s.Store.RunGetOpen(t.Context(), second); err != nil {
+		t.Errorf("a new command was not carried out: %v", err)
+	}
+}
