@@ -73,7 +73,7 @@ func TestHowRunsClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.wantClosed(t, run.ID, tt.want)
 			s.wantCursor(t, integration, tt.cursor)
-			s.awaitEvents(t, tt.event, "ledger", integration, 1)
+			s.awaitEvents(t, tt.event, integration, 1)
 			if name == "done after all" {
 				s.wantDead(t, s.deadIDs(t, run.ID)[0], "resolved")
 			}
@@ -220,7 +220,7 @@ func TestWhatPostgresLacksIsNotBelieved(t *testing.T) {
 			if now.ClosedAt != nil || now.State != "due" {
 				t.Fatalf("the run is %s, want it to be due again", now.State)
 			}
-			s.awaitEvents(t, events.IncidentOpened, "ledger", integration, 1)
+			s.awaitEvents(t, events.IncidentOpened, integration, 1)
 			s.finish(t, s.attempt(t, integration), came{state: done, checkpoint: "9"})
 			s.wantClosed(t, run.ID, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
 			s.wantCursor(t, integration, "9")

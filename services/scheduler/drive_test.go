@@ -24,12 +24,12 @@ func TestSilentRunsAreDrivenAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, asIs)
 	busy := s.begin(t, s.integration(t, "ledger", ""), "full")
-	s.takeDue(t, "ledger", busy.IntegrationID)
+	s.takeDue(t, busy.IntegrationID)
 	s.plantItems(t, busy)
 
 	lost := s.integration(t, "ledger", "")
 	s.command(t, events.VerbSync, lost, &eventsv1.Command{})
-	s.takeDue(t, "ledger", lost)
+	s.takeDue(t, lost)
 	run, err := s.Store.RunGetOpen(t.Context(), lost)
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestSilentRunsAreDrivenAgain(t *testing.T) {
 	s.silence(t, busy.ID)
 	for range 2 {
 		s.silence(t, run.ID)
-		due := s.takeDue(t, "ledger", lost)
+		due := s.takeDue(t, lost)
 		if due.GetRunId() != run.ID.String() || due.GetWake() <= wake || due.GetWake() != s.run(t, run.ID).Wake {
 			t.Errorf("the due event has the wake %d of run %s, after %d", due.GetWake(), due.GetRunId(), wake)
 		}
@@ -58,7 +58,7 @@ func TestWhatIsDue(t *testing.T) {
 	active, activeWaiting := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
 	for _, id := range []uuid.UUID{pausedWaiting, activeWaiting} {
 		run := s.begin(t, id, "incremental")
-		s.takeDue(t, "ledger", id)
+		s.takeDue(t, id)
 		s.exec(t, "update sync_runs set state = 'waiting' where id = $1", run.ID)
 	}
 	for _, id := range []uuid.UUID{paused, pausedWaiting} {
@@ -67,8 +67,8 @@ func TestWhatIsDue(t *testing.T) {
 	// One statement each, so that all are due at the same moment.
 	s.exec(t, "update integrations set next_sync_at = now() - interval '1 second' where id = any($1)", []uuid.UUID{paused, active})
 	s.exec(t, "update sync_runs set waiting_until = now() - interval '1 second' where integration_id = any($1)", []uuid.UUID{pausedWaiting, activeWaiting})
-	s.takeDue(t, "ledger", active)
-	s.takeDue(t, "ledger", activeWaiting)
+	s.takeDue(t, active)
+	s.takeDue(t, activeWaiting)
 	if run, err := s.Store.RunGetOpen(t.Context(), paused); !postgres.NotFound(err) {
 		t.Errorf("a run was opened for a paused integration: %+v, %v", run, err)
 	}
@@ -76,7 +76,7 @@ func TestWhatIsDue(t *testing.T) {
 	if err != nil || waiting.State != "waiting" {
 		t.Errorf("the run of a paused integration is %s, %v", waiting.State, err)
 	}
-	s.awaitEvents(t, events.RunStarted, "ledger", active, 1)
+	s.awaitEvents(t, events.RunStarted, active, 1)
 }
 
 // TestResume wakes the run that waited for it, whose window begins anew.
@@ -85,11 +85,11 @@ func TestResume(t *testing.T) {
 	s := newStage(t, asIs)
 	integration := s.integration(t, "ledger", "")
 	run := s.begin(t, integration, "incremental")
-	s.takeDue(t, "ledger", integration)
+	s.takeDue(t, integration)
 	s.command(t, events.VerbPause, integration, &eventsv1.Command{})
 	s.exec(t, "update sync_runs set state = 'waiting', waiting_until = null, waiting_for = 'pause', window_from = now() - interval '5 hours' where id = $1", run.ID)
 	s.command(t, events.VerbResume, integration, &eventsv1.Command{})
-	if due := s.takeDue(t, "ledger", integration); due.GetWake() <= run.Wake {
+	if due := s.takeDue(t, integration); due.GetWake() <= run.Wake {
 		t.Errorf("the wake is %d after %d", due.GetWake(), run.Wake)
 	}
 	if now := s.run(t, run.ID); now.State != "due" || time.Since(now.WindowFrom) > time.Hour {

@@ -120,8 +120,8 @@ func TestARecordThatIsDeadInRunsOnEnd(t *testing.T) {
 		s.finish(t, run, came{state: done, id: "a"}, came{state: dead, id: "b"})
 		s.awaitClosed(t, run.ID)
 		// Events are published in the order in which they were written.
-		s.awaitEvents(t, events.RunPartial, "ledger", integration, n+1)
-		s.awaitEvents(t, events.ItemStuck, "ledger", integration, want)
+		s.awaitEvents(t, events.RunPartial, integration, n+1)
+		s.awaitEvents(t, events.ItemStuck, integration, want)
 		var alerted int
 		if err := s.pool.QueryRow(t.Context(), "select count(*) from item_streaks where integration_id = $1 and alerted", integration).Scan(&alerted); err != nil || alerted != want {
 			t.Fatalf("after %d runs %d records are called stuck, %v; want %d", n+1, alerted, err, want)

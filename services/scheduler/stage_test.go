@@ -159,7 +159,7 @@ type came struct {
 	unbacked, late bool
 }
 
-// total writes an attempt's total, of one batch for each hundred of items that there may be.
+// total writes the total of an attempt, with the error of its enumeration if that failed.
 func (s *stage) total(t *testing.T, run *postgres.Run, items int64, batches int32, enumeration string) {
 	t.Helper()
 	err := s.Checkpoints.WriteTotal(t.Context(), run.ID.String(), run.Attempt, &eventsv1.Total{Items: items, Batches: batches, Error: enumeration})
@@ -290,8 +290,8 @@ func (s *stage) wantDead(t *testing.T, id uuid.UUID, want string) {
 	}
 }
 
-// takeDue waits for the due event of an integration and takes it off the stream, as a syncer does.
-func (s *stage) takeDue(t *testing.T, provider string, integration uuid.UUID) *eventsv1.SyncDue {
+// takeDue waits for the due event of a ledger and takes it off the stream, as a syncer does.
+func (s *stage) takeDue(t *testing.T, integration uuid.UUID) *eventsv1.SyncDue {
 	t.Helper()
 	js, err := s.nc.JetStream()
 	if err != nil {
@@ -299,7 +299,7 @@ func (s *stage) takeDue(t *testing.T, provider string, integration uuid.UUID) *e
 	}
 	var m *nats.RawStreamMsg
 	await(t, "a due event", func() bool {
-		m, err = js.GetLastMsg(events.StreamSync, events.SyncDueSubject(provider, integration.String()))
+		m, err = js.GetLastMsg(events.StreamSync, events.SyncDueSubject("ledger", integration.String()))
 		return err == nil
 	})
 	if err := js.DeleteMsg(events.StreamSync, m.Sequence); err != nil {
@@ -340,9 +340,9 @@ func (s *stage) holdsItems(t *testing.T, run *postgres.Run) bool {
 	return held
 }
 
-// awaitEvents waits for a number of events of a name about an integration.
-func (s *stage) awaitEvents(t *testing.T, name events.Name, provider string, integration uuid.UUID, want int) {
+// awaitEvents waits for a number of events of a name about a ledger.
+func (s *stage) awaitEvents(t *testing.T, name events.Name, integration uuid.UUID, want int) {
 	t.Helper()
-	subject := events.EventSubject(name, provider, integration.String())
+	subject := events.EventSubject(name, "ledger", integration.String())
 	await(t, fmt.Sprintf("%d of %s", want, name), func() bool { return s.arrived(t, subject) == want })
 }
