@@ -1,0 +1,68 @@
+package checkpoint_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+)
+
+// reducer is a provider whose reducer does what the first checkpoint says.
+type reducer struct{}
+
+func (reducer) Sync(context.Context, *contracts.Integration, contracts.SyncSession) error { return nil }
+
+func (reducer) DefaultSyncInterval() time.Duration { return time.Hour }
+
+func (reducer) DefaultRateLimit() *contracts.RateLimit { return nil }
+
+func (reducer) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts.Cursor, error) {
+	switch string(checkpoints[0]) {
+	case "panic":
+		panic("at the checkpoint")
+	case "fail":
+		return contracts.Cursor("half"), errors.New("no")
+	}
+	return contracts.Cursor(checkpoints[0]), nil
+}
+
+// TestReduce has reducers fail in every way, of which none gives a cursor.
+func TestReduce(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[string]string{"7": "", "panic": "panicked: at the checkpoint", "fail": "no"} {
+		cursor, err := checkpoint.Reduce(reducer{}, []contracts.Checkpoint{contracts.Checkpoint(first)})
+		if want == "" {
+			if string(cursor) != first || err != nil {
+				t.Errorf("%s: the cursor is %s, %v", first, cursor, err)
+			}
+			continue
+		}
+		if cursor != nil || !errors.Is(err, checkpoint.ErrReducer) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the cursor is %s, %v; want none and %q", first, cursor, err, want)
+		}
+	}
+}
+
+// TestProgressComparesTheItemsWithTheTotal tells of all batches and of fewer, or more, items than the total has.
+func TestProgressComparesTheItemsWithTheTotal(t *testing.T) {
+	t.Parallel()
+	for items, want := range map[int64]bool{2: false, 3: true, 4: false} {
+		var p checkpoint.Progress
+		for batch, size := range []int32{1, 2} {
+			entry := &eventsv1.Entry{Size: size}
+			for index := range size {
+				checkpoint.MarkDone(entry, index)
+			}
+			p.Apply(checkpoint.Update{Key: checkpoint.Key{Batch: int32(batch), Index: checkpoint.First}, Entry: entry})
+		}
+		p.Apply(checkpoint.Update{Total: &eventsv1.Total{Items: items, Batches: 2}})
+		if p.Complete() != want {
+			t.Errorf("three items of a total of %d: complete is %v", items, p.Complete())
+		}
+	}
+}
