@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -23,7 +24,7 @@ type Maker struct {
 }
 
 // Make makes an item, which is valid until the next is made. unfit says why it can't be worked on, though its provider has done nothing that must stop it: the event
-// can't be encoded, or the external id is none. err is for the provider.
+// can't be encoded, or [Check] finds something. err is for the provider.
 func (m *Maker) Make(event, checkpoint any, externalID string) (item *eventsv1.Item, unfit, err error) {
 	value, err := contracts.NewCheckpoint(checkpoint)
 	if err != nil {
@@ -35,11 +36,25 @@ func (m *Maker) Make(event, checkpoint any, externalID string) (item *eventsv1.I
 		m.payload.Reset()
 	}
 	item.Payload = m.payload.Bytes()
-	if !utf8.ValidString(externalID) || strings.ContainsRune(externalID, 0) || len(externalID) > maxExternalID {
-		item.ExternalId = strings.ReplaceAll(strings.ToValidUTF8(externalID[:min(len(externalID), maxExternalID)], "?"), "\x00", "?")
-		unfit = fmt.Errorf("the external id %q is not at most %d bytes of UTF-8 text", item.GetExternalId(), maxExternalID)
+	if unstorable := Check(item); unfit == nil {
+		unfit = unstorable
 	}
 	return item, unfit, nil
+}
+
+// Check returns an error that wraps [foreign.ErrUnstorable] for an item whose event type or external id has no place in a column, an index or a message. These
+// are replaced by texts that have one, so that the item can be written as dead.
+func Check(item *eventsv1.Item) error {
+	var unfit error
+	if eventType := foreign.Word(item.GetEventType()).String(); eventType != item.GetEventType() {
+		item.EventType = eventType
+		unfit = fmt.Errorf("%w: the event type %q is not at most %d bytes of UTF-8 text without control characters", foreign.ErrUnstorable, eventType, foreign.MaxWord)
+	}
+	if id := item.GetExternalId(); !utf8.ValidString(id) || strings.ContainsRune(id, 0) || len(id) > maxExternalID {
+		item.ExternalId = foreign.Clean(id, maxExternalID).String()
+		unfit = fmt.Errorf("%w: the external id %q is not at most %d bytes of UTF-8 text", foreign.ErrUnstorable, item.GetExternalId(), maxExternalID)
+	}
+	return unfit
 }
 
 // encode writes an event as JSON; an event's own methods may panic.

@@ -1,6 +1,8 @@
 package items_test
 
 import (
+	"encoding/json"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -17,6 +20,12 @@ type order struct {
 	Note  string  `json:"note"`
 	Total float64 `json:"total"`
 }
+
+// called is an event that says its type itself.
+type called string
+
+func (c called) EventType() string          { return string(c) }
+func (called) MarshalJSON() ([]byte, error) { return []byte("{}"), nil }
 
 // furious panics while it is encoded.
 type furious struct{}
@@ -45,17 +54,32 @@ func TestMake(t *testing.T) {
 		{name: "panics", event: furious{}, id: "1", want: &eventsv1.Item{EventType: "items_test.furious", ExternalId: "1"}, unfit: "panicked"},
 		{
 			name: "garbled id", event: order{}, id: "a\xff\x00",
-			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: "a??", Payload: []byte(`{"note":"","total":0}`)}, unfit: "UTF-8",
+			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: "a\ufffd\ufffd", Payload: []byte(`{"note":"","total":0}`)}, unfit: "UTF-8",
 		},
 		{
 			name: "long id", event: order{}, id: strings.Repeat("x", 501),
-			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: strings.Repeat("x", 500), Payload: []byte(`{"note":"","total":0}`)}, unfit: "500 bytes",
+			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: strings.Repeat("x", 480) + "… [cut, 501 bytes]", Payload: []byte(`{"note":"","total":0}`)}, unfit: "500 bytes",
+		},
+		{
+			name: "garbled type", event: called("a\xff\x00"), id: "1", want: &eventsv1.Item{EventType: "a\ufffd\ufffd", ExternalId: "1", Payload: []byte("{}")}, unfit: "the event type",
+		},
+		{
+			name: "long type", event: called(strings.Repeat("x", 14<<10)), id: "1",
+			want: &eventsv1.Item{EventType: strings.Repeat("x", 178) + "… [cut, 14336 bytes]", ExternalId: "1", Payload: []byte("{}")}, unfit: "200 bytes",
+		},
+		{name: "longest type", event: called(strings.Repeat("x", 200)), want: &eventsv1.Item{EventType: strings.Repeat("x", 200), Payload: []byte("{}")}},
+		{
+			name: "garbled checkpoint", event: called("a"), checkpoint: json.RawMessage("\"\xff\""),
+			want: &eventsv1.Item{EventType: "a", Checkpoint: []byte("\"\ufffd\""), Payload: []byte("{}")},
 		},
 		{name: "bad checkpoint", event: order{}, checkpoint: math.Inf(1), id: "1", err: "checkpoint"},
 	} {
 		item, unfit, err := maker.Make(tt.event, tt.checkpoint, tt.id)
 		if !speaksOf(unfit, tt.unfit) || !speaksOf(err, tt.err) || err != nil && !contracts.IsPermanent(err) {
 			t.Errorf("%s: unfit %v, error %v, want %q and %q", tt.name, unfit, err, tt.unfit, tt.err)
+		}
+		if item != nil && errors.Is(unfit, foreign.ErrUnstorable) != (strings.HasPrefix(tt.unfit, "the ") || tt.unfit == "UTF-8" || strings.HasSuffix(tt.unfit, "bytes")) {
+			t.Errorf("%s: unfit is %v: it can't be stored, or it can", tt.name, unfit)
 		}
 		if diff := cmp.Diff(tt.want, item, protocmp.Transform(), protocmp.IgnoreDefaultScalars()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxCheckpointBytes is how large an encoded checkpoint may be: every checkpoint of a batch travels in one bucket entry.
@@ -23,8 +24,8 @@ type Checkpoint json.RawMessage
 // Cursor is where the next incremental sync starts, as JSON kept byte for byte. A nil Cursor is an absent one.
 type Cursor json.RawMessage
 
-// NewCheckpoint encodes a value as a checkpoint: nil for nil, a copy of a [Checkpoint], [Cursor] or [json.RawMessage] with its bytes as they are, and the JSON of
-// everything else. It returns an error wrapping [ErrCheckpointTooLarge] when the result is too large.
+// NewCheckpoint encodes a value as a checkpoint: nil for nil, a copy of a [Checkpoint], [Cursor] or [json.RawMessage] with its bytes as they are, but for bytes
+// that are not UTF-8, which become U+FFFD, and the JSON of everything else. It returns an error wrapping [ErrCheckpointTooLarge] when the result is too large.
 func NewCheckpoint(value any) (Checkpoint, error) {
 	raw, err := rawJSON(value)
 	if err != nil {
@@ -108,6 +109,10 @@ func rawJSON(value any) (json.RawMessage, error) {
 	}
 	if !json.Valid(raw) {
 		return nil, fmt.Errorf("%s is not JSON", excerpt(raw))
+	}
+	// Stores take UTF-8 alone; whoever decodes the JSON gets U+FFFD for other bytes in any case.
+	if !utf8.Valid(raw) {
+		return bytes.ToValidUTF8(raw, []byte("\ufffd")), nil
 	}
 	// The caller may use its buffer again.
 	return bytes.Clone(raw), nil

@@ -13,7 +13,8 @@ type EventTyper interface {
 
 // EventType is the name under which an event travels and is stored, and by which handlers are found: the event's own
 // [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name of what it points to, also when
-// it is nil or EventType has a pointer receiver. The name of an untyped nil is empty.
+// it is nil or EventType has a pointer receiver. The name of an untyped nil is empty. Items whose type has more than 200 bytes, or is not UTF-8 text without
+// control characters, can't be stored and are dead at once.
 func EventType(event any) string {
 	v := reflect.ValueOf(event)
 	for v.Kind() == reflect.Pointer {

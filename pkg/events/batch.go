@@ -3,7 +3,6 @@ package events
 import (
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -94,7 +93,7 @@ const (
 	itemDeferrals  = 8
 )
 
-// ReadBatch decodes a batch. Payloads and checkpoints are not copied: they are parts of body, which must not be changed from then on.
+// ReadBatch decodes a batch. Texts of items may be no UTF-8, as older versions published them: the item-worker finds that. Payloads and checkpoints are not copied: they are parts of body, which must not be changed from then on.
 func ReadBatch(body []byte) (*eventsv1.ItemBatch, error) {
 	var rest []byte
 	items := make([][]byte, 0, 256) // as many as most batches have
@@ -145,9 +144,7 @@ func readItem(body []byte, item *eventsv1.Item, eventType *string) error {
 		switch kind {
 		case protowire.BytesType:
 			value, _ := protowire.ConsumeBytes(body[n:])
-			if err := setBytes(item, number, slices.Clip(value), eventType); err != nil {
-				return err
-			}
+			setBytes(item, number, slices.Clip(value), eventType)
 		case protowire.VarintType:
 			value, _ := protowire.ConsumeVarint(body[n:])
 			setNumber(item, number, int32(value))
@@ -158,15 +155,12 @@ func readItem(body []byte, item *eventsv1.Item, eventType *string) error {
 	return nil
 }
 
-func setBytes(item *eventsv1.Item, number protowire.Number, value []byte, eventType *string) error {
+func setBytes(item *eventsv1.Item, number protowire.Number, value []byte, eventType *string) {
 	switch number {
 	case itemEventType, itemExternalID:
-		if !utf8.Valid(value) {
-			return fmt.Errorf("field %d is not UTF-8", number)
-		}
 		if number == itemExternalID {
 			item.ExternalId = string(value)
-			return nil
+			return
 		}
 		if *eventType != string(value) {
 			*eventType = string(value)
@@ -178,7 +172,6 @@ func setBytes(item *eventsv1.Item, number protowire.Number, value []byte, eventT
 		item.Checkpoint = value
 	default: // a field of a later version
 	}
-	return nil
 }
 
 func setNumber(item *eventsv1.Item, number protowire.Number, value int32) {

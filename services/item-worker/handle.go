@@ -20,6 +20,8 @@ const (
 	reasonWindow    = "waited too long"
 	reasonPoison    = "killed its worker"
 	reasonTooLarge  = "too large"
+	// reasonUnstorable is also the syncer's, for what it finds first.
+	reasonUnstorable = "can't be stored"
 )
 
 // result is what one try of an item came to.
@@ -56,6 +58,8 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 	case skipped:
 		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, foreign.Line(redactor.Text(skip.Reason))
 		return r
+	case errors.Is(err, foreign.ErrUnstorable):
+		return r.dead(reasonUnstorable)
 	case contracts.IsPermanent(err):
 		return r.dead(reasonPermanent)
 	case deferred:

@@ -1,7 +1,6 @@
 package itemworker
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -18,29 +19,53 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// sink stores items for which the application has no handler in the records table, as one statement; if Postgres refuses that, one by one, so
-// that a bad record does not take the others with it.
+// record is an item without a handler, whose payload a row takes.
+type record struct {
+	item    *eventsv1.Item
+	payload foreign.JSON
+}
+
+// sink stores items for which the application has no handler in the records table. One whose payload Postgres does not take is dead at once.
 func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
-	err := j.upsert(ctx, items)
+	records := make([]record, 0, len(items))
+	results := make([]result, 0, len(items))
+	for _, item := range items {
+		payload, err := foreign.ParseJSON(item.GetPayload())
+		if err != nil {
+			results = append(results, j.classify(item, contracts.Permanent(fmt.Errorf("the payload %w", err))))
+			continue
+		}
+		records = append(records, record{item: item, payload: payload})
+	}
+	if len(records) == 0 {
+		return results
+	}
+	return append(results, j.store(ctx, records)...)
+}
+
+// store writes records as one statement; if Postgres refuses that, one by one, so that a bad record does not take the others with it.
+func (j *job) store(ctx context.Context, records []record) []result {
+	err := j.upsert(ctx, records)
 	for rest := firstRest; j.webhook != "" && postgres.Unavailable(err) && pause(ctx, rest); rest = min(2*rest, longestRest) {
 		// Handed back, the webhook's handlers would be called again.
-		err = j.upsert(ctx, items)
+		err = j.upsert(ctx, records)
 	}
-	if err != nil && len(items) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
-		results := make([]result, 0, len(items))
-		for _, item := range items {
-			results = append(results, j.sink(ctx, []*eventsv1.Item{item})...)
+	results := make([]result, 0, len(records))
+	if err != nil && len(records) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
+		for i := range records {
+			results = append(results, j.store(ctx, records[i:i+1])...)
 		}
 		return results
 	}
-	results := make([]result, 0, len(items))
-	for _, item := range items {
-		if err != nil && postgres.Unavailable(err) {
-			// The database being away is nobody's try.
-			results = append(results, j.classify(item, contracts.RetryAfter(sinkRetry, err)))
-			continue
-		}
-		r := j.classify(item, err)
+	switch {
+	case postgres.Unavailable(err):
+		// The database being away is nobody's try.
+		err = contracts.RetryAfter(sinkRetry, err)
+	case postgres.RefusesRow(err):
+		err = contracts.Permanent(fmt.Errorf("the record %w: %w", foreign.ErrUnstorable, err))
+	}
+	for _, record := range records {
+		r := j.classify(record.item, err)
 		r.received = err == nil
 		results = append(results, r)
 	}
@@ -58,7 +83,7 @@ func pause(ctx context.Context, rest time.Duration) bool {
 }
 
 // upsert stores records, the event that tells which of them changed, and the receipt of the items, in one transaction.
-func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
+func (j *job) upsert(ctx context.Context, records []record) error {
 	integration, err := uuid.Parse(j.batch.GetIntegrationId())
 	if err != nil {
 		return contracts.Permanent(err)
@@ -67,7 +92,7 @@ func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
 	if err != nil {
 		return contracts.Permanent(err)
 	}
-	rows, err := j.newest(items)
+	rows, err := j.newest(records)
 	if err != nil {
 		return contracts.Permanent(err)
 	}
@@ -75,7 +100,7 @@ func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
 	for _, row := range rows {
 		p.EventTypes = append(p.EventTypes, row.item.GetEventType())
 		p.ExternalIds = append(p.ExternalIds, row.id)
-		p.Payloads = append(p.Payloads, string(storable(row.item.GetPayload())))
+		p.Payloads = append(p.Payloads, row.payload.String())
 		p.Checkpoints = append(p.Checkpoints, string(row.item.GetCheckpoint()))
 		p.CheckpointKeys = append(p.CheckpointKeys, row.key)
 	}
@@ -92,7 +117,11 @@ func (j *job) upsert(ctx context.Context, items []*eventsv1.Item) error {
 		if err := tx.Publish(ctx, p.Now, changes...); err != nil || j.webhook != "" || j.redrive != nil {
 			return err
 		}
-		receipt, err := j.receipt(items)
+		received := make([]*eventsv1.Item, 0, len(records))
+		for _, record := range records {
+			received = append(received, record.item)
+		}
+		receipt, err := j.receipt(received)
 		if err != nil {
 			return err
 		}
@@ -135,26 +164,30 @@ func (j *job) changes(changed []*dbsqlc.RecordUpsertManyRow) ([]postgres.Outgoin
 	return messages, nil
 }
 
+// recordRow is a record under its id, with what tells which version of it is newer.
 type recordRow struct {
-	item *eventsv1.Item
-	id   string
-	key  string
+	record
+	id  string
+	key string
 }
 
 // newest keeps the newest version of each record, for one statement can't touch a row twice.
-func (j *job) newest(items []*eventsv1.Item) ([]recordRow, error) {
+func (j *job) newest(records []record) ([]recordRow, error) {
 	orderer, ordered := j.provider.(contracts.CheckpointOrderer)
-	rows := make([]recordRow, 0, len(items))
-	at := make(map[[2]string]int, len(items))
-	for _, item := range items {
-		row := recordRow{item: item, id: item.GetExternalId()}
+	rows := make([]recordRow, 0, len(records))
+	at := make(map[[2]string]int, len(records))
+	for _, record := range records {
+		row, item := recordRow{record: record, id: record.item.GetExternalId()}, record.item
 		if row.id == "" {
 			sum := sha256.Sum256(item.GetPayload())
 			row.id = "sha256:" + hex.EncodeToString(sum[:])
 		}
 		if ordered && len(item.GetCheckpoint()) > 0 {
-			var err error
-			if row.key, err = orderer.CheckpointKey(item.GetCheckpoint()); err != nil {
+			err := panics.Try("the order of checkpoints", func() (err error) {
+				row.key, err = orderer.CheckpointKey(item.GetCheckpoint())
+				return err
+			})
+			if err != nil {
 				return nil, fmt.Errorf("order checkpoint of %s %s: %w", item.GetEventType(), row.id, err)
 			}
 			// A text column has no place for U+0000; the next character keeps the order.
@@ -169,27 +202,4 @@ func (j *job) newest(items []*eventsv1.Item) ([]recordRow, error) {
 		}
 	}
 	return rows, nil
-}
-
-// storable makes a payload fit for jsonb, which has no place for U+0000: it becomes U+FFFD, as everywhere where text can't be kept.
-func storable(payload []byte) []byte {
-	if !bytes.Contains(payload, []byte(`\u0000`)) {
-		return payload
-	}
-	out := make([]byte, 0, len(payload))
-	for i := 0; i < len(payload); i++ {
-		if payload[i] != '\\' || i+1 >= len(payload) {
-			out = append(out, payload[i])
-			continue
-		}
-		// An escape is copied whole, so that an escaped backslash before u0000 stays what it is.
-		if bytes.HasPrefix(payload[i:], []byte(`\u0000`)) {
-			out = append(out, `\ufffd`...)
-			i += len(`\u0000`) - 1
-			continue
-		}
-		out = append(out, payload[i], payload[i+1])
-		i++
-	}
-	return out
 }

@@ -40,7 +40,9 @@ type call struct {
 	row      *dbsqlc.WebhookClaimRow
 	provider contracts.Provider
 	in       *contracts.Integration
-	result   json.RawMessage
+	// result is what the handler returned, as far as it is kept; resultLost says why it is not.
+	result     json.RawMessage
+	resultLost foreign.Text
 }
 
 // handle takes a delivery to its handler, and what that dispatches to the handlers of its kind.
@@ -72,7 +74,7 @@ func (c *call) handle(ctx context.Context) (err error) {
 	if err := session.guard.Verdict(func(late error) { c.lost(ctx, late) }); err != nil {
 		return err
 	}
-	c.result = encodeResult(value)
+	c.result, c.resultLost = encodeResult(value)
 	return c.handleItems(ctx, dispatched)
 }
 
@@ -244,17 +246,21 @@ func (s *webhookSession) close() []*eventsv1.Item {
 	return s.items
 }
 
-// encodeResult is what is kept of a handler's value: nothing when it is no JSON, or too much.
-func encodeResult(value any) json.RawMessage {
+// encodeResult is what is kept of a handler's value: nothing when it is no JSON, or too much, or Postgres does not take it, which lost says.
+func encodeResult(value any) (result json.RawMessage, lost foreign.Text) {
 	var encoded []byte
 	err := panics.Try("the handler", func() (err error) {
 		encoded, err = json.Marshal(value)
 		return err
 	})
 	if err != nil || value == nil || len(encoded) > maxResult {
-		return nil
+		return nil, ""
 	}
-	return storable(encoded)
+	document, err := foreign.EncodedJSON(encoded)
+	if err != nil {
+		return nil, resultLost
+	}
+	return json.RawMessage(document), ""
 }
 
 // settle turns what a delivery came to into what is written of it.
@@ -271,6 +277,8 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 		f.status, f.reason = "skipped", foreign.Line(skip.Reason)
 	case errors.Is(err, errPoison):
 		f.status, f.reason = "failed", reasonPoison
+	case errors.Is(err, foreign.ErrUnstorable):
+		f.status, f.reason = "failed", reasonUnstorable
 	case contracts.IsPermanent(err):
 		f.status, f.reason = "failed", reasonPermanent
 	case postgres.Unavailable(err):

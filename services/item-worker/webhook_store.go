@@ -153,10 +153,13 @@ func orEmpty(value []byte) []byte {
 	return value
 }
 
+// resultLost is said of a webhook without the result of its handler.
+const resultLost = "what the handler returned could not be kept"
+
 // lighter is what is written of a webhook when Postgres refuses what came of it: at first all but the handler's result, then nothing that anybody else has written. Its effect is done,
 // so that it must not be handled again. It returns false when the refusal is for no content, or when there is nothing left to leave out.
 func (f finished) lighter(cause error) (finished, bool) {
-	const resultLost, textsLost = "what the handler returned could not be kept", "what was said of it could not be kept"
+	const textsLost = "what was said of it could not be kept"
 	switch {
 	case !postgres.RefusesRow(cause) || f.reason == textsLost:
 		return f, false

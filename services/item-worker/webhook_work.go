@@ -46,6 +46,9 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 		err = h.beside(row, func() error { return c.handle(ctx) })
 	}
 	f := h.settle(row, err, c.result)
+	if f.status == "processed" {
+		f.reason = c.resultLost
+	}
 	if errors.Is(err, errStopping) || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		// The grace is over: that is nobody's failure.
 		f = finished{row: row, status: "pending", next: h.Now(), tries: row.Tries}

@@ -201,6 +201,9 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 		return nil, err
 	}
 	batch.FirstAt, batch.ParkedAt = timestamppb.New(unpaused(batch, w.Now())), nil
+	if err := j.buryUnstorable(ctx); err != nil {
+		return nil, err
+	}
 	if run.Status != "active" {
 		return nil, j.park(ctx)
 	}

@@ -17,6 +17,7 @@ const (
 	batchOverhead = 512
 
 	reasonUnencodable = "unencodable"
+	reasonUnstorable  = "can't be stored"
 	reasonTooLarge    = "too large"
 )
 

@@ -108,6 +108,9 @@ func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit error) er
 		return err
 	}
 	s.signs++
+	if errors.Is(unfit, foreign.ErrUnstorable) {
+		return s.bury(item, reasonUnstorable, foreign.Of(unfit))
+	}
 	if unfit != nil {
 		return s.bury(item, reasonUnencodable, foreign.Of(unfit))
 	}

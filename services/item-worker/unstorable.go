@@ -1,0 +1,28 @@
+package itemworker
+
+import (
+	"context"
+
+	"github.com/tributaryhq/tributary/internal/items"
+)
+
+// buryUnstorable writes the items of a batch dead that no store takes, before anything is done with them: older versions published such items. Others go on.
+func (j *job) buryUnstorable(ctx context.Context) error {
+	if j.redrive != nil {
+		// It comes from a row, so that it can be stored.
+		return nil
+	}
+	var dead []result
+	for _, item := range j.todo() {
+		if err := items.Check(item); err != nil {
+			dead = append(dead, result{item: item, err: err}.dead(reasonUnstorable))
+		}
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	if err := j.commit(ctx, dead); err != nil {
+		return err
+	}
+	return j.settle(ctx)
+}
