@@ -88,6 +88,14 @@ where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < sqlc.arg
 order by r.heartbeat_at
 limit sqlc.arg(most);
 
+-- name: RunStartedBefore :many
+-- RunStartedBefore finds open runs that were opened, and whose newest attempt was asked for, up to a moment: what they had on its way then may be lost.
+select r.* from sync_runs r join integrations i on i.id = r.integration_id
+where r.closed_at is null and r.state <> 'waiting' and r.created_at <= sqlc.arg(moment) and i.status = 'active'
+  and greatest(r.attempt, r.wake) <= next_fence(0, sqlc.arg(moment)) and r.provider = any(sqlc.arg(providers)::text[])
+order by r.heartbeat_at
+limit sqlc.arg(most);
+
 -- name: RunWake :one
 -- RunWake makes the run due again; the caller writes the due event in the same transaction, with the raised wake.
 update sync_runs set state = 'due', wake = next_fence(wake, sqlc.arg(now))::integer, heartbeat_at = sqlc.arg(now), waiting_until = null,

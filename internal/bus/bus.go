@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -54,6 +55,12 @@ type Bus struct {
 	now      func() time.Time
 	// id names this process to the broker.
 	id string
+	// histories are what was seen of streams, and consumings what is consumed; missed has the next survey begin.
+	histories  histories
+	consumings consumings
+	missed     chan struct{}
+	// surveyed counts the surveys.
+	surveyed atomic.Int64
 	// offers is for what many wait for at the same time.
 	offers jetstream.JetStream
 	// restoring is held by the one goroutine that makes what the broker has lost.
@@ -72,7 +79,7 @@ func New(nc *nats.Conn, opts Options) (*Bus, error) {
 	}
 	b := &Bus{
 		nc: nc, js: js, log: opts.Log, tracer: opts.Tracer, timing: opts.Timing, replicas: max(opts.Replicas, 1), backlog: opts.WebhookBacklog, now: opts.Now, offers: offers,
-		id: rand.Text(),
+		id: rand.Text(), missed: make(chan struct{}, 1),
 	}
 	if b.log == nil {
 		b.log = slog.Default()
@@ -126,20 +133,9 @@ func (b *Bus) WhileConnected(ctx context.Context) (context.Context, context.Canc
 
 // Apply creates or updates all streams and buckets. Any number of processes may do so at once.
 func (b *Bus) Apply(ctx context.Context) error {
-	for _, config := range events.Streams(b.replicas) {
-		if config.Name == events.StreamWebhooks && b.backlog > 0 {
-			config.MaxBytes = b.backlog
-		}
+	for _, config := range b.streams() {
 		err := b.insist(ctx, "apply stream "+config.Name, func(ctx context.Context) error {
 			return b.applyStream(ctx, config)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for _, config := range events.Buckets(b.replicas, b.timing) {
-		err := b.insist(ctx, "apply bucket "+config.Bucket, func(ctx context.Context) error {
-			return b.applyStream(ctx, bucketStream(config))
 		})
 		if err != nil {
 			return err
@@ -173,6 +169,7 @@ func (b *Bus) Restore(ctx context.Context, err error) {
 	if err := b.Apply(ctx); err != nil {
 		b.log.Warn("streams could not be applied again", "error", err)
 	}
+	b.miss()
 }
 
 // bucketStream is the stream that a bucket is, as the client would make it, but with direct gets only where there is one copy. Of several any would answer, also one
@@ -278,8 +275,20 @@ func (b *Bus) insist(ctx context.Context, what string, call func(context.Context
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		b.log.Warn("NATS did not answer, trying again", "what", what, "error", err)
-		if err := pause(ctx, retryEvery); err != nil {
+		if err := b.rest(ctx); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+}
+
+// rest waits a moment, and for as long as the connection is broken.
+func (b *Bus) rest(ctx context.Context) error {
+	for {
+		if err := pause(ctx, retryEvery); err != nil {
+			return err
+		}
+		if b.nc.IsConnected() || b.nc.IsClosed() {
+			return nil
 		}
 	}
 }

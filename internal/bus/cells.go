@@ -12,7 +12,8 @@ import (
 // cellTimeout is how long one read or write of a cell may take: a request to an upstream waits for it.
 const cellTimeout = 2 * time.Second
 
-// Cells are a bucket's entries, each a small value that several processes change by compare-and-set.
+// Cells are a bucket's entries, each a small value that several processes change by compare-and-set. The revisions that they give out hold within one session of the bucket:
+// those of an earlier one, which the broker may have given out a second time since, are outrun. They grow from session to session.
 type Cells struct {
 	bus    *Bus
 	bucket jetstream.KeyValue
@@ -31,6 +32,7 @@ func (b *Bus) Cells(ctx context.Context, bucket string) (*Cells, error) {
 func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
+	session := c.bus.Session(c.bucket.Bucket())
 	entry, err := c.bucket.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, 0, nil
@@ -39,7 +41,7 @@ func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision ui
 		c.bus.Restore(ctx, err)
 		return nil, 0, fmt.Errorf("read %s of %s: %w", key, c.bucket.Bucket(), err)
 	}
-	return entry.Value(), entry.Revision(), nil
+	return entry.Value(), stamped(session, entry.Revision()), nil
 }
 
 // Write sets a cell that is still at the given revision, and returns its next. It is false when somebody else was faster. After an error nobody
@@ -47,7 +49,11 @@ func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision ui
 func (c *Cells) Write(ctx context.Context, key string, value []byte, revision uint64) (next uint64, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
-	next, err = c.bucket.Update(ctx, key, value, revision)
+	session := c.bus.Session(c.bucket.Bucket())
+	if revision != 0 && revision != stamped(session, revision) {
+		return 0, false, nil
+	}
+	next, err = c.bucket.Update(ctx, key, value, revision&revisionMask)
 	if IsOutrun(err) {
 		return 0, false, nil
 	}
@@ -55,8 +61,16 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 		c.bus.Restore(ctx, err)
 		return 0, false, fmt.Errorf("write %s of %s: %w", key, c.bucket.Bucket(), err)
 	}
-	return next, true, nil
+	return stamped(session, next), true, nil
 }
+
+// A revision is stamped with its session in the upper bits.
+const (
+	revisionBits = 48
+	revisionMask = 1<<revisionBits - 1
+)
+
+func stamped(session, revision uint64) uint64 { return session<<revisionBits | revision&revisionMask }
 
 // IsOutrun reports whether a compare-and-set met another value. One node and a cluster say it with different codes.
 func IsOutrun(err error) bool {
@@ -69,7 +83,7 @@ func IsOutrun(err error) bool {
 func (c *Cells) Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
 	return c.bus.FollowKeys(ctx, c.bucket, pattern, func(v Value) {
 		if v.Data != nil {
-			fn(v.Key, v.Data, v.Revision)
+			fn(v.Key, v.Data, stamped(v.session, v.Revision))
 		}
 	}, nil)
 }

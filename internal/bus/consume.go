@@ -50,8 +50,10 @@ type Delivery struct {
 	Body    []byte
 	// Count is 1 at the first delivery.
 	Count uint64
-	// Sequence is the message's place in the stream.
+	// Sequence is the message's place in the stream. A stream that was made anew, or that went back, gives places out again: with Stored it names one message.
 	Sequence uint64
+	// Stored is when the broker took the message.
+	Stored time.Time
 	// Stopping is closed when the service stops: hand back what need not be finished.
 	Stopping <-chan struct{}
 	slots    chan struct{}
@@ -85,6 +87,8 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 	defer stopWork()
 	var handlers sync.WaitGroup
 	defer b.drain(ctx, c.Consumer.Durable, c.Grace, stopWork, &handlers)
+	state, forget := b.consumes(c)
+	defer forget()
 	consumer, err := b.consumer(ctx, c)
 	for ; ; consumer, err = b.consumer(ctx, c) {
 		if ctx.Err() != nil {
@@ -95,7 +99,7 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 		}
 		for ctx.Err() == nil {
 			taken := take(ctx, slots)
-			if err := b.pull(ctx, work, consumer, c, slots, taken, &handlers); err != nil {
+			if err := b.pull(ctx, work, consumer, state, slots, taken, &handlers); err != nil {
 				b.log.Warn("pull failed, trying again", "consumer", c.Consumer.Durable, "error", err)
 				_ = pause(ctx, retryEvery)
 				// The consumer may be gone with the broker's store: look it up again.
@@ -137,26 +141,33 @@ func take(ctx context.Context, slots chan struct{}) int {
 	}
 }
 
-// mayPull waits while the consumption is held; false when ctx has ended.
-func (c Consumption) mayPull(ctx context.Context) bool {
-	for c.Hold != nil && c.Hold(ctx) != nil {
-		if pause(ctx, retryEvery) != nil {
-			return false
+// mayPull waits while the consumption is held or the connection is broken; false when ctx has ended.
+func (b *Bus) mayPull(ctx context.Context, c *consuming) bool {
+	for ctx.Err() == nil {
+		err := b.Ready()
+		if err == nil && c.Hold != nil {
+			err = c.Hold(ctx)
 		}
+		c.hold(err)
+		if err == nil || b.nc.IsClosed() {
+			return true
+		}
+		_ = pause(ctx, retryEvery)
 	}
-	return ctx.Err() == nil
+	return false
 }
 
 // pull asks for as many messages as slots were taken, and frees those that no message came for.
-func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Consumption, slots chan struct{}, taken int, handlers *sync.WaitGroup) error {
+func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c *consuming, slots chan struct{}, taken int, handlers *sync.WaitGroup) error {
 	defer func() {
 		for range taken {
 			<-slots
 		}
 	}()
-	if !c.mayPull(ctx) {
+	if !b.mayPull(ctx, c) {
 		return nil
 	}
+	session := b.session(c.Stream)
 	batch, err := consumer.Fetch(taken, jetstream.FetchMaxWait(pullExpiry))
 	if err != nil {
 		return err
@@ -168,9 +179,10 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Con
 			continue
 		}
 		taken--
+		c.begin()
 		handlers.Go(func() {
-			defer func() { <-slots }()
-			b.handle(ctx, work, msg, c, slots)
+			defer func() { <-slots; c.end() }()
+			b.handle(ctx, work, msg, session, c.Consumption, slots)
 		})
 	}
 	err = batch.Error()
@@ -180,7 +192,7 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c Con
 	return err
 }
 
-func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption, slots chan struct{}) {
+func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, session uint64, c Consumption, slots chan struct{}) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		b.log.Error("message without metadata", "subject", msg.Subject(), "error", err)
@@ -192,24 +204,49 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, c Consumption
 	defer span.End()
 	work, stopBeat := context.WithCancel(work)
 	defer stopBeat()
-	go b.beat(work, msg)
+	b.histories.saw(meta.Stream, meta.Sequence.Stream)
+	held := b.hold(msg, meta, session)
+	go b.beat(work, held)
 	err = c.handle(work, &Delivery{
 		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
-		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stopping: ctx.Done(), slots: slots,
+		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Stopping: ctx.Done(), slots: slots,
 	})
 	stopBeat()
+	b.settle(ctx, held, span, err)
+}
+
+// settle acknowledges a message or hands it back, by what its handler returned.
+func (b *Bus) settle(ctx context.Context, msg *held, span trace.Span, err error) {
+	// A service that stops waits no longer for a broken connection than its handlers may.
+	checking, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.timing.AckWait)
+	defer cancel()
+	if ctx.Err() != nil {
+		checking, cancel = context.WithTimeout(checking, lastWords)
+		defer cancel()
+	}
+	checked := msg.check(checking)
 	var handBack *HandBack
 	switch {
 	case err == nil:
-		err = msg.Ack()
 	case errors.As(err, &handBack):
 		b.log.Debug("message handed back", "subject", msg.Subject(), "why", handBack.Why, "delay", handBack.Delay)
-		err = msg.NakWithDelay(handBack.Delay)
 	default:
 		span.RecordError(err)
 		panics.Report(b.log, err, "subject", msg.Subject())
-		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", meta.NumDelivered, "error", err)
-		err = msg.NakWithDelay(failedDelay)
+		b.log.Error("message failed, to be delivered again", "subject", msg.Subject(), "delivery", msg.meta.NumDelivered, "error", err)
+		handBack = &HandBack{Delay: failedDelay}
+	}
+	switch {
+	case errors.Is(checked, errGone):
+		b.log.Warn("a message in work is not in the stream any more, it is neither acknowledged nor handed back", "subject", msg.Subject(),
+			"sequence", msg.meta.Sequence.Stream)
+		return
+	case checked != nil:
+		err = checked
+	case handBack != nil:
+		err = msg.NakWithDelay(handBack.Delay)
+	default:
+		err = msg.Ack()
 	}
 	if err != nil {
 		b.log.Warn("acknowledgement not sent; the message will be delivered again", "subject", msg.Subject(), "error", err)
@@ -230,7 +267,7 @@ func (b *Bus) refuse(msg jetstream.Msg) {
 }
 
 // beat keeps the message from going to another while it is in work.
-func (b *Bus) beat(ctx context.Context, msg jetstream.Msg) {
+func (b *Bus) beat(ctx context.Context, msg *held) {
 	ticker := time.NewTicker(b.timing.AckWait / 3)
 	defer ticker.Stop()
 	for {
@@ -238,7 +275,14 @@ func (b *Bus) beat(ctx context.Context, msg jetstream.Msg) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := msg.InProgress(); err != nil {
+			err := msg.check(ctx)
+			if errors.Is(err, errGone) {
+				return
+			}
+			if err == nil {
+				err = msg.InProgress()
+			}
+			if err != nil {
 				b.log.Debug("ack deadline not extended", "subject", msg.Subject(), "error", err)
 			}
 		}

@@ -27,11 +27,16 @@ func diff(t *testing.T, want, got any) {
 	}
 }
 
-// consume works off the bulk lane of p until the handler says stop, and returns when the consumption has ended.
-func consume(t *testing.T, b *bus.Bus, c bus.Consumption, handle func(stop func(), d *bus.Delivery) error) {
+// consume works off the bulk lane of p until the handler says stop, and returns when the consumption has ended. beside runs along with it.
+func consume(t *testing.T, b *bus.Bus, c bus.Consumption, handle func(stop func(), d *bus.Delivery) error, beside ...func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var group sync.WaitGroup
+	defer group.Wait()
+	for _, f := range beside {
+		group.Go(f)
+	}
 	c.Stream, c.Consumer = events.StreamItems, events.ItemsConsumer(events.Bulk, "p", b.Timing())
 	c.Handle = func(_ context.Context, d *bus.Delivery) error { return handle(cancel, d) }
 	if err := b.Consume(ctx, c); err != nil {

@@ -34,6 +34,8 @@ func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Op
 	opts = append([]nats.Option{
 		nats.Name("tributary"),
 		nats.MaxReconnects(-1),
+		// Nothing is kept for a server that is away: what comes back may be an older state of it, for which acknowledgements and expected revisions mean other messages.
+		nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {

@@ -5,3 +5,6 @@ var BucketStream = bucketStream
 
 // Transient reports whether trying again may help.
 var Transient = transient
+
+// Surveyed is how many surveys have ended.
+func (b *Bus) Surveyed() int64 { return b.surveyed.Load() }

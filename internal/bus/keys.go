@@ -25,18 +25,20 @@ type Value struct {
 	Revision uint64
 	// Stored is when the broker took it.
 	Stored time.Time
+	// session is that in which the revision was given.
+	session uint64
 }
 
 var errFollowEnded = errors.New("the watch has ended")
 
 // FollowKeys calls fn with the value of every key of a bucket that matches the pattern, then caughtUp unless that is nil, then fn with every change, until ctx ends.
-// After a lost connection, or the loss of the broker's store, it does all of that again.
+// After a lost connection, or when the bucket was made anew or went back, it does all of that again.
 func (b *Bus) FollowKeys(ctx context.Context, bucket jetstream.KeyValue, pattern string, fn func(Value), caughtUp func()) error {
 	for ctx.Err() == nil {
 		err := b.followOnce(ctx, bucket, pattern, fn, caughtUp)
 		b.log.Debug("watch starts over", "bucket", bucket.Bucket(), "pattern", pattern, "error", err)
 		b.Restore(ctx, err)
-		_ = pause(ctx, retryEvery)
+		_ = b.rest(ctx)
 	}
 	return nil
 }
@@ -46,6 +48,8 @@ func (b *Bus) FollowKeys(ctx context.Context, bucket jetstream.KeyValue, pattern
 func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern string, fn func(Value), caughtUp func()) error {
 	connected, cancel := b.WhileConnected(ctx)
 	defer cancel()
+	// A watch stays behind the place where it was, and sees nothing of a bucket that begins at 1 again.
+	session, changed := b.Session(bucket.Bucket()), b.Changed(bucket.Bucket())
 	watcher, err := bucket.Watch(connected, pattern)
 	if err != nil {
 		return errors.Join(ctx.Err(), errFollowEnded, err)
@@ -62,12 +66,17 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 		select {
 		case <-connected.Done():
 			return errors.Join(ctx.Err(), errFollowEnded)
+		case <-changed:
+			return errFollowEnded
 		case update, ok := <-watcher.Updates():
 			switch {
 			case !ok:
 				return errors.Join(ctx.Err(), errFollowEnded)
 			case update != nil:
-				fn(valueOf(update.Key(), update.Value(), update.Operation() == jetstream.KeyValuePut, update.Revision(), update.Created()))
+				b.histories.saw(bucketPrefix+bucket.Bucket(), update.Revision())
+				value := valueOf(update.Key(), update.Value(), update.Operation() == jetstream.KeyValuePut, update.Revision(), update.Created())
+				value.session = session
+				fn(value)
 			case caughtUp != nil:
 				caughtUp()
 			}

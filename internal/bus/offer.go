@@ -31,6 +31,7 @@ func (b *Bus) Offer(ctx context.Context, m events.Message) (duplicate bool, err 
 		ack, err := b.offerOnce(ctx, msg)
 		switch {
 		case err == nil:
+			b.histories.saw(ack.Stream, ack.Sequence)
 			return ack.Duplicate, nil
 		case errors.Is(err, nats.ErrMaxPayload):
 			return false, fmt.Errorf("offer %s: %w: it has %d bytes", m.Subject, ErrTooLarge, len(m.Body))

@@ -78,7 +78,10 @@ func (b *Bus) insistPublish(ctx context.Context, m events.Message, msg *nats.Msg
 func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err == nil {
+		b.histories.saw(ack.Stream, ack.Sequence)
+	}
 	return err
 }
 

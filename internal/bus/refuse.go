@@ -81,24 +81,12 @@ func (b *Bus) Answers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	for _, name := range b.stores() {
-		if _, err := b.js.Stream(ctx, name); err != nil {
-			return fmt.Errorf("reach %s: %w", name, err)
+	for _, config := range b.streams() {
+		if _, err := b.js.Stream(ctx, config.Name); err != nil {
+			return fmt.Errorf("reach %s: %w", config.Name, err)
 		}
 	}
 	return nil
-}
-
-// stores are the names of all streams, and of those that are buckets.
-func (b *Bus) stores() []string {
-	var names []string
-	for _, config := range events.Streams(b.replicas) {
-		names = append(names, config.Name)
-	}
-	for _, config := range events.Buckets(b.replicas, b.timing) {
-		names = append(names, bucketPrefix+config.Bucket)
-	}
-	return names
 }
 
 func isSubject(subject string) bool {

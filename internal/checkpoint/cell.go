@@ -15,6 +15,8 @@ type Cell struct {
 	key      Key
 	entry    *eventsv1.Entry
 	revision uint64
+	// session is that of the bucket in which the entry was read.
+	session uint64
 }
 
 // Cell reads an entry; it is empty where there is none.
@@ -55,7 +57,7 @@ func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 			if err != nil {
 				return fmt.Errorf("encode entry %s: %w", c.key, err)
 			}
-			stored, err := c.store.put(ctx, c.key.String(), data, c.revision)
+			stored, err := c.store.put(ctx, c.key.String(), data, c.revision, c.session)
 			if err != nil {
 				return err
 			}
@@ -74,7 +76,7 @@ func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 }
 
 func (c *Cell) read(ctx context.Context) (err error) {
-	c.entry = &eventsv1.Entry{}
+	c.entry, c.session = &eventsv1.Entry{}, c.store.session()
 	c.revision, err = c.store.get(ctx, c.key.String(), c.entry)
 	return err
 }

@@ -74,7 +74,7 @@ func (s *Store) WriteTotal(ctx context.Context, run string, attempt int32, total
 	if err != nil {
 		return fmt.Errorf("encode total of run %s: %w", run, err)
 	}
-	_, err = s.put(ctx, prefix(run, attempt)+"."+totalToken, data, 0)
+	_, err = s.put(ctx, prefix(run, attempt)+"."+totalToken, data, 0, 0)
 	return err
 }
 
@@ -111,9 +111,13 @@ func (s *Store) get(ctx context.Context, key string, into proto.Message) (revisi
 	return revision, err
 }
 
-// put stores data if the key still has the revision, 0 for none, and returns the new one; 0 if it did not.
-func (s *Store) put(ctx context.Context, key string, data []byte, revision uint64) (stored uint64, err error) {
+// put stores data if the key still has the revision, 0 for none, and returns the new one; 0 if it did not. A revision counts in the session in which it was read.
+func (s *Store) put(ctx context.Context, key string, data []byte, revision, session uint64) (stored uint64, err error) {
 	err = s.insist(ctx, "write "+key, func(ctx context.Context) error {
+		if revision != 0 && session != s.session() {
+			stored = 0
+			return nil
+		}
 		if revision == 0 {
 			stored, err = s.bucket.Create(ctx, key, data)
 		} else {
@@ -160,6 +164,8 @@ func hopeless(err error) bool {
 	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) || errors.Is(err, nats.ErrMaxPayload) ||
 		errors.Is(err, nats.ErrConnectionClosed)
 }
+
+func (s *Store) session() uint64 { return s.bus.Session(events.BucketCheckpoints) }
 
 func prefix(run string, attempt int32) string { return run + "." + strconv.Itoa(int(attempt)) }
 

@@ -346,3 +346,35 @@ func TestReadAllSaysWhenItCouldNot(t *testing.T) {
 		t.Error("a closed connection gives no error")
 	}
 }
+
+// Two workers have a batch. The server goes back, the other worker writes its outcomes at the revision that this one holds, and both outcomes are kept.
+func TestMergeOverAServerThatWentBack(t *testing.T) {
+	server := natstest.New(t)
+	s, b := open(t, server)
+	other, _ := open(t, server)
+	outcome := func(index int32) *eventsv1.Entry { return entry(3, &eventsv1.Outcome{Index: index, State: done}) }
+	putBack := server.Snapshot()
+	mine, err := s.Cell(t.Context(), key("r", 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Merge(t.Context(), outcome(0)); err != nil {
+		t.Fatal(err)
+	}
+	putBack()
+	if _, err := other.Merge(t.Context(), key("r", 1, 0), outcome(1)); err != nil {
+		t.Fatal(err)
+	}
+	for b.Ready() != nil {
+		<-time.After(time.Millisecond)
+	}
+	if err := mine.Merge(t.Context(), outcome(2)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Read(t.Context(), key("r", 1, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := entry(3, &eventsv1.Outcome{Index: 1, State: done}, &eventsv1.Outcome{Index: 2, State: done})
+	equal(t, want, got)
+}

@@ -39,6 +39,7 @@ type Version struct {
 // is written is never older than what it replaces, whoever else writes and in whatever order.
 func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) (*eventsv1.DirectoryEntry, error)) error {
 	for {
+		session := w.bus.Session(events.BucketDirectory)
 		have, revision, err := w.get(ctx, id)
 		if err != nil {
 			return fmt.Errorf("look up %s in the directory: %w", id, err)
@@ -55,6 +56,10 @@ func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) 
 		}
 		if bytes.Equal(have, want) {
 			return nil
+		}
+		if session != w.bus.Session(events.BucketDirectory) {
+			// The revision may stand for another value by now.
+			continue
 		}
 		err = w.put(ctx, id, want, revision)
 		if err == nil || !errors.Is(err, errChanged) {

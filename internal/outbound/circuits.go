@@ -162,6 +162,16 @@ func (c *Circuits) note(key string, now knownCircuit) {
 	}
 }
 
+// lost remembers that a circuit has no cell any more, as after the broker has lost it: the next transition makes one.
+func (c *Circuits) lost(key string, fresh knownCircuit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if have, ok := c.known[key]; ok && fresh.revision == 0 {
+		have.revision = 0
+		c.known[key] = have
+	}
+}
+
 func (c *Circuits) read(ctx context.Context, key string) (knownCircuit, error) {
 	value, revision, err := c.config.Cells.Read(ctx, key)
 	known := knownCircuit{revision: revision}
@@ -219,6 +229,7 @@ func (c *Circuits) write(ctx context.Context, key string, next CircuitState, rev
 		// What the watch is about to tell can be read now.
 		if fresh, err := c.read(ctx, key); err == nil {
 			c.note(key, fresh)
+			c.lost(key, fresh)
 		}
 	}
 	return ok, nil

@@ -137,6 +137,8 @@ type Platform struct {
 	circuits *outbound.Circuits
 	health   *health.Keeper
 	setAside *setaside.Set
+	losses   *LossMetrics
+	surveys  func(context.Context) error
 	services map[string]func(context.Context) error
 }
 
@@ -156,6 +158,9 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	}
 	p := &Platform{Registry: registry, Store: postgres.New(config.Pool, config.Ring), config: config}
 	p.Store.ListenBy(config.Listening)
+	if p.losses, err = NewLossMetrics(config.Metrics); err != nil {
+		return nil, err
+	}
 	if p.Readiness, err = readiness.New(config.Log, config.Metrics); err != nil {
 		return nil, err
 	}
@@ -232,6 +237,7 @@ func (p *Platform) build() error {
 	if err != nil {
 		return err
 	}
+	p.surveys = func(ctx context.Context) error { return p.survey(ctx, schedules) }
 	syncs := syncer.New(syncer.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations,
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
@@ -278,6 +284,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	}
 	group.Go(func() error { return compareClocks(ctx, p.clock, p.config.Log) })
 	group.Go(func() error { return p.keepReady(ctx) })
+	group.Go(func() error { return p.surveys(ctx) })
 	if p.config.Pool == nil {
 		return group.Wait()
 	}

@@ -182,6 +182,7 @@ var plans = map[string]plan{
 	"RunWorking":          row("run"),
 	"RunHold":             row("run"),
 	"RunWaitingDue":       with(nil, arguments{"now": "now() + interval '2 hours'"}).often(),
+	"RunStartedBefore":    with(arguments{"moment": "now()"}),
 	"RunSilent":           with(arguments{"silentsince": "now()"}).often(),
 	"RunWake":             row("run"),
 	"RunTouch":            row("run"),

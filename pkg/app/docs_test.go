@@ -252,6 +252,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := platform.NewLossMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := readiness.New(nil, r); return err },
 		func(r prometheus.Registerer) error {
 			return platform.RegisterClock(r, func() time.Duration { return 0 })

@@ -255,12 +255,14 @@ func (w *Worker) keepLease(ctx context.Context) {
 	ticker := time.NewTicker(w.Bus.Timing().WorkerLease / 3)
 	defer ticker.Stop()
 	for {
+		lost := w.Bus.Changed(events.BucketWorkers)
 		if _, err := w.workers.Put(ctx, w.incarnation, nil); err != nil && ctx.Err() == nil {
 			w.Log.Debug("lease not renewed", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-lost:
 		case <-ticker.C:
 		}
 	}

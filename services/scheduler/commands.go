@@ -40,7 +40,8 @@ type reply struct {
 
 // handleCommand carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is dropped without a word.
 func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery) error {
-	id := fmt.Sprintf("%s/%d", events.StreamCommands, d.Sequence)
+	// With the time, for a stream that was made anew gives its sequences out again.
+	id := fmt.Sprintf("%s/%d/%d", events.StreamCommands, d.Sequence, d.Stored.UnixNano())
 	verb, integration, err := events.ParseCommandSubject(d.Subject)
 	if err != nil {
 		return s.tellRejected(ctx, id, "", d.Subject, d.Body, err)

@@ -94,6 +94,7 @@ type Scheduler struct {
 	due       chan struct{}
 	relay     chan struct{}
 	tracked   *tracker
+	lost      losses
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
 	relayAway bool
 }
@@ -109,6 +110,7 @@ func New(config Config) (*Scheduler, error) {
 	s := &Scheduler{
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
 		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
+		lost: losses{kicks: make(chan struct{}, 1)},
 	}
 	for _, key := range config.Registry.Keys() {
 		provider, err := config.Registry.Provider(key)
@@ -132,6 +134,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
 	group.Go(func() error { return loop.Every(ctx, s.Log, "sweep", s.Settings.Sweep, nil, s.sweep) })
+	group.Go(func() error {
+		return loop.Every(ctx, s.Log, "drive runs again that have lost messages", s.Settings.Sweep, s.lost.kicks, s.driveLost)
+	})
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "look after health", s.Settings.Health, nil, s.Health.Sweep)
 	})

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"sync"
@@ -162,3 +164,26 @@ func portOf(t testing.TB, address string) int {
 
 // Dir is the folder of the server's streams, to damage while it is stopped.
 func (s *Server) Dir() string { return s.opts.Dir }
+
+// Snapshot restarts the server and copies its streams meanwhile. putBack has it come back with them, as after a restore from a backup: connections break, and what was
+// stored since the snapshot is gone.
+func (s *Server) Snapshot() (putBack func()) {
+	s.t.Helper()
+	streams, kept := filepath.Join(s.opts.Dir, "jetstream"), filepath.Join(s.t.TempDir(), "jetstream")
+	s.Stop()
+	if err := os.CopyFS(kept, os.DirFS(streams)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.Start()
+	return func() {
+		s.t.Helper()
+		s.Stop()
+		if err := os.RemoveAll(streams); err != nil {
+			s.t.Fatal(err)
+		}
+		if err := os.CopyFS(streams, os.DirFS(kept)); err != nil {
+			s.t.Fatal(err)
+		}
+		s.Start()
+	}
+}

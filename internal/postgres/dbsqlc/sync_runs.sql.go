@@ -1096,6 +1096,75 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 	return &i, err
 }
 
+const runStartedBefore = `-- name: RunStartedBefore :many
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
+where r.closed_at is null and r.state <> 'waiting' and r.created_at <= $1 and i.status = 'active'
+  and greatest(r.attempt, r.wake) <= next_fence(0, $1) and r.provider = any($2::text[])
+order by r.heartbeat_at
+limit $3
+`
+
+type RunStartedBeforeParams struct {
+	Moment    time.Time
+	Providers []string
+	Most      int32
+}
+
+// RunStartedBefore finds open runs that were opened, and whose newest attempt was asked for, up to a moment: what they had on its way then may be lost.
+func (q *Queries) RunStartedBefore(ctx context.Context, arg RunStartedBeforeParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runStartedBefore, arg.Moment, arg.Providers, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*SyncRun
+	for rows.Next() {
+		var i SyncRun
+		if err := rows.Scan(
+			&i.ID,
+			&i.IntegrationID,
+			&i.Provider,
+			&i.Mode,
+			&i.Cause,
+			&i.State,
+			&i.Attempt,
+			&i.Wake,
+			&i.Tries,
+			&i.WaitingUntil,
+			&i.WindowFrom,
+			&i.HeartbeatAt,
+			&i.CursorFrom,
+			&i.CursorVersion,
+			&i.FollowUp,
+			&i.Error,
+			&i.Items,
+			&i.Done,
+			&i.Dead,
+			&i.Skipped,
+			&i.Duplicates,
+			&i.Trace,
+			&i.CreatedAt,
+			&i.ClosedAt,
+			&i.Complete,
+			&i.ReduceFailed,
+			&i.ResolvedAt,
+			&i.Resolution,
+			&i.EntriesFreedAt,
+			&i.FollowUpSince,
+			&i.Attempts,
+			&i.WaitingFor,
+			&i.Deferrals,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runSupersede = `-- name: RunSupersede :many
 update sync_runs set resolved_at = $1, resolution = 'superseded'
 where integration_id = $2 and id <> $3 and closed_at is not null and resolved_at is null
