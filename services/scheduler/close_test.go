@@ -73,6 +73,9 @@ func TestHowRunsClose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.wantClosed(t, run.ID, tt.want)
 			s.wantCursor(t, integration, tt.cursor)
+			if t.Failed() {
+				return // Its event would be another, and never come.
+			}
 			s.awaitEvents(t, tt.event, integration, 1)
 			if name == "done after all" {
 				s.wantDead(t, s.deadIDs(t, run.ID)[0], "resolved")
@@ -131,19 +134,8 @@ func TestWhatChangesWhileARunIsJudged(t *testing.T) {
 	}{
 		"a newer attempt":         {items: []came{{state: done, checkpoint: "30"}}, change: startNext, check: wantNewest},
 		"a newer one, of nothing": {change: startNext, check: wantNewest},
-		"cancelled": {
-			items: []came{{state: done, checkpoint: "30"}},
-			change: func(ctx context.Context, s *stage, run *postgres.Run) error {
-				_, err := s.Command(ctx, events.VerbCancel, &eventsv1.Command{Integration: run.IntegrationID.String()})
-				return err
-			},
-			check: func(t *testing.T, s *stage, run *postgres.Run) {
-				t.Helper()
-				s.closeAnother(t)
-				s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
-				s.wantCursor(t, run.IntegrationID, "")
-			},
-		},
+		"cancelled":               {items: []came{{state: done, checkpoint: "30"}}, change: cancel, check: wantCancelled},
+		"cancelled, with nothing": {change: cancel, check: wantCancelled},
 		"a dead item is skipped": {
 			items: []came{{state: done, checkpoint: "30"}, {state: dead, checkpoint: "50"}},
 			change: func(ctx context.Context, s *stage, run *postgres.Run) error {
@@ -190,6 +182,22 @@ func wantNewest(t *testing.T, s *stage, run *postgres.Run) {
 	s.finish(t, open, came{state: done, checkpoint: "40"}, came{state: done})
 	s.wantClosed(t, run.ID, "succeeded: 2 items, 2 done, 0 dead, 0 skipped")
 	s.wantCursor(t, run.IntegrationID, "40")
+}
+
+func cancel(ctx context.Context, s *stage, run *postgres.Run) error {
+	_, err := s.Command(ctx, events.VerbCancel, &eventsv1.Command{Integration: run.IntegrationID.String()})
+	return err
+}
+
+// wantCancelled has a run be as its cancellation left it, though its newest attempt is complete.
+func wantCancelled(t *testing.T, s *stage, run *postgres.Run) {
+	t.Helper()
+	s.closeAnother(t)
+	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
+	s.wantCursor(t, run.IntegrationID, "")
+	if n := s.arrived(t, events.EventSubject(events.RunCompleted, "ledger", run.IntegrationID.String())); n > 0 {
+		t.Error("an event calls the cancelled run completed")
+	}
 }
 
 // closeAnother opens and closes a run of another integration, after which everything that was to be closed before it has been.
