@@ -56,3 +56,18 @@ where (sqlc.narg(integration_id)::uuid is null or integration_id = sqlc.narg(int
   and (sqlc.narg(before)::uuid is null or id < sqlc.narg(before)::uuid)
 order by id desc
 limit sqlc.arg(most);
+
+-- name: DeletedIntegrations :many
+-- DeletedIntegrations lists integrations that were deleted and may still have rows in the request log.
+select integration_id from deleted_integrations order by deleted_at limit sqlc.arg(most);
+
+-- name: RequestDeleteOf :execrows
+-- RequestDeleteOf deletes the oldest requests of an integration, as many as most. Both parts read the index by integration.
+delete from requests d where d.integration_id = sqlc.arg(integration_id) and d.id <= coalesce(
+    (select r.id from requests r where r.integration_id = sqlc.arg(integration_id) order by r.id limit 1 offset sqlc.arg(most)::bigint - 1),
+    'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid
+);
+
+-- name: DeletedIntegrationDone :exec
+-- DeletedIntegrationDone forgets a deleted integration once no process can have a request of its that is still to be logged.
+delete from deleted_integrations where integration_id = sqlc.arg(integration_id) and deleted_at < sqlc.arg(deleted_before)::timestamptz;

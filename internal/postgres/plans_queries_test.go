@@ -71,6 +71,8 @@ var plans = map[string]plan{
 
 	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsVersion": {},
 
+	"DeletedIntegrations": {}, "DeletedIntegrationDone": with(arguments{"deletedbefore": "now()"}), "RequestDeleteOf": with(arguments{"most": "1000"}),
+
 	"DeadInsertMany":        with(arguments{"runid": "id('run', 50)"}),
 	"DeadGet":               row("dead"),
 	"DeadList":              list("id('dead', 30000)", arguments{"allofthem": "true"}),
@@ -129,6 +131,7 @@ var plans = map[string]plan{
 	"MappingResolve": with(arguments{"externalids": "'{2,4,6}'"}).often(), "MappingFind": with(arguments{"internalids": "'{2,4,6}'"}).often(),
 
 	"GrantGet": with(arguments{"id": small}), "GrantUnadopted": plan{}.often(), "GrantAdopt": with(arguments{"state": "'connected'"}), "GrantConnect": {}, "GrantTakeDue": plan{}.often(), "GrantTake": {},
+	"GrantRenew":     with(arguments{"ids": "array[" + small + "]", "fences": "'{1}'"}),
 	"GrantRefreshed": {}, "GrantKept": {}, "GrantFailed": {}, "GrantReleased": {}, "GrantEnd": with(arguments{"state": "'revoked'"}), "GrantStray": plan{}.often(), "GrantMeasure": plan{}.often(),
 
 	"RevocationInsert": {}, "RevocationTakeDue": plan{}.often(), "RevocationPutOff": {}, "RevocationDelete": {}, "RevocationStale": {}, "RevocationReseal": {},

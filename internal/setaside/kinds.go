@@ -20,6 +20,8 @@ const (
 	FreeEntries Kind = "free-entries"
 	// Directory writes an integration's entry for services without a database.
 	Directory Kind = "write-directory"
+	// PurgeDeleted removes what is left of a deleted integration.
+	PurgeDeleted Kind = "purge-deleted"
 	// MarkStale reports an integration without a clean sync for long.
 	MarkStale Kind = "mark-stale"
 	// MarkSilent reports an integration without a webhook for long.

@@ -32,7 +32,8 @@ const (
 // sweep is for what no event announces.
 func (s *Scheduler) sweep(ctx context.Context) error {
 	return errors.Join(
-		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.measure(ctx), s.SetAside.Measure(ctx),
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.purgeDeleted(ctx),
+		s.measure(ctx), s.SetAside.Measure(ctx),
 	)
 }
 

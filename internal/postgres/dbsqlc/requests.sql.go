@@ -14,6 +14,41 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
+const deletedIntegrationDone = `-- name: DeletedIntegrationDone :exec
+delete from deleted_integrations where integration_id = $1 and deleted_at < $2::timestamptz
+`
+
+// DeletedIntegrationDone forgets a deleted integration once no process can have a request of its that is still to be logged.
+func (q *Queries) DeletedIntegrationDone(ctx context.Context, integrationID uuid.UUID, deletedBefore time.Time) error {
+	_, err := q.db.Exec(ctx, deletedIntegrationDone, integrationID, deletedBefore)
+	return err
+}
+
+const deletedIntegrations = `-- name: DeletedIntegrations :many
+select integration_id from deleted_integrations order by deleted_at limit $1
+`
+
+// DeletedIntegrations lists integrations that were deleted and may still have rows in the request log.
+func (q *Queries) DeletedIntegrations(ctx context.Context, most int32) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, deletedIntegrations, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var integration_id uuid.UUID
+		if err := rows.Scan(&integration_id); err != nil {
+			return nil, err
+		}
+		items = append(items, integration_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const requestAttempts = `-- name: RequestAttempts :many
 select id, created_at, attempt, status, failure_class, error, duration from requests
 where id = $1 or (first_id = $1 and first_id <> id)
@@ -57,6 +92,22 @@ func (q *Queries) RequestAttempts(ctx context.Context, firstID uuid.UUID) ([]*Re
 		return nil, err
 	}
 	return items, nil
+}
+
+const requestDeleteOf = `-- name: RequestDeleteOf :execrows
+delete from requests d where d.integration_id = $1 and d.id <= coalesce(
+    (select r.id from requests r where r.integration_id = $1 order by r.id limit 1 offset $2::bigint - 1),
+    'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid
+)
+`
+
+// RequestDeleteOf deletes the oldest requests of an integration, as many as most. Both parts read the index by integration.
+func (q *Queries) RequestDeleteOf(ctx context.Context, integrationID uuid.UUID, most int64) (int64, error) {
+	result, err := q.db.Exec(ctx, requestDeleteOf, integrationID, most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const requestGet = `-- name: RequestGet :one

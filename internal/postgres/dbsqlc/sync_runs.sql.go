@@ -1097,7 +1097,7 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 }
 
 const runStartedBefore = `-- name: RunStartedBefore :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.created_at <= $1 and i.status = 'active'
   and greatest(r.attempt, r.wake) <= next_fence(0, $1) and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -1154,6 +1154,7 @@ func (q *Queries) RunStartedBefore(ctx context.Context, arg RunStartedBeforePara
 			&i.Attempts,
 			&i.WaitingFor,
 			&i.Deferrals,
+			&i.Lost,
 		); err != nil {
 			return nil, err
 		}
