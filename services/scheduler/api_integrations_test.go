@@ -84,6 +84,15 @@ func TestCreateRefuses(t *testing.T) {
 		"missing metadata":      {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{}`) }, "metadata.shop is required"},
 		"metadata type":         {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{"shop":"n","limit":"many"}`) }, "metadata.limit"},
 		"zero byte":             {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{"shop":"a\u0000b"}`) }, "zero byte"},
+		"half an emoji":         {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{"shop":"cut \ud83d"}`) }, "metadata.shop has"},
+		"half an emoji in a credential": {func(c *api.CreateIntegration) {
+			c.Credentials = json.RawMessage(`{"token":"hunter2 and \ud83d"}`)
+		}, "credentials.token has"},
+		"half an emoji in a name": {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{"shop":"n","\udc00":1}`) }, "metadata has"},
+		"a byte of Latin-1": {func(c *api.CreateIntegration) {
+			c.Metadata = json.RawMessage("{\"shop\":\"n\",\"in\":{\"of\":\"\xe8\"}}")
+		}, "metadata.in.of has"},
+		"a number beyond all": {func(c *api.CreateIntegration) { c.Metadata = json.RawMessage(`{"shop":"n","limit":1e999999}`) }, "metadata.limit has a number"},
 		"large metadata": {func(c *api.CreateIntegration) {
 			c.Metadata = json.RawMessage(`{"shop":"` + strings.Repeat("x", api.MaxObjectBytes) + `"}`)
 		}, "at most"},
@@ -166,6 +175,8 @@ func TestUpdateRefuses(t *testing.T) {
 		"other provider":     {api.UpdateIntegration{Integration: "north", Provider: "inbox"}, api.Invalid, `provider "shop"`},
 		"required removed":   {api.UpdateIntegration{Integration: "north", Credentials: json.RawMessage(`{"token":null}`)}, api.Invalid, "credentials.token is required"},
 		"metadata wrong":     {api.UpdateIntegration{Integration: "north", Metadata: json.RawMessage(`{"shop":7}`)}, api.Invalid, "metadata.shop"},
+		"half an emoji":      {api.UpdateIntegration{Integration: "north", Metadata: json.RawMessage(`{"shop":"\ud83d"}`)}, api.Invalid, "metadata.shop has"},
+		"zero byte":          {api.UpdateIntegration{Integration: "north", Credentials: json.RawMessage(`{"region":"\u0000"}`)}, api.Invalid, "credentials.region has"},
 		"metadata no object": {api.UpdateIntegration{Integration: "north", Metadata: json.RawMessage(`7`)}, api.Invalid, "not a JSON object"},
 	}
 	for name, test := range tests {

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -111,6 +110,10 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 			return api.Integration{}, err
 		}
 	}
+	// Before the merge, which would put other characters in the place of what can't be stored.
+	if err := checkStorable(map[string]json.RawMessage{"metadata": q.Metadata, "credentials": q.Credentials}); err != nil {
+		return api.Integration{}, err
+	}
 	secrets, err := w.readAhead(ctx, found, q)
 	if err != nil {
 		return api.Integration{}, err
@@ -177,9 +180,9 @@ func (w *integrationWriter) check(owner string, metadata, credentials json.RawMe
 		if len(raw) > api.MaxObjectBytes {
 			return invalidf("the %s have %d bytes, they can have %d at most", what, len(raw), api.MaxObjectBytes)
 		}
-		if bytes.Contains(raw, []byte(`\u0000`)) {
-			return invalidf("the %s hold a zero byte (\\u0000), which can't be stored", what)
-		}
+	}
+	if err := checkStorable(map[string]json.RawMessage{"metadata": metadata, "credentials": credentials}); err != nil {
+		return err
 	}
 	var problems []api.Problem
 	if credentials != nil {
