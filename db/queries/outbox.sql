@@ -39,6 +39,10 @@ select exists (select 1 from outbox where subject = sqlc.arg(subject));
 -- CommandDone notes a command as carried out, in the transaction that does so; no row means that it was before.
 insert into commands_done (id, done_at) values (sqlc.arg(id), sqlc.arg(now)) on conflict do nothing;
 
+-- name: CommandDoneAt :one
+-- CommandDoneAt tells when a command was carried out, or when it was rejected under its other id.
+select done_at from commands_done where id = any(sqlc.arg(ids)::text[]) order by done_at limit 1;
+
 -- name: CommandForget :execrows
 -- CommandForget forgets commands that were carried out before a time, some at a time.
 delete from commands_done where id = any(array(

@@ -19,6 +19,10 @@ where d.copy = 0 or not exists (
 on conflict do nothing
 returning id, integration_id, provider, received_at;
 
+-- name: WebhookStored :many
+-- WebhookStored tells which deliveries are stored, and since when.
+select id, stored_at from webhooks where id = any(sqlc.arg(ids)::uuid[]);
+
 -- name: WebhookSourceTouch :many
 -- WebhookSourceTouch notes when integrations got their last webhook, once a minute at most, and returns those that were silent.
 with news as (

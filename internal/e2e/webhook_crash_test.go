@@ -2,8 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // webhookCrashPoints are the named points on the way of a webhook.
@@ -11,7 +14,7 @@ func webhookCrashPoints() []string {
 	return []string{
 		"webhook-ingress: webhook stored", "webhook-ingress: webhook stored#7", "item-worker: webhook stored", "item-worker: webhook stored#9", "item-worker: webhooks claimed",
 		"item-worker: webhook's items handled", "item-worker: webhook's items handled#5", "item-worker: before webhook finished", "item-worker: webhook finished#3",
-		"scheduler: directory entry written",
+		"scheduler: directory entry written", "item-worker: webhook found late", "item-worker: webhook found late#7",
 	}
 }
 
@@ -26,6 +29,9 @@ func TestWebhookCrashPoints(t *testing.T) {
 func crashWebhooksAt(t *testing.T, point string) {
 	t.Helper()
 	w := newWorld(t)
+	if strings.Contains(point, "late") {
+		w.env = append(w.env, "TRIBUTARY_DATABASE_LAG_BOUND=1s")
+	}
 	// One fails once, so that a retry is among them.
 	w.setJudge(func(h handled) verdict {
 		if h.Entry.ID == "r5" && h.Try == 1 {
@@ -58,6 +64,7 @@ func crashWebhooksAt(t *testing.T, point string) {
 		}
 	})
 	w.awaitWebhooks(id, "processed", deliveries)
+	w.awaitEmpty(events.StreamWebhooks)
 	if rows := w.webhooks(id); len(rows) != deliveries {
 		t.Errorf("%d rows, want %d", len(rows), deliveries)
 	}

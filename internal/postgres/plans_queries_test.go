@@ -150,6 +150,7 @@ var plans = map[string]plan{
 	"OutboxDrop":       row("outbox"),
 	"OutboxHasDue":     with(arguments{"subject": "'subject 9000'"}, arguments{"subject": "'none'"}).often(),
 	"CommandDone":      {},
+	"CommandDoneAt":    with(arguments{"ids": "'{TRIBUTARY_COMMANDS/5,rejected/TRIBUTARY_COMMANDS/5}'"}).often(),
 	"CommandForget":    with(arguments{"donebefore": monthAgo}).often(),
 
 	"RecordUpsertMany": with(arguments{"payloads": "'{\"{}\"}'", "eventtypes": "'{shop.Order}'", "externalids": "'{50}'"}).often(),
@@ -220,6 +221,7 @@ var plans = map[string]plan{
 	"WebhookMarkSilent":  plan{}.often(),
 	"WebhookClaim": with(arguments{"suspects": "false", "settled": "1000000000", "suspectafter": "2", "most": "64"}, arguments{"suspects": "true", "settled": "1000000000", "suspectafter": "2", "most": "64"}).
 		often().using("webhooks_ordered").reading(9_000).touching(60_000), // the whole backlog, and the head of each key
+	"WebhookStored":     with(arguments{"ids": "array[id('webhook', 5)]"}).often(),
 	"WebhookRenew":      with(arguments{"ids": "array[id('webhook', 5)]"}).often(),
 	"WebhookFinishMany": with(arguments{"ids": "array[id('webhook', 5)]"}).often(),
 	"WebhookReplay":     with(arguments{"id": "null", "failedonly": "true", "since": "null", "until": "null"}, arguments{"id": "id('webhook', 5)", "failedonly": "false", "since": "null", "until": "null"}),

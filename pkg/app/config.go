@@ -46,9 +46,14 @@ type Config struct {
 
 	DatabaseDirectURL Secret `help:"Postgres without a pooler between, as a URL, where --database-url leads to a pooler such as PgBouncer: for migrations and for hearing of changes." name:"database-direct-url" env:"TRIBUTARY_DATABASE_DIRECT_URL" placeholder:"URL"`
 
+	LagBound time.Duration `help:"For how long a commit of Postgres may be missing on a standby that takes over: webhooks and commands stay in NATS for that long, and are stored again if they are missing. 0 for one server or a synchronous standby; the same for all services." name:"database-lag-bound" env:"TRIBUTARY_DATABASE_LAG_BOUND" default:"0s" placeholder:"DURATION"`
+
 	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
 }
+
+// maxLagBound bounds how many messages wait in NATS for their late look.
+const maxLagBound = 5 * time.Minute
 
 // Validate refuses values that make no sense; kong calls it.
 func (c *Config) Validate() error {
@@ -77,6 +82,9 @@ func (c *Config) Validate() error {
 	}
 	if c.DrainDelay < 0 {
 		return fmt.Errorf("--drain-delay is %s, it must not be negative", c.DrainDelay)
+	}
+	if c.LagBound < 0 || c.LagBound > maxLagBound {
+		return fmt.Errorf("--database-lag-bound is %s, it can be 0s to %s", c.LagBound, maxLagBound)
 	}
 	if _, err := outbound.ParseNetworks(c.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)

@@ -162,6 +162,7 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	config.NATS, config.Pool, config.Ring, config.Providers, config.Handlers = parts.nc, pool, parts.ring, p.providers, p.handlers
 	config.Listening = listening
 	config.Log, config.Metrics, config.Tracers, config.Replicas = log, registry, tracers, p.config.NATSReplicas
+	config.Timing.LagBound = p.config.LagBound
 	config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
 	if config.Circuits, err = p.config.circuits(); err != nil {
 		return err

@@ -55,6 +55,9 @@ type Timing struct {
 	AckWait time.Duration
 	// WorkerLease is how long a worker that no longer renews its lease counts as alive.
 	WorkerLease time.Duration
+	// LagBound is for how long a commit of Postgres may be missing on the standby that takes over. A webhook and a command are acknowledged only after it, when Postgres
+	// still has them. 0 acknowledges them at once.
+	LagBound time.Duration
 }
 
 // DefaultTiming is 15 s of each: measured in crash tests as the best between quick recovery and heartbeat load.
@@ -145,14 +148,25 @@ func ItemsConsumer(lane Lane, provider string, timing Timing) jetstream.Consumer
 // WebhooksConsumer is the durable that workers share for a provider's webhooks.
 func WebhooksConsumer(provider string, timing Timing) jetstream.ConsumerConfig {
 	config := workConsumer("webhooks-"+provider, WebhooksFilter(provider), timing)
-	config.MaxAckPending = 10_000
+	config.MaxAckPending = max(10_000, within(timing.LagBound, webhooksPerSecond))
 	return config
 }
 
 // CommandsConsumer is the durable that schedulers share for commands.
 func CommandsConsumer(timing Timing) jetstream.ConsumerConfig {
-	return workConsumer("scheduler", join(Root, "commands", ">"), timing)
+	config := workConsumer("scheduler", join(Root, "commands", ">"), timing)
+	config.MaxAckPending = max(config.MaxAckPending, within(timing.LagBound, commandsPerSecond))
+	return config
 }
+
+const (
+	// webhooksPerSecond and commandsPerSecond are how many messages of a consumer may wait for the lag bound. More than that are delivered later.
+	webhooksPerSecond = 1000
+	commandsPerSecond = 100
+)
+
+// within is how many messages come in a time.
+func within(d time.Duration, perSecond int) int { return int(d.Seconds() * float64(perSecond)) }
 
 func workConsumer(durable, filter string, timing Timing) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{

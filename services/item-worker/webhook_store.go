@@ -27,36 +27,59 @@ type stored struct {
 	event, order    foreign.Text
 	headers         string
 	sequence        uint64
+	// fresh is set when it has become one, and is no copy.
+	fresh *bool
 }
 
-// take stores one message of the stream, together with others that come at the same time; it is acknowledged when it is in Postgres.
+// take stores one message of the stream, together with others that come at the same time. It is acknowledged when it is in Postgres, and still is after the lag bound.
 func (h *webhooks) take(ctx context.Context, d *bus.Delivery) error {
-	message := &eventsv1.WebhookReceived{}
-	if err := proto.Unmarshal(d.Body, message); err != nil {
-		return bus.Again(time.Minute, "a webhook that this version can't read")
-	}
-	row, err := h.rowOf(message, d.Sequence)
-	if err != nil {
-		return err
-	}
-	err = h.stores.add(ctx, row)
+	err := h.keep(ctx, d)
 	if postgres.Unavailable(err) {
 		return bus.Again(patience, err.Error())
-	}
-	if err == nil {
-		h.Crash("item-worker: webhook stored")
-		h.kick()
 	}
 	return err
 }
 
-// rowOf asks the provider what the delivery is. When it can't say, the handler's try will.
-func (h *webhooks) rowOf(message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
-	row := stored{message: message, sequence: sequence}
-	var err error
-	if row.id, err = uuid.Parse(message.GetId()); err != nil {
-		return row, fmt.Errorf("webhook %q: %w", message.GetId(), err)
+func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
+	message := &eventsv1.WebhookReceived{}
+	if err := proto.Unmarshal(d.Body, message); err != nil {
+		return bus.Again(time.Minute, "a webhook that this version can't read")
 	}
+	id, err := uuid.Parse(message.GetId())
+	if err != nil {
+		return fmt.Errorf("webhook %q: %w", message.GetId(), err)
+	}
+	bound := h.Bus.Timing().LagBound
+	if bound > 0 && d.Count > 1 {
+		if known, err := h.lookLate(ctx, id); known || err != nil {
+			return err
+		}
+	}
+	row, err := h.rowOf(id, message, d.Sequence)
+	if err != nil {
+		return err
+	}
+	if err := h.stores.add(ctx, row); err != nil {
+		return err
+	}
+	h.Crash("item-worker: webhook stored")
+	h.kick()
+	switch {
+	case bound == 0:
+		return nil
+	case *row.fresh:
+		now := h.Now()
+		return bus.AckAfter(bound, now, now)
+	}
+	// It was stored by a delivery before this one; or it is a copy, which has no row, and the original's message guards the original's.
+	_, err = h.lookLate(ctx, id)
+	return err
+}
+
+// rowOf asks the provider what the delivery is. When it can't say, the handler's try will.
+func (h *webhooks) rowOf(id uuid.UUID, message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
+	row := stored{id: id, message: message, sequence: sequence, fresh: new(bool)}
+	var err error
 	if row.integration, err = uuid.Parse(message.GetIntegrationId()); err != nil {
 		return row, fmt.Errorf("webhook %s: integration: %w", row.id, err)
 	}
@@ -121,8 +144,9 @@ func (h *webhooks) store(ctx context.Context, rows []stored) error {
 	for id, at := range newest {
 		sources, lasts = append(sources, id), append(lasts, at)
 	}
-	return h.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		fresh, err := tx.WebhookInsertMany(ctx, p)
+	var fresh []*dbsqlc.WebhookInsertManyRow
+	err := h.Store.InTx(ctx, func(tx *postgres.Tx) (err error) {
+		fresh, err = tx.WebhookInsertMany(ctx, p)
 		if err != nil {
 			return fmt.Errorf("store %d webhooks: %w", len(rows), err)
 		}
@@ -140,9 +164,20 @@ func (h *webhooks) store(ctx context.Context, rows []stored) error {
 			}
 			messages = append(messages, postgres.Outgoing(m))
 		}
-		h.Metrics.stored(rows, fresh)
 		return tx.Publish(ctx, now, messages...)
 	})
+	if err != nil {
+		return err
+	}
+	h.Metrics.stored(rows, fresh)
+	ids := map[uuid.UUID]bool{}
+	for _, row := range fresh {
+		ids[row.ID] = true
+	}
+	for _, row := range rows {
+		*row.fresh = ids[row.id]
+	}
+	return nil
 }
 
 // orEmpty keeps nil from becoming null.

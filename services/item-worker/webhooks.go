@@ -54,6 +54,7 @@ type webhooks struct {
 	// unordered and ordered are the keys of the providers that take webhooks.
 	unordered, ordered []string
 	stores             *gatherer[stored]
+	looks              *gatherer[*lateLook]
 	finishes           *gatherer[finished]
 	kicks              chan struct{}
 	slots              chan struct{}
@@ -72,6 +73,7 @@ func newWebhooks(w *Worker) *webhooks {
 		Worker: w, kicks: make(chan struct{}, 1), slots: make(chan struct{}, w.Settings.Webhooks.Concurrency), held: map[uuid.UUID]int32{},
 	}
 	h.stores = newGatherer(storedAtATime, h.store)
+	h.looks = newGatherer(storedAtATime, h.look)
 	h.finishes = newGatherer(storedAtATime, h.finish)
 	for _, key := range w.Registry.Keys() {
 		provider, err := w.Registry.Provider(key)
@@ -98,6 +100,7 @@ func (h *webhooks) run(ctx context.Context) error {
 	lasting, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	go h.stores.run(lasting)
+	go h.looks.run(lasting)
 	go h.finishes.run(lasting)
 	go h.renew(lasting)
 	group, ctx := errgroup.WithContext(ctx)

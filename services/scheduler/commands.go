@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -38,10 +39,45 @@ type reply struct {
 	after func(ctx context.Context) error
 }
 
-// handleCommand carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is dropped without a word.
-func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery) error {
+// takeCommand carries out a command of the stream. It is acknowledged when that is committed, and Postgres still has it after the lag bound.
+func (s *Scheduler) takeCommand(ctx context.Context, d *bus.Delivery) error {
 	// With the time, for a stream that was made anew gives its sequences out again.
 	id := fmt.Sprintf("%s/%d/%d", events.StreamCommands, d.Sequence, d.Stored.UnixNano())
+	bound := s.Bus.Timing().LagBound
+	if bound > 0 && d.Count > 1 {
+		if done, err := s.lookLate(ctx, id, bound); done || err != nil {
+			return err
+		}
+	}
+	if err := s.handleCommand(ctx, d, id); err != nil || bound == 0 {
+		return err
+	}
+	done, err := s.lookLate(ctx, id, bound)
+	if err == nil && !done {
+		return bus.Again(connectRetry, "Postgres has forgotten the command")
+	}
+	return err
+}
+
+// lookLate looks for a command that was carried out or rejected. Done says that Postgres has it; then the error is what decides about the message, see [bus.AckAfter].
+func (s *Scheduler) lookLate(ctx context.Context, id string, bound time.Duration) (done bool, err error) {
+	at, err := s.Store.CommandDoneAt(ctx, []string{id, "rejected/" + id})
+	switch {
+	case postgres.NotFound(err):
+		return false, nil
+	case postgres.Unavailable(err):
+		return false, bus.Again(connectRetry, err.Error())
+	case err != nil:
+		return false, fmt.Errorf("look for command %s: %w", id, err)
+	}
+	if err = bus.AckAfter(bound, at, s.Now()); err == nil {
+		s.Crash("scheduler: command found late")
+	}
+	return true, err
+}
+
+// handleCommand carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is dropped without a word.
+func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery, id string) error {
 	verb, integration, err := events.ParseCommandSubject(d.Subject)
 	if err != nil {
 		return s.tellRejected(ctx, id, "", d.Subject, d.Body, err)
@@ -57,7 +93,12 @@ func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery) error {
 	if postgres.Unavailable(err) {
 		return bus.Again(connectRetry, err.Error())
 	}
-	if err != nil && d.Count >= maxCommandDeliveries {
+	tries := uint64(maxCommandDeliveries)
+	if s.Bus.Timing().LagBound > 0 {
+		// Late looks are deliveries too.
+		tries *= 2
+	}
+	if err != nil && d.Count >= tries {
 		return s.tellRejected(ctx, id, string(verb), integration, d.Body, fmt.Errorf("it failed %d times: %w", d.Count, err))
 	}
 	return err

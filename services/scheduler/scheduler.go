@@ -148,7 +148,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return s.Bus.Consume(ctx, bus.Consumption{
 			Stream: events.StreamCommands, Consumer: events.CommandsConsumer(s.Bus.Timing()),
-			Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.handleCommand,
+			Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.takeCommand,
 		})
 	})
 	group.Go(func() error { return s.keepDirectory(ctx) })

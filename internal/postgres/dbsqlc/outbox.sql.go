@@ -26,6 +26,18 @@ func (q *Queries) CommandDone(ctx context.Context, iD string, now time.Time) (in
 	return result.RowsAffected(), nil
 }
 
+const commandDoneAt = `-- name: CommandDoneAt :one
+select done_at from commands_done where id = any($1::text[]) order by done_at limit 1
+`
+
+// CommandDoneAt tells when a command was carried out, or when it was rejected under its other id.
+func (q *Queries) CommandDoneAt(ctx context.Context, ids []string) (time.Time, error) {
+	row := q.db.QueryRow(ctx, commandDoneAt, ids)
+	var done_at time.Time
+	err := row.Scan(&done_at)
+	return done_at, err
+}
+
 const commandForget = `-- name: CommandForget :execrows
 delete from commands_done where id = any(array(
     select c.id from commands_done c where c.done_at < $1 order by c.done_at limit $2))

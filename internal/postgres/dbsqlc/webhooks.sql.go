@@ -739,3 +739,33 @@ func (q *Queries) WebhookSourceTouch(ctx context.Context, integrationIds []uuid.
 	}
 	return items, nil
 }
+
+const webhookStored = `-- name: WebhookStored :many
+select id, stored_at from webhooks where id = any($1::uuid[])
+`
+
+type WebhookStoredRow struct {
+	ID       uuid.UUID
+	StoredAt time.Time
+}
+
+// WebhookStored tells which deliveries are stored, and since when.
+func (q *Queries) WebhookStored(ctx context.Context, ids []uuid.UUID) ([]*WebhookStoredRow, error) {
+	rows, err := q.db.Query(ctx, webhookStored, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WebhookStoredRow
+	for rows.Next() {
+		var i WebhookStoredRow
+		if err := rows.Scan(&i.ID, &i.StoredAt); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

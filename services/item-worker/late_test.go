@@ -1,0 +1,146 @@
+package itemworker_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/delivery"
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
+)
+
+type plain struct {
+	contracts.NoCredentials
+	contracts.NoMetadata
+}
+
+func (plain) Name() string { return "Plain" }
+
+// intake stores webhooks at a time that the test sets.
+type intake struct {
+	t           *testing.T
+	pool        *pgxpool.Pool
+	take        func(context.Context, *bus.Delivery) error
+	now         time.Time
+	integration uuid.UUID
+	crashes     []string
+}
+
+func newIntake(t *testing.T, bound time.Duration) *intake {
+	t.Helper()
+	timing := events.DefaultTiming()
+	timing.LagBound = bound
+	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"plain": plain{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := itemworker.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &intake{t: t, pool: pgtest.DB(t), now: time.Now(), integration: postgres.NewID()}
+	store := postgres.New(in.pool, nil)
+	_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: in.integration, Provider: "plain", Name: "one", Metadata: []byte("{}"), Now: in.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.take = itemworker.NewTake(t.Context(), itemworker.Config{
+		Bus: b, Store: store, Registry: registry, Deliveries: delivery.NewCodec(nil), Log: slog.New(slog.DiscardHandler), Metrics: metrics,
+		Now: func() time.Time { return in.now }, Crash: func(point string) { in.crashes = append(in.crashes, point) }, Settings: itemworker.DefaultSettings(),
+	})
+	return in
+}
+
+// deliver hands a webhook over for the n-th time, and returns for how long it is handed back; 0 when it is acknowledged.
+func (in *intake) deliver(id uuid.UUID, deliveryID string, n uint64) time.Duration {
+	in.t.Helper()
+	body, err := proto.Marshal(&eventsv1.WebhookReceived{
+		Id: id.String(), IntegrationId: in.integration.String(), Provider: "plain", DeliveryId: deliveryID, Method: "POST", ReceivedAt: timestamppb.New(in.now),
+	})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	err = in.take(in.t.Context(), &bus.Delivery{Body: body, Count: n, Sequence: 1})
+	if handBack, ok := errors.AsType[*bus.HandBack](err); ok {
+		return handBack.Delay
+	}
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return 0
+}
+
+// wantRows compares how many rows there are.
+func (in *intake) wantRows(want int) {
+	in.t.Helper()
+	var rows int
+	if err := in.pool.QueryRow(in.t.Context(), "select count(*) from webhooks").Scan(&rows); err != nil {
+		in.t.Fatal(err)
+	}
+	if rows != want {
+		in.t.Errorf("%d rows, want %d", rows, want)
+	}
+}
+
+// TestLateLookAtWebhooks acknowledges a webhook only when its row is there and older than the bound, and stores it again where Postgres has lost it.
+func TestLateLookAtWebhooks(t *testing.T) {
+	t.Parallel()
+	const bound = time.Minute
+	in := newIntake(t, bound)
+	id := postgres.NewID()
+	waits := func(what string, got time.Duration, after time.Duration) {
+		t.Helper()
+		if least := bound - after; got < least || got > least+time.Second {
+			t.Errorf("%s: handed back for %s, want %s", what, got, least)
+		}
+	}
+	waits("stored", in.deliver(id, "d1", 1), 0)
+	in.now = in.now.Add(20 * time.Second)
+	waits("delivered too early", in.deliver(id, "d1", 2), 20*time.Second)
+	waits("delivered as if for the first time", in.deliver(id, "d1", 1), 20*time.Second)
+	in.wantRows(1)
+	if wait := in.deliver(postgres.NewID(), "d1", 1); wait != 0 {
+		t.Errorf("a copy waits for %s", wait)
+	}
+	if _, err := in.pool.Exec(t.Context(), "delete from webhooks"); err != nil {
+		t.Fatal(err)
+	}
+	in.now = in.now.Add(bound)
+	waits("lost and stored again", in.deliver(id, "d1", 3), 0)
+	in.wantRows(1)
+	in.now = in.now.Add(bound)
+	if wait := in.deliver(id, "d1", 4); wait != 0 || in.crashes[len(in.crashes)-1] != "item-worker: webhook found late" {
+		t.Errorf("after the bound it waits for %s, points %v", wait, in.crashes)
+	}
+	in.wantRows(1)
+}
+
+// TestWithoutLateLook acknowledges a webhook as soon as it is stored.
+func TestWithoutLateLook(t *testing.T) {
+	t.Parallel()
+	in := newIntake(t, 0)
+	if wait := in.deliver(postgres.NewID(), "d1", 1); wait != 0 {
+		t.Errorf("it waits for %s", wait)
+	}
+	in.wantRows(1)
+}
