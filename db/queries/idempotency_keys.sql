@@ -1,6 +1,9 @@
 -- name: KeyReserve :one
 -- KeyReserve takes a key that is new or free. Where the upstream recognises keys, it also takes over one of which nobody knows what came of it,
--- for the same request. No row means that somebody has it.
+-- for the same request. No row means that somebody has it. Previous is the owner that it had before.
+with before as (
+    select b.owner from idempotency_keys b where b.integration_id = sqlc.arg(integration_id) and b.key = sqlc.arg(key) and b.hop = sqlc.arg(hop)
+)
 insert into idempotency_keys as k (integration_id, key, hop, provider, fingerprint, state, owner, lease_until, created_at, updated_at)
 values (sqlc.arg(integration_id), sqlc.arg(key), sqlc.arg(hop), sqlc.arg(provider), sqlc.arg(fingerprint), 'reserved', sqlc.arg(owner), sqlc.arg(lease_until), sqlc.arg(now), sqlc.arg(now))
 on conflict (integration_id, key, hop) do update
@@ -9,7 +12,7 @@ on conflict (integration_id, key, hop) do update
     where k.state = 'failed'
        or (sqlc.arg(deduped)::boolean and k.fingerprint = excluded.fingerprint
            and (k.state = 'unknown' or (k.state = 'reserved' and k.lease_until < sqlc.arg(now))))
-returning k.owner;
+returning k.owner, coalesce((select before.owner from before), '00000000-0000-0000-0000-000000000000')::uuid as previous;
 
 -- name: KeyGet :one
 select * from idempotency_keys where integration_id = sqlc.arg(integration_id) and key = sqlc.arg(key) and hop = sqlc.arg(hop);

@@ -56,7 +56,9 @@ func placeOrder(ctx context.Context, in *contracts.Integration, e entry) error {
 }
 
 // keyCrashes are the points between which a request with a key is at the upstream.
-func keyCrashes() []string { return []string{"outbound: key reserved", "outbound: answer received"} }
+func keyCrashes() []string {
+	return []string{"outbound: key reserved", "outbound: shadow written", "outbound: answer received"}
+}
 
 // Where the upstream recognises keys, a request whose process died is sent again and has its effect once.
 func TestCrashWithAKeyThatIsRecognised(t *testing.T) {

@@ -42,16 +42,23 @@ func (i *idempotency) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	claim := i.claim(req, c, in, fingerprint)
-	held, err := i.ledger.store.Reserve(req.Context(), claim)
+	previous, held, err := i.ledger.store.Reserve(req.Context(), claim)
 	if err != nil {
 		closeBody(req)
 		return nil, contracts.RetryAfter(ledgerAway, fmt.Errorf("reserve an idempotency key: %w", err))
+	}
+	if held == nil {
+		i.crash("outbound: key reserved")
+		if held, err = i.castShadow(req, &claim, c, previous); err != nil {
+			closeBody(req)
+			return nil, err
+		}
 	}
 	if held != nil {
 		closeBody(req)
 		return i.replay(req, claim, held)
 	}
-	i.crash("outbound: key reserved")
+	i.crash("outbound: shadow written")
 	if c.deduped {
 		req = req.Clone(req.Context())
 		req.Header.Set(keyHeader(i.provider), c.key)
@@ -126,6 +133,9 @@ func (i *idempotency) settle(req *http.Request, claim KeyClaim, c *call, outcome
 	defer cancel()
 	outcome.Request, outcome.Now = c.first, i.now()
 	i.ledger.metrics.outcome(claim.Provider, string(outcome.State))
+	if outcome.State == KeyFailed {
+		i.ledger.freeShadow(ctx, claim)
+	}
 	if err := i.ledger.store.Settle(ctx, claim, outcome); err != nil {
 		i.ledger.log.Warn("could not write down what came of a request with an idempotency key", "provider", claim.Provider, "state", outcome.State, "error", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -16,8 +17,8 @@ import (
 // taken is a ledger in which a key is taken, in a state that it may have got a moment after it was asked for.
 type taken struct{ state KeyState }
 
-func (s taken) Reserve(_ context.Context, claim KeyClaim) (*HeldKey, error) {
-	return &HeldKey{State: s.state, Fingerprint: claim.Fingerprint, LeaseUntil: claim.Now}, nil
+func (s taken) Reserve(_ context.Context, claim KeyClaim) (uuid.UUID, *HeldKey, error) {
+	return uuid.Nil, &HeldKey{State: s.state, Fingerprint: claim.Fingerprint, LeaseUntil: claim.Now}, nil
 }
 
 func (taken) Settle(context.Context, KeyClaim, KeyOutcome) error { return nil }
@@ -45,7 +46,7 @@ func TestTakenKey(t *testing.T) {
 		in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
 		redactor := NewRedactor(test.provider, in)
 		chain := &begin{provider: test.provider, next: &idempotency{
-			ledger: NewLedger(taken{test.state}, time.Second, metrics, slog.New(slog.DiscardHandler)), provider: test.provider, now: time.Now,
+			ledger: NewLedger(taken{test.state}, nil, time.Second, metrics, slog.New(slog.DiscardHandler)), provider: test.provider, now: time.Now,
 			integration: func() *contracts.Integration { return in }, redactor: func() *Redactor { return redactor },
 		}}
 		ctx, err := contracts.WithIdempotencyKey(t.Context(), "k")

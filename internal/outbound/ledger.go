@@ -29,9 +29,9 @@ const (
 
 // KeyStore keeps the ledger of idempotency keys.
 type KeyStore interface {
-	// Reserve gives the key to the claim and returns nil, or returns who has it. A key is given when it is new or free. Where the upstream recognises keys, it is
+	// Reserve gives the key to the claim and returns its previous owner, if it had one, or returns who has it. A key is given when it is new or free. Where the upstream recognises keys, it is
 	// also given when its state is unknown, or its lease is over, and its request is the same. Without that, a lease that is over makes it unknown.
-	Reserve(ctx context.Context, claim KeyClaim) (*HeldKey, error)
+	Reserve(ctx context.Context, claim KeyClaim) (previous uuid.UUID, held *HeldKey, err error)
 	// Settle writes down what came of the claim's request, unless the key was given to another claim since.
 	Settle(ctx context.Context, claim KeyClaim, outcome KeyOutcome) error
 }
@@ -48,6 +48,8 @@ type KeyClaim struct {
 	Now         time.Time
 	// Deduped says that the upstream recognises keys.
 	Deduped bool
+	// shadow is the revision of the claim's shadow, 0 for none.
+	shadow uint64
 }
 
 // HeldKey is a key that is not free.
@@ -73,6 +75,7 @@ type KeyOutcome struct {
 // Ledger is what the idempotency of all integrations shares.
 type Ledger struct {
 	store   KeyStore
+	shadows Cells
 	log     *slog.Logger
 	metrics *LedgerMetrics
 	margin  time.Duration
@@ -82,9 +85,9 @@ type Ledger struct {
 // LeaseMargin is by how much the lease of a key outlasts the caller's time, unless a ledger is told otherwise.
 const LeaseMargin = 30 * time.Second
 
-// NewLedger returns a ledger on a store, whose leases outlast the caller's time by a margin.
-func NewLedger(store KeyStore, margin time.Duration, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
-	return &Ledger{store: store, log: log, metrics: metrics, margin: margin}
+// NewLedger returns a ledger on a store, whose leases outlast the caller's time by a margin. shadows are kept beside the database; nil keeps none.
+func NewLedger(store KeyStore, shadows Cells, margin time.Duration, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
+	return &Ledger{store: store, shadows: shadows, log: log, metrics: metrics, margin: margin}
 }
 
 func (l *Ledger) warnOnce(provider string) {

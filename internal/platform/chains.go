@@ -26,7 +26,7 @@ func (p *Platform) chains() (outbound.Config, error) {
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
-	keys := outbound.NewLedger(keyStore{p.Store}, c.LeaseMargin, ledgerMetrics, c.Log)
+	keys := outbound.NewLedger(keyStore{p.Store}, p.keys, c.LeaseMargin, ledgerMetrics, c.Log)
 	answerMetrics, err := outbound.NewAnswerMetrics(c.Metrics)
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)

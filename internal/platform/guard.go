@@ -21,6 +21,9 @@ func (p *Platform) guard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.keys, err = p.Bus.Cells(ctx, events.BucketKeys); err != nil {
+		return err
+	}
 	p.budgets = outbound.NewBudgets(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
 	cells, err := p.Bus.Cells(ctx, events.BucketCircuits)
 	if err != nil {

@@ -16,15 +16,15 @@ type keyStore struct{ *postgres.Store }
 
 var errKeyGone = errors.New("the key was given to another request since")
 
-func (s keyStore) Reserve(ctx context.Context, claim outbound.KeyClaim) (*outbound.HeldKey, error) {
-	held, err := s.ReserveKey(ctx, dbsqlc.KeyReserveParams{
+func (s keyStore) Reserve(ctx context.Context, claim outbound.KeyClaim) (previous uuid.UUID, held *outbound.HeldKey, err error) {
+	previous, found, err := s.ReserveKey(ctx, dbsqlc.KeyReserveParams{
 		IntegrationID: idOf(claim.Integration), Key: claim.Key, Hop: int32(claim.Hop), Provider: claim.Provider, Fingerprint: claim.Fingerprint, Owner: claim.Owner,
 		LeaseUntil: claim.LeaseUntil, Now: claim.Now, Deduped: claim.Deduped,
 	})
-	if err != nil || held == nil {
-		return nil, err
+	if err != nil || found == nil {
+		return previous, nil, err
 	}
-	return &outbound.HeldKey{State: outbound.KeyState(held.State), Fingerprint: held.Fingerprint, LeaseUntil: held.LeaseUntil, Answer: held.Answer}, nil
+	return uuid.Nil, &outbound.HeldKey{State: outbound.KeyState(found.State), Fingerprint: found.Fingerprint, LeaseUntil: found.LeaseUntil, Answer: found.Answer}, nil
 }
 
 func (s keyStore) Settle(ctx context.Context, claim outbound.KeyClaim, outcome outbound.KeyOutcome) error {

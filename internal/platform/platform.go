@@ -135,6 +135,7 @@ type Platform struct {
 	tokens   *tokenrefresher.Refresher
 	budgets  *outbound.Budgets
 	circuits *outbound.Circuits
+	keys     outbound.Cells
 	health   *health.Keeper
 	setAside *setaside.Set
 	losses   *LossMetrics

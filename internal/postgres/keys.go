@@ -23,30 +23,30 @@ type HeldKey struct {
 	Answer []byte
 }
 
-// ReserveKey takes a key and returns nil, or returns who has it; see the query. One whose lease is over is unknown from then on.
-func (s *Store) ReserveKey(ctx context.Context, claim dbsqlc.KeyReserveParams) (*HeldKey, error) {
-	_, err := s.KeyReserve(ctx, claim)
+// ReserveKey takes a key and returns its previous owner, or returns who has it; see the query. One whose lease is over is unknown from then on.
+func (s *Store) ReserveKey(ctx context.Context, claim dbsqlc.KeyReserveParams) (previous uuid.UUID, held *HeldKey, err error) {
+	taken, err := s.KeyReserve(ctx, claim)
 	if err == nil {
-		return nil, nil
+		return taken.Previous, nil, nil
 	}
 	if !NotFound(err) {
-		return nil, fmt.Errorf("take an idempotency key: %w", err)
+		return uuid.Nil, nil, fmt.Errorf("take an idempotency key: %w", err)
 	}
 	expired, err := s.KeyExpire(ctx, dbsqlc.KeyExpireParams{IntegrationID: claim.IntegrationID, Key: claim.Key, Hop: claim.Hop, Now: claim.Now})
 	if err != nil {
-		return nil, fmt.Errorf("look at the lease of an idempotency key: %w", err)
+		return uuid.Nil, nil, fmt.Errorf("look at the lease of an idempotency key: %w", err)
 	}
 	row, err := s.KeyGet(ctx, dbsqlc.KeyGetParams{IntegrationID: claim.IntegrationID, Key: claim.Key, Hop: claim.Hop})
 	if err != nil {
-		return nil, fmt.Errorf("read an idempotency key: %w", err)
+		return uuid.Nil, nil, fmt.Errorf("read an idempotency key: %w", err)
 	}
-	held := &HeldKey{IdempotencyKey: row}
+	held = &HeldKey{IdempotencyKey: row}
 	if row.KeyID != nil && expired == 0 {
 		if held.Answer, err = s.ring.Open(*row.KeyID, row.Sealed, answerPlace(row.IntegrationID, row.Key, row.Hop)); err != nil {
-			return nil, fmt.Errorf("open the answer of an idempotency key: %w", err)
+			return uuid.Nil, nil, fmt.Errorf("open the answer of an idempotency key: %w", err)
 		}
 	}
-	return held, nil
+	return uuid.Nil, held, nil
 }
 
 // SettleKey writes down what came of a request, its answer sealed, and reports whether the key was still its owner's.

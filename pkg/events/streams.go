@@ -22,6 +22,7 @@ const (
 	BucketLimits      = "tributary_limits"
 	BucketCircuits    = "tributary_circuits"
 	BucketDirectory   = "tributary_directory"
+	BucketKeys        = "tributary_keys"
 )
 
 // The headers.
@@ -41,6 +42,8 @@ const (
 	DedupeWindow = 10 * time.Minute
 	// LimitsMaxAge is after how long without a request a budget is forgotten: longer than two windows of any budget.
 	LimitsMaxAge = 90 * 24 * time.Hour
+	// KeysMaxAge is for how long NATS knows that a request with an idempotency key was sent.
+	KeysMaxAge = time.Hour
 	// WebhookBacklog is how much room verified webhooks have by default until they are in Postgres. When it is used up, no more are taken in, and none that was is
 	// lost.
 	WebhookBacklog = 512 << 20
@@ -131,6 +134,11 @@ func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
 	}, {
 		Bucket:      BucketDirectory,
 		Description: "Integrations, for services that have no database",
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketKeys,
+		Description: "Idempotency keys whose request was sent, should Postgres forget",
+		TTL:         max(KeysMaxAge, timing.LagBound),
 		Replicas:    replicas,
 	}}
 }

@@ -92,7 +92,7 @@ func TestKeysAPI(t *testing.T) {
 	f := start(t, map[string]contracts.Provider{"shop": shop{}})
 	id := f.shop(t)
 	reserve := func(key string, lease time.Duration) *postgres.HeldKey {
-		held, err := f.store.ReserveKey(t.Context(), dbsqlc.KeyReserveParams{
+		_, held, err := f.store.ReserveKey(t.Context(), dbsqlc.KeyReserveParams{
 			IntegrationID: id, Key: key, Provider: "shop", Fingerprint: []byte("f"), Owner: uuid.New(), Now: time.Now(), LeaseUntil: time.Now().Add(lease),
 		})
 		if err != nil {

@@ -56,7 +56,7 @@ func TestRotateCoversAllThatIsSealed(t *testing.T) {
 	}
 	for i := range answers {
 		c := claim(i)
-		if held, err := earlier.ReserveKey(t.Context(), c); held != nil || err != nil {
+		if _, held, err := earlier.ReserveKey(t.Context(), c); held != nil || err != nil {
 			t.Fatal(held, err)
 		}
 		settled := dbsqlc.KeySettleParams{State: postgres.KeySucceeded, IntegrationID: id, Key: c.Key, Owner: c.Owner, Now: now}
@@ -109,7 +109,7 @@ func TestRotateCoversAllThatIsSealed(t *testing.T) {
 	}
 	later := postgres.New(f.pool, alone)
 	for i := range answers {
-		held, err := later.ReserveKey(t.Context(), claim(i))
+		_, held, err := later.ReserveKey(t.Context(), claim(i))
 		if err != nil || held == nil || string(held.Answer) != "answer" {
 			t.Errorf("answer %d: %+v, %v", i, held, err)
 		}

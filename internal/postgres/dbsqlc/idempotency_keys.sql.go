@@ -220,6 +220,9 @@ func (q *Queries) KeyPrune(ctx context.Context, changedBefore time.Time, most in
 }
 
 const keyReserve = `-- name: KeyReserve :one
+with before as (
+    select b.owner from idempotency_keys b where b.integration_id = $1 and b.key = $2 and b.hop = $3
+)
 insert into idempotency_keys as k (integration_id, key, hop, provider, fingerprint, state, owner, lease_until, created_at, updated_at)
 values ($1, $2, $3, $4, $5, 'reserved', $6, $7, $8, $8)
 on conflict (integration_id, key, hop) do update
@@ -228,7 +231,7 @@ on conflict (integration_id, key, hop) do update
     where k.state = 'failed'
        or ($9::boolean and k.fingerprint = excluded.fingerprint
            and (k.state = 'unknown' or (k.state = 'reserved' and k.lease_until < $8)))
-returning k.owner
+returning k.owner, coalesce((select before.owner from before), '00000000-0000-0000-0000-000000000000')::uuid as previous
 `
 
 type KeyReserveParams struct {
@@ -243,9 +246,14 @@ type KeyReserveParams struct {
 	Deduped       bool
 }
 
+type KeyReserveRow struct {
+	Owner    uuid.UUID
+	Previous uuid.UUID
+}
+
 // KeyReserve takes a key that is new or free. Where the upstream recognises keys, it also takes over one of which nobody knows what came of it,
-// for the same request. No row means that somebody has it.
-func (q *Queries) KeyReserve(ctx context.Context, arg KeyReserveParams) (uuid.UUID, error) {
+// for the same request. No row means that somebody has it. Previous is the owner that it had before.
+func (q *Queries) KeyReserve(ctx context.Context, arg KeyReserveParams) (*KeyReserveRow, error) {
 	row := q.db.QueryRow(ctx, keyReserve,
 		arg.IntegrationID,
 		arg.Key,
@@ -257,9 +265,9 @@ func (q *Queries) KeyReserve(ctx context.Context, arg KeyReserveParams) (uuid.UU
 		arg.Now,
 		arg.Deduped,
 	)
-	var owner uuid.UUID
-	err := row.Scan(&owner)
-	return owner, err
+	var i KeyReserveRow
+	err := row.Scan(&i.Owner, &i.Previous)
+	return &i, err
 }
 
 const keyResolve = `-- name: KeyResolve :many

@@ -1,0 +1,102 @@
+package outbound
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// shadow says, beside the database, that a request with a key has been sent. A database that goes back to an earlier state forgets its row of the key, and the shadow remains.
+type shadow struct {
+	// Owner is the claim that has sent it.
+	Owner       uuid.UUID `json:"owner"`
+	Fingerprint []byte    `json:"fingerprint"`
+	// Free says that it surely had no effect.
+	Free bool `json:"free,omitempty"`
+}
+
+// errShadowAway means that the shadow can't be written, so that nothing was sent.
+var errShadowAway = errors.New("NATS can't take the note that a request with an idempotency key is sent")
+
+// castShadow notes that the claim's request is about to be sent. It returns who has sent it before, if that is not what the database says: previous is the last owner that the
+// database knows of. Where the upstream recognises keys, a request that is sent twice does no harm, and has no shadow.
+func (i *idempotency) castShadow(req *http.Request, claim *KeyClaim, c *call, previous uuid.UUID) (*HeldKey, error) {
+	if i.ledger.shadows == nil || claim.Deduped {
+		return nil, nil
+	}
+	earlier, err := i.ledger.cast(req.Context(), claim, previous)
+	if err != nil {
+		i.settle(req, *claim, c, KeyOutcome{State: KeyFailed, Error: "it was not sent, because NATS was away"})
+		return nil, contracts.RetryAfter(ledgerAway, errors.Join(errShadowAway, err))
+	}
+	if earlier == nil {
+		return nil, nil
+	}
+	i.ledger.log.Error("a request with an idempotency key was sent before, and Postgres has forgotten it; it is not sent again before its outcome is looked up",
+		"provider", claim.Provider, "integration", claim.Integration, "key", claim.Key)
+	i.settle(req, *claim, c, KeyOutcome{State: KeyUnknown, Error: "it was sent before, and Postgres has gone back to a state before that"})
+	return &HeldKey{State: KeyUnknown, Fingerprint: earlier.Fingerprint, LeaseUntil: claim.Now}, nil
+}
+
+// cast writes the shadow of a claim. It returns the one that was there and that the database does not know of. The claim takes its place also then: what somebody finds out
+// about the claim's row counts.
+func (l *Ledger) cast(ctx context.Context, claim *KeyClaim, previous uuid.UUID) (forgotten *shadow, err error) {
+	value, err := json.Marshal(shadow{Owner: claim.Owner, Fingerprint: claim.Fingerprint})
+	if err != nil {
+		return nil, err
+	}
+	revision := uint64(0)
+	for {
+		next, ok, err := l.shadows.Write(ctx, claim.shadowKey(), value, revision)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			claim.shadow = next
+			return forgotten, nil
+		}
+		var found []byte
+		if found, revision, err = l.shadows.Read(ctx, claim.shadowKey()); err != nil {
+			return nil, err
+		}
+		if revision == 0 {
+			// It has expired meanwhile.
+			continue
+		}
+		earlier := &shadow{}
+		if err := json.Unmarshal(found, earlier); err != nil {
+			return nil, fmt.Errorf("read the shadow of an idempotency key: %w", err)
+		}
+		if !earlier.Free && earlier.Owner != previous && earlier.Owner != claim.Owner {
+			forgotten = earlier
+		}
+	}
+}
+
+// freeShadow notes that the claim's request had no effect, before the database is told. When it fails, the database still knows the owner.
+func (l *Ledger) freeShadow(ctx context.Context, claim KeyClaim) {
+	if claim.shadow == 0 {
+		return
+	}
+	value, err := json.Marshal(shadow{Owner: claim.Owner, Fingerprint: claim.Fingerprint, Free: true})
+	if err == nil {
+		_, _, err = l.shadows.Write(ctx, claim.shadowKey(), value, claim.shadow)
+	}
+	if err != nil {
+		l.log.Debug("the shadow of an idempotency key was not freed", "error", err)
+	}
+}
+
+// shadowKey is the name of the claim's shadow.
+func (c KeyClaim) shadowKey() string {
+	sum := sha256.Sum256([]byte(c.Key))
+	return fmt.Sprintf("%s.%d.%s", c.Integration, c.Hop, hex.EncodeToString(sum[:]))
+}
