@@ -105,8 +105,11 @@ func TestWorkConsumers(t *testing.T) {
 			}
 		}
 	}
+	ages := map[string]time.Duration{
+		events.BucketWorkers: timing.WorkerLease, events.BucketLimits: events.LimitsMaxAge, events.BucketKeys: events.KeysMaxAge,
+	}
 	for _, bucket := range events.Buckets(1, timing) {
-		if want := map[string]time.Duration{events.BucketWorkers: timing.WorkerLease, events.BucketLimits: events.LimitsMaxAge}[bucket.Bucket]; bucket.TTL != want {
+		if want := ages[bucket.Bucket]; bucket.TTL != want {
 			t.Errorf("bucket %s forgets after %s, want %s", bucket.Bucket, bucket.TTL, want)
 		}
 	}
@@ -116,6 +119,17 @@ func TestWorkConsumers(t *testing.T) {
 		}
 		if stream.Discard == jetstream.DiscardNew && stream.AllowMsgSchedules {
 			t.Errorf("stream %s has schedules and refuses new messages: the broker allows one of the two", stream.Name)
+		}
+	}
+}
+
+// TestLagBound has consumers deliver what comes within the lag bound, though none of it is acknowledged.
+func TestLagBound(t *testing.T) {
+	for bound, want := range map[time.Duration][2]int{0: {10_000, 1000}, time.Second: {10_000, 1000}, time.Minute: {60_000, 6000}} {
+		timing := events.Timing{AckWait: time.Second, LagBound: bound}
+		got := [2]int{events.WebhooksConsumer("shop", timing).MaxAckPending, events.CommandsConsumer(timing).MaxAckPending}
+		if got != want {
+			t.Errorf("with a bound of %s, %v webhooks and commands may wait, want %v", bound, got, want)
 		}
 	}
 }
