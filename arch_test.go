@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"internal/loop":         {"internal/panics", "internal/postgres"},
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 

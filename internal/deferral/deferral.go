@@ -43,6 +43,8 @@ const (
 	Token Cause = "token"
 	// Pause is an integration that is not active.
 	Pause Cause = "pause"
+	// Any stands for all causes where waits are ended; nothing waits for it.
+	Any Cause = "any"
 	// Patience is what an upstream or the provider's code asks for.
 	Patience Cause = "patience"
 )

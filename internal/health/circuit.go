@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -62,6 +63,9 @@ func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration
 	}
 	if t.Open {
 		return Raise(ctx, tx, in, Signal{Source: SourceCircuit, Severity: Failing, Reason: foreign.Line("the circuit is open: " + t.Reason)}, now)
+	}
+	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: in.ID, Cause: string(deferral.Circuit), Now: now}); err != nil {
+		return fmt.Errorf("end waits of %s: %w", in.ID, err)
 	}
 	return Clear(ctx, tx, in, SourceCircuit, foreign.Line(t.Reason), now)
 }

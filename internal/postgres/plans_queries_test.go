@@ -230,5 +230,7 @@ var plans = map[string]plan{
 	"WebhookGet":        row("webhook"),
 	"WebhookList":       list("id('webhook', 30000)", arguments{"status": "'failed'"}, arguments{"status": "'pending'"}, arguments{"status": "'skipped'"}, arguments{"status": "''"}),
 	"WebhookCount":      {},
-	"WebhookPrune":      with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
+	"WaitsEnd":          {}, "WaitsEndedDue": plan{}.often().scanning("waits_ended"), "WaitsEndedPassed": plan{}.scanning("waits_ended"), "WaitsEndedDone": plan{}.scanning("waits_ended"), "RunEndWaits": with(arguments{"integrationid": small, "cause": "'any'"}),
+	"WebhookEndWaits": with(arguments{"integrationid": large, "cause": "'any'"}),
+	"WebhookPrune":    with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
 }

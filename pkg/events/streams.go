@@ -31,6 +31,8 @@ const (
 	HeaderContentType = "Content-Type"
 	// HeaderSchema is the full name of the message's schema.
 	HeaderSchema = "Tributary-Schema"
+	// HeaderWaitsFor is what deferred items wait for. They are delivered early when that has ended.
+	HeaderWaitsFor = "Tributary-Waits-For"
 
 	ContentProtobuf = "application/x-protobuf"
 	ContentJSON     = "application/json"

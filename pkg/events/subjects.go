@@ -126,6 +126,11 @@ func RetrySubject(a ItemAddress) string {
 		strconv.FormatUint(a.Members, 16))
 }
 
+// RetryFilter are the subjects under which items of an integration wait for their next hop.
+func RetryFilter(provider, integration string) string {
+	return join(Root, "retry", provider, integration, ">")
+}
+
 // RunFilters are the subjects of all that a run has on the ITEMS stream: every attempt's, or one's.
 func RunFilters(provider, integration, run string, attempt int32) []string {
 	last := ">"

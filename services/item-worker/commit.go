@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -43,11 +44,12 @@ func (j *job) commit(ctx context.Context, results []result) error {
 	return j.write(ctx)
 }
 
-// hopsOf prepares the messages that bring items again later: those with the same delay and number of tries as one.
+// hopsOf prepares the messages that bring items again later: those with the same delay, number of tries and cause as one.
 func (j *job) hopsOf(again []result) []*hop {
 	type group struct {
 		delay time.Duration
 		tries int32
+		cause deferral.Cause
 	}
 	groups := map[group]*hop{}
 	hops := make([]*hop, 0, len(again))
@@ -63,13 +65,13 @@ func (j *job) hopsOf(again []result) []*hop {
 			j.worker.Log.Info("item failed, to be tried again", "run", j.batch.GetRunId(), "event", next.GetEventType(),
 				"external_id", next.GetExternalId(), "tries", next.GetTries(), "delay", r.delay, "error", r.err)
 		}
-		key := group{delay: r.delay.Round(time.Second), tries: next.GetTries()}
+		key := group{delay: r.delay.Round(time.Second), tries: next.GetTries(), cause: r.cause}
 		if groups[key] == nil {
 			delay := time.Duration(float64(key.delay) * (1 - spread + 2*spread*rand.Float64()))
 			if key.delay == 0 {
 				delay = time.Second
 			}
-			groups[key] = &hop{delay: delay}
+			groups[key] = &hop{delay: delay, cause: r.cause}
 			hops = append(hops, groups[key])
 		}
 		groups[key].items = append(groups[key].items, next)
@@ -98,6 +100,9 @@ func (j *job) publish(ctx context.Context, h *hop) error {
 	if err != nil {
 		return err
 	}
+	if h.cause != deferral.None {
+		m.Header[events.HeaderWaitsFor] = string(h.cause)
+	}
 	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), j.worker.Now().Add(h.delay)); err != nil {
 		return err
 	}
@@ -111,7 +116,7 @@ func (j *job) park(ctx context.Context) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	parked := &hop{delay: j.worker.Settings.Park, parkedAt: timestamppb.New(j.worker.Now())}
+	parked := &hop{delay: j.worker.Settings.Park, parkedAt: timestamppb.New(j.worker.Now()), cause: deferral.Pause}
 	for _, item := range todo {
 		next := proto.CloneOf(item)
 		next.Hop++

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deaditems"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -43,6 +44,8 @@ type hop struct {
 	delay time.Duration
 	// parkedAt is since when the items wait for their integration to be resumed; nil for those that wait for anything else.
 	parkedAt *timestamppb.Timestamp
+	// cause is what the items wait for.
+	cause deferral.Cause
 }
 
 // halves are the two messages that bring what this one has.

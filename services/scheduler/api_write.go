@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -129,6 +130,10 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 		}
 		if updated, err = w.updateRow(ctx, tx, before, q, interval); err != nil {
 			return err
+		}
+		// What waits may wait for what is mended by this.
+		if err := tx.WaitsEnd(ctx, waitEnded(updated.ID, deferral.Any, w.Now())); err != nil {
+			return fmt.Errorf("end waits of %s: %w", updated.ID, err)
 		}
 		return w.publishChange(ctx, tx, updated, "updated", q.By)
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -127,6 +128,9 @@ func (s *Scheduler) commandEnable(ctx context.Context, tx *postgres.Tx, integrat
 
 // goOn wakes the run that waited while the integration was not active.
 func (s *Scheduler) goOn(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, done *reply) (*reply, error) {
+	if err := tx.WaitsEnd(ctx, waitEnded(integration.ID, deferral.Any, s.Now())); err != nil {
+		return nil, fmt.Errorf("end waits of %s: %w", integration.ID, err)
+	}
 	run, err := tx.RunLockOpen(ctx, integration.ID)
 	if postgres.NotFound(err) {
 		return done, nil
@@ -136,7 +140,7 @@ func (s *Scheduler) goOn(ctx context.Context, tx *postgres.Tx, integration *post
 	}
 	done.run = &run.ID
 	if run.State != "waiting" {
-		// It is enumerated: the parked items come back by themselves.
+		// It is enumerated, or its items are worked on: those that wait are brought forward.
 		return done, nil
 	}
 	now := s.Now()

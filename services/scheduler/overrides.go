@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -59,6 +60,9 @@ func (s *Scheduler) setRate(ctx context.Context, tx *postgres.Tx, row *postgres.
 	if err != nil {
 		return fmt.Errorf("set the budget of %s: %w", row.ID, err)
 	}
+	if err := tx.WaitsEnd(ctx, waitEnded(row.ID, deferral.Budget, p.Now)); err != nil {
+		return fmt.Errorf("end waits of %s: %w", row.ID, err)
+	}
 	return s.publishChange(ctx, tx, changed, what, by)
 }
 
@@ -68,6 +72,11 @@ func (s *Scheduler) setCircuit(ctx context.Context, tx *postgres.Tx, row *postgr
 	changed, err := tx.IntegrationSetCircuit(ctx, dbsqlc.IntegrationSetCircuitParams{ID: row.ID, CircuitOverride: string(override), CircuitUntil: until, Now: now})
 	if err != nil {
 		return fmt.Errorf("override the circuit of %s: %w", row.ID, err)
+	}
+	if override != outbound.CircuitForcedOpen {
+		if err := tx.WaitsEnd(ctx, waitEnded(row.ID, deferral.Circuit, now)); err != nil {
+			return fmt.Errorf("end waits of %s: %w", row.ID, err)
+		}
 	}
 	told := &eventsv1.CircuitOverridden{Integration: ref(changed), Override: string(override), By: by, Reason: reason}
 	if until != nil {

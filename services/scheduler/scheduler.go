@@ -133,6 +133,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		return loop.Every(ctx, s.Log, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox)
 	})
 	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
+	group.Go(func() error { return loop.Every(ctx, s.Log, "end waits", s.Settings.Tick, nil, s.endWaits) })
 	group.Go(func() error { return loop.Every(ctx, s.Log, "sweep", s.Settings.Sweep, nil, s.sweep) })
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "drive runs again that have lost messages", s.Settings.Sweep, s.lost.kicks, s.driveLost)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -65,6 +66,9 @@ func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Int
 
 // letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put aside goes on, from where the cursor is.
 func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, access postgres.Access) error {
+	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Token), Now: access.At}); err != nil {
+		return fmt.Errorf("end waits of %s: %w", row.ID, err)
+	}
 	if row.Status != statusReauth {
 		return nil
 	}

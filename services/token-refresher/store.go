@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
@@ -111,6 +112,9 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 			err = health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: foreign.Line(life.reason)}, next.now)
 		case life.brief == 0 && (grant.Failures > 0 || grant.Brief > 0):
 			err = health.Clear(ctx, tx, row, health.SourceToken, "the token was refreshed", next.now)
+		}
+		if err == nil && grant.Failures > 0 {
+			err = tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Token), Now: next.now})
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,57 @@
+package bus_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// TestHasten delays messages by an hour and hastens some of them: these arrive at once and only once, the others in their time.
+func TestHasten(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		b := newBus(t, natstest.New(t).Connect(), bus.Options{})
+		start := time.Now()
+		for n, cause := range []string{"circuit", "", "budget", "circuit"} {
+			at := address
+			at.Index = int32(n)
+			m := events.Message{Subject: events.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(fmt.Sprint(n)), Header: map[string]string{"Kept": "yes"}}
+			if cause != "" {
+				m.Header[events.HeaderWaitsFor] = cause
+			}
+			if err := b.PublishAt(t.Context(), m, events.ItemsSubject(at), start.Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		hasten := func(provider string) int {
+			n, err := b.Hasten(t.Context(), events.StreamItems, events.RetryFilter(provider, address.Integration), func(h nats.Header) bool {
+				return h.Get(events.HeaderWaitsFor) == "circuit"
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := hasten("another"); n != 0 {
+			t.Errorf("%d messages of another provider were hastened", n)
+		}
+		if n := hasten(address.Provider); n != 2 {
+			t.Errorf("%d messages were hastened, want 2", n)
+		}
+		got := arrivals(t, b, start, 4)
+		slices.Sort(got)
+		diff(t, []string{"0 after 0s", "1 after 1h0m0s", "2 after 1h0m0s", "3 after 0s"}, got)
+		if n := hasten(address.Provider); n != 0 {
+			t.Errorf("%d messages were hastened that have been delivered", n)
+		}
+		if left := stream(t, b, events.StreamItems).State.Msgs; left != 0 {
+			t.Errorf("%d messages are left", left)
+		}
+	})
+}
