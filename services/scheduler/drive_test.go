@@ -202,30 +202,3 @@ func TestResetCursorIsRefusedWhileARunIsOpen(t *testing.T) {
 		t.Errorf("the run is %s", now.State)
 	}
 }
-
-// TestACommandIsCarriedOutOnce delivers one whose id is known already, as after a crash before its acknowledgement.
-func TestACommandIsCarriedOutOnce(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, asIs)
-	first, second := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
-	s.exec(t, "insert into commands_done (id, done_at) values ($1, now())", events.StreamCommands+"/1")
-	for _, integration := range []uuid.UUID{first, second} {
-		if err := s.nc.Publish(events.CommandSubject(events.VerbSync, integration.String()), []byte("{}")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	js, err := s.nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	await(t, "both commands to be acknowledged", func() bool {
-		info, err := js.StreamInfo(events.StreamCommands)
-		return err == nil && info.State.LastSeq == 2 && info.State.Msgs == 0
-	})
-	if run, err := s.Store.RunGetOpen(t.Context(), first); !postgres.NotFound(err) {
-		t.Errorf("a command was carried out twice: %+v, %v", run, err)
-	}
-	if _, err := s.Store.RunGetOpen(t.Context(), second); err != nil {
-		t.Errorf("a new command was not carried out: %v", err)
-	}
-}

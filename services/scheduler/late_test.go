@@ -1,11 +1,13 @@
 package scheduler_test
 
 import (
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -18,11 +20,9 @@ import (
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
-// TestLateLookAtCommands acknowledges a command only when Postgres has carried it out for longer than the bound, and carries it out again where that is lost. The same
-// holds for one that was rejected.
-func TestLateLookAtCommands(t *testing.T) {
-	t.Parallel()
-	const bound = time.Minute
+// takesCommands is a scheduler with the integration "one" that the test hands commands to.
+func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now func() time.Time) *scheduler.Scheduler {
+	t.Helper()
 	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}})
 	if err != nil {
 		t.Fatal(err)
@@ -31,30 +31,59 @@ func TestLateLookAtCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	timing := events.DefaultTiming()
+	timing.LagBound = bound
+	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := postgres.New(pool, nil)
+	_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: "shop", Name: "one", Metadata: json.RawMessage("{}"), Now: now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := scheduler.New(scheduler.Config{
+		Bus: b, Store: store, Registry: registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: now, Settings: scheduler.DefaultSettings(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestACommandIsCarriedOutOnce delivers one twice, as after a crash before its acknowledgement; then one that stands in its place in a stream that was made anew.
+func TestACommandIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.DB(t)
+	s := takesCommands(t, pool, 0, time.Now)
+	stored := time.Now()
+	for _, c := range []struct {
+		stored time.Time
+		want   int
+	}{{stored, 1}, {stored, 1}, {stored.Add(time.Millisecond), 2}} {
+		err := scheduler.TakeCommand(t.Context(), s, &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Count: 1, Sequence: 7, Stored: c.stored})
+		var accepted int
+		if err == nil {
+			err = pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-accepted%'").Scan(&accepted)
+		}
+		if err != nil || accepted != c.want {
+			t.Errorf("the command was carried out %d times, %v; want %d", accepted, err, c.want)
+		}
+	}
+}
+
+// TestLateLookAtCommands acknowledges a command only when Postgres has carried it out for longer than the bound, and carries it out again where that is lost. The same
+// holds for one that was rejected.
+func TestLateLookAtCommands(t *testing.T) {
+	t.Parallel()
+	const bound = time.Minute
 	for name, c := range map[string]struct{ subject, effect string }{
 		"carried out": {events.CommandSubject(events.VerbPause, "one"), "select count(*) from integrations where status = 'paused'"},
 		"rejected":    {events.CommandSubject(events.VerbPause, "none"), "select count(*) from outbox where subject like '%command-rejected%'"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool, now := pgtest.DB(t), time.Now()
-			store := postgres.New(pool, nil)
-			timing := events.DefaultTiming()
-			timing.LagBound = bound
-			b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: "shop", Name: "one", Metadata: []byte("{}"), Now: now})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := scheduler.New(scheduler.Config{
-				Bus: b, Store: store, Registry: registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now },
-				Settings: scheduler.DefaultSettings(),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := takesCommands(t, pool, bound, func() time.Time { return now })
 			want := func(what string, count uint64, wait time.Duration, effects int) {
 				t.Helper()
 				err := scheduler.TakeCommand(t.Context(), s, &bus.Delivery{Subject: c.subject, Count: count, Sequence: 7})
