@@ -45,3 +45,8 @@ join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(audit_ids)::uu
 -- name: CredentialsVersion :one
 -- CredentialsVersion tells a change of credentials without reading them.
 select version from credentials where integration_id = sqlc.arg(integration_id);
+
+-- name: CredentialsVersions :many
+-- CredentialsVersions tells changes of credentials of some providers' integrations without reading them.
+select c.integration_id, c.version from credentials c join integrations i on i.id = c.integration_id
+where c.integration_id = any(sqlc.arg(ids)::uuid[]) and i.provider = any(sqlc.arg(providers)::text[]);

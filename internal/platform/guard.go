@@ -24,6 +24,9 @@ func (p *Platform) guard(ctx context.Context) error {
 	if p.keys, err = p.Bus.Cells(ctx, events.BucketKeys); err != nil {
 		return err
 	}
+	if p.grants, err = p.Bus.Cells(ctx, events.BucketGrants); err != nil {
+		return err
+	}
 	p.budgets = outbound.NewBudgets(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
 	cells, err := p.Bus.Cells(ctx, events.BucketCircuits)
 	if err != nil {

@@ -136,6 +136,7 @@ type Platform struct {
 	budgets  *outbound.Budgets
 	circuits *outbound.Circuits
 	keys     outbound.Cells
+	grants   outbound.Cells
 	health   *health.Keeper
 	setAside *setaside.Set
 	losses   *LossMetrics

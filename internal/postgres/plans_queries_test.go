@@ -70,6 +70,7 @@ var plans = map[string]plan{
 	"CircuitMove": {}, "CircuitsNoted": with(arguments{"ids": "array[" + small + "]"}), "CircuitGet": {},
 
 	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsVersion": {},
+	"CredentialsVersions": with(arguments{"ids": "array[id('integration', 5)]"}).often(),
 
 	"DeletedIntegrations": {}, "DeletedIntegrationDone": with(arguments{"deletedbefore": "now()"}), "RequestDeleteOf": with(arguments{"most": "1000"}),
 

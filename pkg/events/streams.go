@@ -23,6 +23,7 @@ const (
 	BucketCircuits    = "tributary_circuits"
 	BucketDirectory   = "tributary_directory"
 	BucketKeys        = "tributary_keys"
+	BucketGrants      = "tributary_grants"
 )
 
 // The headers.
@@ -46,6 +47,8 @@ const (
 	LimitsMaxAge = 90 * 24 * time.Hour
 	// KeysMaxAge is for how long NATS knows that a request with an idempotency key was sent.
 	KeysMaxAge = time.Hour
+	// GrantsMaxAge is for how long NATS keeps the newest token of an integration, sealed.
+	GrantsMaxAge = 24 * time.Hour
 	// WebhookBacklog is how much room verified webhooks have by default until they are in Postgres. When it is used up, no more are taken in, and none that was is
 	// lost.
 	WebhookBacklog = 512 << 20
@@ -141,6 +144,11 @@ func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
 		Bucket:      BucketKeys,
 		Description: "Idempotency keys whose request was sent, should Postgres forget",
 		TTL:         max(KeysMaxAge, timing.LagBound),
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketGrants,
+		Description: "Newest OAuth tokens, sealed, should Postgres forget",
+		TTL:         GrantsMaxAge,
 		Replicas:    replicas,
 	}}
 }

@@ -107,6 +107,7 @@ func TestWorkConsumers(t *testing.T) {
 	}
 	ages := map[string]time.Duration{
 		events.BucketWorkers: timing.WorkerLease, events.BucketLimits: events.LimitsMaxAge, events.BucketKeys: events.KeysMaxAge,
+		events.BucketGrants: events.GrantsMaxAge,
 	}
 	for _, bucket := range events.Buckets(1, timing) {
 		if want := ages[bucket.Bucket]; bucket.TTL != want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -127,18 +128,7 @@ func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	p := dbsqlc.GrantAdoptParams{
-		IntegrationID: id, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID, CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
-		Refreshable: a.refreshable(), DueAt: r.dueAt(a.flow, a.token.ExpiresAt, a.refreshable()), Now: access.At,
-	}
-	_, signs := a.flow.(contracts.Authenticator)
-	switch {
-	case a.tokenID == "" && a.unattended(), a.token.AccessToken == "" && a.token.RefreshToken != "":
-		p.DueAt = &p.Now
-	case a.tokenID == "" && !signs:
-		p.State = "missing"
-		p.Reason = foreign.Line("its user has not authorized it yet; make a link for that with: tributary integrations connect " + a.row.Name)
-	}
+	p := r.adoption(a, access.At)
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		row, err := tx.IntegrationLock(ctx, id)
 		if err != nil {
@@ -160,4 +150,21 @@ func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
 		}
 		return nil
 	})
+}
+
+// adoption is the grant that an account's credentials make.
+func (r *Refresher) adoption(a *account, now time.Time) dbsqlc.GrantAdoptParams {
+	p := dbsqlc.GrantAdoptParams{
+		IntegrationID: a.row.ID, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID, CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
+		Refreshable: a.refreshable(), DueAt: r.dueAt(a.flow, a.token.ExpiresAt, a.refreshable()), Now: now,
+	}
+	_, signs := a.flow.(contracts.Authenticator)
+	switch {
+	case a.tokenID == "" && a.unattended(), a.token.AccessToken == "" && a.token.RefreshToken != "":
+		p.DueAt = &p.Now
+	case a.tokenID == "" && !signs:
+		p.State = "missing"
+		p.Reason = foreign.Line("its user has not authorized it yet; make a link for that with: tributary integrations connect " + a.row.Name)
+	}
+	return p
 }

@@ -91,6 +91,7 @@ type fixture struct {
 	nc      *nats.Conn
 	told    *nats.Subscription
 	url     string
+	config  platform.Config
 }
 
 // start runs a refresher and what belongs to it. change may alter its configuration.
@@ -126,6 +127,7 @@ func start(t *testing.T, change func(*platform.Config)) *fixture {
 	if change != nil {
 		change(&config)
 	}
+	f.config = config
 	if f.built, err = platform.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}

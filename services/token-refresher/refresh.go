@@ -86,6 +86,15 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		return "", err
 	case err != nil:
 		return "failed", r.fail(ctx, grant, failure{why: err})
+	}
+	switch restored, err := r.restore(ctx, a); {
+	case restored || errors.Is(err, postgres.ErrCredentialsChanged):
+		return "restored", err
+	case err != nil:
+		// A token that is spent must not be sent.
+		r.Log.Warn("NATS does not tell whether a newer token is known; the refresh waits", "integration", grant.IntegrationID, "error", err)
+		due := r.Now().Add(r.Settings.Backoff)
+		return "waiting", r.release(ctx, grant, &due)
 	case a.tokenID != grant.TokenID:
 		// Somebody has written other ones, which the sweep adopts.
 		return "superseded", r.release(ctx, grant, nil)
@@ -102,8 +111,14 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 	token, err := r.call(ctx, a, &seen)
 	r.Crash("token-refresher: answered")
 	if err == nil {
+		sent := *a
 		err = r.insist(ctx, func() error { return r.store(ctx, grant, a, token, seen) })
 		r.Crash("token-refresher: stored")
+		if errors.Is(err, errFenced) {
+			if rescued, err := r.rescue(ctx, grant, &sent, token); rescued || err != nil {
+				return "restored", err
+			}
+		}
 		return "refreshed", err
 	}
 	kept := token.RefreshToken != "" && token.RefreshToken != a.token.RefreshToken && !contracts.IsPermanent(err)

@@ -91,6 +91,8 @@ type Config struct {
 	Store     *postgres.Store
 	Registry  *contracts.Registry
 	Validator *validate.Validator
+	// Shadows keep the newest tokens, should Postgres forget.
+	Shadows Cells
 	// Transport sends the requests for tokens, each once.
 	Transport http.RoundTripper
 	Log       *slog.Logger
@@ -113,6 +115,8 @@ type Refresher struct {
 	asking singleflight.Group
 	// measured is when the gauges were read; the sweep alone looks at it.
 	measured time.Time
+	// compared says that the shadows were compared with the database; the sweep alone looks at it.
+	compared bool
 	// missing names the keys that are not in the ring though they have sealed something, as they were logged.
 	missing string
 	working sync.WaitGroup
@@ -171,7 +175,7 @@ func (r *Refresher) Run(ctx context.Context) error {
 
 // sweep is for what no clock of a grant announces.
 func (r *Refresher) sweep(ctx context.Context) error {
-	return errors.Join(r.adoptChanged(ctx), r.holdStrays(ctx), r.revokeDeleted(ctx), r.forget(ctx), r.measure(ctx))
+	return errors.Join(r.compareShadows(ctx), r.adoptChanged(ctx), r.holdStrays(ctx), r.revokeDeleted(ctx), r.forget(ctx), r.measure(ctx))
 }
 
 // forget drops what has had its time.

@@ -50,7 +50,10 @@ func (r *Refresher) replace(ctx context.Context, grant *postgres.Grant, a *accou
 ) error {
 	access := postgres.Access{Who: serviceName, Why: "store the refreshed token", At: r.Now()}
 	for {
-		err := r.replaceOnce(ctx, grant, a, token, access, note)
+		next, err := r.replaceOnce(ctx, grant, a, token, access, note)
+		if err == nil && next.whole.RefreshToken != "" && next.whole.RefreshToken != a.token.RefreshToken {
+			r.cast(ctx, grant.IntegrationID, next.whole, next.version)
+		}
 		if !errors.Is(err, postgres.ErrCredentialsChanged) {
 			return err
 		}
@@ -68,16 +71,16 @@ func (r *Refresher) replace(ctx context.Context, grant *postgres.Grant, a *accou
 
 func (r *Refresher) replaceOnce(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token, access postgres.Access,
 	note func(*postgres.Tx, *postgres.Integration, replaced) error,
-) error {
+) (next replaced, err error) {
 	credentials, err := merged(a.credentials, token)
 	if err != nil {
-		return err
+		return next, err
 	}
-	next := replaced{now: access.At}
+	next.now = access.At
 	if next.id, next.whole, err = tokenIDOf(credentials); err != nil {
-		return err
+		return next, err
 	}
-	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+	return next, r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		row, err := tx.IntegrationLock(ctx, grant.IntegrationID)
 		if err != nil {
 			return fmt.Errorf("lock integration %s: %w", grant.IntegrationID, err)

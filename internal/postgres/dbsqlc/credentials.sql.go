@@ -198,3 +198,34 @@ func (q *Queries) CredentialsVersion(ctx context.Context, integrationID uuid.UUI
 	err := row.Scan(&version)
 	return version, err
 }
+
+const credentialsVersions = `-- name: CredentialsVersions :many
+select c.integration_id, c.version from credentials c join integrations i on i.id = c.integration_id
+where c.integration_id = any($1::uuid[]) and i.provider = any($2::text[])
+`
+
+type CredentialsVersionsRow struct {
+	IntegrationID uuid.UUID
+	Version       int64
+}
+
+// CredentialsVersions tells changes of credentials of some providers' integrations without reading them.
+func (q *Queries) CredentialsVersions(ctx context.Context, ids []uuid.UUID, providers []string) ([]*CredentialsVersionsRow, error) {
+	rows, err := q.db.Query(ctx, credentialsVersions, ids, providers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*CredentialsVersionsRow
+	for rows.Next() {
+		var i CredentialsVersionsRow
+		if err := rows.Scan(&i.IntegrationID, &i.Version); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -228,7 +228,7 @@ select i.id as integration_id, i.provider, i.status, coalesce(c.version, 0)::big
        coalesce(g.token_id, '')::text as token_id, coalesce(g.credentials_version, -1)::bigint as credentials_version,
        coalesce(g.refreshable, false)::boolean as refreshable, g.obtained_at, g.expires_at, g.due_at,
        coalesce(g.failures, 0)::integer as failures, coalesce(g.reason, '')::text as reason, g.leased_until,
-       coalesce(g.brief, 0)::integer as brief
+       coalesce(g.brief, 0)::integer as brief, coalesce(g.fence, 0)::bigint as fence
 from integrations i
 left join credentials c on c.integration_id = i.id
 left join oauth_grants g on g.integration_id = i.id
@@ -251,6 +251,7 @@ type GrantGetRow struct {
 	Reason             string
 	LeasedUntil        *time.Time
 	Brief              int32
+	Fence              int64
 }
 
 // GrantGet tells of a grant beside what the integration has now; its state is empty where there is no grant yet.
@@ -273,6 +274,7 @@ func (q *Queries) GrantGet(ctx context.Context, id uuid.UUID) (*GrantGetRow, err
 		&i.Reason,
 		&i.LeasedUntil,
 		&i.Brief,
+		&i.Fence,
 	)
 	return &i, err
 }

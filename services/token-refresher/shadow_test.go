@@ -1,0 +1,120 @@
+package tokenrefresher_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/internal/platform"
+)
+
+// sql carries out statements.
+func sql(t *testing.T, pool *pgxpool.Pool, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
+		if _, err := pool.Exec(t.Context(), statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+}
+
+// settled makes an integration whose token lasts, and has Postgres remember the state that it is in then.
+func (f *fixture) settled() uuid.UUID {
+	f.t.Helper()
+	token := f.server.plant("a")
+	id := f.create("one", "mail", &token)
+	f.awaitState(id, "connected")
+	sql(f.t, f.pool, "create table then_credentials as select * from credentials", "create table then_grants as select * from oauth_grants")
+	return id
+}
+
+// goBack puts Postgres back to that state, and has the token refreshed or not.
+func (f *fixture) goBack(due string) {
+	f.t.Helper()
+	sql(f.t, f.pool, `with c as (update credentials c set key_id = t.key_id, sealed = t.sealed, version = t.version from then_credentials t where t.integration_id = c.integration_id),
+		g as (delete from oauth_grants) select 1`,
+		"insert into oauth_grants select * from then_grants", "update oauth_grants set due_at = "+due)
+}
+
+const dueNow = "update oauth_grants set due_at = now()"
+
+// TestTokenThatPostgresForgot has Postgres go back to before a refresh: the refresh token that it has then is spent, and is not sent.
+func TestTokenThatPostgresForgot(t *testing.T) {
+	f := start(t, nil)
+	id := f.settled()
+	sql(t, f.pool, dueNow)
+	f.await("a refresh", func() bool { return f.outcomes("refreshed") == 1 })
+	newest := f.credentials(id)["refresh_token"]
+	f.goBack("now()")
+	f.await("the token to be put back", func() bool { return f.outcomes("restored") == 1 })
+	if got := f.credentials(id)["refresh_token"]; got != newest {
+		t.Errorf("the refresh token is %v, want %v", got, newest)
+	}
+	if got := f.grant(id); got.State != "connected" || got.CredentialsVersion != got.CredentialsNow {
+		t.Errorf("the grant is %+v", got)
+	}
+	sql(t, f.pool, dueNow)
+	f.await("a refresh with it", func() bool { return f.outcomes("refreshed") == 2 })
+	if f.server.count(&f.server.reuses) != 0 || f.grant(id).State != "connected" {
+		t.Errorf("a spent token was sent %d times, the grant is %s", f.server.count(&f.server.reuses), f.grant(id).State)
+	}
+	var audited int
+	err := f.pool.QueryRow(t.Context(), "select count(*) from secret_audit where action = 'write' and why = 'put back the token that Postgres has lost'").Scan(&audited)
+	if err != nil || audited != 1 {
+		t.Errorf("the audit has it %d times, %v", audited, err)
+	}
+}
+
+// TestPostgresGoesBackDuringARefresh has Postgres forget the lease while the upstream answers: the new token is stored nevertheless.
+func TestPostgresGoesBackDuringARefresh(t *testing.T) {
+	f := start(t, nil)
+	id := f.settled()
+	f.server.with(func() {
+		f.server.after = func(http.ResponseWriter, *http.Request) bool {
+			f.server.after = nil
+			f.goBack("null")
+			return true
+		}
+	})
+	sql(t, f.pool, dueNow)
+	f.await("the token to be put back", func() bool { return f.outcomes("restored") == 1 })
+	if got := f.credentials(id)["refresh_token"]; got != "refresh-2" {
+		t.Errorf("the refresh token is %v, want the second", got)
+	}
+	sql(t, f.pool, dueNow)
+	f.await("a refresh with it", func() bool { return f.outcomes("refreshed") == 1 })
+	if n := f.server.count(&f.server.reuses); n != 0 {
+		t.Errorf("a spent token was sent %d times", n)
+	}
+}
+
+// TestStartPutsTokensBack starts a process on a database that went back, while no refresh is due.
+func TestStartPutsTokensBack(t *testing.T) {
+	f := start(t, nil)
+	id := f.settled()
+	sql(t, f.pool, dueNow)
+	f.await("a refresh", func() bool { return f.outcomes("refreshed") == 1 })
+	newest := f.credentials(id)["refresh_token"]
+	f.goBack("null")
+	if got := f.credentials(id)["refresh_token"]; got == newest {
+		t.Fatal("Postgres did not go back")
+	}
+	config := f.config
+	config.Metrics = prometheus.NewRegistry()
+	second, err := platform.New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- second.Run(ctx, platform.TokenRefresherService) }()
+	f.await("the token to be put back", func() bool { return f.credentials(id)["refresh_token"] == newest })
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
