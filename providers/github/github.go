@@ -51,11 +51,13 @@ type Provider struct {
 
 	// answers remembers answers by their ETags; nil remembers none.
 	answers *answers
+	// ids are those of repositories; nil has GitHub asked each time.
+	ids *ids
 }
 
 // New returns a provider that asks GitHub only for what has changed since the last request, which costs no budget when nothing has. It keeps
 // at most 16 MiB of answers, in memory, and never depends on them.
-func New() Provider { return Provider{answers: newAnswers(16 << 20)} }
+func New() Provider { return Provider{answers: newAnswers(16 << 20), ids: newIDs()} }
 
 // Name is "GitHub".
 func (Provider) Name() string { return "GitHub" }

@@ -27,6 +27,7 @@ type delivery struct {
 	Issue      json.RawMessage `json:"issue"`
 	Comment    json.RawMessage `json:"comment"`
 	Repository struct {
+		ID       int64  `json:"id"`
 		FullName string `json:"full_name"`
 	} `json:"repository"`
 }
@@ -102,7 +103,7 @@ func (Provider) ping(_ context.Context, _ *contracts.Integration, req *contracts
 }
 
 func (p Provider) issueHook(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest) (any, error) {
-	d, _, err := p.read(in, req)
+	d, _, err := p.read(ctx, in, req)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (p Provider) issueHook(ctx context.Context, in *contracts.Integration, req 
 }
 
 func (p Provider) commentHook(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest) (any, error) {
-	d, metadata, err := p.read(in, req)
+	d, metadata, err := p.read(ctx, in, req)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func (p Provider) commentHook(ctx context.Context, in *contracts.Integration, re
 }
 
 // read takes a delivery apart, unless it is about another repository, as those of an organization's webhook may be, or about a pull request.
-func (Provider) read(in *contracts.Integration, req *contracts.WebhookRequest) (delivery, Metadata, error) {
+func (p Provider) read(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest) (delivery, Metadata, error) {
 	metadata, err := contracts.MetadataOf[Metadata](in)
 	if err != nil {
 		return delivery{}, metadata, contracts.Permanent(err)
@@ -154,7 +155,13 @@ func (Provider) read(in *contracts.Integration, req *contracts.WebhookRequest) (
 		return d, metadata, contracts.Permanent(fmt.Errorf("read the payload: %w", err))
 	}
 	if !strings.EqualFold(d.Repository.FullName, metadata.Owner+"/"+metadata.Repo) {
-		return d, metadata, contracts.Skip("it is about the repository " + d.Repository.FullName)
+		renamed, err := p.isRenamed(ctx, in, metadata, d)
+		if err != nil {
+			return d, metadata, err
+		}
+		if !renamed {
+			return d, metadata, contracts.Skip("it is about the repository " + d.Repository.FullName)
+		}
 	}
 	var issue head
 	if err := json.Unmarshal(d.Issue, &issue); err != nil {
