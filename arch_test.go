@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 
 	// What several services share, and what they are asked over the network.
 	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
-	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/outbound", "internal/secret"},
+	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/foreign", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres"},

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -45,7 +45,7 @@ func (c *Codec) Pack(into *eventsv1.WebhookReceived, req *contracts.WebhookReque
 	slices.Sort(names)
 	for _, name := range names {
 		header := &eventsv1.WebhookHeader{Name: name}
-		plain := !outbound.SecretName(name)
+		plain := !foreign.SecretName(name)
 		for _, value := range req.Header[name] {
 			header.Values = append(header.Values, []byte(value))
 			plain = plain && isPlain(value)
@@ -117,7 +117,7 @@ func hasSensitiveParameter(query string) bool {
 		if unescaped, err := url.QueryUnescape(name); err == nil {
 			name = unescaped
 		}
-		if outbound.SecretName(name) {
+		if foreign.SecretName(name) {
 			return true
 		}
 	}

@@ -34,16 +34,16 @@ func Clean(text string, most int) Text {
 	return clean(text, most)
 }
 
-// Of is the text of an error, or nothing for nil. It does not redact: that comes first.
+// Of is the text of an error, redacted, or nothing for nil.
 func Of(err error) Text {
 	if err == nil {
 		return ""
 	}
-	return Clean(err.Error(), MaxError)
+	return Line(err.Error())
 }
 
-// Line is a line for people, such as a reason.
-func Line(text string) Text { return Clean(text, MaxError) }
+// Line is a text for people, such as a reason, redacted by [Redact].
+func Line(text string) Text { return Clean(Redact(text), MaxError) }
 
 // Word is a name, such as an event type.
 func Word(text string) Text { return Clean(text, MaxWord) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -53,6 +54,7 @@ func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*con
 
 // ResolveIdentity asks an upstream whose the credentials are. A provider that panics has failed.
 func ResolveIdentity(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity *contracts.Identity, err error) {
+	defer func() { err = outbound.NewRedactor(nil, in).Error(err) }()
 	defer panics.Catch(&err, "ResolveIdentity")
 	got, err := resolver.ResolveIdentity(ctx, in)
 	got.Raw = nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -55,6 +56,7 @@ func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (err err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
+	defer func() { err = outbound.NewRedactor(provider, in).Error(err) }()
 	defer panics.Catch(&err, "HealthCheck")
 	return checker.HealthCheck(ctx, in)
 }

@@ -8,11 +8,12 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // Redacted stands where something secret was.
-const Redacted = "[REDACTED]"
+const Redacted = foreign.Redacted
 
 // Redactor takes secrets out of all that is kept or shown of an integration's requests: rows of the request log, errors, log lines, spans. It is
 // built once for each state of an integration, and safe for concurrent use. A nil one knows the rules for names alone.
@@ -46,12 +47,15 @@ func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redact
 	return r
 }
 
-// Text redacts a text of any kind, such as an error: the queries and the user of URLs in it, and the credentials.
-func (r *Redactor) Text(text string) string { return r.credentials(redactURLs(text)) }
+// Text redacts a text without a known structure, such as an error: what [foreign.Redact] takes for a secret, and the credentials.
+func (r *Redactor) Text(text string) string { return r.credentials(foreign.Redact(text)) }
+
+// structured redacts the URLs and the credentials in a text whose fields have been looked at by their structure.
+func (r *Redactor) structured(text string) string { return r.credentials(foreign.RedactURLs(text)) }
 
 // Query redacts a raw query, without its question mark.
 func (r *Redactor) Query(raw string) string {
-	return r.Text(redactPairs(raw, r.requestPaths(), r.findings()))
+	return r.structured(redactPairs(raw, r.requestPaths(), r.findings()))
 }
 
 // URL returns a URL without secrets: the given one, where it has none.
@@ -104,7 +108,7 @@ func (r *Redactor) Header(header http.Header) http.Header {
 	for name, values := range header {
 		kept := make([]string, len(values))
 		for i, value := range values {
-			if SecretName(name) {
+			if foreign.SecretName(name) {
 				kept[i] = Redacted
 				r.findings().addFields(value)
 			} else {
@@ -131,6 +135,7 @@ func (r *Redactor) ResponseBody(contentType string, body []byte, cut bool) []byt
 
 func (r *Redactor) body(contentType string, body []byte, cut bool, declared []path) []byte {
 	media, parameters, _ := mime.ParseMediaType(contentType)
+	redact := r.structured
 	switch {
 	case media == "application/x-www-form-urlencoded":
 		body = []byte(redactPairs(string(body), declared, r.findings()))
@@ -138,9 +143,11 @@ func (r *Redactor) body(contentType string, body []byte, cut bool, declared []pa
 		body = redactParts(body, parameters["boundary"], declared, r.findings())
 	case strings.Contains(media, "json"), looksLikeJSON(body):
 		body = redactJSON(body, declared, r.findings())
+	default:
+		redact = r.Text
 	}
 	text := string(body)
-	shown := r.Text(text)
+	shown := redact(text)
 	if cut && r != nil && r.longest > 0 {
 		// The end may be the beginning of a credential.
 		shown = shown[:max(len(shown)-r.longest+1, 0)]

@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 // redactParts redacts the parts of a multipart body, which may be cut. Of a file only its size is kept.
@@ -58,7 +60,7 @@ func redactPart(part []byte, declared []path, found *findings) []byte {
 	switch {
 	case parameters["filename"] != "":
 		content = []byte("[" + strconv.Itoa(len(content)) + " bytes]")
-	case SecretName(name), declares(declared, fieldPath(name)):
+	case foreign.SecretName(name), declares(declared, fieldPath(name)):
 		found.add(string(content))
 		content = []byte(Redacted)
 	case strings.Contains(header("Content-Type"), "json"), looksLikeJSON(content):

@@ -135,7 +135,7 @@ func TestRedactNames(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`Get "https://x.example/a?sig=1&b=2": EOF`: `Get "https://x.example/a?sig=[REDACTED]&b=2": EOF`,
-		"why? token=x is text":                     "why? token=x is text",
+		"why? token=x is text":                     "why? token=[REDACTED] is text",
 		"at 12:00 a://b?c":                         "at 12:00 a://b?c",
 		"":                                         "",
 		"?=&;?token=":                              "?=&;?token=",

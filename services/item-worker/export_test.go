@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -90,8 +91,15 @@ type Settled struct {
 // Settle is what becomes of a claim whose handler has returned err.
 func Settle(row *dbsqlc.WebhookClaimRow, err error) Settled {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
-	f := h.settle(row, err, nil)
+	f := h.settle(row, err, nil, nil)
 	return Settled{Status: f.status, Cause: string(f.waitingFor), Wait: f.next.Sub(h.Now()), Deferrals: f.deferrals}
+}
+
+// Told is the reason and the error that are kept of a webhook of an integration whose handler has returned err.
+func Told(in *contracts.Integration, err error) (reason, text string) {
+	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
+	f := h.settle(&dbsqlc.WebhookClaimRow{}, err, nil, outbound.NewRedactor(nil, in))
+	return f.reason.String(), f.errorText().String()
 }
 
 // NewSession returns what a webhook's handler dispatches to, what ends the handler, and what then says whether records are lost.

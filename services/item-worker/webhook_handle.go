@@ -15,6 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -263,9 +264,10 @@ func encodeResult(value any) (result json.RawMessage, lost foreign.Text) {
 	return json.RawMessage(document), ""
 }
 
-// settle turns what a delivery came to into what is written of it.
-func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage) finished {
+// settle turns what a delivery came to into what is written of it. What the handler says is stored and shown, and so redacted first.
+func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage, redactor *outbound.Redactor) finished {
 	now := h.Now()
+	err = redactor.Error(err)
 	f := finished{row: row, status: "processed", next: now, tries: row.Tries, result: string(result), err: err}
 	skip, skipped := contracts.AsSkip(err)
 	asks, deferred := contracts.AsDeferral(err)
@@ -274,7 +276,7 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 	case errors.Is(err, errIgnored):
 		f.status = "ignored"
 	case skipped:
-		f.status, f.reason = "skipped", foreign.Line(skip.Reason)
+		f.status, f.reason = "skipped", foreign.Line(redactor.Text(skip.Reason))
 	case errors.Is(err, errPoison):
 		f.status, f.reason = "failed", reasonPoison
 	case errors.Is(err, foreign.ErrUnstorable):

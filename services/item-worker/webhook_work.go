@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -45,7 +46,7 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 	if int(row.Crashes) < h.Settings.Webhooks.Crashes {
 		err = h.beside(row, func() error { return c.handle(ctx) })
 	}
-	f := h.settle(row, err, c.result)
+	f := h.settle(row, err, c.result, outbound.NewRedactor(c.provider, c.in))
 	if f.status == "processed" {
 		f.reason = c.resultLost
 	}

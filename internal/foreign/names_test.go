@@ -1,6 +1,10 @@
-package outbound
+package foreign_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
+)
 
 func TestSecretName(t *testing.T) {
 	t.Parallel()
@@ -10,7 +14,7 @@ func TestSecretName(t *testing.T) {
 		"X-Hub-Signature-256", "X-Shopify-Hmac-Sha256", "sig", "X-Sig", "X-Gitlab-Token", "access_token", "client_secret", "code", "code_verifier", "key", "X-Session",
 		"X-Amz-Access-Key-Id", "card[pin]", "a.pass",
 	} {
-		if !SecretName(name) {
+		if !foreign.SecretName(name) {
 			t.Errorf("%s is shown", name)
 		}
 	}
@@ -18,7 +22,7 @@ func TestSecretName(t *testing.T) {
 		"Content-Type", "X-Author", "X-Authority", "pinned", "spinning", "X-Shipping", "opinion", "passenger", "compass", "status_code", "country_code", "X-Request-Id",
 		"Idempotency-Key", "X-Idempotency-Key", "signal", "X-GitHub-Event", "design", "significant", "X-Keyboard", "", "-", "é",
 	} {
-		if SecretName(name) {
+		if foreign.SecretName(name) {
 			t.Errorf("%s is hidden", name)
 		}
 	}

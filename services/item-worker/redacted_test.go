@@ -1,0 +1,27 @@
+package itemworker_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// TestWebhooksTellNoSecrets checks what is kept of what a webhook's handler says: no credential, and nothing that its name makes a secret.
+func TestWebhooksTellNoSecrets(t *testing.T) {
+	t.Parallel()
+	in := contracts.NewIntegration(contracts.IntegrationFields{Credentials: json.RawMessage(`{"a":"credential-value"}`)})
+	const said, want = "sent credential-value and token=4242 to x", "sent [REDACTED] and token=[REDACTED] to x"
+	if reason, _ := itemworker.Told(in, contracts.Skip(said)); reason != want {
+		t.Errorf("the reason of a skip is %q, want %q", reason, want)
+	}
+	for name, err := range map[string]error{"a failure": errors.New(said), "a permanent one": contracts.Permanent(errors.New(said)), "one within": fmt.Errorf("%w", errors.New(said))} {
+		if _, text := itemworker.Told(in, err); text != want {
+			t.Errorf("%s is %q, want %q", name, text, want)
+		}
+	}
+}
