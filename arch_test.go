@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"internal/panics":     {},
 	"internal/secret":     {},
 	"internal/httpserver": {},
-	"internal/telemetry":  {"internal/httpserver"},
+	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},

@@ -22,19 +22,24 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/httpserver"
+	"github.com/tributaryhq/tributary/internal/panics"
 )
 
 // scrapesAtATime bounds what gathering all metrics costs; others are answered with 503.
 const scrapesAtATime = 4
 
-// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error.
+// maxLogged is how many bytes of a text a log line has. It is enough for the part of a stack that says where a panic was.
+const maxLogged = 8 << 10
+
+// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error. Every text of a line is cleaned and cut, for it may be foreign: see [foreign.Clean].
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q: it can be debug, info, warn or error", level)
 	}
-	options := &slog.HandlerOptions{Level: threshold}
+	options := &slog.HandlerOptions{Level: threshold, ReplaceAttr: clean}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, options)), nil
@@ -42,6 +47,33 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, options)), nil
 	}
 	return nil, fmt.Errorf("log format %q: it can be text or json", format)
+}
+
+// clean cleans and cuts an attribute, the message among them.
+func clean(_ []string, attr slog.Attr) slog.Attr {
+	switch attr.Value.Kind() {
+	case slog.KindString:
+		attr.Value = slog.StringValue(foreign.Clean(attr.Value.String(), maxLogged).String())
+	case slog.KindAny:
+		var text string
+		switch value := attr.Value.Any().(type) {
+		case slog.Level, *slog.Source, nil:
+			return attr
+		case error:
+			// An error may panic, as one that is a nil pointer does. The handler knows how to log that.
+			if panics.Try("the error", func() error { text = value.Error(); return nil }) != nil {
+				return attr
+			}
+			attr.Value = slog.StringValue(foreign.Clean(text, maxLogged).String())
+		default:
+			text = fmt.Sprintf("%+v", value)
+			if cleaned := foreign.Clean(text, maxLogged).String(); cleaned != text {
+				attr.Value = slog.StringValue(cleaned)
+			}
+		}
+	default: // numbers and times are no texts
+	}
+	return attr
 }
 
 // NewRegistry returns a registry with the metrics of the Go runtime and the process.
