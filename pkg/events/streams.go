@@ -24,6 +24,7 @@ const (
 	BucketDirectory   = "tributary_directory"
 	BucketKeys        = "tributary_keys"
 	BucketGrants      = "tributary_grants"
+	BucketMark        = "tributary_mark"
 )
 
 // The headers.
@@ -149,6 +150,10 @@ func Buckets(replicas int, timing Timing) []jetstream.KeyValueConfig {
 		Bucket:      BucketGrants,
 		Description: "Newest OAuth tokens, sealed, should Postgres forget",
 		TTL:         GrantsMaxAge,
+		Replicas:    replicas,
+	}, {
+		Bucket:      BucketMark,
+		Description: "Mirror of a row in Postgres, to notice a store that goes back",
 		Replicas:    replicas,
 	}}
 }

@@ -18,6 +18,8 @@ type Metrics struct {
 	entries   prometheus.Histogram
 	drives    *prometheus.CounterVec
 	repeats   *prometheus.CounterVec
+	wentBack  *prometheus.CounterVec
+	backBy    *prometheus.GaugeVec
 	messages  prometheus.Counter
 	commands  *prometheus.CounterVec
 	open      *prometheus.GaugeVec
@@ -51,8 +53,10 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			Help:    "Time from a checkpoint entry being stored to its being seen here.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
 		}),
-		drives:  counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
-		repeats: counter("repeated_runs_total", "Runs that were started again because Postgres had gone back to an earlier state.", "provider"),
+		drives:   counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
+		repeats:  counter("repeated_runs_total", "Runs that were started again because Postgres had gone back to an earlier state.", "provider"),
+		wentBack: counter("store_went_back_total", "Times that a store was found to have gone back to an earlier state.", "store"),
+		backBy:   gauge("store_went_back_seconds", "By how much a store went back when it last did.", "store"),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "tributary", Subsystem: "scheduler", Name: "relayed_messages_total", Help: "Outbox messages that were published.",
 		}),
@@ -64,7 +68,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.messages, m.commands, m.open, m.dead, m.webhooks, m.keys, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages, m.commands, m.open, m.dead, m.webhooks, m.keys, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -83,6 +87,11 @@ func (m *Metrics) closed(run *postgres.Run, now, started time.Time) {
 }
 
 func (m *Metrics) checkpointSeen(lag time.Duration) { m.entries.Observe(max(lag, 0).Seconds()) }
+
+func (m *Metrics) back(store string, by time.Duration) {
+	m.wentBack.WithLabelValues(store).Inc()
+	m.backBy.WithLabelValues(store).Set(by.Seconds())
+}
 
 func (m *Metrics) repeated(provider string) { m.repeats.WithLabelValues(provider).Inc() }
 

@@ -31,6 +31,8 @@ type Settings struct {
 	Tick time.Duration
 	// Sweep is how often runs that nobody drives, finished leftovers and stale integrations are looked for.
 	Sweep time.Duration
+	// Mark is how often the mark moves that shows whether a store went back.
+	Mark time.Duration
 	// Health is how often upstreams that are due to be asked how they are are looked for, and failure rates are judged.
 	Health time.Duration
 	// Silent is how long an open run may show no sign of life before the sweep looks at it.
@@ -56,7 +58,7 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{
-		Tick: time.Second, Sweep: 10 * time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
+		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
 		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), Grace: 10 * time.Second,
 	}
 }
@@ -127,7 +129,15 @@ func New(config Config) (*Scheduler, error) {
 
 // Run schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
+	cells, err := s.Bus.Cells(ctx, events.BucketMark)
+	if err != nil {
+		return err
+	}
+	mark := &mark{Scheduler: s, cells: cells}
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return loop.Every(ctx, s.Log, "compare the stores", s.Settings.Mark, nil, mark.compare)
+	})
 	group.Go(func() error { return loop.Every(ctx, s.Log, "claim due runs", s.Settings.Tick, s.due, s.claimDue) })
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox)
