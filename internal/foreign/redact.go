@@ -144,8 +144,8 @@ func quotedAt(text string, start int) (from, to int, ok bool) {
 
 // jsonValueAt is a string, a list or a number of JSON, without its quotes.
 func jsonValueAt(text string, start int) (from, to int) {
-	switch c := text[start]; {
-	case c == '[':
+	switch text[start] {
+	case '[':
 		if strings.HasPrefix(text[start+1:], Redacted) {
 			return 0, 0
 		}
@@ -154,7 +154,7 @@ func jsonValueAt(text string, start int) (from, to int) {
 			end = len(text) - start
 		}
 		return start + 1, start + end
-	case c == '{':
+	case '{':
 		return 0, 0
 	}
 	from, to = valueAt(text, start)
