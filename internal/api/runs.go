@@ -19,7 +19,7 @@ type Run struct {
 	State string `json:"state"`
 	// Attempt is counted from 1.
 	Attempt int32 `json:"attempt"`
-	// Items, Done, Dead, Skipped and Duplicates are final once the run is closed; before, Progress tells more.
+	// Items, Done, Dead, Skipped and Duplicates are final once the run is closed; before, Progress has the numbers. A cancelled run keeps those it had.
 	Items      int64 `json:"items"`
 	Done       int64 `json:"done"`
 	Dead       int64 `json:"dead"`
@@ -35,17 +35,19 @@ type Run struct {
 	// Resolution says, of a run that closed with dead items, whether they were resolved or superseded by a later run.
 	Resolution string     `json:"resolution,omitempty"`
 	ResolvedAt *time.Time `json:"resolved_at"`
-	// Progress is how far an open run has come; only runs.show tells.
+	// Progress is how far an open run has come.
 	Progress *Progress `json:"progress,omitempty"`
 }
 
 // Open reports whether the run goes on.
 func (r Run) Open() bool { return r.ClosedAt == nil }
 
-// Progress is how far an attempt has come, by the batches that are finished.
+// Progress is how far an attempt has come, item by item.
 type Progress struct {
-	// Finished items are done, dead or skipped.
+	// Finished is the sum of Done, Skipped and Dead.
 	Finished int64 `json:"finished"`
+	Done     int64 `json:"done"`
+	Skipped  int64 `json:"skipped"`
 	Dead     int64 `json:"dead"`
 	// Retrying items wait for another try.
 	Retrying int64 `json:"retrying"`

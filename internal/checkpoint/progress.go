@@ -13,17 +13,40 @@ type Progress struct {
 	total    *eventsv1.Total
 	open     map[int32]*openBatch
 	finished []uint64
-	// batches, items and dead count what is finished; handedOver counts open batches that are worked off but for retries.
-	batches, items, dead int64
-	handedOver           int
-	retrying             int
+	// batches and items count finished batches and their items; handedOver counts open batches that are worked off but for retries.
+	batches, items int64
+	handedOver     int
+	// known is the number of items of the batches whose size is known.
+	known int64
+	// states counts the items of all batches by their state.
+	states Counts
+}
+
+// Counts is how many items are in which state. Items that no worker has reported on yet are in none.
+type Counts struct{ Done, Skipped, Dead, Retrying int64 }
+
+// Finished is the number of items to which nothing more happens in their run.
+func (c Counts) Finished() int64 { return c.Done + c.Skipped + c.Dead }
+
+// add counts n items more in a state.
+func (c *Counts) add(state eventsv1.OutcomeState, n int64) {
+	switch state {
+	case eventsv1.OutcomeState_OUTCOME_STATE_DONE:
+		c.Done += n
+	case eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED:
+		c.Skipped += n
+	case eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
+		c.Dead += n
+	case eventsv1.OutcomeState_OUTCOME_STATE_RETRYING:
+		c.Retrying += n
+	case eventsv1.OutcomeState_OUTCOME_STATE_UNSPECIFIED, eventsv1.OutcomeState_OUTCOME_STATE_RUNNING:
+	}
 }
 
 type openBatch struct {
-	size                           int32
-	states                         []eventsv1.OutcomeState
-	finished, handedOver, retrying int32
-	dead                           int64
+	size                 int32
+	states               []eventsv1.OutcomeState
+	finished, handedOver int32
 }
 
 // Apply takes one update in.
@@ -40,14 +63,17 @@ func (p *Progress) Apply(u Update) {
 		return
 	}
 	batch := p.batch(u.Key.Batch)
-	handedOver, retrying := count(batch.isHandedOver()), batch.retrying
-	if u.Key.Index == First {
-		batch.size = max(batch.size, u.Entry.GetSize())
+	handedOver := count(batch.isHandedOver())
+	if u.Key.Index == First && u.Entry.GetSize() > batch.size {
+		p.known += int64(u.Entry.GetSize() - batch.size)
+		batch.size = u.Entry.GetSize()
 	}
 	for index, state := range States(u.Entry) {
-		batch.apply(index, state)
+		if old, raised := batch.raise(index, state); raised {
+			p.states.add(old, -1)
+			p.states.add(state, 1)
+		}
 	}
-	p.retrying += int(batch.retrying - retrying)
 	if batch.isFinished() {
 		p.finish(u.Key.Batch, batch)
 		p.handedOver -= int(handedOver)
@@ -60,13 +86,18 @@ func (p *Progress) Apply(u Update) {
 func (p *Progress) WorkedOff() int { return int(p.batches) + p.handedOver }
 
 // Retrying is the number of items that wait for another hop.
-func (p *Progress) Retrying() int { return p.retrying }
+func (p *Progress) Retrying() int { return int(p.states.Retrying) }
 
-// Finished is the number of items that are done, dead or skipped, in finished batches.
-func (p *Progress) Finished() int64 { return p.items }
+// Counts are the numbers of items by their state, whether or not the rest of their batch is finished.
+func (p *Progress) Counts() Counts { return p.states }
 
-// Dead is the number of dead items among the finished.
-func (p *Progress) Dead() int64 { return p.dead }
+// Items is how many items the attempt has: the total once it is known, and before that the items of all batches seen.
+func (p *Progress) Items() int64 {
+	if p.total != nil {
+		return p.total.GetItems()
+	}
+	return p.known
+}
 
 // Total is the attempt's total, nil until it is known.
 func (p *Progress) Total() *eventsv1.Total { return p.total }
@@ -95,15 +126,19 @@ func (p *Progress) finish(number int32, batch *openBatch) {
 	p.finished[word] |= 1 << (number % 64)
 	p.batches++
 	p.items += int64(batch.size)
-	p.dead += batch.dead
 }
 
 // finishWhole finishes a batch with all items done, as most are when they are first told of: then nothing was kept of it.
 func (p *Progress) finishWhole(number, size int32) {
 	if batch := p.open[number]; batch != nil {
-		p.retrying -= int(batch.retrying)
+		for _, state := range batch.states {
+			p.states.add(state, -1)
+		}
+		p.known -= int64(batch.size)
 		p.handedOver -= int(count(batch.isHandedOver()))
 	}
+	p.known += int64(size)
+	p.states.Done += int64(size)
 	p.finish(number, &openBatch{size: size})
 }
 
@@ -119,16 +154,17 @@ func (b *openBatch) isFinished() bool { return b.isWhole() && b.finished == b.si
 
 func (b *openBatch) isWhole() bool { return b.size > 0 && len(b.states) == int(b.size) }
 
-func (b *openBatch) apply(index int32, state eventsv1.OutcomeState) {
+// raise takes the state of an item if it is further on than the old one, and reports whether it was.
+func (b *openBatch) raise(index int32, state eventsv1.OutcomeState) (old eventsv1.OutcomeState, raised bool) {
 	if index < 0 || index >= maxIndex {
-		return
+		return 0, false
 	}
 	for int(index) >= len(b.states) {
 		b.states = append(b.states, 0)
 	}
-	old := b.states[index]
+	old = b.states[index]
 	if state <= old {
-		return
+		return old, false
 	}
 	b.states[index] = state
 	if HandedOver(state) && !HandedOver(old) {
@@ -137,8 +173,7 @@ func (b *openBatch) apply(index int32, state eventsv1.OutcomeState) {
 	if Finished(state) && !Finished(old) {
 		b.finished++
 	}
-	b.retrying += count(state == eventsv1.OutcomeState_OUTCOME_STATE_RETRYING) - count(old == eventsv1.OutcomeState_OUTCOME_STATE_RETRYING)
-	b.dead += int64(count(state == eventsv1.OutcomeState_OUTCOME_STATE_DEAD) - count(old == eventsv1.OutcomeState_OUTCOME_STATE_DEAD))
+	return old, true
 }
 
 func count(b bool) int32 {

@@ -43,49 +43,53 @@ func (m *model) apply(u checkpoint.Update) {
 type answers struct {
 	Complete            bool
 	WorkedOff, Retrying int
-	Finished, Dead      int64
+	Items               int64
+	Counts              checkpoint.Counts
 }
 
 func (m *model) answers() answers {
 	var a answers
-	var batches int64
+	var batches, ended int64
 	for batch, size := range m.sizes {
 		var finished, handedOver int32
-		var deaths int64
 		for _, state := range m.items[batch] {
-			switch state {
-			case retrying:
-				handedOver++
-			case dead, skipped, done:
-				finished++
-				handedOver++
-			}
-			if state == dead {
-				deaths++
-			}
+			finished += one(state >= dead)
+			handedOver += one(state >= retrying)
 		}
 		if size > 0 && handedOver == size {
 			a.WorkedOff++
 		}
 		if size > 0 && finished == size {
 			batches++
-			a.Finished += int64(size)
-			a.Dead += deaths
+			ended += int64(size)
 		}
+		a.Items += int64(size)
 	}
 	for _, items := range m.items {
 		for _, state := range items {
-			if state == retrying {
-				a.Retrying++
-			}
+			a.Counts.Done += int64(one(state == done))
+			a.Counts.Skipped += int64(one(state == skipped))
+			a.Counts.Dead += int64(one(state == dead))
+			a.Counts.Retrying += int64(one(state == retrying))
 		}
 	}
-	a.Complete = m.total != nil && batches == int64(m.total.GetBatches()) && a.Finished == m.total.GetItems()
+	a.Retrying = int(a.Counts.Retrying)
+	if m.total != nil {
+		a.Items = m.total.GetItems()
+	}
+	a.Complete = m.total != nil && batches == int64(m.total.GetBatches()) && ended == m.total.GetItems()
 	return a
 }
 
+func one(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func ask(p *checkpoint.Progress) answers {
-	return answers{Complete: p.Complete(), WorkedOff: p.WorkedOff(), Retrying: p.Retrying(), Finished: p.Finished(), Dead: p.Dead()}
+	return answers{Complete: p.Complete(), WorkedOff: p.WorkedOff(), Retrying: p.Retrying(), Items: p.Items(), Counts: p.Counts()}
 }
 
 // history draws the updates of an attempt as workers write them, one key after the other in its order: what a batch's message and its hops have come to.
@@ -165,7 +169,7 @@ func TestProgressCompletesOnlyWithEverything(t *testing.T) {
 			t.Fatal("complete without a total")
 		}
 		p.Apply(updates[missing])
-		if !p.Complete() || p.Finished() != total.GetItems() {
+		if !p.Complete() || p.Counts().Finished() != total.GetItems() {
 			t.Fatalf("not complete with everything: %+v of %v", ask(&p), total)
 		}
 	})
@@ -224,8 +228,8 @@ func TestProgressOfAMillionItemsIsSmall(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > most {
 		t.Errorf("a run of %d items takes %d bytes, want at most %d", batches*size, grown, most)
 	}
-	if p.Finished() != batches*size {
-		t.Errorf("%d items are finished, want %d", p.Finished(), batches*size)
+	if p.Counts().Finished() != batches*size {
+		t.Errorf("%d items are finished, want %d", p.Counts().Finished(), batches*size)
 	}
 	runtime.KeepAlive(&p)
 }

@@ -68,8 +68,10 @@ func TestOutput(t *testing.T) {
 		api.IntegrationPage{Integrations: []api.Integration{integration(), stale}, Next: "wiki"}, api.IntegrationPage{Integrations: []api.Integration{paused}},
 		api.IntegrationPage{Integrations: []api.Integration{integration()}})
 	s.on(api.IntegrationsShow, "", detailed())
-	s.on(api.RunsList, "", api.RunPage{Runs: []api.Run{openRun("working", nil), closedRun("partial")}})
-	s.on(api.RunsShow, "", openRun("working", &api.Progress{Finished: 120, Dead: 1, Retrying: 3, Total: &total}))
+	s.on(api.RunsList, "", api.RunPage{Runs: []api.Run{
+		openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total}), openRun("due", nil), closedRun("partial"),
+	}})
+	s.on(api.RunsShow, "", openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total}))
 	s.on(api.ItemsDead, "", api.DeadItemPage{Items: []api.DeadItem{deadItem()}})
 	s.on(api.ItemsShow, "", item)
 	s.on(api.CursorShow, "", api.Cursor{Integration: "docs", Cursor: json.RawMessage(`"2026-01-31T11:57:00Z"`), Version: 9, LastSyncedAt: before(time.Minute)})

@@ -50,12 +50,25 @@ func (c *RunsListCommand) Run(env *Env) error {
 	return c.print(env, runs, func() error {
 		rows := make([][]string, 0, len(runs))
 		for _, r := range runs {
+			items, done, dead := countsOf(r)
 			rows = append(rows, []string{
-				r.ID, r.Integration, stateOf(r), r.Mode, r.Cause, number(r.Items), number(r.Done), number(r.Dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
+				r.ID, r.Integration, stateOf(r), r.Mode, r.Cause, number(items), number(done), number(dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
 			})
 		}
 		return table(env, []string{"RUN", "INTEGRATION", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
 	})
+}
+
+// countsOf returns the numbers of a run: those of an open one are how far it has come.
+func countsOf(r api.Run) (items, done, dead int64) {
+	if r.Progress == nil {
+		return r.Items, r.Done, r.Dead
+	}
+	items = r.Items
+	if r.Progress.Total != nil {
+		items = *r.Progress.Total
+	}
+	return items, r.Progress.Done, r.Progress.Dead
 }
 
 // RunsShowCommand shows one run.
@@ -123,12 +136,17 @@ func (o Output) follow(env *Env, client *api.Client, id string) error {
 // progressLine is an open run in one line.
 func progressLine(run api.Run) string {
 	line := stateOf(run)
-	if p := run.Progress; p != nil && (p.Finished > 0 || p.Total != nil) {
+	if p := run.Progress; p != nil && (p.Finished > 0 || p.Retrying > 0 || p.Total != nil) {
 		of := ""
 		if p.Total != nil {
 			of = " of " + number(*p.Total)
 		}
-		line += fmt.Sprintf(": %s%s items finished, %s dead, %s waiting for another try", number(p.Finished), of, number(p.Dead), number(p.Retrying))
+		skipped := ""
+		if p.Skipped > 0 {
+			skipped = number(p.Skipped) + " skipped, "
+		}
+		line += fmt.Sprintf(": %s%s items finished, %s%s dead, %s waiting for another try",
+			number(p.Finished), of, skipped, number(p.Dead), number(p.Retrying))
 	}
 	if run.Error != "" {
 		line += " (" + oneLine(run.Error) + ")"
@@ -137,6 +155,7 @@ func progressLine(run api.Run) string {
 }
 
 func showRun(env *Env, r api.Run) error {
+	items, _, _ := countsOf(r)
 	pairs := []pair{
 		{"run", r.ID},
 		{"integration", r.Integration},
@@ -149,7 +168,7 @@ func showRun(env *Env, r api.Run) error {
 		{"closed", stamp(r.ClosedAt)},
 		{"took", took(env.Now(), r)},
 		{"waits until", stamp(r.WaitingUntil)},
-		{"items", number(r.Items)},
+		{"items", number(items)},
 	}
 	if r.Open() {
 		pairs = append(pairs, pair{"progress", progressLine(r)})

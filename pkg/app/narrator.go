@@ -227,7 +227,7 @@ func (n *narrator) show(now time.Time) {
 			continue
 		}
 		run.told = now
-		finished := run.progress.Finished()
+		finished := run.progress.Counts().Finished()
 		of := ""
 		if total := run.progress.Total(); total != nil {
 			of = " of " + grouped(total.GetItems())

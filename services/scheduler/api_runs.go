@@ -51,6 +51,9 @@ func (s *Scheduler) listRuns(ctx context.Context, q api.ListRuns) (api.RunPage, 
 		}
 		run := runReply(row)
 		run.Integration, run.Error = byID[row.IntegrationID], brief(run.Error)
+		if row.ClosedAt == nil {
+			run.Progress = s.tracked.progress(attemptOf(row))
+		}
 		page.Runs = append(page.Runs, run)
 	}
 	return page, nil
@@ -75,23 +78,17 @@ func (s *Scheduler) showRun(ctx context.Context, q api.ByID) (api.Run, error) {
 	run := runReply(row)
 	run.Integration = byID[row.IntegrationID]
 	if row.ClosedAt == nil {
-		run.Progress = s.tracked.progress(attemptKey{run: row.ID.String(), attempt: row.Attempt})
+		run.Progress = s.tracked.progress(attemptOf(row))
 	}
 	return run, nil
 }
 
-// progress tells how far an attempt has come, as far as this scheduler has seen.
+// progress returns how far an attempt has come, as far as this scheduler has seen.
 func (t *tracker) progress(key attemptKey) *api.Progress {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	seen, ok := t.attempts[key]
-	if !ok {
-		return &api.Progress{}
-	}
-	reply := &api.Progress{Finished: seen.Finished(), Dead: seen.Dead(), Retrying: int64(seen.Retrying())}
-	if total := seen.Total(); total != nil {
-		items := total.GetItems()
-		reply.Total = &items
+	r, total := t.reached(key)
+	reply := &api.Progress{Finished: r.Finished(), Done: r.Done, Skipped: r.Skipped, Dead: r.Dead, Retrying: r.Retrying}
+	if total {
+		reply.Total = &r.items
 	}
 	return reply
 }

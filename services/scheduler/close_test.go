@@ -134,8 +134,8 @@ func TestWhatChangesWhileARunIsJudged(t *testing.T) {
 	}{
 		"a newer attempt":         {items: []came{{state: done, checkpoint: "30"}}, change: startNext, check: wantNewest},
 		"a newer one, of nothing": {change: startNext, check: wantNewest},
-		"cancelled":               {items: []came{{state: done, checkpoint: "30"}}, change: cancel, check: wantCancelled},
-		"cancelled, with nothing": {change: cancel, check: wantCancelled},
+		"cancelled":               {items: []came{{state: done, checkpoint: "30"}}, change: cancel, check: wantCancelled("1 items, 1 done, 0 dead, 0 skipped")},
+		"cancelled, with nothing": {change: cancel, check: wantCancelled("0 items, 0 done, 0 dead, 0 skipped")},
 		"a dead item is skipped": {
 			items: []came{{state: done, checkpoint: "30"}, {state: dead, checkpoint: "50"}},
 			change: func(ctx context.Context, s *stage, run *postgres.Run) error {
@@ -190,13 +190,15 @@ func cancel(ctx context.Context, s *stage, run *postgres.Run) error {
 }
 
 // wantCancelled has a run be as its cancellation left it, though its newest attempt is complete.
-func wantCancelled(t *testing.T, s *stage, run *postgres.Run) {
-	t.Helper()
-	s.closeAnother(t)
-	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
-	s.wantCursor(t, run.IntegrationID, "")
-	if n := s.arrived(t, events.EventSubject(events.RunCompleted, "ledger", run.IntegrationID.String())); n > 0 {
-		t.Error("an event calls the cancelled run completed")
+func wantCancelled(counts string) func(*testing.T, *stage, *postgres.Run) {
+	return func(t *testing.T, s *stage, run *postgres.Run) {
+		t.Helper()
+		s.closeAnother(t)
+		s.wantClosed(t, run.ID, "cancelled: "+counts)
+		s.wantCursor(t, run.IntegrationID, "")
+		if n := s.arrived(t, events.EventSubject(events.RunCompleted, "ledger", run.IntegrationID.String())); n > 0 {
+			t.Error("an event calls the cancelled run completed")
+		}
 	}
 }
 

@@ -170,16 +170,21 @@ func TestCancel(t *testing.T) {
 	integration := s.integration(t, "ledger", "3")
 	run := s.begin(t, integration, "incremental")
 	s.plantItems(t, run)
-	s.batch(t, run, 0, came{state: done, checkpoint: "30"}, came{state: dead})
+	s.batch(t, run, 0, came{state: done, checkpoint: "30"}, came{state: dead}, came{state: skipped}, came{state: dead}, came{state: retrying})
 	dead := s.deadIDs(t, run.ID)
+	// One of the dead items is skipped by an operator, which the bucket does not know.
+	s.command(t, events.VerbSkip, integration, &eventsv1.Command{Item: dead[1].String(), Reason: "known", By: "ann"})
+	await(t, "the progress to be seen", func() bool { return s.progress(t, run) == "4 finished: 1 done, 1 skipped, 2 dead; 1 retrying" })
 	s.command(t, events.VerbCancel, integration, &eventsv1.Command{})
 	await(t, "the messages to be purged", func() bool { return !s.holdsItems(t, run) })
-	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
+	const want = "cancelled: 5 items, 1 done, 1 dead, 2 skipped"
+	s.wantClosed(t, run.ID, want)
 	s.wantDead(t, dead[0], "superseded")
+	s.wantDead(t, dead[1], "skipped")
 	// What comes late closes nothing.
-	s.total(t, run, 2, 1, "")
+	s.total(t, run, 5, 1, "")
 	s.closeAnother(t)
-	s.wantClosed(t, run.ID, "cancelled: 0 items, 0 done, 0 dead, 0 skipped")
+	s.wantClosed(t, run.ID, want)
 	s.wantCursor(t, integration, "3")
 }
 

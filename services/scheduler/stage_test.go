@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/platform"
@@ -27,6 +29,8 @@ const (
 	done    = eventsv1.OutcomeState_OUTCOME_STATE_DONE
 	dead    = eventsv1.OutcomeState_OUTCOME_STATE_DEAD
 	skipped = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED
+
+	retrying = eventsv1.OutcomeState_OUTCOME_STATE_RETRYING
 )
 
 // ledger has numbers for checkpoints, of which the greatest becomes the cursor.
@@ -185,7 +189,7 @@ func (s *stage) batch(t *testing.T, run *postgres.Run, number int32, items ...ca
 		}
 		if item.state != dead {
 			outcome.Checkpoint = []byte(item.checkpoint)
-			if !item.unbacked {
+			if !item.unbacked && item.state != retrying {
 				receipt.Add(index)
 			}
 		}
@@ -226,6 +230,24 @@ func (s *stage) run(t *testing.T, id uuid.UUID) *postgres.Run {
 		t.Fatal(err)
 	}
 	return run
+}
+
+// progress is how far the API says that an open run has come, the same in runs.show and runs.list.
+func (s *stage) progress(t *testing.T, run *postgres.Run) string {
+	t.Helper()
+	shown, err := s.fixture.Run(t.Context(), run.ID.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.fixture.Runs(t.Context(), api.ListRuns{Integration: run.IntegrationID.String(), Open: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Runs) != 1 || shown.Progress == nil || !cmp.Equal(list.Runs[0].Progress, shown.Progress) {
+		return ""
+	}
+	p := shown.Progress
+	return fmt.Sprintf("%d finished: %d done, %d skipped, %d dead; %d retrying", p.Finished, p.Done, p.Skipped, p.Dead, p.Retrying)
 }
 
 // awaitClosed waits until a run is closed.

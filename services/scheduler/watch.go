@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
@@ -23,6 +24,10 @@ type tracker struct {
 type attemptKey struct {
 	run     string
 	attempt int32
+}
+
+func attemptOf(run *postgres.Run) attemptKey {
+	return attemptKey{run: run.ID.String(), attempt: run.Attempt}
 }
 
 func newTracker() *tracker {
