@@ -63,7 +63,8 @@ var mayImport = map[string][]string{
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
-		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry", "internal/validate",
+		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry",
+		"internal/validate",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",

@@ -58,6 +58,10 @@ const (
 	OutboxRetry Endpoint = "outbox.retry"
 	// OutboxDrop takes a [DropSetAside] and returns a [SetAside].
 	OutboxDrop Endpoint = "outbox.drop"
+	// HandlersList takes a [ListHandlers] and returns a [HandlerPage].
+	HandlersList Endpoint = "handlers.list"
+	// HandlersForget takes a [ForgetHandler] and returns a [Handler].
+	HandlersForget Endpoint = "handlers.forget"
 	// PruneRun takes a [Prune] and returns a [Pruned].
 	PruneRun Endpoint = "prune.run"
 	// RateLimitSet takes a [SetRateLimit] and returns a [RateLimitStatus]. It is asked per provider, as are the other two.

@@ -61,6 +61,7 @@ type Commands struct {
 	Webhooks     WebhooksCommand     `cmd:"" help:"Webhooks: list, show, replay, skip, recover."`
 	Requests     RequestsCommand     `cmd:"" help:"Requests to third parties: list, show, idempotency keys."`
 	Outbox       OutboxCommand       `cmd:"" help:"Messages and other work that is set aside because it failed: list, retry, drop."`
+	Handlers     HandlersCommand     `cmd:"" help:"Event types that an item-worker has or had a handler for: list, forget."`
 	Prune        PruneCommand        `cmd:"" help:"Delete what is older than it is kept; schedulers do so every day."`
 	RateLimit    RateLimitCommand    `cmd:"" help:"Request budgets: status, set, clear."`
 	Circuit      CircuitCommand      `cmd:"" help:"Circuits: status, open, close, disable, auto."`

@@ -45,9 +45,14 @@ const (
 	Pause Cause = "pause"
 	// Any stands for all causes where waits are ended; nothing waits for it.
 	Any Cause = "any"
+	// Handler is a worker that has a handler for the event.
+	Handler Cause = "handler"
 	// Patience is what an upstream or the provider's code asks for.
 	Patience Cause = "patience"
 )
+
+// ErrNoHandler is the cause of a deferral that waits for a worker with another build.
+var ErrNoHandler = errors.New("this worker has no handler")
 
 // CauseOf is what the work waits for that ended with err.
 func CauseOf(err error) Cause {
@@ -61,6 +66,8 @@ func CauseOf(err error) Cause {
 		return Budget
 	case errors.Is(err, contracts.ErrNoToken):
 		return Token
+	case errors.Is(err, ErrNoHandler):
+		return Handler
 	default:
 		return Patience
 	}

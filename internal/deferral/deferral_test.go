@@ -58,6 +58,7 @@ func TestCauseOf(t *testing.T) {
 		Circuit:  {contracts.RetryAfter(0, fmt.Errorf("%w: down", contracts.ErrCircuitOpen))},
 		Budget:   {fmt.Errorf("list: %w", contracts.RetryAfter(0, contracts.ErrBudgetExhausted))},
 		Token:    {contracts.RetryAfter(0, contracts.ErrNoToken)},
+		Handler:  {contracts.RetryAfter(0, fmt.Errorf("%w for shop.Order", ErrNoHandler))},
 		Patience: {contracts.RetryAfter(0, nil), contracts.RetryAfter(0, errors.New("later"))},
 	} {
 		for _, err := range errs {

@@ -95,6 +95,11 @@ var plans = map[string]plan{
 
 	"DirectoryRow": with(arguments{"id": small}), "DirectoryVersions": {},
 
+	"HandledTypeAnnounce": with(arguments{"eventtypes": "'{shop.Order}'", "kinds": "'{item}'", "seenbefore": "now()"}).often(),
+	"HandledTypesAmong":   with(arguments{"eventtypes": "'{shop.Order}'", "kind": "'item'"}).often(),
+	"HandledTypeList":     with(arguments{"provider": "''", "afterprovider": "''", "afterkind": "''", "aftereventtype": "''"}),
+	"HandledTypeForget":   with(arguments{"kind": "'item'", "seenbefore": "now()"}),
+
 	"HealthReport": with(arguments{"ids": "array[" + small + "]"}).often(), "HealthEnable": with(arguments{"id": small}), "HealthTryAgain": with(arguments{"id": small}),
 	"HealthClaimProbes": plan{}.often(), "HealthSetIdentity": with(arguments{"id": small}),
 

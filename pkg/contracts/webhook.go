@@ -42,7 +42,8 @@ type WebhookHandler interface {
 	// ResolveWebhookEvent is the type of the delivery, such as "issues.opened", and false when it has none.
 	ResolveWebhookEvent(req *WebhookRequest) (string, bool)
 	// WebhookHandlers maps event types to what handles them. When it is nil or empty, every delivery goes to HandleWebhook.
-	// Otherwise a type that is not in the map is recorded as ignored, and a delivery without a type goes to HandleWebhook.
+	// Otherwise a type that is not in the map is recorded as ignored, and a delivery without a type goes to HandleWebhook. A type that another build of the
+	// provider has or had in the map waits for a worker of that build. The map is also read when a worker starts.
 	WebhookHandlers() map[string]WebhookFunc
 	// WebhookDeliveryID is the upstream's id of the delivery, by which a second copy is recognised. When it is false, the hash of the
 	// body stands in for it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -106,4 +107,10 @@ func Told(in *contracts.Integration, err error) (reason, text string) {
 func NewSession() (session contracts.Dispatcher, end func() int, verdict func(late func(error)) error) {
 	s := &webhookSession{}
 	return s, func() int { return len(s.close()) }, s.guard.Verdict
+}
+
+// Ignore is what becomes of a delivery of a type for which its provider has no handler.
+func Ignore(ctx context.Context, store *postgres.Store, eventType string) error {
+	h := &webhooks{Worker: New(Config{Store: store, Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
+	return (&call{webhooks: h, row: &dbsqlc.WebhookClaimRow{Provider: "shop"}}).ignore(ctx, eventType)
 }

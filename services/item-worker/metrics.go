@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -36,7 +37,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		batches:  histogram("batch_duration_seconds", "Time from a batch's delivery to its last outcome.", "provider", "lane"),
 		items:    histogram("item_duration_seconds", "Time that the handlers of an item took.", "provider"),
-		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again) or deferred.", "provider", "outcome"),
+		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again), deferred, or no-handler (deferred until a worker has the handler).", "provider", "outcome"),
 		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without being run.", "provider"),
 	}
 	m.unwritten = prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -79,6 +80,8 @@ func (r result) name() string {
 		return "dead"
 	case r.failed:
 		return "failed"
+	case r.cause == deferral.Handler:
+		return "no-handler"
 	}
 	return "deferred"
 }

@@ -25,10 +25,11 @@ type record struct {
 	payload foreign.JSON
 }
 
-// sink stores items for which the application has no handler in the records table. One whose payload Postgres does not take is dead at once.
+// sink stores items for which the application has no handler in the records table. One whose payload Postgres does not take is dead at once, and one for
+// whose type another worker has had a handler waits for it.
 func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
+	items, results := j.awaitHandlers(ctx, items)
 	records := make([]record, 0, len(items))
-	results := make([]result, 0, len(items))
 	for _, item := range items {
 		payload, err := foreign.ParseJSON(item.GetPayload())
 		if err != nil {

@@ -62,7 +62,10 @@ func (c *call) handle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fn, err := route(handler, req)
+	fn, event, err := route(handler, req)
+	if errors.Is(err, errIgnored) {
+		return c.ignore(ctx, event)
+	}
 	if err != nil {
 		return err
 	}
@@ -134,24 +137,25 @@ func (c *call) request() (*contracts.WebhookRequest, error) {
 	return c.Deliveries.Unpack(stored)
 }
 
-// route picks the handler: see [contracts.WebhookHandler.WebhookHandlers].
-func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (fn contracts.WebhookFunc, err error) {
+// route picks the handler of a delivery by its event type, if that is known: see [contracts.WebhookHandler.WebhookHandlers].
+func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (fn contracts.WebhookFunc, event string, err error) {
 	err = panics.Try("the handler", func() error {
 		fn = handler.HandleWebhook
 		byType := handler.WebhookHandlers()
 		if len(byType) == 0 {
 			return nil
 		}
-		event, ok := handler.ResolveWebhookEvent(req)
+		resolved, ok := handler.ResolveWebhookEvent(req)
 		if !ok {
 			return nil
 		}
+		event = resolved
 		if fn = byType[event]; fn == nil {
 			return errIgnored
 		}
 		return nil
 	})
-	return fn, err
+	return fn, event, err
 }
 
 // handleItems works on what was dispatched as on the items of a batch: in its order through the application's handlers, and together into the table of records. All are
@@ -170,6 +174,9 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 	j := &job{
 		worker: c.Worker, delivery: &bus.Delivery{Count: uint64(c.row.Attempt)}, batch: batch, lane: events.Shared, in: c.in, provider: c.provider,
 		took: c.Metrics.items.WithLabelValues(c.row.Provider), webhook: c.row.ID.String(),
+	}
+	if err := j.lacksHandlers(ctx, int(c.row.Deferrals)); err != nil {
+		return err
 	}
 	// The delivery has its slot already.
 	results := newRound(ctx, j, dispatched, true).settle()

@@ -20,6 +20,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -79,7 +80,8 @@ type Config struct {
 	Integrations *integrations.Loader
 	// Deliveries opens what is sealed of webhooks.
 	Deliveries *delivery.Codec
-	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table.
+	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table, unless a
+	// worker has had one for their type: then they wait for a worker that has it.
 	Handlers map[string][]ItemHandler
 	Log      *slog.Logger
 	Metrics  *Metrics
@@ -100,6 +102,8 @@ type Worker struct {
 	receipts *gatherer[postgres.Receipt]
 	// alone is held shared by every item in work, and alone by an item that is suspected of killing its worker.
 	alone sync.RWMutex
+	// lacks are the handlers that this worker lacks and that another one had.
+	lacks lacks
 }
 
 // New returns a worker.
@@ -125,6 +129,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	w.workers = workers
+	h := newWebhooks(w)
+	announcement := w.announcement(h)
+	if !w.announceFirst(ctx, announcement) {
+		return nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	leased, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
@@ -141,7 +150,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			})
 		}
 	}
-	group.Go(func() error { return newWebhooks(w).run(ctx) })
+	group.Go(func() error { return h.run(ctx) })
+	group.Go(func() error {
+		return loop.Every(ctx, w.Log, "announce handlers", announceInterval, nil, func(ctx context.Context) error { return w.announce(ctx, announcement) })
+	})
 	return group.Wait()
 }
 

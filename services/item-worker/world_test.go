@@ -51,8 +51,9 @@ func (shop) Sync(context.Context, *contracts.Integration, contracts.SyncSession)
 // world is a worker with its stores. The test stands for all other services: it opens runs, publishes batches, and reads what became of their items.
 type world struct {
 	*platform.Platform
-	pool *pgxpool.Pool
-	js   jetstream.JetStream
+	pool   *pgxpool.Pool
+	server *natstest.Server
+	js     jetstream.JetStream
 
 	mu    sync.Mutex
 	calls map[string]int
@@ -61,13 +62,29 @@ type world struct {
 // newWorld makes a worker whose handler for the event of these tests is given; start runs it.
 func newWorld(t *testing.T, handler itemworker.ItemHandler, adjust func(*platform.Config)) *world {
 	t.Helper()
+	return newWorldOn(t, &world{pool: pgtest.DB(t), server: natstest.New(t), calls: map[string]int{}}, handler, adjust)
+}
+
+// beside makes another worker with the stores of this one.
+func (w *world) beside(t *testing.T, handler itemworker.ItemHandler, adjust func(*platform.Config)) *world {
+	t.Helper()
+	return newWorldOn(t, &world{pool: w.pool, server: w.server, calls: map[string]int{}}, handler, adjust)
+}
+
+func testRing(t *testing.T) *secret.Ring {
+	t.Helper()
 	ring, err := secret.ParseRing("test:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{pool: pgtest.DB(t), calls: map[string]int{}}
+	return ring
+}
+
+func newWorldOn(t *testing.T, w *world, handler itemworker.ItemHandler, adjust func(*platform.Config)) *world {
+	t.Helper()
+	var err error
 	config := platform.Defaults()
-	config.NATS, config.Pool, config.Ring = natstest.New(t).Connect(), w.pool, ring
+	config.NATS, config.Pool, config.Ring = w.server.Connect(), w.pool, testRing(t)
 	config.Providers = map[string]contracts.Provider{"shop": shop{}}
 	config.Handlers = map[string][]itemworker.ItemHandler{event: {func(ctx context.Context, in *contracts.Integration, payload []byte) error {
 		w.mu.Lock()
@@ -86,18 +103,20 @@ func newWorld(t *testing.T, handler itemworker.ItemHandler, adjust func(*platfor
 	return w
 }
 
-// start runs the worker until the test ends.
-func (w *world) start(t *testing.T) {
+// start runs the worker until the test ends, or until it is stopped.
+func (w *world) start(t *testing.T) (stop func()) {
 	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx, platform.ItemWorkerService) }()
-	t.Cleanup(func() {
-		stop()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the worker ended with: %v", err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // called tells how often the handler was called with a payload.

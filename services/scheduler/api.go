@@ -41,6 +41,8 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.OutboxList, Answer: api.Takes(s.listSetAside)},
 		{Endpoint: api.OutboxRetry, Answer: api.Takes(s.retrySetAside)},
 		{Endpoint: api.OutboxDrop, Answer: api.Takes(s.dropSetAside)},
+		{Endpoint: api.HandlersList, Answer: api.Takes(s.listHandlers)},
+		{Endpoint: api.HandlersForget, Answer: api.Takes(s.forgetHandler)},
 		{Endpoint: api.PruneRun, Answer: api.Takes(s.prune)},
 		{Endpoint: api.CircuitOverride, Answer: api.Takes(s.overrideCircuit)},
 		{Endpoint: api.CircuitShow, Answer: api.Takes(s.showCircuit)},

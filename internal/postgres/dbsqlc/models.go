@@ -55,6 +55,14 @@ type DeadItem struct {
 	UpdatedAt     time.Time
 }
 
+type HandledType struct {
+	Provider  string
+	Kind      string
+	EventType string
+	Since     time.Time
+	SeenAt    time.Time
+}
+
 type IdempotencyKey struct {
 	IntegrationID uuid.UUID
 	Key           string

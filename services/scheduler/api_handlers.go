@@ -1,0 +1,78 @@
+package scheduler
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+// handlerGone is after how long without an announcement no worker has a handler any more. Workers announce theirs every minute.
+const handlerGone = 3 * time.Minute
+
+func (s *Scheduler) listHandlers(ctx context.Context, q api.ListHandlers) (api.HandlerPage, error) {
+	size, err := pageSize(q.Limit)
+	if err != nil {
+		return api.HandlerPage{}, err
+	}
+	p := dbsqlc.HandledTypeListParams{Provider: q.Provider, Most: int32(size) + 1}
+	if q.After != nil {
+		p.AfterProvider, p.AfterKind, p.AfterEventType = q.After.Provider, q.After.Kind, q.After.EventType
+	}
+	rows, err := s.Store.HandledTypeList(ctx, p)
+	if err != nil {
+		return api.HandlerPage{}, fmt.Errorf("list handlers: %w", err)
+	}
+	page := api.HandlerPage{Handlers: make([]api.Handler, 0, len(rows))}
+	for i, row := range rows {
+		if i == size {
+			page.Next = &page.Handlers[i-1]
+			break
+		}
+		page.Handlers = append(page.Handlers, handlerReply(row))
+	}
+	return page, nil
+}
+
+func handlerReply(row *dbsqlc.HandledType) api.Handler {
+	return api.Handler{Provider: row.Provider, Kind: row.Kind, EventType: row.EventType, Since: row.Since, SeenAt: row.SeenAt}
+}
+
+// forgetHandler is refused while a worker announces the handler: it would be announced again.
+func (s *Scheduler) forgetHandler(ctx context.Context, q api.ForgetHandler) (api.Handler, error) {
+	kind := cmp.Or(q.Kind, api.ItemHandler)
+	switch {
+	case q.Provider == "" || q.EventType == "" || q.By == "":
+		return api.Handler{}, invalidf("say which handler is forgotten (provider, event_type) and who forgets it (by)")
+	case kind != api.ItemHandler && kind != api.WebhookHandler:
+		return api.Handler{}, invalidf("the kind is %s or %s", api.ItemHandler, api.WebhookHandler)
+	}
+	row, err := s.Store.HandledTypeForget(ctx, dbsqlc.HandledTypeForgetParams{
+		Provider: q.Provider, Kind: kind, EventType: q.EventType, SeenBefore: s.Now().Add(-handlerGone),
+	})
+	if postgres.NotFound(err) {
+		return api.Handler{}, s.explainForget(ctx, q, kind)
+	}
+	if err != nil {
+		return api.Handler{}, fmt.Errorf("forget a handler: %w", err)
+	}
+	s.Log.Info("a handler is forgotten", "provider", row.Provider, "kind", kind, "event", row.EventType, "by", q.By)
+	return handlerReply(row), nil
+}
+
+// explainForget says why nothing was forgotten.
+func (s *Scheduler) explainForget(ctx context.Context, q api.ForgetHandler, kind string) error {
+	known, err := s.Store.HandledTypesAmong(ctx, dbsqlc.HandledTypesAmongParams{Provider: q.Provider, Kind: kind, EventTypes: []string{q.EventType}})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for a handler: %w", err)
+	case len(known) == 0:
+		return notFoundf("no worker has had a handler of the kind %s for %s of %s; list them with: tributary handlers list", kind, q.EventType, q.Provider)
+	}
+	return &api.Error{Code: api.Refused, Message: fmt.Sprintf(
+		"a worker has announced its handler for %s within the last %s, and would do so again: stop the workers that have it first", q.EventType, handlerGone)}
+}
