@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,10 @@ func TestFullDisk(t *testing.T) {
 		}
 		return 0
 	})
-	w.startAll()
+	address := "127.0.0.1:" + freePort(t)
+	w.start("scheduler")
+	w.start("item-worker")
+	syncer := w.startServing("syncer", address)
 	id := w.create("one", "feed")
 	w.await("the first records", func() bool { return w.count("", "ok") > 0 })
 	ballast := filepath.Join(dir, "ballast")
@@ -50,6 +54,13 @@ func TestFullDisk(t *testing.T) {
 	if run := w.runs(id)[0]; run.ClosedAt != nil {
 		t.Errorf("the run is %s on a full disk", run.State)
 	}
+	w.await("the syncer not to be ready", func() bool {
+		code, says := readyz(t, address)
+		return code == http.StatusServiceUnavailable && strings.Contains(says, "NATS: not ok")
+	})
+	if !strings.Contains(syncer.output.tail(), "NATS does not store messages") {
+		t.Errorf("the log does not say why:\n%s", syncer.output.tail())
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +68,7 @@ func TestFullDisk(t *testing.T) {
 	broker.kill()
 	startBroker(t, filepath.Join(dir, "nats"), port)
 	w.await("the end of the run", func() bool { return w.cursor(id) == "400" })
+	w.await("the syncer to be ready again", func() bool { code, _ := readyz(t, address); return code == http.StatusOK })
 	w.wantHistory()
 }
 

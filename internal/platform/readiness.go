@@ -3,13 +3,18 @@ package platform
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/tributaryhq/tributary/internal/readiness"
 )
 
+// stalledAfter is for how long messages may wait for a consumer that has room before that is reported.
+const stalledAfter = 30 * time.Second
+
 // addChecks adds what has to be well for the services to do their work: each store that they need would take a write now.
 func (p *Platform) addChecks(services []string) {
 	p.Readiness.Add(readiness.Check{Name: "NATS", Ready: p.Bus.Storing})
+	p.Readiness.Add(readiness.Check{Name: "progress", Ready: func(context.Context) error { return p.Bus.Moving(stalledAfter) }})
 	if p.config.Pool != nil {
 		p.Readiness.Add(readiness.Check{Name: "Postgres", Ready: p.Store.Ready})
 	}
