@@ -62,6 +62,8 @@ const (
 	HandlersList Endpoint = "handlers.list"
 	// HandlersForget takes a [ForgetHandler] and returns a [Handler].
 	HandlersForget Endpoint = "handlers.forget"
+	// ProcessesList takes nothing and returns a [Process]. Every process answers, whatever services it runs.
+	ProcessesList Endpoint = "processes.list"
 	// PruneRun takes a [Prune] and returns a [Pruned].
 	PruneRun Endpoint = "prune.run"
 	// RateLimitSet takes a [SetRateLimit] and returns a [RateLimitStatus]. It is asked per provider, as are the other two.

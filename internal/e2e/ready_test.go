@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -26,6 +28,17 @@ func readyz(t *testing.T, address string) (int, string) {
 		return 0, ""
 	}
 	return res.StatusCode, string(body)
+}
+
+// doctor is what the command prints.
+func (w *world) doctor() string {
+	w.t.Helper()
+	command := exec.CommandContext(w.t.Context(), os.Args[0], "doctor")
+	command.Env = append(os.Environ(), roleVariable+"=1", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL, "TRIBUTARY_KEYS_FILE="+w.keys,
+		"TRIBUTARY_DATA_DIR="+w.t.TempDir())
+	// Its exit code is 1 when something is not well.
+	out, _ := command.CombinedOutput()
+	return string(out)
 }
 
 // A service is ready while its stores would take a write, tells strangers no more than that, and recovers by itself.
@@ -65,10 +78,14 @@ func TestReadyMeansThatStoresTakeWrites(t *testing.T) {
 	}
 	set("on")
 	want(http.StatusServiceUnavailable, "Postgres: not ok")
+	w.await("doctor to say why", func() bool {
+		return strings.Contains(w.doctor(), "FAIL  services  scheduler: ") && strings.Contains(w.doctor(), "read-only transaction")
+	})
 	// The first thing that it meets may be the end of its connections.
 	w.await("the log to say why", func() bool { return strings.Contains(p.output.tail(), "read-only transaction") })
 	set("off")
 	want(http.StatusOK, "Postgres: ok")
+	w.await("doctor to see that all is well", func() bool { return strings.Contains(w.doctor(), " is ready\n") })
 
 	w.nats.Stop()
 	want(http.StatusServiceUnavailable, "NATS: not ok")

@@ -145,6 +145,8 @@ func TestWebhookVerdicts(t *testing.T) {
 	w.awaitWebhooks(id, "processed", 5)
 	w.command(events.VerbReplay, "one", `{"webhook":"`+byDelivery["plain"].ID.String()+`"}`)
 	w.await("the replay", func() bool { return w.count("plain", "ok") == 2 })
+	// One that is still in work is not replayed.
+	w.awaitWebhooks(id, "processed", 5)
 	w.command(events.VerbReplay, "one", `{"since":"`+time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)+`"}`)
 	w.await("the replay of all", func() bool { return w.count("plain", "ok") == 3 && w.count("given-up", "ok") == 1 })
 	w.awaitWebhooks(id, "processed", 6)

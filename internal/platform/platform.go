@@ -286,6 +286,7 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	}
 	group.Go(func() error { return compareClocks(ctx, p.clock, p.config.Log) })
 	group.Go(func() error { return p.keepReady(ctx) })
+	group.Go(func() error { return p.serveProcess(ctx, services) })
 	group.Go(func() error { return p.surveys(ctx) })
 	if p.config.Pool == nil {
 		return group.Wait()

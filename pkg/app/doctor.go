@@ -7,10 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
 
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -31,7 +34,7 @@ func (doctorCommand) Run(p *program) error {
 		_, _ = fmt.Fprintf(p.streams.Out, "%s  %-9s %s\n", mark, what, text)
 	}
 	p.examinePostgres(ctx, say)
-	p.examineNATS(say)
+	p.examineNATS(ctx, say)
 	if _, err := p.keyRing(slog.New(slog.DiscardHandler)); err != nil {
 		say(false, "keys", err.Error())
 	} else {
@@ -97,7 +100,7 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 	say(true, "postgres", "version "+server.Version+", migrated")
 }
 
-func (p *program) examineNATS(say func(bool, string, string)) {
+func (p *program) examineNATS(ctx context.Context, say func(bool, string, string)) {
 	nc, err := bus.Connect(p.config.natsURL(), p.natsOptions()...)
 	if err != nil {
 		switch {
@@ -125,6 +128,39 @@ func (p *program) examineNATS(say func(bool, string, string)) {
 		return
 	}
 	say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", shown, nc.ConnectedServerVersion()))
+	examineServices(ctx, nc, say)
+}
+
+// clockTold is from which difference on a clock is worth a word.
+const clockTold = time.Second
+
+// examineServices tells how the processes are that run on this NATS: whether they are ready, and if not why and since when.
+func examineServices(ctx context.Context, nc *nats.Conn, say func(bool, string, string)) {
+	processes, err := api.New(nc, 5*time.Second).Processes(ctx)
+	if api.CodeOf(err) == api.Unavailable {
+		say(true, "services", "none runs on this NATS")
+		return
+	}
+	if err != nil {
+		say(false, "services", err.Error())
+		return
+	}
+	for _, process := range processes {
+		var troubles []string
+		for _, check := range process.Checks {
+			if !check.Ready {
+				troubles = append(troubles, fmt.Sprintf("%s since %s: %s", check.Name, check.Since.Local().Format(time.TimeOnly), check.Error))
+			}
+		}
+		text := process.Name + " is ready"
+		if len(troubles) > 0 {
+			text = process.Name + " is not ready: " + strings.Join(troubles, "; ")
+		}
+		if ahead := time.Duration(process.ClockAheadMS) * time.Millisecond; ahead.Abs() >= clockTold {
+			text += fmt.Sprintf("; its clock is %s %s the broker's: set it right", ahead.Abs(), map[bool]string{true: "ahead of", false: "behind"}[ahead > 0])
+		}
+		say(len(troubles) == 0, "services", strings.Join(process.Services, ", ")+": "+text)
+	}
 }
 
 func (p *program) keysFrom() string {
