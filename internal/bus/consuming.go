@@ -73,11 +73,13 @@ func (c *consuming) hold(err error) {
 	c.held = err
 }
 
-// surveyed takes what the broker says of the consumer.
-func (c *consuming) surveyed(pending uint64) {
+// surveyed takes what the broker says of the consumer. While as many messages as may be are with processes, or are handed back for later, it is the broker that
+// holds others back.
+func (c *consuming) surveyed(info *jetstream.ConsumerInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pending = pending; pending == 0 {
+	most := info.Config.MaxAckPending
+	if c.pending = info.NumPending; c.pending == 0 || most > 0 && info.NumAckPending >= most {
 		c.progress = time.Now()
 	}
 }
@@ -121,7 +123,7 @@ func (b *Bus) surveyConsumers(ctx context.Context) error {
 			problems = append(problems, fmt.Errorf("look at consumer %s: %w", c.Consumer.Durable, err))
 			continue
 		}
-		c.surveyed(consumer.CachedInfo().NumPending)
+		c.surveyed(consumer.CachedInfo())
 	}
 	return errors.Join(problems...)
 }

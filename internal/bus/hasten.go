@@ -61,7 +61,8 @@ func (b *Bus) Hasten(ctx context.Context, stream, filter string, wanted func(nat
 func (b *Bus) replaceDelayed(ctx context.Context, found *jetstream.RawStreamMsg) (bool, error) {
 	msg := &nats.Msg{Subject: found.Subject, Data: found.Data, Header: nats.Header{}}
 	maps.Copy(msg.Header, found.Header)
-	msg.Header.Set(scheduleHeader, "@at "+time.Now().UTC().Format(time.RFC3339Nano))
+	// When it was stored is past by the broker's clock, whatever this machine's says.
+	msg.Header.Set(scheduleHeader, "@at "+found.Time.UTC().Format(time.RFC3339Nano))
 	msg.Header.Set(targetHeader, found.Header.Get(targetHeader))
 	// The same message is hastened once under this id, and again when it was delayed again.
 	id, _, _ := strings.Cut(found.Header.Get(nats.MsgIdHdr), hastened)

@@ -36,7 +36,7 @@ func States(entry *eventsv1.Entry) iter.Seq2[int32, eventsv1.OutcomeState] {
 }
 
 func isDone(entry *eventsv1.Entry, index int32) bool {
-	return int(index/8) < len(entry.GetDone()) && entry.GetDone()[index/8]&(1<<(index%8)) != 0
+	return index >= 0 && int(index/8) < len(entry.GetDone()) && entry.GetDone()[index/8]&(1<<(index%8)) != 0
 }
 
 // AllDone reports whether every item of a batch is done, from the entry that covers the whole batch. It is false for one that speaks of more items than there are.

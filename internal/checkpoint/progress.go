@@ -4,8 +4,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// maxIndex is more than a batch can have items; it keeps a garbled entry from taking all memory.
-const maxIndex = 1 << 20
+// MaxIndex is more than a batch can have items; it keeps a garbled entry from taking all memory.
+const MaxIndex = 1 << 20
 
 // Progress is how far an attempt has come, put together from its updates in any order. Its memory is one bit for each finished batch and four bytes
 // for each item of the others. The zero value is ready.
@@ -156,7 +156,7 @@ func (b *openBatch) isWhole() bool { return b.size > 0 && len(b.states) == int(b
 
 // raise takes the state of an item if it is further on than the old one, and reports whether it was.
 func (b *openBatch) raise(index int32, state eventsv1.OutcomeState) (old eventsv1.OutcomeState, raised bool) {
-	if index < 0 || index >= maxIndex {
+	if index < 0 || index >= MaxIndex {
 		return 0, false
 	}
 	for int(index) >= len(b.states) {

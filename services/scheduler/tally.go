@@ -33,6 +33,9 @@ func (t *tally) apply(u checkpoint.Update) {
 }
 
 func (t *tally) raise(at position, state eventsv1.OutcomeState) {
+	if at.index < 0 || at.index >= checkpoint.MaxIndex {
+		return
+	}
 	states := t.mixed[at.batch]
 	for int(at.index) >= len(states) {
 		states = append(states, 0)

@@ -115,8 +115,10 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		err = r.insist(ctx, func() error { return r.store(ctx, grant, a, token, seen) })
 		r.Crash("token-refresher: stored")
 		if errors.Is(err, errFenced) {
-			if rescued, err := r.rescue(ctx, grant, &sent, token); rescued || err != nil {
-				return "restored", err
+			rescued := false
+			failed := r.insist(ctx, func() (err error) { rescued, err = r.rescue(ctx, grant, &sent, token); return err })
+			if rescued || failed != nil {
+				return "restored", failed
 			}
 		}
 		return "refreshed", err
