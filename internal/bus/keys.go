@@ -110,6 +110,10 @@ func (b *Bus) ReadKeys(ctx context.Context, bucket, pattern string, fn func(Valu
 		return errors.Join(ctx.Err(), err)
 	}
 	defer func() { _ = b.js.DeleteConsumer(managing, bucketPrefix+bucket, reader.CachedInfo().Name) }()
+	if reader.CachedInfo().NumPending == 0 {
+		return nil
+	}
+	var told uint64
 	for left := reader.CachedInfo().NumPending; left > 0; {
 		batch, err := reader.Fetch(int(min(left, readAtATime)), jetstream.FetchMaxWait(publishTimeout))
 		if err != nil {
@@ -121,7 +125,7 @@ func (b *Bus) ReadKeys(ctx context.Context, bucket, pattern string, fn func(Valu
 			if err != nil {
 				return err
 			}
-			left = meta.NumPending
+			left, told = meta.NumPending, meta.Sequence.Stream
 			fn(valueOf(strings.TrimPrefix(msg.Subject(), subjects), msg.Data(), msg.Headers().Get("KV-Operation") == "", meta.Sequence.Stream, meta.Timestamp))
 		}
 		if err := errors.Join(ctx.Err(), batch.Error()); err != nil {
@@ -131,5 +135,28 @@ func (b *Bus) ReadKeys(ctx context.Context, bucket, pattern string, fn func(Valu
 			return fmt.Errorf("%d keys like %s of %s were not sent", left, pattern, bucket)
 		}
 	}
-	return nil
+	return b.readMoved(connected, bucket, pattern, told+1, fn)
+}
+
+// readMoved tells the keys that were written again while they were read, and that stand behind the others since. The number of messages that wait for a reader
+// does not count them at once: the broker takes a key's old value off it before it adds the new one.
+func (b *Bus) readMoved(ctx context.Context, bucket, pattern string, next uint64, fn func(Value)) error {
+	ctx, cancel := context.WithTimeout(ctx, manageTimeout)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, bucketPrefix+bucket)
+	if err != nil {
+		return err
+	}
+	subjects := "$KV." + bucket + "."
+	for {
+		msg, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subjects+pattern))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read what changed of keys like %s of %s: %w", pattern, bucket, err)
+		}
+		fn(valueOf(strings.TrimPrefix(msg.Subject, subjects), msg.Data, msg.Header.Get("KV-Operation") == "", msg.Sequence, msg.Time))
+		next = msg.Sequence + 1
+	}
 }
