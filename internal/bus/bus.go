@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,9 +236,10 @@ func (b *Bus) PurgeKeys(ctx context.Context, bucket, prefix string) error {
 	return b.Purge(ctx, bucketPrefix+bucket, "$KV."+bucket+"."+prefix+".>")
 }
 
-// Holds reports whether a stream has any message under the filters, waiting, delivered or delayed.
+// Holds reports whether a stream has any message under the filters, waiting, delivered or delayed. It finds one too that moves from a filter to another meanwhile,
+// as a delayed one does when it is due: it looks under the first filters again after the last.
 func (b *Bus) Holds(ctx context.Context, stream string, filters ...string) (bool, error) {
-	for _, filter := range filters {
+	for _, filter := range slices.Concat(filters, filters[:max(0, len(filters)-1)]) {
 		found := false
 		err := b.insist(ctx, "look for "+filter, func(ctx context.Context) error {
 			s, err := b.js.Stream(ctx, stream)

@@ -187,6 +187,30 @@ func TestPurgeAndHolds(t *testing.T) {
 	}
 }
 
+// A delayed message moves to its target when it is due, and is found all the time.
+func TestHoldsWhatMoves(t *testing.T) {
+	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
+	filters := events.RunFilters("p", "i", "r", 1)
+	for n := range 10 {
+		m := events.Message{ID: fmt.Sprint(n), Subject: events.RetrySubject(address)}
+		if err := b.PublishAt(t.Context(), m, events.ItemsSubject(address), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for moved := false; !moved; {
+			held, err := b.Holds(t.Context(), events.StreamItems, filters...)
+			if err != nil || !held {
+				t.Fatalf("message %d is held: %t, %v", n, held, err)
+			}
+			if moved, err = b.Holds(t.Context(), events.StreamItems, filters[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Purge(t.Context(), events.StreamItems, filters...); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPurgeKeys(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
 	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
