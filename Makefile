@@ -58,10 +58,18 @@ chaos: testenv ## Kill real processes at random for CHAOS_FOR (default 10m), the
 	@CHAOS_FOR=$${CHAOS_FOR:-10m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos' ./internal/e2e
 
 .PHONY: prove
-prove: testenv ## Push real payloads of GitHub's through the whole sync path and as webhooks, kill everything on the way of webhooks, cut Postgres off, have eight processes at one budget, compare the upstream with GitHub's description (fetches 500 MB with npm), and plan every query on a million rows; then prove-oauth
+prove: testenv ## Push real payloads of GitHub's through the whole sync path and as webhooks, kill everything on the way of webhooks, cut Postgres off, have eight processes at one budget, compare the upstream with GitHub's description (fetches 500 MB with npm), and plan every query on a million rows; then prove-upgrade and prove-oauth
 	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/outbound
 	@TRIBUTARY_PLAN_ROWS=1000000 bin/testenv -- go test -vet=off -count=1 -timeout=60m -run '^TestPlans$$' ./internal/postgres
-	@$(MAKE) prove-oauth
+	@$(MAKE) prove-upgrade prove-oauth
+
+OLD ?= HEAD~50
+.PHONY: prove-upgrade
+prove-upgrade: testenv ## Kill processes of this tree and of OLD (default HEAD~50) at random, side by side on one database, for CHAOS_FOR (default 2m)
+	@tree=$$(mktemp -d); trap 'git worktree remove --force "$$tree"' EXIT; \
+	git worktree add --quiet --detach "$$tree" $(OLD); \
+	go -C "$$tree" test -vet=off -c -o bin/e2e.test ./internal/e2e; \
+	CHAOS_BESIDE=$$tree/bin/e2e.test CHAOS_FOR=$${CHAOS_FOR:-2m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos$$' ./internal/e2e
 
 .PHONY: prove-oauth
 prove-oauth: testenv ## Refresh tokens for PROVE_FOR (default 10m) against oidc-provider, with processes killed and the wire cut (fetches 20 MB with npm)

@@ -23,7 +23,8 @@ import (
 
 // TestChaos runs two of every service, three integrations whose upstreams misbehave and change, and kills processes. In make test it is ten
 // kills at named points with a fixed seed; in make chaos it is kills at random, of NATS too, for CHAOS_FOR. Then everything is left in peace,
-// and the history of what was enumerated, handled and committed is checked.
+// and the history of what was enumerated, handled and committed is checked. With CHAOS_BESIDE, a test binary of an earlier commit, one process of each pair is
+// of that one, as while an upgrade goes on.
 func TestChaos(t *testing.T) {
 	seed := uint64(1)
 	lasting, _ := time.ParseDuration(os.Getenv("CHAOS_FOR"))
@@ -63,9 +64,12 @@ type chaos struct {
 
 // slot is a place for a process that is started again whenever it dies.
 type slot struct {
+	world   *world
 	service string
 	process *process
 }
+
+func (s *slot) start(env ...string) { s.process = s.world.start(s.service, env...) }
 
 func newChaos(t *testing.T, seed uint64) *chaos {
 	t.Helper()
@@ -89,9 +93,13 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 		u.setOnPage(c.page)
 		c.upstreams[name] = u
 	}
-	for range 2 {
+	other := *c.world
+	other.program = os.Getenv("CHAOS_BESIDE")
+	for _, w := range []*world{c.world, &other} {
 		for _, service := range []string{"scheduler", "syncer", "item-worker"} {
-			c.slots = append(c.slots, &slot{service: service, process: c.start(service)})
+			s := &slot{world: w, service: service}
+			s.start()
+			c.slots = append(c.slots, s)
 		}
 	}
 	for i, name := range c.names {
@@ -196,7 +204,7 @@ func (c *chaos) revive(env ...string) {
 	for _, s := range c.slots {
 		select {
 		case <-s.process.ended:
-			s.process = c.start(s.service, env...)
+			s.start(env...)
 		default:
 		}
 	}
@@ -222,7 +230,7 @@ func (c *chaos) killAtPoints(kills int) {
 			point = points[c.draw(len(points))]
 		}
 		victim.process.kill()
-		victim.process = c.start(victim.service, "TRIBUTARY_CRASH_AT="+point)
+		victim.start("TRIBUTARY_CRASH_AT=" + point)
 		c.await("a crash at "+point, func() bool {
 			c.stir()
 			select {
@@ -236,7 +244,7 @@ func (c *chaos) killAtPoints(kills int) {
 				}
 				select {
 				case <-s.process.ended:
-					s.process = c.start(s.service)
+					s.start()
 				default:
 				}
 			}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -46,6 +47,8 @@ type world struct {
 	keys     string
 	timing   time.Duration
 	env      []string
+	// program is what the processes are started from: a test binary, this one unless it is set.
+	program string
 }
 
 func newWorld(t *testing.T) *world {
@@ -99,7 +102,7 @@ func (w *world) start(service string, env ...string) *process {
 func (w *world) startServing(service, health string, env ...string) *process {
 	w.t.Helper()
 	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], service, "--http-addr="+health, "--log-level=debug", "--connections=6", "--concurrency=8")
+	p.cmd = exec.Command(cmp.Or(w.program, os.Args[0]), service, "--http-addr="+health, "--log-level=debug", "--connections=6", "--concurrency=8")
 	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
 		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
@@ -237,8 +240,8 @@ func (w *world) awaitClosed(id uuid.UUID, n int) *postgres.Run {
 	return run
 }
 
-// dead lists the integration's dead items, oldest first, all of them.
-// dead are an integration's dead items, oldest first. It leaves out those of a run's attempts before its last: a run may be driven again whenever its messages take long.
+// dead lists the integration's dead items, oldest first. It leaves out those of a run's attempts before its last:
+// a run may be driven again whenever its messages take long.
 func (w *world) dead(id uuid.UUID) []*dbsqlc.DeadListRow {
 	w.t.Helper()
 	rows, err := w.store.DeadList(w.t.Context(), dbsqlc.DeadListParams{IntegrationID: &id, AllOfThem: true, Most: 10000})
