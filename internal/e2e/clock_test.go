@@ -67,7 +67,8 @@ func TestClocksADayApart(t *testing.T) {
 			w.start("syncer", "TRIBUTARY_TEST_CLOCK="+clocks[1])
 			worker := w.start("item-worker", "TRIBUTARY_TEST_CLOCK="+clocks[1])
 			w.start("token-refresher", "TRIBUTARY_TEST_CLOCK="+clocks[1])
-			id := w.create("one", "feed")
+			in := w.startIngress("TRIBUTARY_TEST_CLOCK=" + clocks[1])
+			id, pushed := w.create("two", "feed"), w.createHooked("hooked")
 			// A wrong clock would have the item that fails once wait too long, and die.
 			w.wantRun(w.awaitClosed(id, 1), "succeeded", 300, 0)
 			w.wantCursor(id, "300")
@@ -84,7 +85,18 @@ func TestClocksADayApart(t *testing.T) {
 			if integration.StaleSince != nil {
 				t.Errorf("stale since %s", integration.StaleSince)
 			}
-			for _, p := range []*process{scheduler, worker} {
+			if !w.pushUntilTaken(in.url+"/integrations/hooked/one/webhook", "d1", entry{ID: "r1", Seq: 1}) {
+				t.Fatal("the delivery was not taken")
+			}
+			w.awaitWebhooks(pushed, "processed", 1)
+			for what, at := range map[string]time.Time{
+				"received": w.webhooks(pushed)[0].ReceivedAt, "finished": *w.webhooks(pushed)[0].FinishedAt,
+			} {
+				if at.Sub(started).Abs() > time.Hour {
+					t.Errorf("a delivery was %s at %s, now is %s", what, at, time.Now())
+				}
+			}
+			for _, p := range []*process{scheduler, worker, in.process} {
 				w.await("the warning of "+p.name, func() bool { return strings.Contains(p.output.tail(), "the clock of this machine differs") })
 			}
 		})
