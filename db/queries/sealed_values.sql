@@ -31,6 +31,13 @@ from (select unnest(sqlc.arg(integrations)::uuid[]) as integration_id, unnest(sq
              unnest(sqlc.arg(old_key_ids)::text[]) as old_key_id, unnest(sqlc.arg(sealed)::bytea[]) as sealed) d
 where k.integration_id = d.integration_id and k.key = d.key and k.hop = d.hop and k.key_id = d.old_key_id;
 
--- name: AnswerDropStale :execrows
--- AnswerDropStale drops cached answers that another key has sealed: each costs a request, and no more.
-delete from cached_answers where key_id <> sqlc.arg(key_id);
+-- name: AnswerKeys :many
+-- AnswerKeys tells by which keys some cached answers are sealed, beginning after one.
+select key, variant, key_id from cached_answers
+where (key, variant) > (sqlc.arg(after_key)::bytea, sqlc.arg(after_variant)::bytea) order by key, variant limit sqlc.arg(most);
+
+-- name: AnswerDrop :exec
+-- AnswerDrop drops cached answers, but for those that the given key has sealed meanwhile: each costs a request, and no more.
+delete from cached_answers a
+using (select unnest(sqlc.arg(keys)::bytea[]) as key, unnest(sqlc.arg(variants)::bytea[]) as variant) d
+where a.key = d.key and a.variant = d.variant and a.key_id <> sqlc.arg(key_id);

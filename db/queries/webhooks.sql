@@ -56,11 +56,13 @@ returning s.integration_id as id, silent.provider, silent.name, silent.owner, s.
 -- name: WebhookClaim :many
 -- WebhookClaim takes deliveries that are due, and those whose claimant has died; another worker's claims are passed over. One with an ordering key waits for those before it: also for what
 -- may still be on its way from the stream, which is anything before the settled sequence or, when that can't be told, what was stored a moment ago. Those that were in work at the deaths of
--- several workers are claimed apart from the others. Each part of the query names the predicate of the partial index that it reads.
+-- several workers are claimed apart from the others. Each part of the query names the predicate of the partial index that it reads. The integration is looked up for each delivery
+-- (offset 0 sees to that): joined, it would have the planner begin with all integrations when it does not know how few deliveries wait.
 with abandoned as (
-    select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
+    select p.id from webhooks p
     where p.status = 'processing' and p.lease_until < sqlc.arg(now)::timestamptz
-      and p.provider = any(sqlc.arg(providers)::text[]) and i.status = 'active'
+      and p.provider = any(sqlc.arg(providers)::text[])
+      and exists (select 1 from integrations i where i.id = p.integration_id and i.status = 'active' offset 0)
       and (p.crashes + 1 >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean
       and (p.ordering_key = '' or (p.sequence <= sqlc.arg(settled)::bigint or p.stored_at < sqlc.arg(settled_before)::timestamptz)
            and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
@@ -69,9 +71,10 @@ with abandoned as (
     limit sqlc.arg(most)
     for update of p skip locked
 ), due as (
-    select p.id, i.version, i.name, i.owner from webhooks p join integrations i on i.id = p.integration_id
+    select p.id from webhooks p
     where p.status = 'pending' and p.next_try_at <= sqlc.arg(now)::timestamptz
-      and p.provider = any(sqlc.arg(providers)::text[]) and i.status = 'active'
+      and p.provider = any(sqlc.arg(providers)::text[])
+      and exists (select 1 from integrations i where i.id = p.integration_id and i.status = 'active' offset 0)
       and (p.crashes >= sqlc.arg(suspect_after)::integer) = sqlc.arg(suspects)::boolean and (not sqlc.arg(suspects)::boolean or p.crashes > 0)
       and (p.ordering_key = '' or (p.sequence <= sqlc.arg(settled)::bigint or p.stored_at < sqlc.arg(settled_before)::timestamptz)
            and not exists (select 1 from webhooks o where o.integration_id = p.integration_id and o.ordering_key = p.ordering_key and o.ordering_key <> ''
@@ -84,9 +87,9 @@ with abandoned as (
 )
 update webhooks w set status = 'processing', attempt = next_fence(w.attempt, sqlc.arg(now)::timestamptz)::integer, crashes = w.crashes + (w.status = 'processing')::integer,
     lease_until = sqlc.arg(lease_until)::timestamptz, started_at = sqlc.arg(now)::timestamptz, window_from = coalesce(w.window_from, sqlc.arg(now)::timestamptz)
-from claimed c
-where w.id = c.id
-returning w.*, c.version as integration_version, c.name as integration_name, c.owner as integration_owner;
+from claimed c, integrations i
+where w.id = c.id and i.id = w.integration_id
+returning w.*, i.version as integration_version, i.name as integration_name, i.owner as integration_owner;
 
 -- name: WebhookRenew :exec
 -- WebhookRenew keeps claims from counting as abandoned.

@@ -103,7 +103,8 @@ var plans = map[string]plan{
 	"HealthReport": with(arguments{"ids": "array[" + small + "]"}).often(), "HealthEnable": with(arguments{"id": small}), "HealthTryAgain": with(arguments{"id": small}),
 	"HealthClaimProbes": plan{}.often(), "HealthSetIdentity": with(arguments{"id": small}),
 
-	"SealedCountByKey": {}, "WebhookStale": {}, "WebhookReseal": {}, "KeyStale": {}, "KeyReseal": {}, "AnswerDropStale": {scans: "cached_answers", reads: 50_000, buffers: 50_000},
+	"SealedCountByKey": {}, "WebhookStale": {}, "WebhookReseal": {}, "KeyStale": {}, "KeyReseal": {},
+	"AnswerKeys": with(arguments{"most": "1000"}), "AnswerDrop": with(arguments{"keys": "array[decode(md5('50'), 'hex')]", "variants": "array[decode(md5('100'), 'hex')]"}),
 
 	"KeyReserve":      with(arguments{"key": "'key 50'", "fingerprint": "''", "state": "'reserved'"}).often(),
 	"KeyGet":          with(arguments{"key": "'key 50'"}).often(),
@@ -146,7 +147,7 @@ var plans = map[string]plan{
 
 	"OperationInsertMany": with(arguments{"directions": "'{inbound}'", "statuses": "'{succeeded}'", "details": "array['{}'::jsonb]"}),
 	// It counts what an integration did in a time, which is what it reads.
-	"OperationCount": with(arguments{"since": "now() - interval '1 day'"}),
+	"OperationCount": with(arguments{"since": "now() - interval '1 hour'"}),
 	"OperationPrune": with(arguments{"endedbefore": monthAgo, "most": "1000"}),
 
 	"OutboxInsertMany": {},

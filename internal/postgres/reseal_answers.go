@@ -30,8 +30,8 @@ func (s *Store) resealWebhooks(ctx context.Context, tx *Tx, primary string, rows
 
 // resealAnswers seals the answers of idempotency keys anew, some in each transaction, and drops cached ones.
 func (s *Store) resealAnswers(ctx context.Context, primary string, most int, done *Resealed) error {
-	if _, err := s.AnswerDropStale(ctx, primary); err != nil {
-		return fmt.Errorf("drop cached answers: %w", err)
+	if err := s.dropAnswers(ctx, primary, most); err != nil {
+		return err
 	}
 	from := dbsqlc.KeyStaleParams{KeyID: primary, Most: int32(most)}
 	for more := true; more; {
@@ -52,6 +52,31 @@ func (s *Store) resealAnswers(ctx context.Context, primary string, most int, don
 		}
 	}
 	return nil
+}
+
+// dropAnswers drops the cached answers that another key has sealed: it looks at all of them, some at a time.
+func (s *Store) dropAnswers(ctx context.Context, primary string, most int) error {
+	from := dbsqlc.AnswerKeysParams{AfterKey: []byte{}, AfterVariant: []byte{}, Most: int32(most)}
+	for {
+		rows, err := s.AnswerKeys(ctx, from)
+		if err != nil {
+			return fmt.Errorf("look for cached answers to drop: %w", err)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+		p := dbsqlc.AnswerDropParams{KeyID: primary}
+		for _, row := range rows {
+			if row.KeyID != primary {
+				p.Keys, p.Variants = append(p.Keys, row.Key), append(p.Variants, row.Variant)
+			}
+		}
+		if err := s.AnswerDrop(ctx, p); err != nil {
+			return fmt.Errorf("drop cached answers: %w", err)
+		}
+		last := rows[len(rows)-1]
+		from.AfterKey, from.AfterVariant = last.Key, last.Variant
+	}
 }
 
 func (s *Store) resealKeys(ctx context.Context, tx *Tx, primary string, rows []*dbsqlc.KeyStaleRow, done *Resealed) error {

@@ -12,17 +12,60 @@ import (
 	"github.com/google/uuid"
 )
 
-const answerDropStale = `-- name: AnswerDropStale :execrows
-delete from cached_answers where key_id <> $1
+const answerDrop = `-- name: AnswerDrop :exec
+delete from cached_answers a
+using (select unnest($1::bytea[]) as key, unnest($2::bytea[]) as variant) d
+where a.key = d.key and a.variant = d.variant and a.key_id <> $3
 `
 
-// AnswerDropStale drops cached answers that another key has sealed: each costs a request, and no more.
-func (q *Queries) AnswerDropStale(ctx context.Context, keyID string) (int64, error) {
-	result, err := q.db.Exec(ctx, answerDropStale, keyID)
+type AnswerDropParams struct {
+	Keys     [][]byte
+	Variants [][]byte
+	KeyID    string
+}
+
+// AnswerDrop drops cached answers, but for those that the given key has sealed meanwhile: each costs a request, and no more.
+func (q *Queries) AnswerDrop(ctx context.Context, arg AnswerDropParams) error {
+	_, err := q.db.Exec(ctx, answerDrop, arg.Keys, arg.Variants, arg.KeyID)
+	return err
+}
+
+const answerKeys = `-- name: AnswerKeys :many
+select key, variant, key_id from cached_answers
+where (key, variant) > ($1::bytea, $2::bytea) order by key, variant limit $3
+`
+
+type AnswerKeysParams struct {
+	AfterKey     []byte
+	AfterVariant []byte
+	Most         int32
+}
+
+type AnswerKeysRow struct {
+	Key     []byte
+	Variant []byte
+	KeyID   string
+}
+
+// AnswerKeys tells by which keys some cached answers are sealed, beginning after one.
+func (q *Queries) AnswerKeys(ctx context.Context, arg AnswerKeysParams) ([]*AnswerKeysRow, error) {
+	rows, err := q.db.Query(ctx, answerKeys, arg.AfterKey, arg.AfterVariant, arg.Most)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []*AnswerKeysRow
+	for rows.Next() {
+		var i AnswerKeysRow
+		if err := rows.Scan(&i.Key, &i.Variant, &i.KeyID); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const keyReseal = `-- name: KeyReseal :execrows

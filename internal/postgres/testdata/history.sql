@@ -1,4 +1,4 @@
--- Adds the rows from $first to $last of $rows.
+-- Adds the rows from $first to $last of $rows. What a run has does not grow with them: four hundred of each.
 -- The newest hundred runs are open, a hundred are partial and wait for their dead items.
 insert into sync_runs (id, integration_id, provider, mode, cause, state, window_from, heartbeat_at, waiting_until, cursor_version, created_at, closed_at, complete, resolved_at, entries_freed_at)
 select id('run', n), case when n <= $rows - 100 then owner(n) else id('integration', 1 + $rows - n) end, 'shop', 'incremental', 'schedule',
@@ -7,11 +7,11 @@ select id('run', n), case when n <= $rows - 100 then owner(n) else id('integrati
        case when n <= $rows - 100 and (n <= $rows / 2 or n % ($rows / 100) <> 7) then at(n) end, case when n <= $rows - 200 then at(n) end
 from generate_series($first, $last) n;
 insert into run_checkpoints (run_id, batch, item_index, checkpoint)
-select id('run', 7 + (n % 100) * ($rows / 100)), n / 100, 0, n::text from generate_series($first, $last) n;
+select id('run', 7 + (n % ($rows / 400)) * 400), n / ($rows / 400), 0, n::text from generate_series($first, $last) n;
 insert into receipts (run_id, attempt, batch, done)
-select id('run', $rows - 99 + n % 100), 1, n, repeat('1', 512)::bit(512) from generate_series($first, $last) n;
+select case when n > $rows - 40000 then id('run', $rows - 99 + n % 100) else id('run', n) end, 1, n, repeat('1', 512)::bit(512) from generate_series($first, $last) n;
 insert into dead_items (id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, payload, reason, error, tries, hop, status, created_at, updated_at)
-select id('dead', n), owner(n), 'shop', id('run', 7 + (n / ($rows / 100)) * ($rows / 100)), 1, n, 0, 'shop.Order', n::text, '{}', 'failed', 'broken', 5, 5,
+select id('dead', n), owner(n), 'shop', id('run', 7 + (n / 400) * 400), 1, n, 0, 'shop.Order', n::text, '{}', 'failed', 'broken', 5, 5,
        case when n > $rows - 100 then 'open' when n > $rows - 110 then 'redriving' else 'resolved' end, at(n), at(n)
 from generate_series($first, $last) n;
 insert into item_streaks (integration_id, event_type, external_id, runs) select owner(n), 'shop.Order', n::text, 1 from generate_series($first, $last) n;
