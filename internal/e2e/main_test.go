@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"context"
+	options "flag"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -47,5 +49,16 @@ func TestMain(m *testing.M) {
 		stop()
 		os.Exit(code)
 	}
+	overlap()
 	os.Exit(pgtest.Main(m))
+}
+
+// overlap has more tests run at a time than there are processors, unless the command line says how many: most of their time they wait for what others do.
+func overlap() {
+	options.Parse()
+	given := false
+	options.Visit(func(f *options.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = options.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 }
