@@ -149,3 +149,20 @@ func TestABatchInWorkWhoseRunGoesOn(t *testing.T) {
 	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{})
 	w.wantReceipts(t, batch)
 }
+
+// TestItemsWaitForAKeyThatIsLost has credentials that can't be opened: the items wait, as if they had asked for it, and the batch does not come again and again.
+func TestItemsWaitForAKeyThatIsLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, obey, asIs)
+	batch := with(w.open(t, 1), "one", "two")
+	w.exec(t, "update credentials set key_id = 'lost' where integration_id = $1", batch.GetIntegrationId())
+	w.start(t)
+	w.send(t, batch)
+	w.awaitAck(t, batch)
+	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: retrying, 1: retrying})
+	if n := w.called("one") + w.called("two"); n > 0 {
+		t.Errorf("handlers were called %d times", n)
+	}
+	w.exec(t, "update credentials set key_id = 'test' where integration_id = $1", batch.GetIntegrationId())
+	await(t, "the items to be done", func() bool { return w.called("one") == 1 && w.called("two") == 1 })
+}

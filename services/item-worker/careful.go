@@ -59,20 +59,43 @@ func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 var errPoison = errors.New("the process died each time while this item was the only one running")
 
 func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error) {
+	// The mark comes after the wait for the others: a worker that ends before the item runs must not have it charged.
+	if !j.worker.lockAlone(ctx, j.delivery.Stopping) {
+		return result{}, errStopping
+	}
+	defer j.worker.alone.Unlock()
 	mark := &eventsv1.Outcome{
 		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: j.worker.incarnation, Charges: charges(j.cell.Entry(), item),
 	}
 	if err := j.merge(ctx, mark); err != nil {
 		return result{}, err
 	}
-	j.worker.alone.Lock()
-	defer j.worker.alone.Unlock()
 	j.worker.Crash("item-worker: marked running")
 	results := newRound(ctx, j, []*eventsv1.Item{item}, true).settle()
 	if len(results) == 0 {
 		return result{}, errors.Join(errStopping, j.erase(ctx, item))
 	}
 	return results[0], nil
+}
+
+// lockAlone waits until nothing else runs in this process, and reports whether it may run something. If the worker stops first, it does not wait for the others.
+func (w *Worker) lockAlone(ctx context.Context, stopping <-chan struct{}) bool {
+	locked := make(chan struct{})
+	go func() {
+		w.alone.Lock()
+		close(locked)
+	}()
+	select {
+	case <-locked:
+		return true
+	case <-stopping:
+	case <-ctx.Done():
+	}
+	go func() {
+		<-locked
+		w.alone.Unlock()
+	}()
+	return false
 }
 
 // charge looks for an item that was running when its worker's lease expired.

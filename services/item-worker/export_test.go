@@ -87,13 +87,14 @@ type Settled struct {
 	Status, Cause string
 	Wait          time.Duration
 	Deferrals     int32
+	Tries         int32
 }
 
 // Settle is what becomes of a claim whose handler has returned err.
 func Settle(row *dbsqlc.WebhookClaimRow, err error) Settled {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
 	f := h.settle(row, err, nil, nil)
-	return Settled{Status: f.status, Cause: string(f.waitingFor), Wait: f.next.Sub(h.Now()), Deferrals: f.deferrals}
+	return Settled{Status: f.status, Cause: string(f.waitingFor), Wait: f.next.Sub(h.Now()), Deferrals: f.deferrals, Tries: f.tries}
 }
 
 // Told is the reason and the error that are kept of a webhook of an integration whose handler has returned err.

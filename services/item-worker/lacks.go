@@ -9,7 +9,6 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -78,7 +77,7 @@ func (j *job) awaitHandlers(ctx context.Context, items []*eventsv1.Item) (rest [
 	if err != nil {
 		// Before it is known, nothing is stored. That is nobody's try.
 		for _, item := range items {
-			results = append(results, j.classify(item, contracts.RetryAfter(sinkRetry, err)))
+			results = append(results, j.classify(item, putOff(err)))
 		}
 		return nil, results
 	}
@@ -124,13 +123,8 @@ func (c *call) ignore(ctx context.Context, event string) error {
 	return errIgnored
 }
 
-// putOff has a delivery wait for as long as it is not known whether another worker has its handler.
-func putOff(err error) error {
-	if postgres.Unavailable(err) {
-		return err
-	}
-	return contracts.RetryAfter(sinkRetry, err)
-}
+// putOff has work wait for what it needs before a handler is called, such as its integration. That costs no try.
+func putOff(err error) error { return contracts.RetryAfter(sinkRetry, err) }
 
 // typesWithoutHandler are the event types, each once, of the items for which this worker has no handler.
 func (j *job) typesWithoutHandler(items []*eventsv1.Item) []string {

@@ -61,7 +61,7 @@ func (j *job) store(ctx context.Context, records []record) []result {
 	switch {
 	case postgres.Unavailable(err):
 		// The database being away is nobody's try.
-		err = contracts.RetryAfter(sinkRetry, err)
+		err = putOff(err)
 	case postgres.RefusesRow(err):
 		err = contracts.Permanent(fmt.Errorf("the record %w: %w", foreign.ErrUnstorable, err))
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -237,4 +239,53 @@ func TestABatchThatComesBackIsTakenOneItemAtATime(t *testing.T) {
 			t.Errorf("after %d deaths, %d items ran alone, want %d", tt.deaths, got, tt.alone)
 		}
 	}
+}
+
+// TestAnItemIsMarkedOnceItRunsAlone stops a worker whose item waits for the end of another: it has not run, and so nothing may charge it.
+func TestAnItemIsMarkedOnceItRunsAlone(t *testing.T) {
+	t.Parallel()
+	careful := listener{message: "batch came back without progress; its items run one at a time", once: &sync.Once{}, logged: make(chan struct{})}
+	release := make(chan struct{})
+	releaseOnce := sync.OnceFunc(func() { close(release) })
+	defer releaseOnce()
+	w := newWorld(t, func(ctx context.Context, in *contracts.Integration, payload []byte) error {
+		if string(payload) == "slow" {
+			<-release
+		}
+		return nil
+	}, func(c *platform.Config) { c.Log = slog.New(careful) })
+	suspect := with(w.open(t, 1), "suspect")
+	w.send(t, suspect)
+	consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Shared, "shop", events.DefaultTiming()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held jetstream.Msg
+	for range 2 {
+		if held != nil {
+			_ = held.Nak()
+		}
+		if held, err = consumer.Next(jetstream.FetchMaxWait(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := w.start(t)
+	w.send(t, with(w.open(t, 1), "slow"))
+	await(t, "the slow one to be in work", func() bool { return w.called("slow") == 1 })
+	if err := held.Nak(); err != nil {
+		t.Fatal(err)
+	}
+	<-careful.logged
+	stopped := make(chan struct{})
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	await(t, "the suspect to be handed back", func() bool { return w.entry(t, suspect).GetProgressAtDelivery() == 3 })
+	w.wantOutcomes(t, suspect, map[int32]eventsv1.OutcomeState{})
+	if n := w.called("suspect"); n > 0 {
+		t.Errorf("the suspect was called %d times", n)
+	}
+	releaseOnce()
+	<-stopped
 }

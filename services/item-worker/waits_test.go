@@ -3,7 +3,11 @@ package itemworker_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
+	"net"
+	"net/url"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +80,30 @@ func TestDeferredWebhooksWaitWithinBounds(t *testing.T) {
 		row := &dbsqlc.WebhookClaimRow{Deferrals: 7}
 		if got := itemworker.Settle(row, errors.New("broken")); got.Deferrals != 0 || got.Cause != "" || got.Status != "pending" {
 			t.Errorf("a failure leaves %+v", got)
+		}
+	})
+}
+
+// TestWebhooksTakeNetworkErrorsForTheirHandlers has handlers fail as the network does: a deferral within is heard, and anything else takes a try, though Postgres that
+// is away has the same errors.
+func TestWebhooksTakeNetworkErrorsForTheirHandlers(t *testing.T) {
+	t.Parallel()
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for name, err := range map[string]error{
+		"refused": &url.Error{Op: "Get", URL: "http://shop", Err: refused}, "cut": io.ErrUnexpectedEOF, "ended": io.EOF, "late": context.DeadlineExceeded,
+	} {
+		if got := itemworker.Settle(&dbsqlc.WebhookClaimRow{}, err); got.Status != "pending" || got.Tries != 1 {
+			t.Errorf("%s: %+v, want a try to be taken", name, got)
+		}
+		if got := itemworker.Settle(&dbsqlc.WebhookClaimRow{Tries: 5}, err); got.Status != "failed" {
+			t.Errorf("%s, after five tries: %+v, want it to be failed", name, got)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		open := &url.Error{Op: "Get", URL: "http://shop", Err: contracts.RetryAfter(time.Minute, contracts.ErrCircuitOpen)}
+		want := itemworker.Settled{Status: "pending", Cause: "circuit", Wait: time.Minute, Deferrals: 1}
+		if got := itemworker.Settle(&dbsqlc.WebhookClaimRow{}, open); got != want {
+			t.Errorf("a circuit is open: %+v, want %+v", got, want)
 		}
 	})
 }

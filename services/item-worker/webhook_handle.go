@@ -17,7 +17,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
-	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -56,7 +55,7 @@ func (c *call) handle(ctx context.Context) (err error) {
 		return contracts.Permanent(fmt.Errorf("provider %q takes no webhooks", c.row.Provider))
 	}
 	if c.in, err = c.Integrations.Load(ctx, c.row.IntegrationID, c.row.IntegrationVersion); err != nil {
-		return err
+		return putOff(err)
 	}
 	req, err := c.request()
 	if err != nil {
@@ -164,6 +163,7 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 	if len(dispatched) == 0 {
 		return nil
 	}
+	c.checkCheckpoints(dispatched)
 	for i, item := range dispatched {
 		item.Index, item.Tries = int32(i), c.row.Tries
 	}
@@ -191,6 +191,17 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 		}
 	}
 	return worst
+}
+
+// checkCheckpoints takes checkpoints off that must not count: as a record's version, one in the distant future would have all that comes later taken for older.
+func (c *call) checkCheckpoints(dispatched []*eventsv1.Item) {
+	checker, _ := c.provider.(contracts.CheckpointChecker)
+	for _, item := range dispatched {
+		if err := items.DropOddCheckpoint(checker, item, c.row.ReceivedAt); err != nil {
+			c.Log.Warn("a webhook's item has a checkpoint that does not count", "webhook", c.row.ID, "provider", c.row.Provider, "event", item.GetEventType(),
+				"external_id", item.GetExternalId(), "error", err)
+		}
+	}
 }
 
 // weight orders errors: a permanent one decides, and a failure before a deferral. A skipped item is done.
@@ -290,8 +301,6 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 		f.status, f.reason = "failed", reasonUnstorable
 	case contracts.IsPermanent(err):
 		f.status, f.reason = "failed", reasonPermanent
-	case postgres.Unavailable(err):
-		f.status, f.next = "pending", now.Add(patience)
 	case deferred:
 		wait, cut := h.Settings.Waits.Of(asks.Delay, int(row.Deferrals))
 		f.status, f.next, f.waitingFor, f.deferrals = "pending", now.Add(wait), deferral.CauseOf(err), row.Deferrals+1

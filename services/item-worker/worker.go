@@ -223,8 +223,13 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	if err != nil {
 		return nil, errRefused
 	}
-	if j.in, err = w.Integrations.Load(ctx, integrationID, run.Version); err != nil {
+	j.in, err = w.Integrations.Load(ctx, integrationID, run.Version)
+	switch {
+	case postgres.Unavailable(err):
 		return nil, err
+	case err != nil:
+		// Such as credentials whose key is lost, until somebody mends that.
+		return nil, j.putOff(ctx, err)
 	}
 	j.provider, err = w.Registry.Provider(batch.GetProvider())
 	return j, err

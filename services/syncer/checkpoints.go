@@ -3,28 +3,19 @@ package syncer
 import (
 	"fmt"
 
-	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/items"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // checkCheckpoint takes the checkpoint off an item if the provider says that it must not count. The caller holds the session's lock.
 func (s *session) checkCheckpoint(item *eventsv1.Item) {
-	if s.checker == nil || len(item.GetCheckpoint()) == 0 {
-		return
-	}
-	err := s.judge(item.GetCheckpoint())
+	err := items.DropOddCheckpoint(s.checker, item, s.last)
 	if err == nil {
 		return
 	}
 	if s.odd++; s.odd == 1 {
 		s.oddity = fmt.Sprintf("%s %q: %s", item.GetEventType(), item.GetExternalId(), err)
 	}
-	item.Checkpoint = nil
-}
-
-func (s *session) judge(checkpoint []byte) (err error) {
-	defer panics.Catch(&err, "the check of a checkpoint")
-	return s.checker.CheckCheckpoint(checkpoint, s.last)
 }
 
 // note says which checkpoints do not count; nothing if all do.
