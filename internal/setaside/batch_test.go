@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,5 +150,67 @@ func TestBatchWhileAStoreIsAway(t *testing.T) {
 	b.wantUndone(t, 0, 1, 2)
 	if known, err := b.Load(t.Context(), kind); err != nil || len(known) != 0 {
 		t.Errorf("blamed %v, %v", known, err)
+	}
+}
+
+// TestStepThatRunsOutOfItsTime is the element's fault, though the error is that of a query that was cut off: the others are done.
+func TestStepThatRunsOutOfItsTime(t *testing.T) {
+	t.Parallel()
+	b := newBatches(t, 3)
+	b.Settings.Step = 4 * time.Second
+	sleep := func(ctx context.Context, tx *postgres.Tx) error {
+		_, err := tx.IntegrationLock(ctx, b.ids[0])
+		<-ctx.Done()
+		return errors.Join(err, fmt.Errorf("a query: %w", ctx.Err()))
+	}
+	_, err := setaside.RunBatch(t.Context(), b.Set, setaside.Batch[uuid.UUID]{
+		Kind: kind, Most: 4, Name: func(id uuid.UUID) setaside.Element { return setaside.Of(id, id) },
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) (rows []uuid.UUID, err error) {
+			for _, id := range b.ids {
+				row, err := tx.IntegrationLock(ctx, id)
+				if err != nil {
+					return nil, err
+				}
+				if len(rows) < int(most) && row.NextSyncAt == nil && !slices.Contains(without, id) {
+					rows = append(rows, id)
+				}
+			}
+			return rows, nil
+		},
+		Step: func(ctx context.Context, tx *postgres.Tx, rows []uuid.UUID) error {
+			if slices.Contains(rows, b.ids[0]) {
+				return sleep(ctx, tx)
+			}
+			return tx.IntegrationSetNextSyncMany(ctx, rows, slices.Repeat([]time.Time{b.now}, len(rows)))
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wantUndone(t, 0)
+	known, err := b.Load(t.Context(), kind)
+	if err != nil || known[b.ids[0].String()] == nil || !strings.Contains(known[b.ids[0].String()].Error.String(), "not done within 4s") {
+		t.Errorf("noted %+v, %v", known[b.ids[0].String()], err)
+	}
+	err = setaside.Run(t.Context(), b.Set, setaside.Sweep[string]{
+		Kind: kind, Most: 4, Name: func(key string) setaside.Element { return setaside.Element{Key: key} },
+		List: func(context.Context, int32) ([]string, error) { return []string{"slow", "quick"}, nil },
+		Step: func(ctx context.Context, key string) error {
+			b.tried = append(b.tried, key)
+			if key == "quick" {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"slow", "quick"}, b.tried); diff != "" {
+		t.Errorf("tried (-want +got):\n%s", diff)
+	}
+	if known, err := b.Load(t.Context(), kind); err != nil || known["slow"] == nil || known["quick"] != nil {
+		t.Errorf("noted %v, %v", known, err)
 	}
 }

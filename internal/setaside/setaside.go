@@ -117,10 +117,15 @@ func Run[T any](ctx context.Context, s *Set, w Sweep[T]) error {
 	return errors.Join(problems...)
 }
 
+// try bounds a step. One that runs out of its time has failed: its error does not say that a store is away, though it came from there.
 func (s *Set) try(ctx context.Context, kind Kind, step func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Settings.Step)
+	bounded, cancel := context.WithTimeout(ctx, s.Settings.Step)
 	defer cancel()
-	return panics.Try(string(kind), func() error { return step(ctx) })
+	err := panics.Try(string(kind), func() error { return step(bounded) })
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrLeft) {
+		return fmt.Errorf("not done within %s: %s", s.Settings.Step, foreign.Of(err))
+	}
+	return err
 }
 
 // note counts a failure in a transaction of its own.

@@ -54,22 +54,26 @@ func (s *Scheduler) driveLost(ctx context.Context) error {
 		return nil
 	}
 	for more := true; more && ctx.Err() == nil; {
-		listed := 0
+		tried := 0
 		err := setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
-			Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveAgain,
+			Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun,
+			Step: func(ctx context.Context, run *postgres.Run) error {
+				tried++
+				return s.driveAgain(ctx, run)
+			},
 			List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
 				runs, err := s.Store.RunStartedBefore(ctx, dbsqlc.RunStartedBeforeParams{Moment: at, Providers: s.keys, Most: most})
 				if err != nil {
 					return nil, fmt.Errorf("look for runs that have lost messages: %w", err)
 				}
-				listed = len(runs)
 				return runs, nil
 			},
 		})
 		if err != nil {
 			return err
 		}
-		more = listed >= sweepAtATime
+		// Those that are set aside are listed too, and would be for ever.
+		more = tried >= sweepAtATime
 	}
 	s.lost.settled(at)
 	return nil
