@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	// One package per technology.
 	"db":                  {},
 	"internal/foreign":    {},
-	"internal/panics":     {},
+	"internal/panics":     {"internal/foreign"},
 	"internal/secret":     {},
 	"internal/httpserver": {},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},

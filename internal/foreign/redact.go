@@ -88,7 +88,7 @@ func nameBefore(text string, at int) (name string, quoted bool) {
 	}
 	if at > 0 && isQuote(text[at-1]) {
 		quoted = true
-		if at--; at > 0 && text[at-1] == '\\' {
+		for at--; at > 0 && text[at-1] == '\\'; {
 			at--
 		}
 	}
@@ -121,10 +121,9 @@ func valueAt(text string, start int) (from, to int) {
 
 // quotedAt is the inside of quotes that begin at a place. Quotes that nobody closes go to the end of the text.
 func quotedAt(text string, start int) (from, to int, ok bool) {
-	escaped := strings.HasPrefix(text[start:], `\`)
-	if escaped {
-		start++
-	}
+	// As often as the text was put in quotes, which each time more than doubles the backslashes.
+	quoting := text[start : start+len(text[start:])-len(strings.TrimLeft(text[start:], `\`))]
+	start += len(quoting)
 	if start >= len(text) || !isQuote(text[start]) {
 		return 0, 0, false
 	}
@@ -134,10 +133,10 @@ func quotedAt(text string, start int) (from, to int, ok bool) {
 		return from, from, true
 	}
 	for to = from; to < len(text) && text[to] != quote; {
-		if escaped && strings.HasPrefix(text[to:], `\`+string(quote)) {
+		if quoting != "" && strings.HasPrefix(text[to:], quoting+string(quote)) {
 			break
 		}
-		to += charSize(text[to:], escaped)
+		to += charSize(text[to:], quoting != "")
 	}
 	return from, min(to, len(text)), true
 }

@@ -47,6 +47,11 @@ func TestRedact(t *testing.T) {
 		`{"pin":1234,"token":null,"code":"not_found"}`:   `{"pin":[REDACTED],"token":null,"code":"not_found"}`,
 		`{"Authorization":["Bearer abc"],"Host":["a"]}`:  `{"Authorization":[[REDACTED]],"Host":["a"]}`,
 		`{"client_secret":"cut he`:                       `{"client_secret":"[REDACTED]`,
+		`"{\\\"token\\\":\\\"v4lue\\\",\\\"n\\\":1}"`:    `"{\\\"token\\\":\\\"[REDACTED]\\\",\\\"n\\\":1}"`,
+		// Passwords that end the authority of a URL.
+		`dial "postgres://u:p/4?s#s@db:5432/x": refused`: `dial "postgres://[REDACTED]@db:5432/x": refused`,
+		"https://api.example:443/users/@me":              "https://api.example:443/users/@me",
+		"http://[::1]/a@b, http://db:/a@b":               "http://[::1]/a@b, http://[REDACTED]@b",
 		// Sentences.
 		"refresh token: context deadline exceeded":      "refresh token: context deadline exceeded",
 		"read the token: x509: certificate has expired": "read the token: x509: certificate has expired",

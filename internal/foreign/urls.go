@@ -21,7 +21,7 @@ func RedactURLs(text string) string {
 			instead = RedactPairs(text[start:end], SecretName, nil)
 		case strings.HasPrefix(text[at:], "://"):
 			start = at + len("://")
-			end = start + strings.LastIndexByte(text[start:start+span(text[start:], true)], '@') + 1
+			end = start + userinfo(text[start:])
 			if instead = text[start:end]; start < end {
 				instead = Redacted + "@"
 			}
@@ -41,6 +41,21 @@ func RedactURLs(text string) string {
 	}
 	shown.WriteString(text[kept:])
 	return shown.String()
+}
+
+// userinfo is how many bytes of what follows "://" name a user, with the at sign. A password that nobody has escaped may have what ends the authority of a URL: then
+// what stands before it looks like a port that is no number.
+func userinfo(text string) int {
+	authority := text[:span(text, true)]
+	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		return at + 1
+	}
+	_, port, ok := strings.Cut(authority, ":")
+	if !ok || strings.HasPrefix(authority, "[") || strings.Trim(port, "0123456789") == "" && port != "" {
+		return 0
+	}
+	word := text[:len(text)-len(strings.TrimLeftFunc(text, func(r rune) bool { return r > ' ' && !strings.ContainsRune("\"'<>`", r) }))]
+	return strings.LastIndexByte(word, '@') + 1
 }
 
 // escapedAmpersand is how encoding/json writes one.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
 // Error is a panic that was caught. Its text may be stored and shown; where it happened is for logs: see [Report].
@@ -33,6 +35,6 @@ func Try(what string, f func() error) (err error) {
 // Report logs where the panic was that an error comes from; nothing for other errors.
 func Report(log *slog.Logger, err error, args ...any) {
 	if caught, ok := errors.AsType[*Error](err); ok {
-		log.Error(caught.Error(), append(args, "stack", string(caught.stack))...)
+		log.Error(foreign.Redact(caught.Error()), append(args, "stack", string(caught.stack))...)
 	}
 }

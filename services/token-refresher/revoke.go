@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -92,6 +93,8 @@ func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *c
 	defer cancel()
 	defer panics.Catch(&err, "RevokeToken")
 	if err := flow.RevokeToken(ctx, in); err != nil {
+		provider, _ := flow.(contracts.Provider)
+		err = outbound.NewRedactor(provider, in).Error(err)
 		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}
 	}
 	return nil

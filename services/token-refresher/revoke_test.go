@@ -17,10 +17,12 @@ func TestRevoke(t *testing.T) {
 	f.server.with(func() {
 		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte(`{"error":"server_error","error_description":"can't find ` + token.RefreshToken + ` now"}`))
 			return false
 		}
 	})
-	if _, err := f.RevokeToken(t.Context(), api.RevokeToken{Integration: "one"}); api.CodeOf(err) != api.Refused {
+	_, err := f.RevokeToken(t.Context(), api.RevokeToken{Integration: "one"})
+	if api.CodeOf(err) != api.Refused || !strings.Contains(err.Error(), "can't find") || strings.Contains(err.Error(), token.RefreshToken) {
 		t.Errorf("while the upstream fails: %v", err)
 	}
 	if f.credentials(id)["refresh_token"] == nil || f.grant(id).State != "connected" {
