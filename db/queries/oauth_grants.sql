@@ -80,10 +80,15 @@ where g.integration_id = sqlc.arg(integration_id) and g.token_id = sqlc.arg(toke
 returning g.*;
 
 -- name: GrantRenew :execrows
--- GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone.
+-- GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time: it must not have
+-- the others wait, and end.
+with held as (
+    select g.integration_id from oauth_grants g
+    join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(fences)::bigint[]) as fence) h on g.integration_id = h.id and g.fence = h.fence
+    where g.leased_until is not null for update of g skip locked
+)
 update oauth_grants g set leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz
-from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(fences)::bigint[]) as fence) h
-where g.integration_id = h.id and g.fence = h.fence and g.leased_until is not null;
+from held where g.integration_id = held.integration_id;
 
 -- name: GrantRefreshed :execrows
 update oauth_grants set

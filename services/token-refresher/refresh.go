@@ -79,13 +79,14 @@ func (r *Refresher) refresh(ctx context.Context, grant *postgres.Grant) {
 	r.Metrics.refreshed(grant.Provider, outcome, r.Now().Sub(started))
 }
 
+// attempt is one refresh. What it comes to is insisted upon, also where nothing was sent: the intent would be taken for that of a holder that died.
 func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome string, err error) {
 	a, err := r.open(ctx, grant.IntegrationID, postgres.Access{Who: serviceName, Why: "refresh the token", At: r.Now()})
 	switch {
 	case postgres.NotFound(err):
 		return "", err
 	case err != nil:
-		return "failed", r.fail(ctx, grant, failure{why: err})
+		return "failed", r.insist(ctx, func() error { return r.fail(ctx, grant, failure{why: err}) })
 	}
 	switch restored, err := r.restore(ctx, a); {
 	case restored || errors.Is(err, postgres.ErrCredentialsChanged):
@@ -94,16 +95,18 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		// A token that is spent must not be sent.
 		r.Log.Warn("NATS does not tell whether a newer token is known; the refresh waits", "integration", grant.IntegrationID, "error", err)
 		due := r.Now().Add(r.Settings.Backoff)
-		return "waiting", r.release(ctx, grant, &due)
+		return "waiting", r.insist(ctx, func() error { return r.release(ctx, grant, &due) })
 	case a.tokenID != grant.TokenID:
 		// Somebody has written other ones, which the sweep adopts.
-		return "superseded", r.release(ctx, grant, nil)
+		return "superseded", r.insist(ctx, func() error { return r.release(ctx, grant, nil) })
 	case !a.refreshable() && a.hasEnded(r.Now()):
-		return "ended", r.end(ctx, grant, a, "the token has expired, and there is no refresh token")
+		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, "the token has expired, and there is no refresh token") })
 	case !a.refreshable():
-		return "superseded", r.release(ctx, grant, a.token.ExpiresAt)
+		return "superseded", r.insist(ctx, func() error { return r.release(ctx, grant, a.token.ExpiresAt) })
 	case grant.Lost >= mostLost && !a.unattended():
-		return "ended", r.end(ctx, grant, a, "the processes that refreshed it died before they had an answer")
+		return "ended", r.insist(ctx, func() error {
+			return r.end(ctx, grant, a, "the processes that refreshed it died before they had an answer")
+		})
 	}
 	r.Crash("token-refresher: intent written")
 	started := time.Now()

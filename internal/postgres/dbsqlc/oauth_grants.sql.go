@@ -423,9 +423,13 @@ func (q *Queries) GrantReleased(ctx context.Context, arg GrantReleasedParams) (i
 }
 
 const grantRenew = `-- name: GrantRenew :execrows
+with held as (
+    select g.integration_id from oauth_grants g
+    join (select unnest($2::uuid[]) as id, unnest($3::bigint[]) as fence) h on g.integration_id = h.id and g.fence = h.fence
+    where g.leased_until is not null for update of g skip locked
+)
 update oauth_grants g set leased_until = $1::timestamptz, due_at = $1::timestamptz
-from (select unnest($2::uuid[]) as id, unnest($3::bigint[]) as fence) h
-where g.integration_id = h.id and g.fence = h.fence and g.leased_until is not null
+from held where g.integration_id = held.integration_id
 `
 
 type GrantRenewParams struct {
@@ -434,7 +438,8 @@ type GrantRenewParams struct {
 	Fences []int64
 }
 
-// GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone.
+// GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time: it must not have
+// the others wait, and end.
 func (q *Queries) GrantRenew(ctx context.Context, arg GrantRenewParams) (int64, error) {
 	result, err := q.db.Exec(ctx, grantRenew, arg.Until, arg.Ids, arg.Fences)
 	if err != nil {
