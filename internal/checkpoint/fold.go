@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -11,16 +13,16 @@ import (
 // ErrReducer wraps what a provider's reducer returned.
 var ErrReducer = errors.New("the reducer failed")
 
-// Reduce calls the provider's reducer, which may panic.
+// reduceTimeout is how long a reducer may take: it folds up to some ten thousand checkpoints at a time, in memory.
+const reduceTimeout = time.Minute
+
+// Reduce calls the provider's reducer, which may panic, or not return.
 func Reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (contracts.Cursor, error) {
-	cursor, err := reduce(reducer, checkpoints)
+	ctx, cancel := context.WithTimeout(context.Background(), reduceTimeout)
+	defer cancel()
+	cursor, err := panics.Within(ctx, 0, "ReduceCheckpoints", func() (contracts.Cursor, error) { return reducer.ReduceCheckpoints(checkpoints) })
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrReducer, err)
 	}
 	return cursor, nil
-}
-
-func reduce(reducer contracts.ScheduledSync, checkpoints []contracts.Checkpoint) (cursor contracts.Cursor, err error) {
-	defer panics.Catch(&err, "ReduceCheckpoints")
-	return reducer.ReduceCheckpoints(checkpoints)
 }

@@ -88,32 +88,7 @@ func (c *call) call(ctx context.Context, fn contracts.WebhookFunc, req *contract
 	ctx = contracts.WithAttempt(ctx, contracts.Attempt{
 		Item: "webhook/" + c.row.ID.String(), ExternalID: c.row.DeliveryID, Try: int(c.row.Tries) + 1, MaxTries: c.Settings.Webhooks.Tries,
 	})
-	type outcome struct {
-		value any
-		err   error
-	}
-	returned := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		o.err = panics.Try("the handler", func() (err error) {
-			o.value, err = fn(ctx, c.in, req)
-			return err
-		})
-		returned <- o
-	}()
-	select {
-	case o := <-returned:
-		return o.value, o.err
-	case <-ctx.Done():
-	}
-	timer := time.NewTimer(c.Settings.Grace)
-	defer timer.Stop()
-	select {
-	case o := <-returned:
-		return o.value, o.err
-	case <-timer.C:
-		return nil, fmt.Errorf("the handler did not return: %w", ctx.Err())
-	}
+	return panics.Within(ctx, c.Settings.Grace, "the handler", func() (any, error) { return fn(ctx, c.in, req) })
 }
 
 // request is the delivery as the ingress got it.

@@ -148,21 +148,19 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 	return outcome, r.insist(ctx, func() error { return r.fail(ctx, grant, f) })
 }
 
-// call asks the upstream, once. A provider that panics has failed. A token that comes with an error is no good, but may be all that is left.
+// leftAfter is how long after the end of its time a provider that does not return is left behind.
+const leftAfter = time.Second
+
+// call asks the upstream, once. A provider that panics, or does not return, has failed. A token that comes with an error is no good, but may be all that is left.
 func (r *Refresher) call(ctx context.Context, a *account, seen *clock) (token contracts.Token, err error) {
 	ctx, cancel := context.WithTimeout(seen.in(ctx), r.Settings.Call)
 	defer cancel()
-	token, err = refreshToken(ctx, a)
+	token, err = panics.Within(ctx, leftAfter, "RefreshToken", func() (contracts.Token, error) { return a.flow.RefreshToken(ctx, a.in) })
 	panics.Report(r.Log, err, "provider", a.row.Provider)
 	if err == nil {
 		err = sendable(token)
 	}
 	return token, a.redacted(err)
-}
-
-func refreshToken(ctx context.Context, a *account) (token contracts.Token, err error) {
-	defer panics.Catch(&err, "RefreshToken")
-	return a.flow.RefreshToken(ctx, a.in)
 }
 
 func (r *Refresher) release(ctx context.Context, grant *postgres.Grant, due *time.Time) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -91,8 +92,8 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *contracts.Integration) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
 	defer cancel()
-	defer panics.Catch(&err, "RevokeToken")
-	if err := flow.RevokeToken(ctx, in); err != nil {
+	_, err = panics.Within(ctx, leftAfter, "RevokeToken", func() (struct{}, error) { return struct{}{}, flow.RevokeToken(ctx, in) })
+	if err != nil {
 		provider, _ := flow.(contracts.Provider)
 		err = outbound.NewRedactor(provider, in).Error(err)
 		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}
@@ -152,19 +153,22 @@ func (*Refresher) ended(written int64, err error) error {
 	return err
 }
 
-// revokeDeleted revokes the grants of integrations that were deleted, as long as it takes within limits.
+// revokeDeleted revokes the grants of integrations that were deleted, as long as it takes within limits. They are revoked side by side: an upstream that hangs must hold up
+// neither those of others nor what else the sweep does.
 func (r *Refresher) revokeDeleted(ctx context.Context) error {
 	now := r.Now()
 	rows, err := r.Store.RevocationTakeDue(ctx, dbsqlc.RevocationTakeDueParams{
-		Providers: r.keys, Now: now, Until: now.Add(r.Settings.Lease), Most: int32(r.Settings.Concurrency),
+		Providers: r.keys, Now: now, Until: now.Add(r.Settings.Lease + 2*r.Settings.Call), Most: int32(r.Settings.Concurrency),
 	})
 	if err != nil {
 		return fmt.Errorf("look for grants to revoke: %w", err)
 	}
-	var problems []error
-	for _, row := range rows {
-		problems = append(problems, r.revokeOne(ctx, row))
+	problems := make([]error, len(rows))
+	var working sync.WaitGroup
+	for i, row := range rows {
+		working.Go(func() { problems[i] = r.revokeOne(ctx, row) })
 	}
+	working.Wait()
 	return errors.Join(problems...)
 }
 
