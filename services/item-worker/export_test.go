@@ -104,6 +104,13 @@ func Told(in *contracts.Integration, err error) (reason, text string) {
 	return f.reason.String(), f.errorText().String()
 }
 
+// Kept is what is kept of what a webhook's handler of an integration has returned.
+func Kept(in *contracts.Integration, value any) string {
+	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
+	result, _ := encodeResult(value)
+	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, outbound.NewRedactor(nil, in)).result
+}
+
 // NewSession returns what a webhook's handler dispatches to, what ends the handler, and what then says whether records are lost.
 func NewSession() (session contracts.Dispatcher, end func() int, verdict func(late func(error)) error) {
 	s := &webhookSession{}

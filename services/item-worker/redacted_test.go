@@ -24,4 +24,11 @@ func TestWebhooksTellNoSecrets(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, text, want)
 		}
 	}
+	result := map[string]any{"token": "4242", "sent": "credential-value", "of": []any{map[string]any{"n": 7, "password": "p"}}}
+	if got, want := itemworker.Kept(in, result), `{"of":[{"n":7,"password":"[REDACTED]"}],"sent":"[REDACTED]","token":"[REDACTED]"}`; got != want {
+		t.Errorf("kept of a result is %s, want %s", got, want)
+	}
+	if got := itemworker.Kept(in, nil); got != "" {
+		t.Errorf("kept of no result is %q", got)
+	}
 }

@@ -261,7 +261,10 @@ func encodeResult(value any) (result json.RawMessage, lost foreign.Text) {
 func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage, redactor *outbound.Redactor) finished {
 	now := h.Now()
 	err = redactor.Error(err)
-	f := finished{row: row, status: "processed", next: now, tries: row.Tries, result: string(result), err: err}
+	f := finished{row: row, status: "processed", next: now, tries: row.Tries, err: err}
+	if len(result) > 0 {
+		f.result = string(redactor.ResponseBody("application/json", result, false))
+	}
 	skip, skipped := contracts.AsSkip(err)
 	asks, deferred := contracts.AsDeferral(err)
 	switch {
