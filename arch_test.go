@@ -159,6 +159,36 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestForeignTexts lets nobody take a text for one that was looked at: only foreign makes its Text, unless it stands in the code.
+func TestForeignTexts(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		if !slices.Contains(p.Imports, module+"internal/foreign") {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file, _ := parse(t, filepath.Join(p.Dir, name))
+			if ast.IsGenerated(file) {
+				continue
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok || len(call.Args) != 1 {
+					return true
+				}
+				made, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
+				if _, literal := call.Args[0].(*ast.BasicLit); !ok || literal || made.Sel.Name != "Text" {
+					return true
+				}
+				if from, ok := made.X.(*ast.Ident); ok && from.Name == "foreign" {
+					t.Errorf("%s/%s makes a foreign.Text of a text that nobody has cleaned: use foreign.Of, Line, Word or Clean", p.path(), name)
+				}
+				return true
+			})
+		}
+	}
+}
+
 // ruleFor finds the longest path that covers the package. A path that ends in a slash covers what is below it, not itself.
 func ruleFor(path string) (rule []string, found bool) {
 	longest := -1

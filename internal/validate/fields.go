@@ -11,7 +11,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tributaryhq/tributary/internal/foreign"
 )
+
+// longestName keeps names that are not names out of messages.
+const longestName = 64
 
 // field is a field of typed data as JSON sees it.
 type field struct {
@@ -80,7 +85,7 @@ func checkObject(found problems, path string, values map[string]json.RawMessage,
 		f, ok := known[name]
 		switch {
 		case !ok:
-			found.add(path+"."+shorten(name), unknown(name, slices.Sorted(maps.Keys(known))))
+			found.add(path+"."+foreign.Clean(name, longestName).String(), unknown(name, slices.Sorted(maps.Keys(known))))
 		case isNull(raw) || f.quoted:
 			// null leaves a field as it is; what a quoted number holds is for the decoder to say.
 		case isObject(f.typ):
@@ -135,13 +140,4 @@ func unknown(name string, known []string) string {
 		return "is unknown; there are no fields"
 	}
 	return "is unknown; known are " + strings.Join(known, ", ")
-}
-
-// shorten keeps names that are not names out of messages.
-func shorten(name string) string {
-	const most = 64
-	if len(name) <= most {
-		return name
-	}
-	return strings.ToValidUTF8(name[:most], "") + "…"
 }
