@@ -77,7 +77,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
+		"internal/loop", "internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

@@ -17,7 +17,10 @@ func Every(ctx context.Context, log *slog.Logger, what string, interval time.Dur
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		if err := panics.Try("the step", func() error { return step(ctx) }); err != nil && ctx.Err() == nil {
+		end := begin(ctx, what)
+		err := panics.Try("the step", func() error { return step(ctx) })
+		end()
+		if err != nil && ctx.Err() == nil {
 			panics.Report(log, err)
 			level := slog.LevelError
 			if postgres.Unavailable(err) || errors.Is(err, context.DeadlineExceeded) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,5 +44,40 @@ func TestEvery(t *testing.T) {
 		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `level=ERROR msg="could not count, trying again" error=once`) {
 			t.Errorf("logged:\n%s", got)
 		}
+	})
+}
+
+// TestBoard has a step hang: the board says so after its time, and no more once the step has ended.
+func TestBoard(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		board, hang := &loop.Board{}, make(chan struct{})
+		ctx, cancel := context.WithCancel(loop.WithBoard(t.Context(), board))
+		var ended sync.WaitGroup
+		for _, what := range []string{"sweep", "count"} {
+			ended.Go(func() {
+				_ = loop.Every(ctx, slog.New(slog.DiscardHandler), what, time.Second, nil, func(context.Context) error {
+					if what == "sweep" {
+						<-hang
+					}
+					return nil
+				})
+			})
+		}
+		<-time.After(time.Minute)
+		if err := board.Moving(time.Minute); err != nil {
+			t.Errorf("after a minute: %v", err)
+		}
+		<-time.After(time.Second)
+		if err := board.Moving(time.Minute); err == nil || err.Error() != `the loop "sweep" is at one step for 1m1s` {
+			t.Errorf("after more than a minute: %v", err)
+		}
+		close(hang)
+		synctest.Wait()
+		if err := board.Moving(0); err != nil {
+			t.Errorf("once it goes on: %v", err)
+		}
+		cancel()
+		ended.Wait()
 	})
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/readiness"
@@ -127,6 +128,8 @@ type Platform struct {
 	Directory *directory.Directory
 	// Readiness is whether the services could do their work now. It is filled while [Platform.Run] runs.
 	Readiness *readiness.Board
+	// loops are those of the services that run.
+	loops loop.Board
 
 	clock    *bus.Clock
 	vitals   *outbound.Vitals
@@ -270,7 +273,7 @@ func (p *Platform) buildSetAside() error {
 
 // Run runs services until ctx ends, and returns when all have stopped. The first that fails ends the others.
 func (p *Platform) Run(ctx context.Context, services ...string) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, ctx := errgroup.WithContext(loop.WithBoard(ctx, &p.loops))
 	p.addChecks(services)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(services))) {
 		run, ok := p.services[name]

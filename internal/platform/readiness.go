@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -11,10 +12,15 @@ import (
 // stalledAfter is for how long messages may wait for a consumer that has room before that is reported.
 const stalledAfter = 30 * time.Second
 
+// stuckAfter is how long one step of a loop may take: longer than any that does its work, also on large tables.
+const stuckAfter = 15 * time.Minute
+
 // addChecks adds what has to be well for the services to do their work: each store that they need would take a write now.
 func (p *Platform) addChecks(services []string) {
 	p.Readiness.Add(readiness.Check{Name: "NATS", Ready: p.Bus.Storing})
-	p.Readiness.Add(readiness.Check{Name: "progress", Ready: func(context.Context) error { return p.Bus.Moving(stalledAfter) }})
+	p.Readiness.Add(readiness.Check{Name: "progress", Ready: func(context.Context) error {
+		return errors.Join(p.Bus.Moving(stalledAfter), p.loops.Moving(stuckAfter))
+	}})
 	if p.config.Pool != nil {
 		p.Readiness.Add(readiness.Check{Name: "Postgres", Ready: p.Store.Ready})
 	}
