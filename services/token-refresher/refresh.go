@@ -118,18 +118,20 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		err = r.insist(ctx, func() error { return r.store(ctx, grant, a, token, seen) })
 		r.Crash("token-refresher: stored")
 		if errors.Is(err, errFenced) {
-			rescued := false
-			failed := r.insist(ctx, func() (err error) { rescued, err = r.rescue(ctx, grant, &sent, token); return err })
-			if rescued || failed != nil {
-				return "restored", failed
-			}
+			return r.late(ctx, grant, &sent, token)
 		}
 		return "refreshed", err
 	}
 	kept := token.RefreshToken != "" && token.RefreshToken != a.token.RefreshToken && !contracts.IsPermanent(err)
 	if kept {
 		// An answer that holds a token is stored before it is judged.
-		if unwritten := r.insist(ctx, func() error { return r.keep(ctx, grant, a, token) }); unwritten != nil {
+		token.AccessToken, token.ExpiresAt = a.token.AccessToken, a.token.ExpiresAt
+		sent := *a
+		unwritten := r.insist(ctx, func() error { return r.keep(ctx, grant, a, token) })
+		if errors.Is(unwritten, errFenced) {
+			return r.late(ctx, grant, &sent, token)
+		}
+		if unwritten != nil {
 			return "", unwritten
 		}
 		r.Crash("token-refresher: kept")
@@ -146,6 +148,16 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		outcome = "uncertain"
 	}
 	return outcome, r.insist(ctx, func() error { return r.fail(ctx, grant, f) })
+}
+
+// late is for a token that nothing may be written of any more: it is put back all the same if Postgres went back meanwhile.
+func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *account, token contracts.Token) (outcome string, err error) {
+	rescued := false
+	err = r.insist(ctx, func() (err error) { rescued, err = r.rescue(ctx, grant, sent, token); return err })
+	if rescued || err != nil {
+		return "restored", err
+	}
+	return "fenced", errFenced
 }
 
 // leftAfter is how long after the end of its time a provider that does not return is left behind.

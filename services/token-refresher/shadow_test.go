@@ -69,26 +69,31 @@ func TestTokenThatPostgresForgot(t *testing.T) {
 	}
 }
 
-// TestPostgresGoesBackDuringARefresh has Postgres forget the lease while the upstream answers: the new token is stored nevertheless.
+// TestPostgresGoesBackDuringARefresh has Postgres forget the lease while the upstream answers: the new token is stored nevertheless, and so is the refresh token of an
+// answer that is no good.
 func TestPostgresGoesBackDuringARefresh(t *testing.T) {
-	f := start(t, nil)
-	id := f.settled()
-	f.server.with(func() {
-		f.server.after = func(http.ResponseWriter, *http.Request) bool {
-			f.server.after = nil
-			f.goBack("null")
-			return true
-		}
-	})
-	sql(t, f.pool, dueNow)
-	f.await("the token to be put back", func() bool { return f.outcomes("restored") == 1 })
-	if got := f.credentials(id)["refresh_token"]; got != "refresh-2" {
-		t.Errorf("the refresh token is %v, want the second", got)
-	}
-	sql(t, f.pool, dueNow)
-	f.await("a refresh with it", func() bool { return f.outcomes("refreshed") == 1 })
-	if n := f.server.count(&f.server.reuses); n != 0 {
-		t.Errorf("a spent token was sent %d times", n)
+	for name, bad := range map[string]string{"a token": "", "a bad answer": `{"access_token":"access-%[1]d","refresh_token":"refresh-%[1]d","token_type":"mac"}`} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, nil)
+			id := f.settled()
+			f.server.with(func() {
+				f.server.after = func(w http.ResponseWriter, r *http.Request) bool {
+					f.server.after = nil
+					f.goBack("null")
+					return bad == "" || f.saying(bad)(w, r)
+				}
+			})
+			sql(t, f.pool, dueNow)
+			f.await("the token to be put back", func() bool { return f.outcomes("restored") == 1 })
+			if got := f.credentials(id)["refresh_token"]; got != "refresh-2" {
+				t.Errorf("the refresh token is %v, want the second", got)
+			}
+			sql(t, f.pool, dueNow)
+			f.await("a refresh with it", func() bool { return f.outcomes("refreshed") == 1 })
+			if n := f.server.count(&f.server.reuses); n != 0 {
+				t.Errorf("a spent token was sent %d times", n)
+			}
+		})
 	}
 }
 

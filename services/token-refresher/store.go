@@ -129,7 +129,6 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 
 // keep stores the refresh token of an answer whose access token is no good. The old access token stays.
 func (r *Refresher) keep(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token) error {
-	token.AccessToken, token.ExpiresAt = a.token.AccessToken, a.token.ExpiresAt
 	return r.replace(ctx, grant, a, token, func(tx *postgres.Tx, row *postgres.Integration, next replaced) error {
 		written, err := tx.GrantKept(ctx, dbsqlc.GrantKeptParams{
 			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, Now: next.now,
