@@ -58,6 +58,27 @@ func TestLateLook(t *testing.T) {
 	}
 }
 
+// TestCommandFoundLate has a scheduler die after it has seen that Postgres still has a command, and before it acknowledges it: another carries out what was commanded
+// since, and the first command no second time.
+func TestCommandFoundLate(t *testing.T) {
+	w := newWorld(t)
+	w.env = []string{"TRIBUTARY_DATABASE_LAG_BOUND=" + silence.String()}
+	first := w.start("scheduler", "TRIBUTARY_CRASH_AT=scheduler: command found late")
+	id := w.createHooked("hooked")
+	w.command(events.VerbPause, "one", "")
+	<-first.ended
+	if status := w.integration(id).Status; status != "paused" {
+		t.Fatalf("the integration is %s", status)
+	}
+	w.command(events.VerbResume, "one", "")
+	w.start("scheduler")
+	w.await("the integration to be resumed", func() bool { return w.integration(id).Status == "active" })
+	w.awaitEmpty(events.StreamCommands)
+	if status := w.integration(id).Status; status != "active" {
+		t.Errorf("the integration is %s: the first command was carried out again", status)
+	}
+}
+
 // awaitEmpty waits until every message of a stream is acknowledged.
 func (w *world) awaitEmpty(stream string) {
 	w.t.Helper()

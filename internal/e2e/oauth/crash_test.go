@@ -13,6 +13,7 @@ func TestCrashPoints(t *testing.T) {
 		"token-refresher: intent written": {},
 		"token-refresher: answered":       {reused: true, marked: true},
 		"token-refresher: stored":         {},
+		"token-refresher: shadow written": {},
 	}
 	for point, want := range tests {
 		t.Run(point, func(t *testing.T) {

@@ -55,6 +55,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	t.Parallel()
 	broker := natstest.NewListening(t)
 	w := &world{t: t, nc: broker.Connect(), natsURL: broker.URL(), database: pgtest.URL(t), keys: filepath.Join(t.TempDir(), "keys"), timing: time.Second}
 	w.Client = api.New(w.nc, 20*time.Second)
