@@ -30,6 +30,8 @@ const (
 	mostBuffers = 40_000
 	// newest is how many of the newest rows are there when the statistics are made that are stale later.
 	newest = 4_000
+	// requestDays is for how many days there are requests, which have a partition for each.
+	requestDays = 10
 )
 
 // generated is a query as sqlc wrote it.
@@ -191,6 +193,13 @@ func (h *history) big(relation string) bool {
 	return true
 }
 
+// atTheEdge reports whether a scan is of a partition that has less than a day: the history begins and ends within a day, and however few rows these have depends
+// on the time of the test. They are rightly read whole. What would read all partitions so reads the whole days too.
+func (h *history) atTheEdge(n node) bool {
+	partition := strings.TrimRight(n.Relation, "0123456789") != n.Relation
+	return partition && n.Rows+n.Removed < 0.9*float64(h.rows)/requestDays
+}
+
 // check complains of a plan that reads more than it must.
 func (h *history) check(t *testing.T, p plan, got node) {
 	t.Helper()
@@ -199,7 +208,7 @@ func (h *history) check(t *testing.T, p plan, got node) {
 		if n.Relation != "" || strings.HasPrefix(n.Type, "Bitmap Index") {
 			used[n.Index] = true
 		}
-		if n.Type == "Seq Scan" && h.big(n.Relation) && n.Loops > 0 && p.scans != n.Relation {
+		if n.Type == "Seq Scan" && h.big(n.Relation) && n.Loops > 0 && p.scans != n.Relation && !h.atTheEdge(n) {
 			t.Errorf("scans all of %s", n.Relation)
 		}
 		if h.big(n.Relation) && strings.HasSuffix(n.Type, "Scan") {
