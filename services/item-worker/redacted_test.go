@@ -28,6 +28,10 @@ func TestWebhooksTellNoSecrets(t *testing.T) {
 	if got, want := itemworker.Kept(in, result), `{"of":[{"n":7,"password":"[REDACTED]"}],"sent":"[REDACTED]","token":"[REDACTED]"}`; got != want {
 		t.Errorf("kept of a result is %s, want %s", got, want)
 	}
+	pin := contracts.NewIntegration(contracts.IntegrationFields{Credentials: json.RawMessage(`{"a":"12345678"}`)})
+	if got := itemworker.Kept(pin, map[string]int{"n": 12345678}); got != `"[REDACTED]"` {
+		t.Errorf("kept of a result with a credential that is a number is %s", got)
+	}
 	if got := itemworker.Kept(in, nil); got != "" {
 		t.Errorf("kept of no result is %q", got)
 	}

@@ -263,7 +263,7 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 	err = redactor.Error(err)
 	f := finished{row: row, status: "processed", next: now, tries: row.Tries, err: err}
 	if len(result) > 0 {
-		f.result = string(redactor.ResponseBody("application/json", result, false))
+		f.result = redacted(result, redactor)
 	}
 	skip, skipped := contracts.AsSkip(err)
 	asks, deferred := contracts.AsDeferral(err)
@@ -298,6 +298,15 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 		}
 	}
 	return f
+}
+
+// redacted is what may be shown of a result. A credential that is a bare number in it leaves no JSON behind: then nothing is shown.
+func redacted(result json.RawMessage, redactor *outbound.Redactor) string {
+	shown := redactor.ResponseBody("application/json", result, false)
+	if !json.Valid(shown) {
+		return `"` + outbound.Redacted + `"`
+	}
+	return string(shown)
 }
 
 // spreadAround moves a wait by up to 20 % either way.
