@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -130,7 +131,13 @@ func (r *Refresher) dueAt(flow contracts.OAuth2, expires *time.Time, refreshable
 	if !refreshable {
 		return expires
 	}
-	threshold := flow.RefreshThreshold()
+	var threshold time.Duration
+	err := panics.Try("RefreshThreshold", func() error {
+		threshold = flow.RefreshThreshold()
+		return nil
+	})
+	// A panic must not cost the token that has just been fetched.
+	panics.Report(r.Log, err)
 	if threshold <= 0 {
 		threshold = contracts.DefaultRefreshThreshold
 	}

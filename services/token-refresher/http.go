@@ -68,7 +68,6 @@ func (r *Refresher) authorize(w http.ResponseWriter, req *http.Request) {
 		r.fail500(w, req, "begin an authorization", err)
 		return
 	}
-	http.SetCookie(w, r.cookie(a.cookie, a.browser, int(r.Settings.LinkLife.Seconds())))
 	http.SetCookie(w, r.cookie(to.cookie, to.value, int(r.Settings.StateLife.Seconds())))
 	http.Redirect(w, req, to.url, http.StatusFound)
 }
@@ -100,8 +99,11 @@ func (r *Refresher) admitted(w http.ResponseWriter, req *http.Request, what stri
 	}
 	if !ok {
 		r.page(w, http.StatusForbidden, "This link was used already", "A link works once, in the browser that opens it first. Ask for a new one.")
+		return a, false
 	}
-	return a, ok
+	// Also when what follows fails: the browser may try again.
+	http.SetCookie(w, r.cookie(a.cookie, a.browser, int(r.Settings.LinkLife.Seconds())))
+	return a, true
 }
 
 // cookie stays in the browser, out of reach of scripts; the redirect back from the upstream brings it along.

@@ -54,7 +54,7 @@ func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by
 	if err != nil {
 		if grant != nil {
 			due := r.dueAt(r.flows[grant.Provider], grant.ExpiresAt, grant.Refreshable)
-			err = errors.Join(err, r.release(context.WithoutCancel(ctx), grant, due))
+			err = errors.Join(err, r.insist(ctx, func() error { return r.release(context.WithoutCancel(ctx), grant, due) }))
 		}
 		return api.TokenStatus{}, err
 	}

@@ -78,6 +78,40 @@ func TestRevokeByLink(t *testing.T) {
 	f.awaitState(id, "revoked")
 }
 
+// A link whose revocation fails works again in the browser that opened it.
+func TestRevokeByLinkAgain(t *testing.T) {
+	f := start(t, nil)
+	token := f.server.plant("a")
+	id := f.create("one", "mail", &token)
+	f.awaitState(id, "connected")
+	f.server.with(func() {
+		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusBadGateway)
+			f.server.answer = nil
+			return false
+		}
+	})
+	link, first := revokeLinkAs(t, f, id, "revoke"), browser(t)
+	post := func(client *http.Client) int {
+		resp, err := client.Post(link, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	if code := post(first); code != http.StatusBadRequest {
+		t.Errorf("while the upstream fails: %d", code)
+	}
+	if code := post(browser(t)); code != http.StatusForbidden {
+		t.Errorf("another browser: %d", code)
+	}
+	if code := post(first); code != http.StatusOK {
+		t.Errorf("again: %d", code)
+	}
+	f.awaitState(id, "revoked")
+}
+
 // The grant of a deleted integration is revoked, whatever it takes.
 func TestDeleteRevokes(t *testing.T) {
 	f := start(t, nil)

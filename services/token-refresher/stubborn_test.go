@@ -3,6 +3,7 @@ package tokenrefresher_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestProviderThatDoesNotReturn(t *testing.T) {
 	defer close(awake)
 	f := start(t, func(c *platform.Config) {
 		c.Providers["stubborn"] = stubborn{crowd: crowd{gauge: &gauge{}}, awake: awake}
-		c.TokenRefresher.Concurrency, c.TokenRefresher.Call = 1, 2*time.Second
+		c.TokenRefresher.Concurrency, c.TokenRefresher.Call = 1, 5*time.Second
 	})
 	expired := time.Now().Add(-time.Second)
 	stuck := f.create("stuck", "stubborn", &contracts.Token{AccessToken: "old", RefreshToken: "r", ExpiresAt: &expired})
@@ -36,5 +37,30 @@ func TestProviderThatDoesNotReturn(t *testing.T) {
 	f.await("the other token", func() bool { return f.outcomes("refreshed") == 1 })
 	if reason := f.grant(stuck).Reason; reason == "" {
 		t.Error("nobody says that RefreshToken did not return")
+	}
+}
+
+// startled is a provider that panics when it is asked for its threshold, once it is on.
+type startled struct {
+	mail
+	on *atomic.Bool
+}
+
+func (s startled) RefreshThreshold() time.Duration {
+	if s.on.Load() {
+		panic("boo")
+	}
+	return time.Minute
+}
+
+// A token that was fetched is stored, whatever its provider says of thresholds.
+func TestThresholdThatPanics(t *testing.T) {
+	on := &atomic.Bool{}
+	f := start(t, func(c *platform.Config) { c.Providers["startled"] = startled{c.Providers["mail"].(mail), on} })
+	on.Store(true)
+	id := f.create("one", "startled", f.soon())
+	f.await("a refresh", func() bool { return f.outcomes("refreshed") == 1 })
+	if got := f.credentials(id)["access_token"]; got != "access-2" {
+		t.Errorf("the token is %v", got)
 	}
 }
