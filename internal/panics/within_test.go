@@ -14,7 +14,6 @@ import (
 func TestWithin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
 		call := func(takes time.Duration, f func() (int, error)) (int, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -30,7 +29,7 @@ func TestWithin(t *testing.T) {
 		if got, err := call(time.Minute+time.Millisecond, answer); got != 7 || err != nil {
 			t.Errorf("within the grace: %d, %v", got, err)
 		}
-		began = time.Now()
+		began := time.Now()
 		got, err := call(time.Hour, answer)
 		if got != 0 || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "the provider did not return") {
 			t.Errorf("too late: %d, %v", got, err)
