@@ -209,6 +209,21 @@ func TestProgressOfOddEntries(t *testing.T) {
 	}
 }
 
+// TestProgressOfABatchThatBecomesWhole has a batch seen item by item before its first message tells that all are done: no item counts twice.
+func TestProgressOfABatchThatBecomesWhole(t *testing.T) {
+	first := checkpoint.Key{Run: "r", Attempt: 1, Index: checkpoint.First}
+	for _, before := range []eventsv1.OutcomeState{running, retrying} {
+		var p checkpoint.Progress
+		p.Apply(update(first, 2, 0, before))
+		p.Apply(update(first, 2, 1, before))
+		p.Apply(checkpoint.Update{Key: first, Entry: join(update(first, 2, 0, done).Entry, update(first, 2, 1, done).Entry)})
+		want := answers{WorkedOff: 1, Items: 2, Counts: checkpoint.Counts{Done: 2}}
+		if got := ask(&p); got != want {
+			t.Errorf("whole after %s: %+v, want %+v", before, got, want)
+		}
+	}
+}
+
 // The syncer and the scheduler keep a Progress for every open run, however many items it has.
 func TestProgressOfAMillionItemsIsSmall(t *testing.T) {
 	const batches, size, most = 4000, 256, 64 << 10
