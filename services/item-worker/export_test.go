@@ -111,6 +111,15 @@ func Kept(in *contracts.Integration, value any) string {
 	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, outbound.NewRedactor(nil, in)).result
 }
 
+// CheckedCheckpoint is what is left of the checkpoint of an item that a webhook, received some time ago, has dispatched.
+func CheckedCheckpoint(provider contracts.Provider, checkpoint string, receivedAt time.Time) string {
+	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
+	item := &eventsv1.Item{Checkpoint: []byte(checkpoint)}
+	c := &call{webhooks: h, provider: provider, row: &dbsqlc.WebhookClaimRow{ReceivedAt: receivedAt}}
+	c.checkCheckpoints([]*eventsv1.Item{item})
+	return string(item.GetCheckpoint())
+}
+
 // NewSession returns what a webhook's handler dispatches to, what ends the handler, and what then says whether records are lost.
 func NewSession() (session contracts.Dispatcher, end func() int, verdict func(late func(error)) error) {
 	s := &webhookSession{}

@@ -172,7 +172,7 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 func (c *call) checkCheckpoints(dispatched []*eventsv1.Item) {
 	checker, _ := c.provider.(contracts.CheckpointChecker)
 	for _, item := range dispatched {
-		if err := items.DropOddCheckpoint(checker, item, c.row.ReceivedAt); err != nil {
+		if err := items.DropOddCheckpoint(checker, item, c.Now()); err != nil {
 			c.Log.Warn("a webhook's item has a checkpoint that does not count", "webhook", c.row.ID, "provider", c.row.Provider, "event", item.GetEventType(),
 				"external_id", item.GetExternalId(), "error", err)
 		}

@@ -1,0 +1,35 @@
+package itemworker_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	itemworker "github.com/tributaryhq/tributary/services/item-worker"
+)
+
+// dated is a shop whose checkpoints are times.
+type dated struct {
+	shop
+	contracts.MaxTime
+}
+
+func (dated) ReduceCheckpoints(c []contracts.Checkpoint) (contracts.Cursor, error) {
+	return contracts.MaxTime{}.ReduceCheckpoints(c)
+}
+
+// TestCheckpointsOfWebhooks compares checkpoints with the present: a webhook may be handled days after it was received, with a record that was fetched anew.
+func TestCheckpointsOfWebhooks(t *testing.T) {
+	t.Parallel()
+	received := time.Now().Add(-48 * time.Hour)
+	fresh := `"` + time.Now().UTC().Format(time.RFC3339) + `"`
+	if got := itemworker.CheckedCheckpoint(dated{}, fresh, received); got != fresh {
+		t.Errorf("the checkpoint of a record that has just changed is %q, want it kept", got)
+	}
+	if got := itemworker.CheckedCheckpoint(dated{}, `"9999-12-31T00:00:00Z"`, received); got != "" {
+		t.Errorf("a checkpoint in the distant future is kept as %q", got)
+	}
+	if got := itemworker.CheckedCheckpoint(shop{}, "7", received); got != "7" {
+		t.Errorf("the checkpoint of a provider that takes any is %q", got)
+	}
+}
