@@ -159,7 +159,7 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestForeignTexts lets nobody take a text for one that was looked at: only foreign makes its Text, unless it stands in the code.
+// TestForeignTexts refuses conversions to foreign.Text outside its package: they would skip the cleaning. Literals may be converted.
 func TestForeignTexts(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {

@@ -80,8 +80,8 @@ where g.integration_id = sqlc.arg(integration_id) and g.token_id = sqlc.arg(toke
 returning g.*;
 
 -- name: GrantRenew :execrows
--- GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time: it must not have
--- the others wait, and end.
+-- GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time, so
+-- that the others do not wait for it until they end.
 with held as (
     select g.integration_id from oauth_grants g
     join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(fences)::bigint[]) as fence) h on g.integration_id = h.id and g.fence = h.fence

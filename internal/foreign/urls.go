@@ -43,8 +43,9 @@ func RedactURLs(text string) string {
 	return shown.String()
 }
 
-// userinfo is how many bytes of what follows "://" name a user, with the at sign. A password that nobody has escaped may have what ends the authority of a URL: then
-// what stands before it looks like a port that is no number.
+// userinfo is the length of the user and password that follow "://", with the at sign; 0 without them. A password that was not
+// escaped may contain a slash, which ends the authority of a URL. Its part before the slash then stands where the port does,
+// and is no number.
 func userinfo(text string) int {
 	authority := text[:span(text, true)]
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {

@@ -27,8 +27,8 @@ func (j *job) buryUnstorable(ctx context.Context) error {
 	return j.settle(ctx)
 }
 
-// putOff has all items of a batch wait before a handler is called for any.
-func (j *job) putOff(ctx context.Context, cause error) error {
+// putOffAll has all items of a batch wait, and calls no handler.
+func (j *job) putOffAll(ctx context.Context, cause error) error {
 	var waiting []result
 	for _, item := range j.todo() {
 		waiting = append(waiting, j.classify(item, putOff(cause)))

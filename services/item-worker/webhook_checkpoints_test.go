@@ -18,7 +18,8 @@ func (dated) ReduceCheckpoints(c []contracts.Checkpoint) (contracts.Cursor, erro
 	return contracts.MaxTime{}.ReduceCheckpoints(c)
 }
 
-// TestCheckpointsOfWebhooks compares checkpoints with the present: a webhook may be handled days after it was received, with a record that was fetched anew.
+// TestCheckpointsOfWebhooks handles a webhook two days after it was received. Its record was fetched only now, so that its
+// checkpoint is later than the webhook, and good.
 func TestCheckpointsOfWebhooks(t *testing.T) {
 	t.Parallel()
 	received := time.Now().Add(-48 * time.Hour)

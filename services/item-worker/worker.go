@@ -228,8 +228,8 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	case postgres.Unavailable(err):
 		return nil, err
 	case err != nil:
-		// Such as credentials whose key is lost, until somebody mends that.
-		return nil, j.putOff(ctx, err)
+		// The credentials can't be opened, for example. The items wait until somebody mends that.
+		return nil, j.putOffAll(ctx, err)
 	}
 	j.provider, err = w.Registry.Provider(batch.GetProvider())
 	return j, err

@@ -59,10 +59,12 @@ func (r *Refresher) integration(fields contracts.IntegrationFields) *contracts.I
 	return contracts.NewIntegration(fields)
 }
 
+func (a *account) redacted(err error) error { return redacted(a.flow, a.in, err) }
+
 // redacted keeps what a provider says from showing what its credentials are.
-func (a *account) redacted(err error) error {
-	provider, _ := a.flow.(contracts.Provider)
-	return outbound.NewRedactor(provider, a.in).Error(err)
+func redacted(flow contracts.OAuth2, in *contracts.Integration, err error) error {
+	provider, _ := flow.(contracts.Provider)
+	return outbound.NewRedactor(provider, in).Error(err)
 }
 
 // unattended reports whether the provider gets tokens without a user.

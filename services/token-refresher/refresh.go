@@ -79,14 +79,22 @@ func (r *Refresher) refresh(ctx context.Context, grant *postgres.Grant) {
 	r.Metrics.refreshed(grant.Provider, outcome, r.Now().Sub(started))
 }
 
-// attempt is one refresh. What it comes to is insisted upon, also where nothing was sent: the intent would be taken for that of a holder that died.
+// attempt is one refresh. Its end is written down in any case, also when nothing was sent. An intent that stays would count
+// as the death of its holder.
 func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome string, err error) {
+	release := func(due *time.Time) error {
+		return r.insist(ctx, func() error { return r.release(ctx, grant, due) })
+	}
+	fail := func(f failure) error { return r.insist(ctx, func() error { return r.fail(ctx, grant, f) }) }
 	a, err := r.open(ctx, grant.IntegrationID, postgres.Access{Who: serviceName, Why: "refresh the token", At: r.Now()})
 	switch {
 	case postgres.NotFound(err):
 		return "", err
 	case err != nil:
-		return "failed", r.insist(ctx, func() error { return r.fail(ctx, grant, failure{why: err}) })
+		return "failed", fail(failure{why: err})
+	}
+	end := func(reason foreign.Text) error {
+		return r.insist(ctx, func() error { return r.end(ctx, grant, a, reason) })
 	}
 	switch restored, err := r.restore(ctx, a); {
 	case restored || errors.Is(err, postgres.ErrCredentialsChanged):
@@ -95,18 +103,16 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		// A token that is spent must not be sent.
 		r.Log.Warn("NATS does not tell whether a newer token is known; the refresh waits", "integration", grant.IntegrationID, "error", err)
 		due := r.Now().Add(r.Settings.Backoff)
-		return "waiting", r.insist(ctx, func() error { return r.release(ctx, grant, &due) })
+		return "waiting", release(&due)
 	case a.tokenID != grant.TokenID:
 		// Somebody has written other ones, which the sweep adopts.
-		return "superseded", r.insist(ctx, func() error { return r.release(ctx, grant, nil) })
+		return "superseded", release(nil)
 	case !a.refreshable() && a.hasEnded(r.Now()):
-		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, "the token has expired, and there is no refresh token") })
+		return "ended", end("the token has expired, and there is no refresh token")
 	case !a.refreshable():
-		return "superseded", r.insist(ctx, func() error { return r.release(ctx, grant, a.token.ExpiresAt) })
+		return "superseded", release(a.token.ExpiresAt)
 	case grant.Lost >= mostLost && !a.unattended():
-		return "ended", r.insist(ctx, func() error {
-			return r.end(ctx, grant, a, "the processes that refreshed it died before they had an answer")
-		})
+		return "ended", end("the processes that refreshed it died before they had an answer")
 	}
 	r.Crash("token-refresher: intent written")
 	started := time.Now()
@@ -141,16 +147,16 @@ func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome
 		f.uncertain, f.lost = false, false
 	}
 	if f.ends != "" {
-		return "ended", r.insist(ctx, func() error { return r.end(ctx, grant, a, foreign.Line(f.ends)) })
+		return "ended", end(foreign.Line(f.ends))
 	}
 	outcome = "failed"
 	if f.uncertain {
 		outcome = "uncertain"
 	}
-	return outcome, r.insist(ctx, func() error { return r.fail(ctx, grant, f) })
+	return outcome, fail(f)
 }
 
-// late is for a token that nothing may be written of any more: it is put back all the same if Postgres went back meanwhile.
+// late is for a token that came after the fence had moved on. It is stored only if Postgres went back meanwhile.
 func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *account, token contracts.Token) (outcome string, err error) {
 	rescued := false
 	err = r.insist(ctx, func() (err error) { rescued, err = r.rescue(ctx, grant, sent, token); return err })

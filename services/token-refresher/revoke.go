@@ -12,7 +12,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -94,8 +93,7 @@ func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *c
 	defer cancel()
 	_, err = panics.Within(ctx, leftAfter, "RevokeToken", func() (struct{}, error) { return struct{}{}, flow.RevokeToken(ctx, in) })
 	if err != nil {
-		provider, _ := flow.(contracts.Provider)
-		err = outbound.NewRedactor(provider, in).Error(err)
+		err = redacted(flow, in, err)
 		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}
 	}
 	return nil
@@ -153,8 +151,8 @@ func (*Refresher) ended(written int64, err error) error {
 	return err
 }
 
-// revokeDeleted revokes the grants of integrations that were deleted, as long as it takes within limits. They are revoked side by side: an upstream that hangs must hold up
-// neither those of others nor what else the sweep does.
+// revokeDeleted revokes the grants of integrations that were deleted, again and again within limits. It does so side by side:
+// an upstream that hangs must not hold up the others.
 func (r *Refresher) revokeDeleted(ctx context.Context) error {
 	now := r.Now()
 	rows, err := r.Store.RevocationTakeDue(ctx, dbsqlc.RevocationTakeDueParams{

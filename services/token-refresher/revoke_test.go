@@ -84,13 +84,7 @@ func TestRevokeByLinkAgain(t *testing.T) {
 	token := f.server.plant("a")
 	id := f.create("one", "mail", &token)
 	f.awaitState(id, "connected")
-	f.server.with(func() {
-		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(http.StatusBadGateway)
-			f.server.answer = nil
-			return false
-		}
-	})
+	f.server.failOnce()
 	link, first := revokeLinkAs(t, f, id, "revoke"), browser(t)
 	post := func(client *http.Client) int {
 		resp, err := client.Post(link, "", nil)
@@ -118,13 +112,7 @@ func TestDeleteRevokes(t *testing.T) {
 	token := f.server.plant("a")
 	id := f.create("one", "mail", &token)
 	f.awaitState(id, "connected")
-	f.server.with(func() {
-		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(http.StatusBadGateway)
-			f.server.answer = nil
-			return false
-		}
-	})
+	f.server.failOnce()
 	if err := f.DeleteIntegration(t.Context(), api.DeleteIntegration{Integration: "one"}); err != nil {
 		t.Fatal(err)
 	}

@@ -141,6 +141,17 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// failOnce has the next request fail as behind a broken proxy.
+func (s *server) failOnce() {
+	s.with(func() {
+		s.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusBadGateway)
+			s.answer = nil
+			return false
+		}
+	})
+}
+
 func refuse(w http.ResponseWriter, status int, code string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

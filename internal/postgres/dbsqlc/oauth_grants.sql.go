@@ -438,8 +438,8 @@ type GrantRenewParams struct {
 	Fences []int64
 }
 
-// GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time: it must not have
-// the others wait, and end.
+// GrantRenew extends leases that this process works under. Those whose fence has moved on are left alone. One that is locked is passed over until the next time, so
+// that the others do not wait for it until they end.
 func (q *Queries) GrantRenew(ctx context.Context, arg GrantRenewParams) (int64, error) {
 	result, err := q.db.Exec(ctx, grantRenew, arg.Until, arg.Ids, arg.Fences)
 	if err != nil {
