@@ -139,13 +139,11 @@ func (w *ward) trip() {
 		w.passes(0)
 	}
 	elapse(10 * time.Millisecond)
-	synctest.Wait()
 }
 
 func (w *ward) wantTold(want ...string) {
 	w.Helper()
 	elapse(10 * time.Millisecond)
-	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if diff := cmp.Diff(want, w.told); diff != "" {
