@@ -98,9 +98,11 @@ from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::int
 where w.id = d.id and w.attempt = d.attempt and w.status = 'processing';
 
 -- name: WebhookFinishMany :many
--- WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids.
+-- WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids. What is handed back with no error keeps its crashes: it has not
+-- run to its end.
 update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.tries, reason = d.reason, error = d.error,
-    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
+    result = nullif(d.result, '')::jsonb, crashes = case when d.status = 'pending' and d.error = '' then w.crashes else 0 end,
+    lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
     finished_at = case when d.status = 'pending' then null else sqlc.arg(now)::timestamptz end
 from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::integer[]) as attempt, unnest(sqlc.arg(statuses)::text[]) as status,
              unnest(sqlc.arg(next_try_ats)::timestamptz[]) as next_try_at, unnest(sqlc.arg(tries)::integer[]) as tries,

@@ -80,9 +80,19 @@ func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error)
 
 // lockAlone waits until nothing else runs in this process, and reports whether it may run something. If the worker stops first, it does not wait for the others.
 func (w *Worker) lockAlone(ctx context.Context, stopping <-chan struct{}) bool {
+	return lockUnless(ctx, stopping, w.alone.Lock, w.alone.Unlock)
+}
+
+// lockBeside waits until nothing runs alone in this process, and reports whether something else may run, as lockAlone does.
+func (w *Worker) lockBeside(ctx context.Context, stopping <-chan struct{}) bool {
+	return w.alone.TryRLock() || lockUnless(ctx, stopping, w.alone.RLock, w.alone.RUnlock)
+}
+
+// lockUnless waits for a lock, and reports whether it has it: not if the worker stops first.
+func lockUnless(ctx context.Context, stopping <-chan struct{}, lock, unlock func()) bool {
 	locked := make(chan struct{})
 	go func() {
-		w.alone.Lock()
+		lock()
 		close(locked)
 	}()
 	select {
@@ -93,7 +103,7 @@ func (w *Worker) lockAlone(ctx context.Context, stopping <-chan struct{}) bool {
 	}
 	go func() {
 		<-locked
-		w.alone.Unlock()
+		unlock()
 	}()
 	return false
 }

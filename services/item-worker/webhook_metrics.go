@@ -14,6 +14,8 @@ type webhookMetrics struct {
 	handled  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	lag      *prometheus.HistogramVec
+	// unwritten are the webhooks with an outcome that Postgres refuses.
+	unwritten *prometheus.GaugeVec
 }
 
 func newWebhookMetrics(registerer prometheus.Registerer) (webhookMetrics, error) {
@@ -30,8 +32,12 @@ func newWebhookMetrics(registerer prometheus.Registerer) (webhookMetrics, error)
 		handled:  counter("webhooks_total", "What webhooks came to: processed, ignored, skipped, failed (for good) or pending (to be tried again).", "outcome"),
 		duration: histogram("webhook_duration_seconds", "Time that handling a webhook took."),
 		lag:      histogram("webhook_lag_seconds", "Time from a webhook's reception to when it was processed."),
+		unwritten: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "tributary", Subsystem: "item_worker", Name: "webhooks_unwritten",
+			Help: "Webhooks that were handled, and that Postgres refuses to have written down. They are tried again; the log says why.",
+		}, []string{"provider"}),
 	}
-	for _, collector := range []prometheus.Collector{m.storage, m.handled, m.duration, m.lag} {
+	for _, collector := range []prometheus.Collector{m.storage, m.handled, m.duration, m.lag, m.unwritten} {
 		if err := registerer.Register(collector); err != nil {
 			return m, err
 		}

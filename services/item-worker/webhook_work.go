@@ -37,14 +37,18 @@ type finished struct {
 	deferrals  int32
 }
 
-// work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is told to stop, ctx when its grace is over.
-func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow) {
+// refusals is how often Postgres may refuse what became of a claim before others get its slot.
+const refusals = 3
+
+// work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is told to stop, ctx when its grace is over. free
+// gives the slot to another claim.
+func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow, free func()) {
 	defer h.release(row)
 	started := h.Now()
 	c := &call{webhooks: h, row: row}
 	err := error(errPoison)
 	if int(row.Crashes) < h.Settings.Webhooks.Crashes {
-		err = h.beside(row, func() error { return c.handle(ctx) })
+		err = h.beside(stopping, ctx, row, func() error { return c.handle(ctx) })
 	}
 	f := h.settle(row, err, c.result, outbound.NewRedactor(c.provider, c.in))
 	if f.status == "processed" {
@@ -57,39 +61,55 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 	h.Metrics.webhook(f, h.Now().Sub(started), h.Now())
 	h.tell(f)
 	h.Crash("item-worker: before webhook finished")
-	for {
+	if !h.insist(stopping, ctx, f, free) {
+		return
+	}
+	h.Crash("item-worker: webhook finished")
+}
+
+// insist writes what became of a claim, and tries that again until it is told to stop: then another worker takes the claim when its lease is over. While Postgres is away,
+// the claim keeps its slot. While Postgres refuses this one, others go on.
+func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()) bool {
+	for refused := 0; ; {
 		err := h.finishes.add(context.WithoutCancel(ctx), f)
 		if err == nil {
-			break
+			return true
 		}
-		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", row.ID, "error", err)
 		if lighter, ok := f.lighter(err); ok {
 			f = lighter
 			continue
 		}
+		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", f.row.ID, "provider", f.row.Provider, "error", err)
+		if !postgres.Unavailable(err) {
+			refused++
+		}
+		if refused == refusals {
+			h.Metrics.unwritten.WithLabelValues(f.row.Provider).Inc()
+			defer h.Metrics.unwritten.WithLabelValues(f.row.Provider).Dec()
+			if h.unwritten.Add(1) <= int64(cap(h.slots)) {
+				free()
+			}
+			defer h.unwritten.Add(-1)
+		}
 		select {
 		case <-stopping.Done():
-			// Another worker takes the claim when its lease is over.
-			return
-		case <-time.After(patience):
+			return false
+		case <-time.After(patience << min(max(refused-refusals, 0), 5)):
 		}
 	}
-	h.Crash("item-worker: webhook finished")
-	if row.Crashes >= suspectAfter {
-		h.suspecting.Store(false)
-	}
-	h.kick()
 }
 
-// beside runs a delivery beside others, or alone when it has been in work at the death of its worker before.
-func (h *webhooks) beside(row *dbsqlc.WebhookClaimRow, f func() error) error {
-	if row.Crashes < suspectAfter {
-		h.alone.RLock()
-		defer h.alone.RUnlock()
-	} else {
-		h.alone.Lock()
-		defer h.alone.Unlock()
+// beside runs a delivery beside others, or alone when it has been in work at the death of its worker before. It does not run when the worker stops before its turn: a
+// delivery that has not begun is charged with nothing.
+func (h *webhooks) beside(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow, f func() error) error {
+	lock, unlock := h.lockBeside, h.alone.RUnlock
+	if row.Crashes >= suspectAfter {
+		lock, unlock = h.lockAlone, h.alone.Unlock
 	}
+	if !lock(ctx, stopping.Done()) {
+		return errStopping
+	}
+	defer unlock()
 	return panics.Try("the handler", f)
 }
 

@@ -61,6 +61,8 @@ type webhooks struct {
 
 	// suspecting says that a delivery is in work that may kill the process: nothing is claimed beside it, to be charged with its deed.
 	suspecting atomic.Bool
+	// unwritten are the claims with an outcome that Postgres refuses.
+	unwritten atomic.Int64
 
 	mu sync.Mutex
 	// held are the claims in work, and their attempts; renewedAt is when all were last renewed.
@@ -204,9 +206,16 @@ func (h *webhooks) claimRows(ctx context.Context, keys []string, most int, suspe
 func (h *webhooks) handOut(ctx, work context.Context, rows []*dbsqlc.WebhookClaimRow, running *sync.WaitGroup) {
 	for _, row := range rows {
 		h.hold(row)
+		free := sync.OnceFunc(func() {
+			if row.Crashes >= suspectAfter {
+				h.suspecting.Store(false)
+			}
+			<-h.slots
+			h.kick()
+		})
 		running.Go(func() {
-			defer func() { <-h.slots }()
-			h.work(ctx, work, row)
+			defer free()
+			h.work(ctx, work, row, free)
 		})
 	}
 }

@@ -313,9 +313,15 @@ func (w *world) wantReceipts(t *testing.T, batch *eventsv1.ItemBatch, want ...in
 // refuse has Postgres refuse rows of a table where a condition holds, until it is mended.
 func (w *world) refuse(t *testing.T, table, condition string) (mend func()) {
 	t.Helper()
+	return w.refuseWith(t, "54000", table, condition)
+}
+
+// refuseWith is refuse with an error code of Postgres.
+func (w *world) refuseWith(t *testing.T, code, table, condition string) (mend func()) {
+	t.Helper()
 	w.exec(t, fmt.Sprintf(`create or replace function refuse_%[1]s() returns trigger language plpgsql as $$ begin
-		if %[2]s then raise exception 'index row size exceeds maximum' using errcode = '54000'; end if;
-		return new; end $$`, table, condition))
+		if %[2]s then raise exception 'refused by the test' using errcode = '%[3]s'; end if;
+		return new; end $$`, table, condition, code))
 	w.exec(t, fmt.Sprintf("create trigger refuse before insert or update on %[1]s for each row execute function refuse_%[1]s()", table))
 	return func() { w.exec(t, "drop trigger refuse on "+table) }
 }

@@ -212,7 +212,8 @@ func (q *Queries) WebhookCount(ctx context.Context) ([]*WebhookCountRow, error) 
 
 const webhookFinishMany = `-- name: WebhookFinishMany :many
 update webhooks w set status = d.status, next_try_at = d.next_try_at, tries = d.tries, reason = d.reason, error = d.error,
-    result = nullif(d.result, '')::jsonb, crashes = 0, lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
+    result = nullif(d.result, '')::jsonb, crashes = case when d.status = 'pending' and d.error = '' then w.crashes else 0 end,
+    lease_until = null, waiting_for = d.waiting_for, deferrals = d.deferrals,
     finished_at = case when d.status = 'pending' then null else $1::timestamptz end
 from (select unnest($2::uuid[]) as id, unnest($3::integer[]) as attempt, unnest($4::text[]) as status,
              unnest($5::timestamptz[]) as next_try_at, unnest($6::integer[]) as tries,
@@ -236,7 +237,8 @@ type WebhookFinishManyParams struct {
 	Deferrals   []int32
 }
 
-// WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids.
+// WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids. What is handed back with no error keeps its crashes: it has not
+// run to its end.
 func (q *Queries) WebhookFinishMany(ctx context.Context, arg WebhookFinishManyParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, webhookFinishMany,
 		arg.Now,

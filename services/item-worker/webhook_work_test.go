@@ -1,0 +1,118 @@
+package itemworker_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// calls is a provider whose webhooks of two types run what a test gives.
+type calls struct {
+	hooks
+	first, second func(context.Context) error
+}
+
+func (c calls) WebhookHandlers() map[string]contracts.WebhookFunc {
+	handler := func(f func(context.Context) error) contracts.WebhookFunc {
+		return func(ctx context.Context, _ *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
+			return nil, f(ctx)
+		}
+	}
+	return map[string]contracts.WebhookFunc{"first": handler(c.first), "second": handler(c.second)}
+}
+
+// newCalls makes a worker with an integration of that provider.
+func newCalls(t *testing.T, provider calls, concurrency int) (w *world, integration uuid.UUID) {
+	t.Helper()
+	w = newWorld(t, obey, func(c *platform.Config) {
+		c.Providers["hooks"] = provider
+		c.ItemWorker.Webhooks.Poll = 20 * time.Millisecond
+		c.ItemWorker.Webhooks.Concurrency = concurrency
+	})
+	integration = postgres.NewID()
+	if _, err := w.Store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
+		ID: integration, Provider: "hooks", Name: "one", Metadata: []byte("{}"), Now: time.Now(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return w, integration
+}
+
+// TestWebhookThatPostgresRefusesLetsOthersPass has one slot, and Postgres refuse what became of a webhook for a reason that has nothing to do with its content. Another
+// one is handled meanwhile; and what became of the first is written once Postgres takes it, without its handler being called again.
+func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"P0001", "42501"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			var times atomic.Int32
+			w, integration := newCalls(t, calls{
+				first:  func(context.Context) error { times.Add(1); return nil },
+				second: func(context.Context) error { return nil },
+			}, 1)
+			mend := w.refuseWith(t, code, "webhooks", "new.event_type = 'first' and new.status = 'processed'")
+			first := w.hook(t, integration, "first")
+			w.start(t)
+			await(t, "the first to be handled", func() bool { return times.Load() > 0 })
+			second := w.hook(t, integration, "second")
+			if got := w.settled(t, second); got.Status != "processed" {
+				t.Errorf("the second webhook is %+v", got)
+			}
+			mend()
+			if got := w.settled(t, first); got.Status != "processed" || times.Load() != 1 {
+				t.Errorf("the first webhook is %+v after %d calls of its handler", got, times.Load())
+			}
+		})
+	}
+}
+
+// TestSuspectWebhookIsHandedBack stops a worker while a webhook that was in work at two deaths waits to run alone: it has not begun, so that the stop is not charged to it.
+func TestSuspectWebhookIsHandedBack(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan struct{}), make(chan struct{})
+	var times atomic.Int32
+	w, integration := newCalls(t, calls{
+		first:  func(context.Context) error { close(begun); <-release; return nil },
+		second: func(context.Context) error { times.Add(1); return nil },
+	}, 4)
+	first := w.hook(t, integration, "first")
+	stop := w.start(t)
+	<-begun
+	suspect := postgres.NewID()
+	w.exec(t, `insert into webhooks (id, integration_id, provider, delivery_id, event_type, sequence, method, path, query, headers, body, next_try_at, received_at, stored_at, crashes)
+		values ($1, $2, 'hooks', $3, 'second', 2, 'POST', '/', '', '{"Event": ["second"]}', '', now(), now(), now(), 2)`, suspect, integration, suspect.String())
+	state := func() (status string, crashes, attempt int32) {
+		w.scan(t, "select status, crashes, attempt from webhooks where id = $1", suspect, &status, &crashes, &attempt)
+		return status, crashes, attempt
+	}
+	await(t, "the suspect to be claimed", func() bool { status, _, _ := state(); return status == "processing" })
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	await(t, "the suspect to be handed back", func() bool { status, _, _ := state(); return status == "pending" })
+	close(release)
+	<-stopped
+	if _, crashes, attempt := state(); crashes != 2 || attempt == 0 || times.Load() != 0 {
+		t.Errorf("the suspect is charged with %d deaths after %d calls", crashes, times.Load())
+	}
+	if got := w.settled(t, first); got.Status != "processed" {
+		t.Errorf("the first webhook is %+v", got)
+	}
+	w.beside(t, obey, func(c *platform.Config) {
+		c.Providers["hooks"] = calls{second: func(context.Context) error { times.Add(1); return nil }}
+	}).start(t)
+	await(t, "the suspect to be handled", func() bool { status, _, _ := state(); return status == "processed" })
+	if n := times.Load(); n != 1 {
+		t.Errorf("the handler of the suspect was called %d times", n)
+	}
+}
