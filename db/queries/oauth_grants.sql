@@ -16,6 +16,7 @@ select i.id from integrations i
 left join credentials c on c.integration_id = i.id
 left join oauth_grants g on g.integration_id = i.id
 where i.provider = any(sqlc.arg(providers)::text[]) and (g.integration_id is null or g.credentials_version <> coalesce(c.version, 0))
+order by i.id
 limit sqlc.arg(most);
 
 -- name: GrantAdopt :one
@@ -131,6 +132,7 @@ where integration_id = sqlc.arg(integration_id) and fence = sqlc.arg(fence);
 -- GrantStray finds integrations that are active though nothing of theirs can run before their user has authorized.
 select g.integration_id from oauth_grants g join integrations i on i.id = g.integration_id
 where g.provider = any(sqlc.arg(providers)::text[]) and g.state in ('missing', 'reauth-required', 'revoked') and i.status = 'active'
+order by g.integration_id
 limit sqlc.arg(most);
 
 -- name: GrantMeasure :many

@@ -20,21 +20,25 @@ const (
 	hastened = "/hastened/"
 	// wrongLastSequence refuses a message because another stands in its place.
 	wrongLastSequence jetstream.ErrorCode = 10071
+	// mostRefused is how many refusals of the broker's one call tells.
+	mostRefused = 3
 )
 
 // Hasten has delayed messages of a stream delivered now: those that wait under subjects which match a filter and that wanted chooses by its header. Each is replaced by its like
-// in one step, so that none is lost; one that has been delivered meanwhile is left alone. It takes two round trips for each chosen message.
+// in one step, so that none is lost; one that has been delivered meanwhile is left alone. One that the broker refuses waits on, and the others go on; the error names the
+// first few of those. It takes two round trips for each chosen message.
 func (b *Bus) Hasten(ctx context.Context, stream, filter string, wanted func(nats.Header) bool) (n int, err error) {
 	delayed, err := b.js.Stream(ctx, stream)
 	if err != nil {
 		return 0, fmt.Errorf("look for delayed messages of %s: %w", stream, err)
 	}
+	var refused []error
 	// What takes the place of a message comes after the last that there is now, and is not for this call.
 	last := delayed.CachedInfo().State.LastSeq
 	for next := uint64(1); next <= last; {
 		found, err := delayed.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return n, nil
+			break
 		}
 		if err != nil {
 			return n, fmt.Errorf("read delayed messages of %s: %w", stream, err)
@@ -47,6 +51,12 @@ func (b *Bus) Hasten(ctx context.Context, stream, filter string, wanted func(nat
 			continue
 		}
 		replaced, err := b.replaceDelayed(ctx, found)
+		if apiErr := (*jetstream.APIError)(nil); errors.As(err, &apiErr) {
+			if len(refused) < mostRefused {
+				refused = append(refused, err)
+			}
+			continue
+		}
 		if err != nil {
 			return n, err
 		}
@@ -54,7 +64,7 @@ func (b *Bus) Hasten(ctx context.Context, stream, filter string, wanted func(nat
 			n++
 		}
 	}
-	return n, nil
+	return n, errors.Join(refused...)
 }
 
 // replaceDelayed puts a message that is due now in the place of a delayed one, unless that has gone.

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,5 +54,33 @@ func TestHasten(t *testing.T) {
 		if left := stream(t, b, events.StreamItems).State.Msgs; left != 0 {
 			t.Errorf("%d messages are left", left)
 		}
+	})
+}
+
+// TestHastenOneThatIsRefused has the limit of messages lowered below the size of the first of two that wait: that one waits on, and the other arrives at once.
+func TestHastenOneThatIsRefused(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		b := newBus(t, natstest.New(t).Connect(), bus.Options{})
+		start := time.Now()
+		for n, body := range []string{strings.Repeat("x", 5000), "small"} {
+			at := address
+			at.Index = int32(n)
+			m := events.Message{
+				Subject: events.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(body), Header: map[string]string{"Kept": "yes"},
+			}
+			if err := b.PublishAt(t.Context(), m, events.ItemsSubject(at), start.Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config := stream(t, b, events.StreamItems).Config
+		config.MaxMsgSize = 2000
+		if _, err := streams(t, b).UpdateStream(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
+		n, err := b.Hasten(t.Context(), events.StreamItems, events.RetryFilter(address.Provider, address.Integration), func(nats.Header) bool { return true })
+		if n != 1 || err == nil || !strings.Contains(err.Error(), "message size exceeds maximum allowed") {
+			t.Errorf("%d messages were hastened, and the error is %v", n, err)
+		}
+		diff(t, []string{"small after 0s"}, arrivals(t, b, start, 1))
 	})
 }

@@ -45,7 +45,7 @@ func (p *Platform) refresher(chains outbound.Config) (*tokenrefresher.Refresher,
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return tokenrefresher.New(tokenrefresher.Config{
-		Bus: p.Bus, Store: p.Store, Registry: p.Registry, Validator: validate.New(), Shadows: p.grants, Transport: chains.Once(),
+		Bus: p.Bus, Store: p.Store, Registry: p.Registry, Validator: validate.New(), SetAside: p.setAside, Shadows: p.grants, Transport: chains.Once(),
 		Log: c.Log.With("service", TokenRefresherService), Metrics: metrics, Now: c.Now, Crash: c.Crash, Settings: c.TokenRefresher,
 	})
 }

@@ -30,4 +30,10 @@ const (
 	EndOverride Kind = "end-override"
 	// JudgeRate reports an integration of whose requests too large a share fails, or does no longer.
 	JudgeRate Kind = "judge-rate"
+	// EndWait wakes what waits for a cause that has ended. Its key is the integration and the cause.
+	EndWait Kind = "end-wait"
+	// AdoptToken makes a grant of an integration's credentials, once they were written by somebody else than a refresher.
+	AdoptToken Kind = "adopt-token"
+	// HoldStray stops an active integration that has no grant.
+	HoldStray Kind = "hold-stray"
 )

@@ -131,6 +131,11 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			"integrations", "new.id = '%s' and new.circuit_until is null",
 			"select count(*) from integrations where id = $1 and circuit_until is null",
 		},
+		"end-wait": {
+			"insert into waits_ended (integration_id, cause, at) select id, 'token', now() from integrations",
+			"waits_ended", "tg_op = 'UPDATE' and new.integration_id = '%s'",
+			"select 1 - count(*) from waits_ended where integration_id = $1 and passes = 0",
+		},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

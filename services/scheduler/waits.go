@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -19,21 +19,25 @@ const (
 	endedAtATime = 100
 	// secondPass is how long after its end a cause is looked after once more: what was being deferred at that moment was in no list yet.
 	secondPass = 10 * time.Second
+	// hastenFor bounds how long the items of one integration are brought forward before others have their turn.
+	hastenFor = 30 * time.Second
 )
 
 // endWaits brings forward what waits for causes that have ended: runs, webhooks and items. A cause stays noted until both passes are made, whatever dies meanwhile.
 func (s *Scheduler) endWaits(ctx context.Context) error {
-	ended, err := s.Store.WaitsEndedDue(ctx, s.Now().Add(-secondPass), endedAtATime)
-	if err != nil {
-		return fmt.Errorf("look for causes of waits that have ended: %w", err)
-	}
-	var problems []error
-	for _, row := range ended {
-		if err := s.endWait(ctx, row); err != nil {
-			problems = append(problems, err)
-		}
-	}
-	return errors.Join(problems...)
+	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*dbsqlc.WaitsEndedDueRow]{
+		Kind: setaside.EndWait, Most: endedAtATime, Step: s.endWait,
+		Name: func(row *dbsqlc.WaitsEndedDueRow) setaside.Element {
+			return setaside.Element{Key: row.IntegrationID.String() + "/" + row.Cause, Integration: row.IntegrationID}
+		},
+		List: func(ctx context.Context, most int32) ([]*dbsqlc.WaitsEndedDueRow, error) {
+			rows, err := s.Store.WaitsEndedDue(ctx, s.Now().Add(-secondPass), most)
+			if err != nil {
+				return nil, fmt.Errorf("look for causes of waits that have ended: %w", err)
+			}
+			return rows, nil
+		},
+	})
 }
 
 func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) error {
@@ -46,16 +50,22 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	if err != nil {
 		return fmt.Errorf("wake the webhooks of %s: %w", row.IntegrationID, err)
 	}
-	items, err := s.Bus.Hasten(ctx, events.StreamItems, events.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
+	bounded, cancel := context.WithTimeout(ctx, hastenFor)
+	defer cancel()
+	items, err := s.Bus.Hasten(bounded, events.StreamItems, events.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
 		cause := header.Get(events.HeaderWaitsFor)
 		return cause != "" && (cause == row.Cause || row.Cause == string(deferral.Any))
 	})
-	if err != nil {
+	more := bounded.Err() != nil && ctx.Err() == nil
+	if err != nil && !more {
 		return fmt.Errorf("wake the items of %s: %w", row.IntegrationID, err)
 	}
 	if runs+webhooks+int64(items) > 0 {
 		s.Log.Info("waits have ended early", "integration", row.IntegrationID, "cause", row.Cause, "runs", runs, "webhooks", webhooks, "item_messages", items)
 		kick(s.due)
+	}
+	if more {
+		return setaside.ErrLeft // the next look goes on, after those of others
 	}
 	if row.Passes == 0 {
 		return s.Store.WaitsEndedPassed(ctx, dbsqlc.WaitsEndedPassedParams{IntegrationID: row.IntegrationID, Cause: row.Cause, At: row.At})

@@ -2,7 +2,6 @@ package tokenrefresher
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -82,13 +82,8 @@ func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, acce
 
 // holdStrays stops integrations that somebody has resumed though they have no grant.
 func (r *Refresher) holdStrays(ctx context.Context) error {
-	ids, err := r.Store.GrantStray(ctx, r.keys, sweepAtATime)
-	if err != nil {
-		return fmt.Errorf("look for active integrations without a grant: %w", err)
-	}
-	var problems []error
-	for _, id := range ids {
-		err := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
+	return r.each(ctx, setaside.HoldStray, r.Store.GrantStray, func(ctx context.Context, id uuid.UUID) error {
+		return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			row, err := tx.IntegrationLock(ctx, id)
 			if err != nil {
 				return err
@@ -99,26 +94,34 @@ func (r *Refresher) holdStrays(ctx context.Context) error {
 			}
 			return r.hold(ctx, tx, row, foreign.Line(grant.Reason))
 		})
-		if err != nil && !postgres.NotFound(err) {
-			problems = append(problems, fmt.Errorf("stop integration %s: %w", id, err))
-		}
-	}
-	return errors.Join(problems...)
+	})
 }
 
 // adoptChanged takes over what was written by somebody else: integrations that are new, and credentials that were changed by hand.
 func (r *Refresher) adoptChanged(ctx context.Context) error {
-	ids, err := r.Store.GrantUnadopted(ctx, r.keys, sweepAtATime)
-	if err != nil {
-		return fmt.Errorf("look for changed credentials: %w", err)
-	}
-	var problems []error
-	for _, id := range ids {
-		if err := r.adopt(ctx, id); err != nil && !postgres.NotFound(err) {
-			problems = append(problems, fmt.Errorf("adopt the credentials of %s: %w", id, err))
-		}
-	}
-	return errors.Join(problems...)
+	return r.each(ctx, setaside.AdoptToken, r.Store.GrantUnadopted, r.adopt)
+}
+
+// each runs a step for each integration of a list. One that is gone meanwhile is done.
+func (r *Refresher) each(ctx context.Context, kind setaside.Kind, list func(context.Context, []string, int32) ([]uuid.UUID, error),
+	step func(context.Context, uuid.UUID) error,
+) error {
+	return setaside.Run(ctx, r.SetAside, setaside.Sweep[uuid.UUID]{
+		Kind: kind, Most: sweepAtATime, Name: func(id uuid.UUID) setaside.Element { return setaside.Of(id, id) },
+		List: func(ctx context.Context, most int32) ([]uuid.UUID, error) {
+			ids, err := list(ctx, r.keys, most)
+			if err != nil {
+				return nil, fmt.Errorf("list integrations to %s: %w", kind, err)
+			}
+			return ids, nil
+		},
+		Step: func(ctx context.Context, id uuid.UUID) error {
+			if err := step(ctx, id); err != nil && !postgres.NotFound(err) {
+				return err
+			}
+			return nil
+		},
+	})
 }
 
 // adopt makes a grant of what an integration's credentials hold.

@@ -27,6 +27,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -91,6 +92,8 @@ type Config struct {
 	Store     *postgres.Store
 	Registry  *contracts.Registry
 	Validator *validate.Validator
+	// SetAside is the work that fails, so that the rest proceeds.
+	SetAside *setaside.Set
 	// Shadows keep the newest tokens, should Postgres forget.
 	Shadows Cells
 	// Transport sends the requests for tokens, each once.

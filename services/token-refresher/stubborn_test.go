@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -63,4 +64,27 @@ func TestThresholdThatPanics(t *testing.T) {
 	if got := f.credentials(id)["access_token"]; got != "access-2" {
 		t.Errorf("the token is %v", got)
 	}
+}
+
+// Credentials that can't be opened are set aside, with all that says, and hold up no others.
+func TestCredentialsThatCannotBeAdopted(t *testing.T) {
+	f := start(t, nil)
+	bad := f.create("bad", "mail", f.soon())
+	f.awaitState(bad, "connected")
+	if _, err := f.pool.Exec(t.Context(), "update credentials set sealed = 'garbage', version = version + 1 where integration_id = $1", bad); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the failure to be listed", func() bool {
+		page, err := f.SetAside(t.Context(), api.ListSetAside{All: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range page.SetAside {
+			if one.Kind == "adopt-token" && one.IntegrationID == bad.String() && one.Tries > 0 {
+				return true
+			}
+		}
+		return false
+	})
+	f.awaitState(f.create("good", "mail", f.soon()), "connected")
 }

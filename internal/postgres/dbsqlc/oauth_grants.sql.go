@@ -451,6 +451,7 @@ func (q *Queries) GrantRenew(ctx context.Context, arg GrantRenewParams) (int64, 
 const grantStray = `-- name: GrantStray :many
 select g.integration_id from oauth_grants g join integrations i on i.id = g.integration_id
 where g.provider = any($1::text[]) and g.state in ('missing', 'reauth-required', 'revoked') and i.status = 'active'
+order by g.integration_id
 limit $2
 `
 
@@ -605,6 +606,7 @@ select i.id from integrations i
 left join credentials c on c.integration_id = i.id
 left join oauth_grants g on g.integration_id = i.id
 where i.provider = any($1::text[]) and (g.integration_id is null or g.credentials_version <> coalesce(c.version, 0))
+order by i.id
 limit $2
 `
 
