@@ -146,7 +146,7 @@ func (r *round) store(items []*eventsv1.Item) {
 
 // sit waits for a slot, and shares the process with others; false when the round was halted first.
 func (r *round) sit() bool {
-	if r.halted.Err() != nil {
+	if r.isHalted() {
 		return false
 	}
 	if r.alone {
@@ -160,6 +160,10 @@ func (r *round) sit() bool {
 		return true
 	}
 }
+
+// isHalted reports whether nothing more may start. The context is asked too: while it ends, those that descend from it hear of that one after the other, and a handler may
+// have heard it before the round.
+func (r *round) isHalted() bool { return r.halted.Err() != nil || r.ctx.Err() != nil }
 
 // rise frees the slot.
 func (r *round) rise() {

@@ -46,7 +46,7 @@ func (w *runner) next() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.started == len(r.todo) || r.halted.Err() != nil {
+	if r.started == len(r.todo) || r.isHalted() {
 		delete(r.runners, w)
 		r.rise()
 		r.endIfIdle()

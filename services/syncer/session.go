@@ -172,6 +172,10 @@ func (s *session) seal() error {
 	if err := s.window.wait(s.calling, int(s.total.GetBatches()), s.syncer.Settings.Window, s.syncer.Settings.Retrying); err != nil {
 		return err
 	}
+	// A publisher may be waiting as well, and of two that are ready a select takes any.
+	if s.calling.Err() != nil {
+		return context.Cause(s.calling)
+	}
 	s.current.firstAt = s.syncer.Now()
 	select {
 	case s.sealed <- s.current:
