@@ -238,8 +238,7 @@ func TestPurgeKeys(t *testing.T) {
 
 func TestReady(t *testing.T) {
 	server := natstest.New(t)
-	nc := server.Connect(nats.ReconnectWait(quick), quiet())
-	b := newBus(t, nc, bus.Options{})
+	b := newBus(t, lasting(t, server), bus.Options{})
 	if err := b.Ready(); err != nil {
 		t.Errorf("not ready on a live connection: %v", err)
 	}

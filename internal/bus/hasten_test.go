@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,7 @@ func TestHasten(t *testing.T) {
 		if n := hasten(address.Provider); n != 0 {
 			t.Errorf("%d messages were hastened that have been delivered", n)
 		}
+		synctest.Wait()
 		if left := stream(t, b, events.StreamItems).State.Msgs; left != 0 {
 			t.Errorf("%d messages are left", left)
 		}

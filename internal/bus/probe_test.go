@@ -3,7 +3,6 @@ package bus_test
 import (
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -14,7 +13,7 @@ import (
 // A broker that can be reached and stores nothing is not good enough.
 func TestStoring(t *testing.T) {
 	server := natstest.New(t)
-	b := newBus(t, server.Connect(nats.ReconnectWait(quick), quiet()), bus.Options{})
+	b := newBus(t, lasting(t, server), bus.Options{})
 	js, err := jetstream.New(b.Conn())
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestPublishDropsARepeatedID(t *testing.T) {
 
 func TestPublishOutlastsARestart(t *testing.T) {
 	server := natstest.New(t)
-	b := newBus(t, server.Connect(nats.ReconnectWait(quick), quiet()), bus.Options{})
+	b := newBus(t, server.Connect(nats.ReconnectWait(quick), nats.MaxReconnects(-1), quiet()), bus.Options{})
 	server.Stop()
 	const messages = 20
 	var group errgroup.Group

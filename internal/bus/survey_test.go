@@ -116,7 +116,7 @@ func TestBucketIsMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, b, "b.b", "new")
-	eventually(t, func() bool { return value("b.b") == "new" })
+	eventually(t, func() bool { return value("b.b") == "new" && len(found.of(events.BucketLimits)) > 0 })
 	if got := found.of(events.BucketLimits); len(got) != 1 || got[0] != bus.MadeAnew {
 		t.Errorf("found %v, want that it was made anew, once", got)
 	}
@@ -270,6 +270,7 @@ func TestAcknowledgementOverARestart(t *testing.T) {
 	b := newBus(t, lasting(t, server), bus.Options{})
 	consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), _ *bus.Delivery) error {
 		server.Restart()
+		eventually(t, func() bool { return b.Conn().Stats().Reconnects > 0 && b.Ready() == nil })
 		stop()
 		return nil
 	}, first(b))
@@ -286,7 +287,7 @@ func TestRevisionsAreForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	putBack := server.Snapshot()
-	eventually(t, func() bool { return b.Ready() == nil })
+	eventually(t, func() bool { return b.Conn().Stats().Reconnects > 0 && b.Ready() == nil })
 	held, ok, err := cells.Write(t.Context(), "k", []byte("mine"), 0)
 	if err != nil || !ok {
 		t.Fatal(ok, err)
@@ -296,7 +297,7 @@ func TestRevisionsAreForgotten(t *testing.T) {
 	if got := stream(t, other, "KV_"+events.BucketLimits).State.LastSeq; got != held&(1<<48-1) {
 		t.Fatalf("the other value has revision %d, the test needs %d", got, held)
 	}
-	eventually(t, func() bool { return b.Ready() == nil })
+	eventually(t, func() bool { return b.Conn().Stats().Reconnects > 1 && b.Ready() == nil })
 	if _, ok, err := cells.Write(t.Context(), "k", []byte("mine again"), held); ok || err != nil {
 		t.Errorf("a write over another's value gives %t, %v", ok, err)
 	}

@@ -361,11 +361,12 @@ func TestMergeOverAServerThatWentBack(t *testing.T) {
 	if err := mine.Merge(t.Context(), outcome(0)); err != nil {
 		t.Fatal(err)
 	}
+	connected := b.Conn().Stats().Reconnects
 	putBack()
 	if _, err := other.Merge(t.Context(), key("r", 1, 0), outcome(1)); err != nil {
 		t.Fatal(err)
 	}
-	for b.Ready() != nil {
+	for b.Conn().Stats().Reconnects == connected || b.Ready() != nil {
 		<-time.After(time.Millisecond)
 	}
 	if err := mine.Merge(t.Context(), outcome(2)); err != nil {

@@ -59,6 +59,6 @@ func overlap() {
 	given := false
 	options.Visit(func(f *options.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = options.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+		_ = options.Set("test.parallel", strconv.Itoa(min(2*runtime.GOMAXPROCS(0), 12)))
 	}
 }

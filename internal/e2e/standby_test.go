@@ -166,7 +166,7 @@ func (c *cluster) start(n *node) {
 	c.t.Helper()
 	output := &lockedBuffer{}
 	command := c.command("postgres", "-D", n.dir, "-c", "port="+n.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "max_connections=300", "-c", "timezone=UTC", "-c", "wal_retrieve_retry_interval=100ms")
+		"-c", "max_connections=1000", "-c", "timezone=UTC", "-c", "wal_retrieve_retry_interval=100ms")
 	command.Stdout, command.Stderr = output, output
 	if err := command.Start(); err != nil {
 		c.t.Fatal(err)

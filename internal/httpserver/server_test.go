@@ -24,12 +24,14 @@ type served struct {
 	stop context.CancelFunc
 	done chan error
 	held chan struct{}
+	// entered tells of each request to /held that has begun.
+	entered chan struct{}
 }
 
 func serve(t *testing.T, adjust func(*httpserver.Config)) *served {
 	t.Helper()
 	t.Parallel()
-	s := &served{t: t, done: make(chan error, 1), held: make(chan struct{})}
+	s := &served{t: t, done: make(chan error, 1), held: make(chan struct{}), entered: make(chan struct{}, 8)}
 	config := httpserver.Config{
 		Name: "the test", Limits: httpserver.DefaultLimits(), Drain: httpserver.Drain{Grace: time.Minute}, Log: slog.New(slog.DiscardHandler),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,6 +39,7 @@ func serve(t *testing.T, adjust func(*httpserver.Config)) *served {
 				return
 			}
 			if r.URL.Path == "/held" {
+				s.entered <- struct{}{}
 				<-s.held
 			}
 			_, _ = fmt.Fprint(w, netip.Prefix(s.Client(r)))
@@ -151,7 +154,9 @@ func TestBusyConnectionStays(t *testing.T) {
 	s := serve(t, func(c *httpserver.Config) { c.Limits.Connections = 2 })
 	one := s.dial("127.0.0.2", "GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
 	two := s.dial("127.0.0.3", "GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
-	s.await("both requests", func() bool { return s.Waiting() == 0 && s.FreeConnections() == 0 })
+	for range 2 {
+		<-s.entered
+	}
 	s.dial("127.0.0.4", get)
 	s.await("the refusal", func() bool { return s.Refused() == 1 })
 	close(s.held)

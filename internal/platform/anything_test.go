@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -213,6 +214,9 @@ func TestAnything(t *testing.T) {
 		short := []time.Duration{10 * time.Millisecond}
 		c.Syncer.Tries, c.Syncer.Backoff, c.ItemWorker.Tries, c.ItemWorker.Backoff = 2, short, 2, short
 		c.ItemWorker.Webhooks.Tries, c.ItemWorker.Webhooks.Backoff = 2, short
+		// Deferrals in a row wait longer and longer, and one of five answers is a deferral.
+		waits := deferral.Bounds{Least: 10 * time.Millisecond, LeastMost: 100 * time.Millisecond, Most: time.Hour}
+		c.Syncer.Waits, c.ItemWorker.Waits = waits, waits
 	})
 	id := postgres.NewID()
 	row := dbsqlc.IntegrationInsertParams{ID: id, Provider: "anything", Name: "anything", Metadata: []byte("{}"), Now: time.Now()}

@@ -27,7 +27,7 @@ func newGuarded(t *testing.T) (*wire, *contracts.Integration, *api.Client) {
 	t.Helper()
 	w := newWire(t, frugal{}, func(w *wire, c *platform.Config) {
 		w.services = []string{platform.SchedulerService}
-		c.Scheduler.Sweep = 50 * time.Millisecond
+		c.Scheduler.Sweep, c.Circuit.Cooldown = 50*time.Millisecond, time.Hour
 	})
 	in := w.integration("main", struct{}{})
 	client := api.New(w.nc, 20*time.Second)
@@ -76,16 +76,9 @@ func TestRateLimitOverride(t *testing.T) {
 		t.Errorf("the status is %+v", status)
 	}
 	eventually(t, "requests go on though the budget was taken away", func() bool { return errors.Is(w.get(in), contracts.ErrBudgetExhausted) })
-	// An end that has passed when the call arrives is refused, so that a slow machine needs a later one.
-	until, length := time.Time{}, 100*time.Millisecond
-	eventually(t, "every end had passed when it arrived", func() bool {
-		until = time.Now().Add(length)
-		length *= 2
-		_, err = client.SetRateLimit(t.Context(), api.SetRateLimit{Integration: "main", Limit: 1, Window: "24h", Until: &until})
-		if err != nil && api.CodeOf(err) != api.Invalid {
-			t.Fatal(err)
-		}
-		return err == nil
+	until := soon(t, func(until time.Time) error {
+		_, err := client.SetRateLimit(t.Context(), api.SetRateLimit{Integration: "main", Limit: 1, Window: "24h", Until: &until})
+		return err
 	})
 	eventually(t, "nothing goes though the override has ended", func() bool { return w.get(in) == nil })
 	eventually(t, "an override that has ended is still shown", func() bool {
@@ -101,6 +94,22 @@ func TestRateLimitOverride(t *testing.T) {
 	if status, err = client.ClearRateLimit(t.Context(), api.ClearRateLimit{Integration: "main"}); err != nil || status.Source != "provider" {
 		t.Errorf("after it was cleared: %+v, %v", status, err)
 	}
+}
+
+// soon asks for something that ends soon, and returns when. An end that has passed when the call arrives is refused, so that a slow machine needs a later one.
+func soon(t *testing.T, ask func(until time.Time) error) (until time.Time) {
+	t.Helper()
+	length := 100 * time.Millisecond
+	eventually(t, "every end had passed when it arrived", func() bool {
+		until = time.Now().Add(length)
+		length *= 2
+		err := ask(until)
+		if err != nil && api.CodeOf(err) != api.Invalid {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	return until
 }
 
 // TestCircuitInTheHouse follows a circuit from the first failure to its incident, and has an operator take it in hand.
@@ -134,10 +143,10 @@ func TestCircuitInTheHouse(t *testing.T) {
 		}
 		eventually(t, "nothing passes a circuit that is "+override, func() bool { return w.get(in) == nil })
 	}
-	until := time.Now().Add(200 * time.Millisecond)
-	if _, err := client.OverrideCircuit(t.Context(), api.OverrideCircuit{Integration: "main", Override: "forced-open", Until: &until}); err != nil {
-		t.Fatal(err)
-	}
+	soon(t, func(until time.Time) error {
+		_, err := client.OverrideCircuit(t.Context(), api.OverrideCircuit{Integration: "main", Override: "forced-open", Until: &until})
+		return err
+	})
 	eventually(t, "an override that has ended is still there", func() bool {
 		return w.count("select count(*) from integrations where circuit_override <> ''") == 0
 	})

@@ -48,7 +48,8 @@ func TestProviderThatHangs(t *testing.T) {
 			config.NATS, config.Pool = natstest.New(t).Connect(), pgtest.DB(t)
 			config.Providers = map[string]contracts.Provider{"hanging": provider}
 			config.Scheduler.Tick = 20 * time.Millisecond
-			config.Syncer.Silence, config.Syncer.Grace = 300*time.Millisecond, 50*time.Millisecond
+			config.Syncer.Silence, config.Syncer.Grace = time.Second, 50*time.Millisecond
+			config.Syncer.BatchItems = 1 // sent at once, and not left out as the last of a call that was stopped
 			config.Syncer.Tries, config.Syncer.Backoff = 2, []time.Duration{10 * time.Millisecond}
 			p, err := platform.New(t.Context(), config)
 			if err != nil {

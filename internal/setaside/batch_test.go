@@ -157,7 +157,7 @@ func TestBatchWhileAStoreIsAway(t *testing.T) {
 func TestStepThatRunsOutOfItsTime(t *testing.T) {
 	t.Parallel()
 	b := newBatches(t, 3)
-	b.Settings.Step = 4 * time.Second
+	b.Settings.Step = 10 * time.Second
 	sleep := func(ctx context.Context, tx *postgres.Tx) error {
 		_, err := tx.IntegrationLock(ctx, b.ids[0])
 		<-ctx.Done()
@@ -189,7 +189,7 @@ func TestStepThatRunsOutOfItsTime(t *testing.T) {
 	}
 	b.wantUndone(t, 0)
 	known, err := b.Load(t.Context(), kind)
-	if err != nil || known[b.ids[0].String()] == nil || !strings.Contains(known[b.ids[0].String()].Error.String(), "not done within 4s") {
+	if err != nil || known[b.ids[0].String()] == nil || !strings.Contains(known[b.ids[0].String()].Error.String(), "not done within 10s") {
 		t.Errorf("noted %+v, %v", known[b.ids[0].String()], err)
 	}
 	err = setaside.Run(t.Context(), b.Set, setaside.Sweep[string]{

@@ -17,7 +17,7 @@ import (
 
 // patience is how long a sync may take to return when it has to: when it was cancelled, and when the upstream asks for patience. It is far
 // longer than any should need, and only ends a test that would hang.
-const patience = 5 * time.Second
+const patience = 15 * time.Second
 
 // enumerate is Sync or SyncIncremental.
 type enumerate func(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error

@@ -96,6 +96,7 @@ func TestNothingIsSkippedWhileRecordsMove(t *testing.T) {
 		for _, step := range []time.Duration{10 * time.Millisecond, 700 * time.Millisecond, 40 * time.Second} {
 			t.Run(fmt.Sprintf("%s, %s", name, step), func(t *testing.T) {
 				t.Parallel()
+				opts := opts
 				opts.Seed, opts.MaxPerPage, opts.Now = 11, 20, newClock(step).now
 				u := start(t, opts)
 				in := integration(t, u)

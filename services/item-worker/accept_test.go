@@ -138,7 +138,8 @@ func TestABatchInWorkWhoseRunGoesOn(t *testing.T) {
 		}
 		select {
 		case <-unwanted.logged:
-		case <-time.After(20 * time.Second):
+		case <-time.After(50 * time.Second):
+			t.Error("the worker does not say that the rest is not wanted")
 		}
 		return nil
 	}, func(c *platform.Config) { c.Log = slog.New(unwanted) })

@@ -271,7 +271,10 @@ func TestAnItemIsMarkedOnceItRunsAlone(t *testing.T) {
 	}
 	stop := w.start(t)
 	w.send(t, with(w.open(t, 1), "slow"))
-	await(t, "the slow one to be in work", func() bool { return w.called("slow") == 1 })
+	await(t, "the slow one to be in work", func() bool {
+		_ = held.InProgress()
+		return w.called("slow") == 1
+	})
 	if err := held.Nak(); err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func prepare(t *testing.T) *fixture {
 	ring := testRing(t)
 	server := natstest.New(t)
 	f := &fixture{nc: server.Connect(), pool: pgtest.DB(t)}
-	f.Client = api.New(f.nc, 20*time.Second)
+	f.Client = api.New(f.nc, time.Minute)
 	f.store = postgres.New(f.pool, ring)
 	told, err := f.nc.SubscribeSync("tributary.events.>")
 	if err != nil {
@@ -143,7 +143,7 @@ func (f *fixture) awaitProviders(t *testing.T, processes []map[string]contracts.
 	for _, providers := range processes {
 		want += len(providers)
 	}
-	for deadline := time.Now().Add(20 * time.Second); want > 0; {
+	for deadline := time.Now().Add(time.Minute); want > 0; <-time.After(10 * time.Millisecond) {
 		providers, err := f.Providers(t.Context())
 		if err == nil && len(providers) == want {
 			return
@@ -158,7 +158,7 @@ func (f *fixture) awaitProviders(t *testing.T, processes []map[string]contracts.
 func (f *fixture) event(t *testing.T, name events.Name) map[string]any {
 	t.Helper()
 	for {
-		msg, err := f.told.NextMsg(10 * time.Second)
+		msg, err := f.told.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatalf("no event %s: %v", name, err)
 		}

@@ -80,7 +80,7 @@ func TestRunShowsProgress(t *testing.T) {
 // awaitRun asks until a run is as it should be.
 func (f *fixture) awaitRun(t *testing.T, id string, ok func(api.Run) bool) api.Run {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
 		run, err := f.Run(t.Context(), id)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -100,7 +101,7 @@ func TestResume(t *testing.T) {
 // TestEntriesAreFreedOnceNothingNeedsThem a while after their run has closed, when no message of it is left.
 func TestEntriesAreFreedOnceNothingNeedsThem(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, asIs)
+	s := newStage(t, func(c *platform.Config) { c.Scheduler.EntriesGrace = 30 * time.Minute })
 	closed := func(ago string) *postgres.Run {
 		run := s.begin(t, s.integration(t, "ledger", ""), "full")
 		s.finish(t, run, came{state: done, checkpoint: "1"})

@@ -15,7 +15,7 @@ import (
 func TestHandlers(t *testing.T) {
 	t.Parallel()
 	f := start(t, map[string]contracts.Provider{"shop": shop{}})
-	f.exec(t, `insert into handled_types select p, k, e, now() - interval '1 day', now() - interval '4 minutes'
+	f.exec(t, `insert into handled_types select p, k, e, now() - interval '24 hours', now() - interval '4 minutes'
 		from unnest('{mall,shop}'::text[]) p, unnest('{item,webhook}'::text[]) k, unnest('{order,parcel}'::text[]) e`)
 	f.exec(t, "update handled_types set seen_at = now() - interval '2 minutes' where event_type = 'parcel'")
 

@@ -21,9 +21,7 @@ import (
 // A holder that was asleep for so long that another took over writes nothing any more, though it comes with a token.
 func TestLateHolderIsRefused(t *testing.T) {
 	// One that sleeps does not renew its lease either.
-	f := start(t, func(c *platform.Config) {
-		c.TokenRefresher.Lease, c.TokenRefresher.Renew = 200*time.Millisecond, time.Hour
-	})
+	f := start(t, func(c *platform.Config) { c.TokenRefresher.Renew = time.Hour })
 	asleep, awake := make(chan struct{}), make(chan struct{})
 	f.server.with(func() {
 		f.server.after = func(http.ResponseWriter, *http.Request) bool {
@@ -37,6 +35,7 @@ func TestLateHolderIsRefused(t *testing.T) {
 	})
 	id := f.create("one", "mail", f.soon())
 	<-asleep
+	sql(t, f.pool, "update oauth_grants set leased_until = now(), due_at = now()")
 	// The other one finds the intent, tries once more, and marks the grant.
 	f.awaitState(id, "reauth-required")
 	if told := f.event(events.ReauthRequired); told["lost"] != true {
@@ -216,8 +215,8 @@ func TestNoHerd(t *testing.T) {
 // While one grant's row is locked, the leases of the other grants are renewed.
 func TestRenewalPassesOverWhatIsLocked(t *testing.T) {
 	f := start(t, nil)
-	token := f.server.plant("a")
-	locked, free := f.create("one", "mail", &token), f.create("two", "mail", f.soon())
+	token, other := f.server.plant("a"), f.server.plant("b")
+	locked, free := f.create("one", "mail", &token), f.create("two", "mail", &other)
 	f.awaitState(locked, "connected")
 	f.awaitState(free, "connected")
 	long := time.Now().Add(time.Hour).Truncate(time.Microsecond)

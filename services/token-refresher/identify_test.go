@@ -1,6 +1,7 @@
 package tokenrefresher_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -95,10 +96,12 @@ func TestNoRefreshToken(t *testing.T) {
 				}
 				return
 			}
-			body := make([]byte, 4096)
-			n, _ := resp.Body.Read(body)
-			if !strings.Contains(string(body[:n]), "you will have to authorize again") {
-				t.Errorf("the page says %s", body[:n])
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(body), "you will have to authorize again") {
+				t.Errorf("the page says %s", body)
 			}
 		})
 	}

@@ -35,9 +35,9 @@ func (f *fixture) settled() uuid.UUID {
 // goBack puts Postgres back to that state, and has the token refreshed or not.
 func (f *fixture) goBack(due string) {
 	f.t.Helper()
-	sql(f.t, f.pool, `with c as (update credentials c set key_id = t.key_id, sealed = t.sealed, version = t.version from then_credentials t where t.integration_id = c.integration_id),
-		g as (delete from oauth_grants) select 1`,
-		"insert into oauth_grants select * from then_grants", "update oauth_grants set due_at = "+due)
+	// One transaction: a refresher that saw no grant in between would adopt the credentials.
+	sql(f.t, f.pool, `update credentials c set key_id = t.key_id, sealed = t.sealed, version = t.version from then_credentials t where t.integration_id = c.integration_id;
+		delete from oauth_grants; insert into oauth_grants select * from then_grants; update oauth_grants set due_at = `+due)
 }
 
 const dueNow = "update oauth_grants set due_at = now()"

@@ -89,7 +89,7 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 
 // Bodies that lack only their end stay within the budget, however many there are, and leave room for what others send.
 func TestBodiesThatNeverEnd(t *testing.T) {
-	f := newFixture(t, patient, func(f *fixture) { f.backlog = 16 << 20 })
+	f := newFixture(t, patient, func(f *fixture) { f.backlog, f.alone = 16<<20, true })
 	f.ready()
 	whole := bytes.Repeat([]byte("x"), 1<<20)
 	heap := func() int64 {
@@ -143,7 +143,7 @@ func TestBudgetIsGivenBack(t *testing.T) {
 // A sender that brings less than the least rate is dropped, and one that keeps to it is not.
 func TestLeastRate(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
-		f.settings.Stall, f.settings.MinRate, f.settings.BodyTimeout = 2*time.Second, 1, time.Hour
+		f.settings.Stall, f.settings.MinRate, f.settings.BodyTimeout = 8*time.Second, 1, time.Hour
 	})
 	f.ready()
 	slow := f.dial("127.0.0.2", head(100)+"x")
@@ -155,7 +155,7 @@ func TestLeastRate(t *testing.T) {
 	}()
 	body := []byte(`{"a":"0123456789"}`)
 	steady := f.dial("127.0.0.3", fmt.Sprintf("POST /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nX-Hub-Signature-256: %s\r\nContent-Length: %d\r\n\r\n", sign(key, body), len(body)))
-	tick := time.NewTicker(200 * time.Millisecond)
+	tick := time.NewTicker(600 * time.Millisecond)
 	defer tick.Stop()
 	for i := range body {
 		<-tick.C

@@ -127,15 +127,20 @@ type fixture struct {
 	settings webhookingress.Settings
 	backlog  int64
 	url      string
+	// alone has the test run beside no other, as what it measures is of the whole process.
+	alone bool
 }
 
 func newFixture(t *testing.T, adjust ...func(*fixture)) *fixture {
 	t.Helper()
-	t.Parallel()
-	f := &fixture{t: t, nats: natstest.New(t), verified: &atomic.Int64{}, over: &atomic.Int64{}, held: make(chan struct{}), settings: webhookingress.DefaultSettings(), backlog: 1 << 20}
+	f := &fixture{t: t, verified: &atomic.Int64{}, over: &atomic.Int64{}, held: make(chan struct{}), settings: webhookingress.DefaultSettings(), backlog: 1 << 20}
 	for _, fn := range adjust {
 		fn(f)
 	}
+	if !f.alone {
+		t.Parallel()
+	}
+	f.nats = natstest.New(t)
 	var err error
 	f.ring, err = secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
 	f.must(err)

@@ -73,11 +73,11 @@ func TestCompressionBomb(t *testing.T) {
 // Who is slow, or sends too many headers, is cut off, and holds nobody up.
 func TestSlowAndLong(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
-		f.settings.HeaderTimeout, f.settings.BodyTimeout = 300*time.Millisecond, 300*time.Millisecond
+		f.settings.HeaderTimeout, f.settings.BodyTimeout = 5*time.Second, 5*time.Second
 	})
 	f.ready()
 	host := strings.TrimSuffix(strings.TrimPrefix(f.url, "http://"), "/integrations/")
-	for name, c := range map[string]struct{ text, want string }{
+	cases := map[string]struct{ text, want string }{
 		"headers that never end":    {"POST /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nX-A: ", ""},
 		"a body that never comes":   {"POST /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "HTTP/1.1 400 Bad Request"},
 		"a chunk that never comes":  {"POST /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "HTTP/1.1 400 Bad Request"},
@@ -85,15 +85,20 @@ func TestSlowAndLong(t *testing.T) {
 		"two lengths":               {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 400 Bad Request"},
 		"a length and chunks":       {"GET /integrations/signed/one/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 501 Not Implemented"},
 		"a header that breaks rows": {"POST / HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n", "HTTP/1.1 400 Bad Request"},
-	} {
+	}
+	// All at first, so that their timeouts run side by side.
+	conns := map[string]net.Conn{}
+	for name, c := range cases {
+		conn, err := net.Dial("tcp", host)
+		f.must(err)
+		t.Cleanup(func() { _ = conn.Close() })
+		// What the server has refused it may not read to its end.
+		_, _ = io.WriteString(conn, c.text)
+		conns[name] = conn
+	}
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			conn, err := net.Dial("tcp", host)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close() }()
-			// What the server has refused it may not read to its end.
-			_, _ = io.WriteString(conn, c.text)
+			conn := conns[name]
 			if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 				t.Fatal(err)
 			}

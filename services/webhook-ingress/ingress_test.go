@@ -209,7 +209,7 @@ func TestFull(t *testing.T) {
 
 // Whole requests that find no turn in time are put off. A request that has only begun takes no turn.
 func TestBusy(t *testing.T) {
-	f := newFixture(t, func(f *fixture) { f.settings.InFlight, f.settings.StoreTimeout = 1, 3*time.Second })
+	f := newFixture(t, patient, func(f *fixture) { f.settings.InFlight, f.settings.StoreTimeout = 1, 3*time.Second })
 	f.ready()
 	reader, writer := io.Pipe()
 	begun := f.request("signed/one/webhook", "begun", key, []byte("{}"))

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	pgserver "github.com/tributaryhq/tributary/internal/embedded/postgres"
@@ -104,9 +105,19 @@ func (s *server) drop(t testing.TB, name string) {
 		t.Logf("pgtest: the database %s is kept for you to look at", name)
 		return
 	}
-	if err := s.exec("drop database " + name + " with (force)"); err != nil {
+	const inUse = "55006" // by clients that were told to go, and have not yet been given the time for it
+	err := s.exec("drop database " + name + " with (force)")
+	for deadline := time.Now().Add(time.Minute); isCode(err, inUse) && time.Now().Before(deadline); {
+		err = s.exec("drop database " + name + " with (force)")
+	}
+	if err != nil {
 		t.Errorf("pgtest: drop the database: %v", err)
 	}
+}
+
+func isCode(err error, code string) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == code
 }
 
 // exec runs one statement on a connection of its own, since databases are neither made nor dropped in a transaction.

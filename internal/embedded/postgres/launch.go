@@ -26,7 +26,7 @@ func settings(port int, durable bool) []string {
 		"listen_addresses=127.0.0.1",
 		"port=" + strconv.Itoa(port),
 		"unix_socket_directories=", // a default of the distribution may refuse other users
-		"max_connections=300",
+		"max_connections=1000",
 		"timezone=UTC",
 		"log_timezone=UTC",
 		"logging_collector=off",

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	pgserver "github.com/tributaryhq/tributary/internal/embedded/postgres"
@@ -18,7 +19,11 @@ func fake(t *testing.T, version string) string {
 	t.Helper()
 	dir := folder(t)
 	for _, name := range []string{"initdb", "postgres"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+version+"'\n"), 0o755); err != nil {
+		// A child process that another test starts just now would keep the file open for writing, and the kernel would run no such file.
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+version+"'\n"), 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

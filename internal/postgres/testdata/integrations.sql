@@ -24,7 +24,7 @@ insert into outbox (id, subject, msg_id, body, created_at) select id('outbox', n
 -- Minutes of requests for each integration.
 insert into request_counts (integration_id, grain, starts_at, succeeded, upstream, throttle, client, unknown, cached, duration_ms)
 select id('integration', n), 'minute', date_trunc('minute', now()) - m * interval '1 minute', 1, 0, 0, 0, 0, 0, 1 from generate_series(1, 2000) n, generate_series(0, 19) m;
--- Ten days of the request log.
-select requests_partition((now() at time zone 'utc')::date - d) from generate_series(0, 10) d;
+-- Ten days of the request log, and the next, should it begin before all rows are there.
+select requests_partition((now() at time zone 'utc')::date - d) from generate_series(-1, 10) d;
 
 analyze;
