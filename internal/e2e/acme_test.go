@@ -91,7 +91,7 @@ func (w *world) startBinary(path, service string) *process {
 	p := &process{name: filepath.Base(path) + " " + service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(path, service, "--http-addr=", "--connections=6", "--concurrency=8")
 	p.cmd.Env = append(os.Environ(), "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
-		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2")
+		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "TRIBUTARY_TEST_LEASE="+w.lease.String(), "GOMAXPROCS=2")
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -127,7 +127,7 @@ func (w *world) awaitProviders(client *api.Client, want ...string) {
 // TestAcmeBesideTheStockBinary runs two binaries with different providers on one NATS and one Postgres: each takes its own providers' work, and no
 // other.
 func TestAcmeBesideTheStockBinary(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	s := newShop(t)
 	s.put("bread", 300)
 	s.put("milk", 120)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -378,22 +378,8 @@ func (c *chaos) checkEvents() {
 	})
 }
 
-// freePort finds a port for a server that is killed and started again. It is below those that the system gives to whoever asks for any port, so
-// that nobody takes it meanwhile.
+// freePort finds a port for a server that is killed and started again.
 func freePort(t *testing.T) string {
 	t.Helper()
-	const first, count = 20000, 10000
-	for range 100 {
-		port := strconv.Itoa(first + rand.IntN(count))
-		listener, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal("no free port found")
-	return ""
+	return strconv.Itoa(natstest.FreePort(t))
 }

@@ -152,14 +152,22 @@ func (w *world) history(name events.Name) [][]byte {
 type listener struct {
 	mu     sync.Mutex
 	bodies []string
+	// seen are the ids: a message may come twice.
+	seen map[string]bool
 }
 
 func (w *world) listen(name events.Name) *listener {
 	w.t.Helper()
-	l := &listener{}
+	l := &listener{seen: map[string]bool{}}
 	_, err := w.nc.Subscribe(events.Root+".events."+string(name)+".>", func(msg *nats.Msg) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		if id := msg.Header.Get(nats.MsgIdHdr); id != "" {
+			if l.seen[id] {
+				return
+			}
+			l.seen[id] = true
+		}
 		l.bodies = append(l.bodies, string(msg.Data))
 	})
 	if err == nil {

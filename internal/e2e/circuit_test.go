@@ -42,8 +42,8 @@ func (w *world) circuit(id uuid.UUID) (state circuitState) {
 // TestOpenCircuit has an upstream fail until its circuit is open. What was not sent yet waits without spending a try, in the items and in an enumeration; when the
 // upstream is well again, a probe finds out, and everything finishes. A try is spent only on what the upstream has really failed.
 func TestOpenCircuit(t *testing.T) {
-	w := newWorld(t)
-	w.fill(60)
+	w := newSteadyWorld(t)
+	w.fill(400)
 	var well atomic.Bool
 	w.setJudge(func(handled) verdict {
 		if well.Load() {
@@ -54,13 +54,13 @@ func TestOpenCircuit(t *testing.T) {
 	w.startAll()
 	id := w.create("one", "guarded")
 	w.await("a probe that fails", func() bool { return w.circuit(id).Reason == outbound.CircuitProbeFailed })
-	// Ten requests say enough; others were under way then, one for each slot of the two lanes.
-	if n := len(w.handlings("")); n > 40 {
+	// Ten requests say enough; others go on until the word of it is around. Without a circuit each of the items would be sent five times.
+	if n := len(w.handlings("")); n > 200 {
 		t.Errorf("%d requests were sent to an upstream that fails each", n)
 	}
 	well.Store(true)
-	w.wantRun(w.awaitClosed(id, 1), "succeeded", 60, 0)
-	w.wantCursor(id, "60")
+	w.wantRun(w.awaitClosed(id, 1), "succeeded", 400, 0)
+	w.wantCursor(id, "400")
 	w.wantTries(func(h handling) bool { return h.Status != 0 })
 	if w.circuit(id).Open {
 		t.Error("the circuit is still open")

@@ -39,10 +39,10 @@ func TestClocksThatDisagree(t *testing.T) {
 }
 
 func TestUpstreamThatIsDown(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.startAll()
 	gone := newUpstream(t)
-	gone.server.Close()
+	gone.server.URL = "http://127.0.0.1:1"
 	id := w.createAt(gone, "one", "feed")
 	run := w.awaitClosed(id, 1)
 	if run.State != "failed" || run.Attempts != 5 || run.Tries != 5 || !strings.Contains(run.Error.String(), "connection refused") {

@@ -129,7 +129,13 @@ func TestPostgresIsAway(t *testing.T) {
 func TestNATSLosesItsStore(t *testing.T) {
 	w := newWorld(t)
 	w.fill(600)
-	w.setJudge(func(handled) verdict { <-time.After(2 * time.Millisecond); return verdict{} })
+	last := w.gate()
+	w.setJudge(func(h handled) verdict {
+		if h.Entry.ID == "r600" {
+			last.wait()
+		}
+		return verdict{}
+	})
 	w.startAll()
 	id := w.create("one", "feed")
 	w.await("work", func() bool { return w.count("", "ok") > 50 })
@@ -138,6 +144,7 @@ func TestNATSLosesItsStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.nats.Start()
+	last.open()
 	run := w.awaitClosed(id, 1)
 	w.wantRun(run, "succeeded", 600, 0)
 	if run.Attempts < 2 {

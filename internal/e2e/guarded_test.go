@@ -57,8 +57,8 @@ func (w *world) wantTries(isFailure func(handling) bool) {
 
 // A throttling upstream gets what it asks for: items wait, and spend no try.
 func TestThrottledItemsSpendNoTry(t *testing.T) {
-	w := newWorld(t)
-	w.fill(40)
+	w := newSteadyWorld(t)
+	w.fill(16)
 	var calm atomic.Bool
 	w.setJudge(func(h handled) verdict {
 		if calm.Load() {
@@ -70,14 +70,14 @@ func TestThrottledItemsSpendNoTry(t *testing.T) {
 	id := w.create("one", "guarded")
 	w.await("the upstream to be asked seven times over", func() bool { return len(w.handlings("r1")) >= 7 })
 	calm.Store(true)
-	w.wantRun(w.awaitClosed(id, 1), "succeeded", 40, 0)
-	w.wantCursor(id, "40")
+	w.wantRun(w.awaitClosed(id, 1), "succeeded", 16, 0)
+	w.wantCursor(id, "16")
 	w.wantTries(func(handling) bool { return false })
 }
 
 // A throttled enumeration waits where it is, and spends no try.
 func TestThrottledEnumerationWaitsInPlace(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.fill(40)
 	var calm atomic.Bool
 	w.setOnPage(func(int64, int) int { return statusIf(!calm.Load(), http.StatusTooManyRequests) })
@@ -106,10 +106,13 @@ func TestThrottledEnumerationWaitsInPlace(t *testing.T) {
 // run says. Nobody spends a try, and never are more requests sent than there are in a window.
 func TestExhaustedBudget(t *testing.T) {
 	const limit, window = 20, 20 * time.Second
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.env = append(w.env, fmt.Sprintf("%s=%d/%s", limitVariable, limit, window))
 	w.fill(25)
 	w.startAll()
+	warm := newUpstream(t)
+	warm.fill(1)
+	w.awaitClosed(w.createAt(warm, "warm", "feed"), 1) // the services run
 	// A wait of less than 10 s is none that anybody sees, so the budget is used up early in a window. The broker's clock is this machine's.
 	w.await("the beginning of a window", func() bool { return time.Now().UnixNano()%int64(window) < int64(3*time.Second) })
 	end := time.Unix(0, (time.Now().UnixNano()/int64(window)+1)*int64(window))

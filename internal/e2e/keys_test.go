@@ -32,7 +32,7 @@ func placeOrder(ctx context.Context, in *contracts.Integration, e entry) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if ctx, err = contracts.WithIdempotencyKey(ctx, "order "+e.ID); err != nil {
 		return err

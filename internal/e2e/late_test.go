@@ -12,7 +12,7 @@ import (
 // TestLateLook promotes an asynchronous standby that lacks the webhooks and the commands of the last seconds. With a bound they are stored and carried out again; without
 // one they are gone.
 func TestLateLook(t *testing.T) {
-	for name, bound := range map[string]time.Duration{"with a bound": 30 * time.Second, "without": 0} {
+	for name, bound := range map[string]time.Duration{"with a bound": 45 * time.Second, "without": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, c := natstest.NewListening(t), newCluster(t)

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -34,12 +34,7 @@ func pooler(t *testing.T, database string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
+	port := natstest.FreePort(t)
 	folder := t.TempDir()
 	password, _ := address.User.Password()
 	users := fmt.Sprintf("%q %q\n", address.User.Username(), password)
@@ -114,6 +109,9 @@ func TestThroughAPooler(t *testing.T) {
 			}
 			w.fill(300)
 			services := []*process{w.start("scheduler"), w.start("syncer"), w.start("item-worker"), w.start("item-worker"), w.start("token-refresher")}
+			for _, service := range services {
+				w.await(service.name+" to run", func() bool { return strings.Contains(service.output.tail(), "msg=running") })
+			}
 			id := w.create("one", "feed")
 			w.wantRun(w.awaitClosed(id, 1), "succeeded", 300, 0)
 			w.wantCursor(id, "300")

@@ -14,7 +14,7 @@ import (
 // The rows of the table "What happens when" of the sync protocol, one test each. Here: how a run goes through and how it ends.
 
 func TestItemsAreHandledAndTheCursorMoves(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.fill(230)
 	w.startAll()
 	id := w.create("one", "feed")
@@ -37,7 +37,7 @@ func TestItemsAreHandledAndTheCursorMoves(t *testing.T) {
 
 func TestEnumerationError(t *testing.T) {
 	t.Run("is tried again after a back-off", func(t *testing.T) {
-		w := newWorld(t)
+		w := newSteadyWorld(t)
 		w.fill(120)
 		w.setOnPage(func(after int64, requests int) int { return statusIf(requests <= 3, http.StatusInternalServerError) })
 		w.startAll()
@@ -50,7 +50,7 @@ func TestEnumerationError(t *testing.T) {
 		w.wantHistory()
 	})
 	t.Run("used up drains and fails", func(t *testing.T) {
-		w := newWorld(t)
+		w := newSteadyWorld(t)
 		w.fill(120)
 		w.setOnPage(func(after int64, _ int) int { return statusIf(after >= 50, http.StatusInternalServerError) })
 		w.startAll()
@@ -70,7 +70,7 @@ func TestEnumerationError(t *testing.T) {
 		}
 	})
 	t.Run("permanent fails at once", func(t *testing.T) {
-		w := newWorld(t)
+		w := newSteadyWorld(t)
 		w.setOnPage(func(int64, int) int { return http.StatusForbidden })
 		w.startAll()
 		run := w.awaitClosed(w.create("one", "feed"), 1)
@@ -79,7 +79,7 @@ func TestEnumerationError(t *testing.T) {
 		}
 	})
 	t.Run("a deferral takes no try", func(t *testing.T) {
-		w := newWorld(t)
+		w := newSteadyWorld(t)
 		w.fill(10)
 		w.setOnPage(func(_ int64, requests int) int { return statusIf(requests <= 7, http.StatusTooManyRequests) })
 		w.startAll()
@@ -90,7 +90,7 @@ func TestEnumerationError(t *testing.T) {
 		}
 	})
 	t.Run("a panic is an error", func(t *testing.T) {
-		w := newWorld(t)
+		w := newSteadyWorld(t)
 		w.fill(10)
 		w.setOnPage(func(_ int64, requests int) int { return statusIf(requests == 1, http.StatusTeapot) })
 		w.startAll()
@@ -99,7 +99,7 @@ func TestEnumerationError(t *testing.T) {
 }
 
 func TestEmptyRun(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.startAll()
 	id := w.create("one", "feed")
 	w.wantRun(w.awaitClosed(id, 1), "succeeded", 0, 0)
@@ -110,7 +110,7 @@ func TestEmptyRun(t *testing.T) {
 }
 
 func TestReducerFails(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	flag := w.flag()
 	w.env = append(w.env, "TRIBUTARY_E2E_REDUCER_FAILS="+flag.path)
 	flag.raise()
@@ -131,7 +131,7 @@ func TestReducerFails(t *testing.T) {
 }
 
 func TestSkippedByItsHandlerCounts(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.fill(30)
 	w.setJudge(func(h handled) verdict {
 		if h.Entry.Seq > 20 {
@@ -150,7 +150,7 @@ func TestSkippedByItsHandlerCounts(t *testing.T) {
 }
 
 func TestItemDeferredFiveTimesAndThenDone(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.fill(60)
 	w.setJudge(func(h handled) verdict {
 		if h.Entry.ID == "r7" && w.count("r7", "defer") < 5 {
@@ -169,7 +169,7 @@ func TestItemDeferredFiveTimesAndThenDone(t *testing.T) {
 }
 
 func TestRecordsThatChangeWhileTheyAreEnumerated(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.fill(200)
 	var edits atomic.Int64
 	w.setOnPage(func(after int64, _ int) int {

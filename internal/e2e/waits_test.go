@@ -41,8 +41,8 @@ func (rationed) DefaultRateLimit() *contracts.RateLimit { return guarded{}.Defau
 // reads no page twice.
 func TestEnumerationWaitsForItsBudgetInPlace(t *testing.T) {
 	const pages = 35
-	w := newWorld(t)
-	w.env = append(w.env, limitVariable+"=12/12s")
+	w := newSteadyWorld(t)
+	w.env = append(w.env, limitVariable+"=12/15s")
 	w.fill(pages * pageSize)
 	waiting := w.listen(events.RunWaiting)
 	w.startAll()
@@ -83,7 +83,7 @@ func TestWaitInPlaceEnds(t *testing.T) {
 
 // TestCommandedSyncsLeaveTheSchedule has syncs fail that were commanded: the schedule's back-off counts none of them, and the next scheduled sync is when it was.
 func TestCommandedSyncsLeaveTheSchedule(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.startAll()
 	id := w.create("one", "feed")
 	w.wantRun(w.awaitClosed(id, 1), "succeeded", 0, 0)
@@ -138,7 +138,7 @@ func TestStoppingSyncerTakesNothing(t *testing.T) {
 
 // TestWaitsAreBounded has an enumeration ask for a wait of 146 years: it waits an hour, and an event tells what was asked.
 func TestWaitsAreBounded(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	told, err := w.nc.SubscribeSync(events.EventSubject(events.RunWaiting, "hasty", "*"))
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 // A webhook never overwrites a newer record, whatever the order in which they come.
 func TestWebhookNeverOverwritesANewerRecord(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()

@@ -14,7 +14,7 @@ import (
 
 // A delivery is verified, stored, answered, and its entry handled once; a second copy is not.
 func TestWebhook(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.startAll()
 	in := w.startIngress()
 	id := w.createHooked("hooked")
@@ -22,6 +22,10 @@ func TestWebhook(t *testing.T) {
 	e := entry{ID: "r1", Seq: 1, Body: "pushed"}
 	w.await("the directory", func() bool { code, _ := w.push(url, "d0", e); return code == http.StatusOK })
 	w.awaitWebhooks(id, "processed", 1)
+	w.await("the whole directory", func() bool {
+		code, _ := send(t.Context(), in.url+"/integrations/hooked/two/webhook", "none", []byte("{}"), signHook(hookSecret, []byte("{}")))
+		return code == http.StatusNotFound
+	})
 	for _, c := range []struct {
 		name, url, delivery string
 		signature           string
@@ -53,7 +57,7 @@ func TestWebhook(t *testing.T) {
 
 // Two events of one entry don't overtake each other, whatever worker takes them, and one that fails holds up those after it.
 func TestWebhookOrder(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.setJudge(func(h handled) verdict {
 		if h.Entry.ID == "r1" && h.Entry.Seq == 1 && h.Try < 3 {
 			return verdict{Do: "fail"}
@@ -79,7 +83,7 @@ func TestWebhookOrder(t *testing.T) {
 	for _, record := range []string{"r1", "r2", "r3"} {
 		last := int64(0)
 		for _, h := range w.handlings(record) {
-			if h.Do == "fail" {
+			if h.Do == "fail" || h.Entry.Seq == last { // a failure, or a repeat
 				continue
 			}
 			if h.Entry.Seq != last+1 {
@@ -92,7 +96,7 @@ func TestWebhookOrder(t *testing.T) {
 
 // What a handler returns decides, as everywhere; what has failed can be replayed or skipped.
 func TestWebhookVerdicts(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	var mended atomic.Bool
 	w.setJudge(func(h handled) verdict {
 		switch {
@@ -154,7 +158,7 @@ func TestWebhookVerdicts(t *testing.T) {
 
 // To a paused integration webhooks are taken in, and handled when it is resumed.
 func TestWebhooksOfAPausedIntegration(t *testing.T) {
-	w := newWorld(t)
+	w := newSteadyWorld(t)
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()

@@ -32,6 +32,8 @@ const (
 	patience = 90 * time.Second
 	// silence is the clock that the processes run by: how long they may be silent before others take over.
 	silence = time.Second
+	// steadily is how long work in hand may be silent where nothing dies. A busy machine is silent for a second, and then work would be done twice.
+	steadily = 15 * time.Second
 )
 
 // world is one whole system, and the test's hands on it.
@@ -46,6 +48,7 @@ type world struct {
 	database string
 	keys     string
 	timing   time.Duration
+	lease    time.Duration
 	env      []string
 	// program is what the processes are started from: a test binary, this one unless it is set.
 	program string
@@ -57,6 +60,14 @@ func newWorld(t *testing.T) *world {
 	server := natstest.NewListening(t)
 	w := newWorldOn(t, server.URL(), server.Connect())
 	w.nats = server
+	return w
+}
+
+// newSteadyWorld is newWorld for a test in which nothing dies, so that it can count what is done once.
+func newSteadyWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.lease = steadily
 	return w
 }
 
@@ -104,7 +115,7 @@ func (w *world) startServing(service, health string, env ...string) *process {
 	p := &process{name: service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(cmp.Or(w.program, os.Args[0]), service, "--http-addr="+health, "--log-level=debug", "--connections=6", "--concurrency=8")
 	p.cmd.Env = append(append(os.Environ(), roleVariable+"=1", "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
-		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
+		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "TRIBUTARY_TEST_LEASE="+w.lease.String(), "GOMAXPROCS=2"), append(w.env, env...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -174,8 +185,10 @@ func (w *world) command(verb events.Verb, integration, body string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	// One id: what an answer was lost for may be stored.
+	id := nats.MsgId(uuid.NewString())
 	w.await("the command to be stored", func() bool {
-		_, err := js.Publish(events.CommandSubject(verb, integration), []byte(body))
+		_, err := js.Publish(events.CommandSubject(verb, integration), []byte(body), id)
 		return err == nil
 	})
 }

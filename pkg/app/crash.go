@@ -37,7 +37,8 @@ func killSelf() {
 }
 
 // tune shortens the clocks for tests that wait for recoveries: TRIBUTARY_TEST_TIMING is how long silence may last, such as 2s.
-// TRIBUTARY_TEST_CLOCK puts the process's clock off by a duration.
+// TRIBUTARY_TEST_LEASE is for tests in which nothing dies: how long work in hand may be silent, when that is longer. TRIBUTARY_TEST_CLOCK puts the process's clock off
+// by a duration.
 func tune(config *platform.Config, getenv func(string) string) {
 	if off, err := time.ParseDuration(getenv("TRIBUTARY_TEST_CLOCK")); err == nil {
 		config.Machine = func() time.Time { return time.Now().Add(off) }
@@ -49,6 +50,9 @@ func tune(config *platform.Config, getenv func(string) string) {
 	config.Timing.AckWait, config.Timing.WorkerLease = silence, silence
 	config.Scheduler.Tick, config.Scheduler.Sweep, config.Scheduler.Silent = silence/10, silence/2, 3*silence
 	config.Scheduler.EntriesGrace, config.LeaseMargin = 2*silence, silence
+	if lease, err := time.ParseDuration(getenv("TRIBUTARY_TEST_LEASE")); err == nil && lease > silence {
+		config.Timing.AckWait, config.Timing.WorkerLease, config.Scheduler.Silent, config.Scheduler.EntriesGrace = lease, lease, 3*lease, 2*lease
+	}
 	config.Circuit.Cooldown = 2 * silence
 	for i := range config.Syncer.Backoff {
 		config.Syncer.Backoff[i] = silence / 4

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -64,7 +66,7 @@ func newOIDCProvider(t *testing.T, redirectURI string) *oidcProvider {
 	if said, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm install: %v: %s", err, said)
 	}
-	port := freePort(t)
+	port := strconv.Itoa(natstest.FreePort(t))
 	node := exec.Command("node", "server.mjs", port, redirectURI, fmt.Sprint(int(tokenLife.Seconds())))
 	node.Dir = dir
 	var said tail
@@ -90,20 +92,6 @@ func newOIDCProvider(t *testing.T, redirectURI string) *oidcProvider {
 		}
 		<-time.After(50 * time.Millisecond)
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func (p *oidcProvider) stats() (stats oidcStats, err error) {

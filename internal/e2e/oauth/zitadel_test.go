@@ -71,8 +71,11 @@ func (s *rotating) TokenRequestByRefreshToken(ctx context.Context, token string)
 func (s *rotating) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, id, subject, origin string) error {
 	s.mu.Lock()
 	ends, known := s.ends[id]
-	if known && !time.Now().Before(ends) {
-		s.expired++
+	if now := time.Now(); known && !now.Before(ends) {
+		// A token is used until a second before its end, and a request may be a while on its way.
+		if now.After(ends.Add(3 * time.Second)) {
+			s.expired++
+		}
 		s.mu.Unlock()
 		return errors.New("it has expired")
 	}

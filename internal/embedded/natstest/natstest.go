@@ -4,7 +4,6 @@ package natstest
 import (
 	"errors"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -37,7 +36,7 @@ func New(t testing.TB) *Server {
 // NewListening starts a server on a free port of 127.0.0.1 too, for tests that run other processes.
 func NewListening(t testing.TB) *Server {
 	t.Helper()
-	return start(t, natsserver.RandomPort)
+	return start(t, FreePort(t))
 }
 
 // Bubble runs f under [synctest.Test], with servers and clients inside keeping to the bubble's fake time: ack waits, back-offs,
@@ -126,9 +125,6 @@ func (s *Server) swap(next *natsserver.Server) (previous *natsserver.Server) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	previous, s.current = s.current, next
-	if next != nil && s.opts.Port == natsserver.RandomPort {
-		s.opts.Port = portOf(s.t, next.URL())
-	}
 	return previous
 }
 
@@ -147,19 +143,6 @@ func (s *Server) SetMaxPayload(bytes int32) {
 	if err := s.current.SetMaxPayload(bytes); err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-func portOf(t testing.TB, address string) int {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	port, err := strconv.Atoi(u.Port())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // Dir is the folder of the server's streams, to damage while it is stopped.
