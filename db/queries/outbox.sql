@@ -14,6 +14,13 @@ where split_part(o.subject, '.', 2) <> all (sqlc.arg(away)::text[])
                   and a.set_aside_at is null and a.dropped_at is null)
 order by o.id limit sqlc.arg(most) for update of o skip locked;
 
+-- name: OutboxBehind :many
+-- OutboxBehind returns the subjects of claimed rows that have an older row which was not claimed: another process publishes that just now, or was about to. The newest is the
+-- newest of the claimed ids.
+select distinct o.subject from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(subjects)::text[]) as subject) c
+join outbox o on o.id < sqlc.arg(newest)::uuid and o.id < c.id and o.subject = c.subject and o.id <> all (sqlc.arg(ids)::uuid[])
+where not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text and (a.set_aside_at is not null or a.dropped_at is not null));
+
 -- name: OutboxDelete :many
 -- OutboxDelete deletes what the broker has stored, and returns what of it was refused before.
 with stored as (

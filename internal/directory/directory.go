@@ -49,7 +49,9 @@ type Directory struct {
 	entries  map[string]*Entry
 	names    map[string]*Entry
 	provider map[string][]*Entry
-	complete bool
+	// complete is set when the bucket has every integration, and read once all that was in the bucket at the beginning is taken over: the bucket says early that it is
+	// complete, and entries that were changed since come behind that.
+	complete, read bool
 }
 
 // New returns a directory, which knows nothing before [Directory.Run] runs.
@@ -61,7 +63,7 @@ func New(b *bus.Bus, ring *secret.Ring, log *slog.Logger) *Directory {
 func (d *Directory) Ready() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if !d.complete {
+	if !d.complete || !d.read {
 		return errors.New("the directory of integrations is not read yet; it is filled by a scheduler")
 	}
 	return nil
@@ -90,7 +92,11 @@ func (d *Directory) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return d.bus.FollowKeys(ctx, bucket, ">", d.apply, nil)
+	return d.bus.FollowKeys(ctx, bucket, ">", d.apply, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.read = true
+	})
 }
 
 // apply takes one change over.

@@ -152,6 +152,9 @@ var plans = map[string]plan{
 
 	"OutboxInsertMany": {},
 	"OutboxClaim":      with(arguments{"away": "'{}'"}, arguments{"away": "'{items}'"}).often(),
+	"OutboxBehind": with(arguments{
+		"ids": "array[id('outbox', 5), id('outbox', 6)]", "subjects": "array['subject 5', 'subject 6']", "newest": "id('outbox', 6)",
+	}).often().scanning("outbox"), // without statistics; with them it reads what is older than a page
 	"OutboxDelete":     with(arguments{"ids": "array[id('outbox', 5), id('outbox', 6)]"}).often(),
 	"OutboxLag":        plan{}.scanning("outbox"), // it counts what waits
 	"OutboxDrop":       row("outbox"),

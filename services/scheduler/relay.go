@@ -32,7 +32,9 @@ func (s *Scheduler) relayOutbox(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, problems)
 		}
-		if away = p.away; p.claimed < relayAtATime {
+		// A page of nothing but what waits for another process comes again by the next tick.
+		stuck := p.published == 0 && len(p.told) == 0 && len(p.away) == len(away)
+		if away = p.away; p.claimed < relayAtATime || stuck {
 			break
 		}
 	}
@@ -50,7 +52,7 @@ type page struct {
 	away    []string
 	problem error
 	stored  []uuid.UUID
-	// held are subjects whose next message was refused: those behind it wait.
+	// held are subjects whose next message was refused, or is another process's to publish: those behind it wait.
 	held map[string]bool
 	told []func()
 }
@@ -61,7 +63,10 @@ func (s *Scheduler) relayPage(ctx context.Context, p *page) error {
 		if err != nil {
 			return fmt.Errorf("claim from the outbox: %w", err)
 		}
-		p.claimed, p.held = len(rows), map[string]bool{}
+		p.claimed = len(rows)
+		if p.held, err = behind(ctx, tx, rows); err != nil {
+			return err
+		}
 		for _, row := range rows {
 			if err := s.relayOne(ctx, tx, p, row); err != nil {
 				return err
@@ -89,6 +94,26 @@ func (s *Scheduler) relayPage(ctx context.Context, p *page) error {
 		tell()
 	}
 	return nil
+}
+
+// behind are the subjects of rows whose older rows another process has locked. It asks after the claim: what is gone by then was published.
+func behind(ctx context.Context, tx *postgres.Tx, rows []*dbsqlc.Outbox) (map[string]bool, error) {
+	held := map[string]bool{}
+	if len(rows) == 0 {
+		return held, nil
+	}
+	p := dbsqlc.OutboxBehindParams{Newest: rows[len(rows)-1].ID}
+	for _, row := range rows {
+		p.Ids, p.Subjects = append(p.Ids, row.ID), append(p.Subjects, row.Subject)
+	}
+	subjects, err := tx.OutboxBehind(ctx, p)
+	if err != nil {
+		return nil, fmt.Errorf("look for older messages in the outbox: %w", err)
+	}
+	for _, subject := range subjects {
+		held[subject] = true
+	}
+	return held, nil
 }
 
 func (s *Scheduler) relayOne(ctx context.Context, tx *postgres.Tx, p *page, row *dbsqlc.Outbox) error {

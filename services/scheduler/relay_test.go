@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
@@ -146,6 +148,49 @@ func TestRefusedMessages(t *testing.T) {
 	wantCode(t, err, api.NotFound, "may have been done")
 	_, err = f.DropSetAside(t.Context(), api.DropSetAside{ID: "seven", By: "ann", Reason: "x"})
 	wantCode(t, err, api.Invalid, "tributary outbox list")
+}
+
+// TestTwoRelaysKeepTheOrder has another process hold the first of two messages on a subject, as it does while it publishes that: the second waits, and those on other subjects
+// do not.
+func TestTwoRelaysKeepTheOrder(t *testing.T) {
+	t.Parallel()
+	f := prepare(t)
+	const ordered, other = "tributary.events.run-started.shop.ordered", "tributary.events.run-started.shop.other"
+	f.plant(t, ordered, "", []byte("first"))
+	held, err := f.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = held.Rollback(context.Background()) }()
+	if _, err := held.Exec(t.Context(), "select 1 from outbox for update"); err != nil {
+		t.Fatal(err)
+	}
+	f.plant(t, ordered, "", []byte("second"))
+	f.plant(t, other, "", []byte("{}"))
+	f.startScheduler(t, map[string]contracts.Provider{"shop": shop{}}, patient)
+	for n := range 3 {
+		await(t, "what is on another subject", func() bool { return f.arrived(t, other) == n+1 })
+		f.plant(t, other, "", []byte("{}"))
+	}
+	if n := f.arrived(t, ordered); n != 0 {
+		t.Errorf("%d messages have overtaken the first on their subject", n)
+	}
+	if err := held.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "both", func() bool { return f.arrived(t, ordered) == 2 })
+	js, err := jetstream.New(f.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamEvents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := stream.GetLastMsgForSubject(t.Context(), ordered)
+	if err != nil || string(last.Data) != "second" {
+		t.Errorf("the last message is %q, %v", last.Data, err)
+	}
 }
 
 // elapse lets the next try of everything that fails come.

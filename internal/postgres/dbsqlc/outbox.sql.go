@@ -52,6 +52,40 @@ func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time, most 
 	return result.RowsAffected(), nil
 }
 
+const outboxBehind = `-- name: OutboxBehind :many
+select distinct o.subject from (select unnest($1::uuid[]) as id, unnest($2::text[]) as subject) c
+join outbox o on o.id < $3::uuid and o.id < c.id and o.subject = c.subject and o.id <> all ($1::uuid[])
+where not exists (select 1 from set_aside a where a.kind = 'message' and a.key = o.id::text and (a.set_aside_at is not null or a.dropped_at is not null))
+`
+
+type OutboxBehindParams struct {
+	Ids      []uuid.UUID
+	Subjects []string
+	Newest   uuid.UUID
+}
+
+// OutboxBehind returns the subjects of claimed rows that have an older row which was not claimed: another process publishes that just now, or was about to. The newest is the
+// newest of the claimed ids.
+func (q *Queries) OutboxBehind(ctx context.Context, arg OutboxBehindParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, outboxBehind, arg.Ids, arg.Subjects, arg.Newest)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var subject string
+		if err := rows.Scan(&subject); err != nil {
+			return nil, err
+		}
+		items = append(items, subject)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const outboxClaim = `-- name: OutboxClaim :many
 select o.id, o.subject, o.msg_id, o.headers, o.body, o.created_at from outbox o
 where split_part(o.subject, '.', 2) <> all ($1::text[])
