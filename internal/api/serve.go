@@ -116,10 +116,13 @@ func (s *serving) respond(r micro.Request, route Route) {
 	if most := s.Conn.MaxPayload(); err == nil && most > 0 && int64(len(reply)) > most {
 		err = &Error{Code: Invalid, Message: "the answer is too large for one message; ask for fewer rows"}
 	}
+	answer := &nats.Msg{Subject: r.Reply(), Data: reply}
+	if err != nil {
+		answer, err = refusal(r, s.Explain(route.Endpoint, err), reply)
+	}
 	if err == nil {
-		err = r.Respond(reply)
-	} else {
-		err = refuse(r, s.Explain(route.Endpoint, err), reply)
+		// The request's own methods note errors, and the service looks at these as soon as the handler has returned, which is before this.
+		err = s.Conn.PublishMsg(answer)
 	}
 	if err != nil {
 		s.Log.Warn("could not answer a request", "endpoint", route.Endpoint, "error", err)
@@ -136,15 +139,16 @@ func (s *serving) guarded(r micro.Request, answer Answer) (reply []byte, err err
 	return answer(ctx, r)
 }
 
-// refuse sends an error, with the body that the endpoint has for it or else the error as JSON.
-func refuse(r micro.Request, e *Error, body []byte) error {
+// refusal is an error as an answer, with the body that the endpoint has for it or else the error as JSON.
+func refusal(r micro.Request, e *Error, body []byte) (*nats.Msg, error) {
 	if body == nil {
 		var err error
 		if body, err = Encode(e); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return r.Error(string(e.Code), e.Error(), body)
+	header := nats.Header{micro.ErrorHeader: {e.Error()}, micro.ErrorCodeHeader: {string(e.Code)}}
+	return &nats.Msg{Subject: r.Reply(), Header: header, Data: body}, nil
 }
 
 // Takes makes an answer of a function over a request and a reply in JSON. An empty request is an empty object.
