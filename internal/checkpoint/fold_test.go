@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -65,4 +67,32 @@ func TestProgressComparesTheItemsWithTheTotal(t *testing.T) {
 			t.Errorf("three items of a total of %d: complete is %v", items, p.Complete())
 		}
 	}
+}
+
+// hanging is a reducer that does not return before the test ends.
+type hanging struct {
+	contracts.ScheduledSync
+	end chan struct{}
+}
+
+func (h hanging) ReduceCheckpoints([]contracts.Checkpoint) (contracts.Cursor, error) {
+	<-h.end
+	return nil, nil
+}
+
+// TestReducerThatHangs is the reducer's failure, and no store's that is away.
+func TestReducerThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{end: make(chan struct{})}
+		began := time.Now()
+		_, err := checkpoint.Reduce(h, nil)
+		if !errors.Is(err, checkpoint.ErrReducer) || !errors.Is(err, panics.ErrLeftBehind) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error is %v", err)
+		}
+		if waited := time.Since(began); waited != 30*time.Second {
+			t.Errorf("waited for %s", waited)
+		}
+		close(h.end)
+	})
 }

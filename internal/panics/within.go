@@ -2,11 +2,15 @@ package panics
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
 
-// Within calls foreign code that may panic, or go on though its time is up: some time after the end of ctx it is left behind, and the error says so.
+// ErrLeftBehind is in the error of code that did not return in its time. It is no error of a context, which would look like a store that is away.
+var ErrLeftBehind = errors.New("it is left behind")
+
+// Within calls foreign code that may panic, or go on though its time is up: some time after the end of ctx it is left behind, which is [ErrLeftBehind].
 // What it returns then is lost, and what it was given may still be read.
 func Within[T any](ctx context.Context, grace time.Duration, what string, f func() (T, error)) (T, error) {
 	type outcome struct {
@@ -33,7 +37,12 @@ func Within[T any](ctx context.Context, grace time.Duration, what string, f func
 	case o := <-returned:
 		return o.value, o.err
 	case <-timer.C:
+	}
+	select {
+	case o := <-returned: // at the last moment
+		return o.value, o.err
+	default:
 		var none T
-		return none, fmt.Errorf("%s did not return: %w", what, ctx.Err())
+		return none, fmt.Errorf("%s did not return in time: %w", what, ErrLeftBehind)
 	}
 }

@@ -31,7 +31,7 @@ func TestWithin(t *testing.T) {
 		}
 		began := time.Now()
 		got, err := call(time.Hour, answer)
-		if got != 0 || !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "the provider did not return") {
+		if got != 0 || !errors.Is(err, panics.ErrLeftBehind) || errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "the provider did not return") {
 			t.Errorf("too late: %d, %v", got, err)
 		}
 		if waited := time.Since(began); waited != time.Minute+time.Second {

@@ -113,7 +113,8 @@ func isOfTheWire(err error) bool {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
-	return sent || errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return sent || errors.As(err, &network) || errors.Is(err, panics.ErrLeftBehind) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // sendable reports why a token can't be sent; nil when it can.
