@@ -155,11 +155,11 @@ var plans = map[string]plan{
 	"OutboxBehind": with(arguments{
 		"ids": "array[id('outbox', 5), id('outbox', 6)]", "subjects": "array['subject 5', 'subject 6']", "newest": "id('outbox', 6)",
 	}).often().scanning("outbox"), // without statistics; with them it reads what is older than a page
-	"OutboxDelete":     with(arguments{"ids": "array[id('outbox', 5), id('outbox', 6)]"}).often(),
-	"OutboxLag":        plan{}.scanning("outbox"), // it counts what waits
-	"OutboxDrop":       row("outbox"),
-	"OutboxHasDue":     with(arguments{"subject": "'subject 9000'"}, arguments{"subject": "'none'"}).often(),
-	"MarkGet":          plan{}.scanning("mark"), "MarkBegin": {}, "MarkMove": plan{}.scanning("mark"),
+	"OutboxDelete": with(arguments{"ids": "array[id('outbox', 5), id('outbox', 6)]"}).often(),
+	"OutboxLag":    plan{}.scanning("outbox"), // it counts what waits
+	"OutboxDrop":   row("outbox"),
+	"OutboxHasDue": with(arguments{"subject": "'subject 9000'"}, arguments{"subject": "'none'"}).often(),
+	"MarkGet":      plan{}.scanning("mark"), "MarkBegin": {}, "MarkMove": plan{}.scanning("mark"),
 	"CommandDone":   {},
 	"CommandDoneAt": with(arguments{"ids": "'{TRIBUTARY_COMMANDS/5,rejected/TRIBUTARY_COMMANDS/5}'"}).often(),
 	"CommandForget": with(arguments{"donebefore": monthAgo}).often(),
