@@ -51,21 +51,33 @@ func (r *Refresher) replace(ctx context.Context, grant *postgres.Grant, a *accou
 	access := postgres.Access{Who: serviceName, Why: "store the refreshed token", At: r.Now()}
 	for {
 		next, err := r.replaceOnce(ctx, grant, a, token, access, note)
-		if err == nil && next.whole.RefreshToken != "" && next.whole.RefreshToken != a.token.RefreshToken {
-			r.cast(ctx, grant.IntegrationID, next.whole, next.version)
+		if err == nil {
+			r.castNew(ctx, grant, a, next)
 		}
 		if !errors.Is(err, postgres.ErrCredentialsChanged) {
 			return err
 		}
-		// Somebody has changed another field. If it was the tokens, theirs are newer than ours.
 		again, err := r.open(ctx, grant.IntegrationID, access)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if again.tokenID != grant.TokenID {
+		case again.tokenID == next.id:
+			// It was written before, and the answer to the commit was lost.
+			next.version = again.version
+			r.castNew(ctx, grant, a, next)
+			return nil
+		case again.tokenID != grant.TokenID:
+			// Somebody has changed the tokens, and theirs are newer than ours. Another field does not matter.
 			return errFenced
 		}
 		*a = *again
+	}
+}
+
+// castNew keeps a refresh token beside the database that is another than before.
+func (r *Refresher) castNew(ctx context.Context, grant *postgres.Grant, a *account, next replaced) {
+	if next.whole.RefreshToken != "" && next.whole.RefreshToken != a.token.RefreshToken {
+		r.cast(ctx, grant.IntegrationID, next.whole, next.version)
 	}
 }
 
