@@ -207,7 +207,7 @@ func (h *hookStand) enter(ctx context.Context, ring *secret.Ring) error {
 	if err != nil {
 		return err
 	}
-	keyID, sealed, err := ring.Seal(plain, id[:])
+	keyID, sealed, err := ring.Seal(plain, secret.Place{Row: id[:]})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (c *Codec) Pack(into *eventsv1.WebhookReceived, req *contracts.WebhookReque
 	if err != nil {
 		return fmt.Errorf("seal webhook %q: %w", into.GetId(), err)
 	}
-	if into.KeyId, into.Sealed, err = c.ring.Seal(plain, id[:]); err != nil {
+	if into.KeyId, into.Sealed, err = c.ring.Seal(plain, secret.Place{Row: id[:]}); err != nil {
 		return fmt.Errorf("seal webhook %s: %w", into.GetId(), err)
 	}
 	return nil
@@ -86,7 +86,7 @@ func (c *Codec) Unpack(from *eventsv1.WebhookReceived) (*contracts.WebhookReques
 	if err != nil {
 		return nil, fmt.Errorf("open webhook %q: %w", from.GetId(), err)
 	}
-	plain, err := c.ring.Open(from.GetKeyId(), from.GetSealed(), id[:])
+	plain, err := c.ring.Open(from.GetKeyId(), from.GetSealed(), secret.Place{Row: id[:]})
 	if err != nil {
 		return nil, fmt.Errorf("open webhook %s: %w", from.GetId(), err)
 	}

@@ -166,6 +166,11 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	if p.losses, err = NewLossMetrics(config.Metrics); err != nil {
 		return nil, err
 	}
+	if config.Ring != nil {
+		if err := config.Ring.Register(config.Metrics); err != nil {
+			return nil, err
+		}
+	}
 	if p.Readiness, err = readiness.New(config.Log, config.Metrics); err != nil {
 		return nil, err
 	}

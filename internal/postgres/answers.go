@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 // CachedAnswer is a variant of an answer that an upstream gave.
@@ -42,6 +43,6 @@ func (s *Store) PutCachedAnswer(ctx context.Context, answer dbsqlc.AnswerPutPara
 }
 
 // cachePlace keeps a sealed answer from being read as another one.
-func cachePlace(key, variant []byte) []byte {
-	return append(append([]byte("answer\x00"), key...), variant...)
+func cachePlace(key, variant []byte) secret.Place {
+	return secret.Place{Row: append(append([]byte("answer\x00"), key...), variant...)}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 // ErrCredentialsChanged means that somebody else wrote the credentials first.
@@ -37,7 +38,7 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access A
 	if err != nil {
 		return nil, 0, fmt.Errorf("read credentials of %s: %w", integration, err)
 	}
-	plain, err := s.ring.Open(row.KeyID, row.Sealed, integration[:])
+	plain, err := s.ring.Open(row.KeyID, row.Sealed, secret.Place{Row: integration[:]})
 	if err != nil {
 		return nil, row.Version, fmt.Errorf("open credentials of %s: %w", integration, err)
 	}
@@ -47,7 +48,7 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access A
 // PutCredentials seals and stores credentials if their version is still the given one, 0 for none, and returns the new version. It returns
 // [ErrCredentialsChanged] if it is another.
 func (s *Store) PutCredentials(ctx context.Context, tx *Tx, integration uuid.UUID, plain json.RawMessage, version int64, access Access) (int64, error) {
-	keyID, sealed, err := s.ring.Seal(plain, integration[:])
+	keyID, sealed, err := s.ring.Seal(plain, secret.Place{Row: integration[:]})
 	if err != nil {
 		return 0, fmt.Errorf("seal credentials of %s: %w", integration, err)
 	}

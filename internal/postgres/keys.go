@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 // The states of an idempotency key.
@@ -66,6 +67,6 @@ func (s *Store) SettleKey(ctx context.Context, outcome dbsqlc.KeySettleParams, a
 }
 
 // answerPlace keeps a sealed answer from being read as that of another key.
-func answerPlace(integration uuid.UUID, key string, hop int32) []byte {
-	return fmt.Appendf(integration[:], "\x00%d\x00%s", hop, key)
+func answerPlace(integration uuid.UUID, key string, hop int32) secret.Place {
+	return secret.Place{Row: fmt.Appendf(integration[:], "\x00%d\x00%s", hop, key)}
 }

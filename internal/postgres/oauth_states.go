@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 // State is an authorization under way.
@@ -27,7 +28,7 @@ type State struct {
 // PutState keeps an authorization until it expires, under the state that travels through the browser and the cookie that stays in it. Neither is stored.
 func (s *Store) PutState(ctx context.Context, state, browser string, value State, now, expires time.Time) error {
 	stateHash, browserHash := sha256.Sum256([]byte(state)), sha256.Sum256([]byte(browser))
-	keyID, sealed, err := s.ring.Seal([]byte(value.Verifier), stateHash[:])
+	keyID, sealed, err := s.ring.Seal([]byte(value.Verifier), secret.Place{Row: stateHash[:]})
 	if err != nil {
 		return fmt.Errorf("seal the verifier: %w", err)
 	}
@@ -51,7 +52,7 @@ func (s *Store) ConsumeState(ctx context.Context, state, browser string, provide
 	if err != nil {
 		return State{}, false, fmt.Errorf("take the state of an authorization: %w", err)
 	}
-	verifier, err := s.ring.Open(row.KeyID, row.Verifier, stateHash[:])
+	verifier, err := s.ring.Open(row.KeyID, row.Verifier, secret.Place{Row: stateHash[:]})
 	if err != nil {
 		return State{}, false, fmt.Errorf("open the verifier: %w", err)
 	}
@@ -79,7 +80,7 @@ func (s *Store) VerifyLink(text string, signature []byte) bool {
 
 // OpenRevocation opens the credentials of a grant whose integration was deleted.
 func (s *Store) OpenRevocation(row *dbsqlc.OauthRevocation) ([]byte, error) {
-	plain, err := s.ring.Open(row.KeyID, row.Sealed, row.IntegrationID[:])
+	plain, err := s.ring.Open(row.KeyID, row.Sealed, secret.Place{Row: row.IntegrationID[:]})
 	if err != nil {
 		return nil, fmt.Errorf("open credentials of %s, which was deleted: %w", row.IntegrationID, err)
 	}

@@ -129,7 +129,7 @@ func (s *Store) resealRevocations(ctx context.Context, tx *Tx, primary string, r
 // resealEach opens and seals rows.
 func (s *Store) resealEach(rows []stale, primary string, done *Resealed, keep func(row stale, sealed []byte)) error {
 	for _, row := range rows {
-		plain, err := s.ring.Open(row.keyID, row.sealed, row.id[:])
+		plain, err := s.ring.Open(row.keyID, row.sealed, secret.Place{Row: row.id[:]})
 		if errors.Is(err, secret.ErrUnknownKey) || errors.Is(err, secret.ErrOpen) {
 			done.Stuck = append(done.Stuck, row.id)
 			continue
@@ -137,7 +137,7 @@ func (s *Store) resealEach(rows []stale, primary string, done *Resealed, keep fu
 		if err != nil {
 			return err
 		}
-		keyID, sealed, err := s.ring.Seal(plain, row.id[:])
+		keyID, sealed, err := s.ring.Seal(plain, secret.Place{Row: row.id[:]})
 		if err != nil {
 			return fmt.Errorf("seal anew for %s: %w", row.id, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 // SealToken seals an integration's token for a place outside of the database.
@@ -25,4 +27,6 @@ func (s *Store) OpenToken(integration uuid.UUID, keyID string, sealed []byte) ([
 }
 
 // tokenPlace keeps a sealed token from being read as that of another integration, or as other credentials.
-func tokenPlace(integration uuid.UUID) []byte { return append([]byte("token\x00"), integration[:]...) }
+func tokenPlace(integration uuid.UUID) secret.Place {
+	return secret.Place{Row: append([]byte("token\x00"), integration[:]...)}
+}

@@ -30,13 +30,12 @@ type file struct {
 // Load reads a ring from a file, and again whenever the file has changed: a process that meets a key that was added meanwhile knows it. A change that can't be read is
 // logged, and the ring stays as it was. kms may be nil.
 func Load(ctx context.Context, path string, kms KMS, log *slog.Logger) (*Ring, error) {
-	ring := &Ring{from: &file{path: path, kms: kms, log: log}}
-	k, err := ring.from.read(ctx)
+	from := &file{path: path, kms: kms, log: log}
+	k, err := from.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ring.now.Store(k)
-	return ring, nil
+	return newRing(from, k), nil
 }
 
 func (f *file) read(ctx context.Context) (*keys, error) {

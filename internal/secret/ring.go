@@ -2,7 +2,6 @@ package secret
 
 import (
 	"context"
-	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -23,7 +22,7 @@ type KMS interface {
 type keys struct {
 	primary string
 	ids     []string
-	aeads   map[string]cipher.AEAD
+	formats map[string]format
 	macs    map[string][]byte
 }
 
@@ -31,15 +30,15 @@ type keys struct {
 const wrappedMark = "kms:"
 
 func parse(ctx context.Context, text string, kms KMS) (*keys, error) {
-	k := &keys{aeads: map[string]cipher.AEAD{}, macs: map[string][]byte{}}
-	validID := regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	k := &keys{formats: map[string]format{}, macs: map[string][]byte{}}
+	validID := regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(\.v2)?$`)
 	entries := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' || r == ' ' })
 	for i, entry := range entries {
 		id, encoded, found := strings.Cut(entry, ":")
 		if !found || !validID.MatchString(id) {
 			return nil, fmt.Errorf("key %d of the ring is not of the form <id>:<base64 of %d bytes>", i+1, KeyBytes)
 		}
-		if k.aeads[id] != nil {
+		if k.formats[id] != nil {
 			return nil, fmt.Errorf("key %q is in the ring twice", id)
 		}
 		key, err := plainKey(ctx, id, encoded, kms)
@@ -84,7 +83,7 @@ func plainKey(ctx context.Context, id, encoded string, kms KMS) ([]byte, error) 
 }
 
 func (k *keys) add(id string, key []byte) (err error) {
-	if k.aeads[id], err = newAEAD(key); err != nil {
+	if k.formats[id], err = newFormat(id, key); err != nil {
 		return err
 	}
 	if k.macs[id], err = hkdf.Key(sha256.New, key, nil, "tributary signatures", sha256.Size); err != nil {

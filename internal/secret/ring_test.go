@@ -44,11 +44,11 @@ func TestWrappedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, sealed, err := ring.Seal([]byte("text"), nil)
+	id, sealed, err := ring.Seal([]byte("text"), secret.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := plain.Open(id, sealed, nil); err != nil || string(text) != "text" {
+	if text, err := plain.Open(id, sealed, secret.Place{}); err != nil || string(text) != "text" {
 		t.Errorf("opened %q, %v", text, err)
 	}
 	if len(kms.asked) != 1 || kms.asked[0] != "a" {
@@ -122,7 +122,7 @@ func TestLoadReadsAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, sealed, err := ring.Seal([]byte("text"), nil)
+	id, sealed, err := ring.Seal([]byte("text"), secret.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestLoadReadsAgain(t *testing.T) {
 	}
 	write(line("two", '2') + "\n" + line("one", '1'))
 	await("the new key does not seal", func() bool { return ring.Primary() == "two" })
-	if text, err := ring.Open(id, sealed, nil); err != nil || string(text) != "text" {
+	if text, err := ring.Open(id, sealed, secret.Place{}); err != nil || string(text) != "text" {
 		t.Errorf("opened %q, %v", text, err)
 	}
 	write("garbage")
@@ -149,7 +149,7 @@ func TestLoadReadsAgain(t *testing.T) {
 	}
 	write(line("three", '3'))
 	await("the ring is not read once it can be", func() bool { return ring.Primary() == "three" })
-	if _, err := ring.Open(id, sealed, nil); !errors.Is(err, secret.ErrUnknownKey) {
+	if _, err := ring.Open(id, sealed, secret.Place{}); !errors.Is(err, secret.ErrUnknownKey) {
 		t.Errorf("a key that is gone: %v", err)
 	}
 }

@@ -28,41 +28,42 @@ func mustParse(t *testing.T, text string) *secret.Ring {
 
 func TestSealedOpensOnlyInItsPlace(t *testing.T) {
 	ring := mustParse(t, "a:"+key(1))
-	id, sealed, err := ring.Seal([]byte(`{"token":"hunter2"}`), []byte("row 1"))
+	row1, row2 := secret.Place{Row: []byte("row 1")}, secret.Place{Row: []byte("row 2")}
+	id, sealed, err := ring.Seal([]byte(`{"token":"hunter2"}`), row1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if bytes.Contains(sealed, []byte("hunter2")) {
 		t.Fatal("sealed value holds the secret")
 	}
-	plain, err := ring.Open(id, sealed, []byte("row 1"))
+	plain, err := ring.Open(id, sealed, row1)
 	if err != nil || string(plain) != `{"token":"hunter2"}` {
 		t.Fatalf("Open = %q, %v", plain, err)
 	}
-	if _, err := ring.Open(id, sealed, []byte("row 2")); !errors.Is(err, secret.ErrOpen) {
+	if _, err := ring.Open(id, sealed, row2); !errors.Is(err, secret.ErrOpen) {
 		t.Errorf("moved to another row: %v, want ErrOpen", err)
 	}
 	sealed[len(sealed)-1] ^= 1
-	if _, err := ring.Open(id, sealed, []byte("row 1")); !errors.Is(err, secret.ErrOpen) {
+	if _, err := ring.Open(id, sealed, row1); !errors.Is(err, secret.ErrOpen) {
 		t.Errorf("changed: %v, want ErrOpen", err)
 	}
 }
 
 func TestRotation(t *testing.T) {
 	old := mustParse(t, "a:"+key(1))
-	id, sealed, err := old.Seal([]byte("x"), nil)
+	id, sealed, err := old.Seal([]byte("x"), secret.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rotated := mustParse(t, "b:"+key(2)+",a:"+key(1))
-	if plain, err := rotated.Open(id, sealed, nil); err != nil || string(plain) != "x" {
+	if plain, err := rotated.Open(id, sealed, secret.Place{}); err != nil || string(plain) != "x" {
 		t.Fatalf("old value under the new ring: %q, %v", plain, err)
 	}
-	if id, _, _ := rotated.Seal([]byte("x"), nil); id != "b" {
+	if id, _, _ := rotated.Seal([]byte("x"), secret.Place{}); id != "b" {
 		t.Errorf("sealed with %q, want the first key", id)
 	}
 	without := mustParse(t, "b:"+key(2))
-	if _, err := without.Open(id, sealed, nil); !errors.Is(err, secret.ErrUnknownKey) {
+	if _, err := without.Open(id, sealed, secret.Place{}); !errors.Is(err, secret.ErrUnknownKey) {
 		t.Errorf("key removed: %v, want ErrUnknownKey", err)
 	}
 }
@@ -101,12 +102,12 @@ func TestLoadOrCreateIsTheSameForAll(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	id, sealed, err := rings[0].Seal([]byte("x"), nil)
+	id, sealed, err := rings[0].Seal([]byte("x"), secret.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, ring := range rings {
-		if _, err := ring.Open(id, sealed, nil); err != nil {
+		if _, err := ring.Open(id, sealed, secret.Place{}); err != nil {
 			t.Errorf("ring %d: %v", i, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/app"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -239,6 +240,10 @@ func TestDocOperations(t *testing.T) {
 		slices.Sort(names)
 		return names
 	}
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	registered := &names{}
 	for _, register := range []func(prometheus.Registerer) error{
 		func(r prometheus.Registerer) error { _, err := scheduler.NewMetrics(r); return err },
@@ -254,6 +259,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := platform.NewLossMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := readiness.New(nil, r); return err },
+		ring.Register,
 		func(r prometheus.Registerer) error {
 			return platform.RegisterClock(r, func() time.Duration { return 0 })
 		},

@@ -37,7 +37,7 @@ func TestRotateCoversAllThatIsSealed(t *testing.T) {
 	for i := range webhooks {
 		hook := postgres.NewID()
 		hooks[hook] = true
-		keyID, sealed, err := old.Seal([]byte("hidden"), hook[:])
+		keyID, sealed, err := old.Seal([]byte("hidden"), secret.Place{Row: hook[:]})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +100,7 @@ func TestRotateCoversAllThatIsSealed(t *testing.T) {
 		if err := rows.Scan(&hook, &keyID, &raw); err != nil {
 			t.Fatal(err)
 		}
-		if plain, err := alone.Open(keyID, raw, hook[:]); err != nil || string(plain) != "hidden" {
+		if plain, err := alone.Open(keyID, raw, secret.Place{Row: hook[:]}); err != nil || string(plain) != "hidden" {
 			t.Errorf("webhook %s: %q, %v", hook, plain, err)
 		}
 	}
