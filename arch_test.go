@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	// One package per technology.
 	"db":                  {},
 	"internal/foreign":    {},
+	"internal/leak":       {},
 	"internal/panics":     {"internal/foreign"},
 	"internal/secret":     {},
 	"internal/httpserver": {},

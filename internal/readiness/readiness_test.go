@@ -13,12 +13,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 
+	"github.com/tributaryhq/tributary/internal/leak"
 	"github.com/tributaryhq/tributary/internal/readiness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // board runs a board over checks in a bubble, and stops it at the end.
 func board(t *testing.T, registry *prometheus.Registry, log *bytes.Buffer, checks ...readiness.Check) *readiness.Board {

@@ -1,20 +1,15 @@
 package github_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/tributaryhq/tributary/internal/leak"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Code(code))
 }

@@ -10,13 +10,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"github.com/tributaryhq/tributary/internal/embedded/dirlock"
 	natsserver "github.com/tributaryhq/tributary/internal/embedded/nats"
+	"github.com/tributaryhq/tributary/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.Main(m) }
 
 func mustStart(t *testing.T, opts natsserver.Options) *natsserver.Server {
 	t.Helper()

@@ -10,18 +10,13 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/leak"
 )
 
 func TestMain(m *testing.M) {
-	code := pgtest.Main(m)
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Code(pgtest.Main(m)))
 }
 
 func TestEveryTestHasAMigratedDatabaseOfItsOwn(t *testing.T) {

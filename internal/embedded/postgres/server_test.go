@@ -14,17 +14,17 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"go.uber.org/goleak"
 
 	"github.com/tributaryhq/tributary/internal/embedded/dirlock"
 	pgserver "github.com/tributaryhq/tributary/internal/embedded/postgres"
+	"github.com/tributaryhq/tributary/internal/leak"
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PGSERVER_TEST_CHILD"); dir != "" {
 		childThatNeverStops(dir)
 	}
-	goleak.VerifyTestMain(m)
+	leak.Main(m)
 }
 
 // folder is a temporary folder that the account PostgreSQL runs as can enter, which t.TempDir is not when root runs the tests.

@@ -13,19 +13,15 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
+	"github.com/tributaryhq/tributary/internal/leak"
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	http.DefaultClient.CloseIdleConnections()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	os.Exit(leak.Code(code))
 }
 
 func start(t *testing.T, opts upstream.Options) *upstream.Upstream {
