@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
+
+// errBudgetUnknown is the cause of a refusal while the broker does not answer.
+var errBudgetUnknown = errors.New("what is left of it can't be known now")
 
 // budget holds requests back until the budget allows them, and listens to what the upstream says about its own. What would have to wait for too long is a
 // deferral.
@@ -32,10 +36,13 @@ type keyed struct {
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	key := b.key()
 	limit := b.target.limit(b.now())
+	usage := usageOf(req.Context())
 	if err := b.budgets.admit(req.Context(), key, limit); err != nil {
+		usage.refuse(key, limit, err)
 		closeBody(req)
 		return nil, err
 	}
+	usage.take()
 	res, err := b.base.RoundTrip(req)
 	if res != nil {
 		b.budgets.learn(req.Context(), key, limit, reportOf(b.target.Provider, res, b.now()))
@@ -120,7 +127,7 @@ func (b *Budgets) try(ctx context.Context, key string, limit *contracts.RateLimi
 		return 0, nil, ctx.Err()
 	case err != nil:
 		// Nobody knows what is spent: to send nothing is the only way not to send too much.
-		return awayFor, fmt.Errorf("%w: what is left of it can't be known now: %w", contracts.ErrBudgetExhausted, err), nil
+		return awayFor, fmt.Errorf("%w: %w: %w", contracts.ErrBudgetExhausted, errBudgetUnknown, err), nil
 	case again.IsZero():
 		return 0, nil, nil
 	default:
