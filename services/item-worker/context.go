@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -18,6 +19,8 @@ type itemContext struct {
 	item     *eventsv1.Item
 	try      int
 	deadline time.Time
+	// usage counts the requests of the handlers. Those of a webhook's items are counted with the webhook's own, in the parent's usage.
+	usage outbound.Usage
 
 	mu sync.Mutex
 	// timed is a standard context with the same deadline, once somebody has asked for it.
@@ -64,8 +67,13 @@ func (c *itemContext) Err() error {
 // Value also lets the standard library find the standard context, once there is one: contexts made of this one then end with it without a
 // goroutine that waits for it.
 func (c *itemContext) Value(key any) any {
-	if _, ok := key.(contracts.AttemptKey); ok {
+	switch key.(type) {
+	case contracts.AttemptKey:
 		return c.attempt()
+	case outbound.UsageKey:
+		if c.job.webhook == "" {
+			return &c.usage
+		}
 	}
 	c.mu.Lock()
 	timed := c.timed

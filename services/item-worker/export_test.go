@@ -82,6 +82,15 @@ func SendOn(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch) (dead ma
 	return dead, sentOn
 }
 
+// Restarts counts tries that a budget refused, and reports whether a try is warned of.
+func Restarts() func(budget string, limit contracts.RateLimit, requests int64, now time.Time) bool {
+	r := &restarts{}
+	return func(budget string, limit contracts.RateLimit, requests int64, now time.Time) bool {
+		_, warn := r.add(outbound.Exhausted{Budget: budget, Limit: limit}, requests, now)
+		return warn
+	}
+}
+
 // Settled is what became of a webhook.
 type Settled struct {
 	Status, Cause string

@@ -66,7 +66,11 @@ func (w *runner) handle() error {
 	defer w.context.end()
 	err := w.call()
 	if err != nil {
-		panics.Report(w.round.job.worker.Log, err, "event", w.item.GetEventType(), "external_id", w.item.GetExternalId())
+		j := w.round.job
+		panics.Report(j.worker.Log, err, "event", w.item.GetEventType(), "external_id", w.item.GetExternalId())
+		err = j.worker.restart(w.round.ctx, err, attempted{
+			in: j.in, event: w.item.GetEventType(), id: w.item.GetExternalId(), deferrals: w.item.GetDeferrals(), usage: &w.context.usage,
+		})
 	}
 	return err
 }

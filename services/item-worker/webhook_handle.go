@@ -45,6 +45,15 @@ type call struct {
 	resultLost foreign.Text
 }
 
+// try handles the delivery, and counts the requests of all handlers that takes.
+func (c *call) try(ctx context.Context) error {
+	usage := &outbound.Usage{}
+	if err := c.handle(outbound.WithUsage(ctx, usage)); err != nil {
+		return c.restart(ctx, err, attempted{in: c.in, event: c.row.EventType, id: c.row.DeliveryID, deferrals: c.row.Deferrals, usage: usage})
+	}
+	return nil
+}
+
 // handle takes a delivery to its handler, and what that dispatches to the handlers of its kind.
 func (c *call) handle(ctx context.Context) (err error) {
 	if c.provider, err = c.Registry.Provider(c.row.Provider); err != nil {

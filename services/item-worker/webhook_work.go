@@ -48,7 +48,7 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 	c := &call{webhooks: h, row: row}
 	err := error(errPoison)
 	if int(row.Crashes) < h.Settings.Webhooks.Crashes {
-		err = h.beside(stopping, ctx, row, func() error { return c.handle(ctx) })
+		err = h.beside(stopping, ctx, row, func() error { return c.try(ctx) })
 	}
 	f := h.settle(row, err, c.result, outbound.NewRedactor(c.provider, c.in))
 	if f.status == "processed" {

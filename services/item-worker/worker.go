@@ -104,6 +104,8 @@ type Worker struct {
 	alone sync.RWMutex
 	// lacks are the handlers that this worker lacks and that another one had.
 	lacks lacks
+	// restarts are tries that used budgets up and did not end.
+	restarts restarts
 }
 
 // New returns a worker.
