@@ -83,6 +83,7 @@ bench: ## Measure throughput, latency and memory beside other queues (BENCH="-ro
 generate: ## Generate the code for SQL and protobuf
 	@$(TOOL) sqlc generate -f db/sqlc.yaml
 	@$(BUF) generate
+	@$(TOOL) gofumpt -w pkg/events/v1/*.pb.go
 
 # The state of the tree before and after, so that it works with uncommitted changes too.
 tree_state = git status --porcelain -uall; git diff HEAD
@@ -106,13 +107,13 @@ verify: ## Check that generated code is up to date and that no message on the wi
 
 .PHONY: lint
 lint: ## Check style and find likely bugs (compiles the linters for some minutes, once)
-	@unformatted="$$(git ls-files -co --exclude-standard '*.go' ':!*.pb.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -l)"; \
+	@unformatted="$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -l)"; \
 	if [ -n "$$unformatted" ]; then echo "make lint: run make fmt, for:"; echo "$$unformatted"; exit 1; fi
 	@$(TOOL) golangci-lint run
 
 .PHONY: fmt
 fmt: ## Format all Go files
-	@git ls-files -co --exclude-standard '*.go' ':!*.pb.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -w
+	@git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -w
 
 .PHONY: check-deploy
 check-deploy: ## Check the Dockerfile, compose file, manifests and rules, without Docker

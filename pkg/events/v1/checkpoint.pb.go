@@ -7,12 +7,13 @@
 package eventsv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -401,15 +402,18 @@ func file_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_v1_checkpoint_proto_rawDescData
 }
 
-var file_v1_checkpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
-var file_v1_checkpoint_proto_goTypes = []any{
-	(OutcomeState)(0),             // 0: tributary.events.v1.OutcomeState
-	(*Outcome)(nil),               // 1: tributary.events.v1.Outcome
-	(*Entry)(nil),                 // 2: tributary.events.v1.Entry
-	(*Total)(nil),                 // 3: tributary.events.v1.Total
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
-}
+var (
+	file_v1_checkpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+	file_v1_checkpoint_proto_msgTypes  = make([]protoimpl.MessageInfo, 3)
+	file_v1_checkpoint_proto_goTypes   = []any{
+		OutcomeState(0),               // 0: tributary.events.v1.OutcomeState
+		(*Outcome)(nil),               // 1: tributary.events.v1.Outcome
+		(*Entry)(nil),                 // 2: tributary.events.v1.Entry
+		(*Total)(nil),                 // 3: tributary.events.v1.Total
+		(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	}
+)
+
 var file_v1_checkpoint_proto_depIdxs = []int32{
 	0, // 0: tributary.events.v1.Outcome.state:type_name -> tributary.events.v1.OutcomeState
 	1, // 1: tributary.events.v1.Entry.outcomes:type_name -> tributary.events.v1.Outcome

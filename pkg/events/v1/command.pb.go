@@ -7,11 +7,12 @@
 package eventsv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -276,11 +277,14 @@ func file_v1_command_proto_rawDescGZIP() []byte {
 	return file_v1_command_proto_rawDescData
 }
 
-var file_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
-var file_v1_command_proto_goTypes = []any{
-	(*Command)(nil),      // 0: tributary.events.v1.Command
-	(*CommandReply)(nil), // 1: tributary.events.v1.CommandReply
-}
+var (
+	file_v1_command_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+	file_v1_command_proto_goTypes  = []any{
+		(*Command)(nil),      // 0: tributary.events.v1.Command
+		(*CommandReply)(nil), // 1: tributary.events.v1.CommandReply
+	}
+)
+
 var file_v1_command_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
 	0, // [0:0] is the sub-list for method input_type

@@ -7,12 +7,13 @@
 package eventsv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -3271,51 +3272,54 @@ func file_v1_events_proto_rawDescGZIP() []byte {
 	return file_v1_events_proto_rawDescData
 }
 
-var file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
-var file_v1_events_proto_goTypes = []any{
-	(*Ref)(nil),                      // 0: tributary.events.v1.Ref
-	(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
-	(*RunWaiting)(nil),               // 2: tributary.events.v1.RunWaiting
-	(*RunSummary)(nil),               // 3: tributary.events.v1.RunSummary
-	(*RunCompleted)(nil),             // 4: tributary.events.v1.RunCompleted
-	(*RunPartial)(nil),               // 5: tributary.events.v1.RunPartial
-	(*RunFailed)(nil),                // 6: tributary.events.v1.RunFailed
-	(*ItemFailed)(nil),               // 7: tributary.events.v1.ItemFailed
-	(*ItemStuck)(nil),                // 8: tributary.events.v1.ItemStuck
-	(*SyncStale)(nil),                // 9: tributary.events.v1.SyncStale
-	(*SyncRecovered)(nil),            // 10: tributary.events.v1.SyncRecovered
-	(*CursorMoved)(nil),              // 11: tributary.events.v1.CursorMoved
-	(*IntegrationCreated)(nil),       // 12: tributary.events.v1.IntegrationCreated
-	(*IntegrationChanged)(nil),       // 13: tributary.events.v1.IntegrationChanged
-	(*CommandAccepted)(nil),          // 14: tributary.events.v1.CommandAccepted
-	(*CommandRejected)(nil),          // 15: tributary.events.v1.CommandRejected
-	(*RecordsChanged)(nil),           // 16: tributary.events.v1.RecordsChanged
-	(*OAuthConnected)(nil),           // 17: tributary.events.v1.OAuthConnected
-	(*OAuthConnectFailed)(nil),       // 18: tributary.events.v1.OAuthConnectFailed
-	(*TokenRefreshed)(nil),           // 19: tributary.events.v1.TokenRefreshed
-	(*TokenRefreshFailed)(nil),       // 20: tributary.events.v1.TokenRefreshFailed
-	(*ReauthRequired)(nil),           // 21: tributary.events.v1.ReauthRequired
-	(*OAuthRevoked)(nil),             // 22: tributary.events.v1.OAuthRevoked
-	(*IntegrationHealthChanged)(nil), // 23: tributary.events.v1.IntegrationHealthChanged
-	(*IntegrationDisabled)(nil),      // 24: tributary.events.v1.IntegrationDisabled
-	(*IntegrationEnabled)(nil),       // 25: tributary.events.v1.IntegrationEnabled
-	(*IncidentOpened)(nil),           // 26: tributary.events.v1.IncidentOpened
-	(*IncidentClosed)(nil),           // 27: tributary.events.v1.IncidentClosed
-	(*FailureRate)(nil),              // 28: tributary.events.v1.FailureRate
-	(*FailureRateElevated)(nil),      // 29: tributary.events.v1.FailureRateElevated
-	(*FailureRateRecovered)(nil),     // 30: tributary.events.v1.FailureRateRecovered
-	(*WebhookFailed)(nil),            // 31: tributary.events.v1.WebhookFailed
-	(*WebhooksSilent)(nil),           // 32: tributary.events.v1.WebhooksSilent
-	(*WebhooksResumed)(nil),          // 33: tributary.events.v1.WebhooksResumed
-	(*WebhooksRefused)(nil),          // 34: tributary.events.v1.WebhooksRefused
-	(*CircuitOpened)(nil),            // 35: tributary.events.v1.CircuitOpened
-	(*CircuitClosed)(nil),            // 36: tributary.events.v1.CircuitClosed
-	(*CircuitOverridden)(nil),        // 37: tributary.events.v1.CircuitOverridden
-	(*WorkSetAside)(nil),             // 38: tributary.events.v1.WorkSetAside
-	(*WorkSettled)(nil),              // 39: tributary.events.v1.WorkSettled
-	(*RecordsChanged_Record)(nil),    // 40: tributary.events.v1.RecordsChanged.Record
-	(*timestamppb.Timestamp)(nil),    // 41: google.protobuf.Timestamp
-}
+var (
+	file_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+	file_v1_events_proto_goTypes  = []any{
+		(*Ref)(nil),                      // 0: tributary.events.v1.Ref
+		(*RunStarted)(nil),               // 1: tributary.events.v1.RunStarted
+		(*RunWaiting)(nil),               // 2: tributary.events.v1.RunWaiting
+		(*RunSummary)(nil),               // 3: tributary.events.v1.RunSummary
+		(*RunCompleted)(nil),             // 4: tributary.events.v1.RunCompleted
+		(*RunPartial)(nil),               // 5: tributary.events.v1.RunPartial
+		(*RunFailed)(nil),                // 6: tributary.events.v1.RunFailed
+		(*ItemFailed)(nil),               // 7: tributary.events.v1.ItemFailed
+		(*ItemStuck)(nil),                // 8: tributary.events.v1.ItemStuck
+		(*SyncStale)(nil),                // 9: tributary.events.v1.SyncStale
+		(*SyncRecovered)(nil),            // 10: tributary.events.v1.SyncRecovered
+		(*CursorMoved)(nil),              // 11: tributary.events.v1.CursorMoved
+		(*IntegrationCreated)(nil),       // 12: tributary.events.v1.IntegrationCreated
+		(*IntegrationChanged)(nil),       // 13: tributary.events.v1.IntegrationChanged
+		(*CommandAccepted)(nil),          // 14: tributary.events.v1.CommandAccepted
+		(*CommandRejected)(nil),          // 15: tributary.events.v1.CommandRejected
+		(*RecordsChanged)(nil),           // 16: tributary.events.v1.RecordsChanged
+		(*OAuthConnected)(nil),           // 17: tributary.events.v1.OAuthConnected
+		(*OAuthConnectFailed)(nil),       // 18: tributary.events.v1.OAuthConnectFailed
+		(*TokenRefreshed)(nil),           // 19: tributary.events.v1.TokenRefreshed
+		(*TokenRefreshFailed)(nil),       // 20: tributary.events.v1.TokenRefreshFailed
+		(*ReauthRequired)(nil),           // 21: tributary.events.v1.ReauthRequired
+		(*OAuthRevoked)(nil),             // 22: tributary.events.v1.OAuthRevoked
+		(*IntegrationHealthChanged)(nil), // 23: tributary.events.v1.IntegrationHealthChanged
+		(*IntegrationDisabled)(nil),      // 24: tributary.events.v1.IntegrationDisabled
+		(*IntegrationEnabled)(nil),       // 25: tributary.events.v1.IntegrationEnabled
+		(*IncidentOpened)(nil),           // 26: tributary.events.v1.IncidentOpened
+		(*IncidentClosed)(nil),           // 27: tributary.events.v1.IncidentClosed
+		(*FailureRate)(nil),              // 28: tributary.events.v1.FailureRate
+		(*FailureRateElevated)(nil),      // 29: tributary.events.v1.FailureRateElevated
+		(*FailureRateRecovered)(nil),     // 30: tributary.events.v1.FailureRateRecovered
+		(*WebhookFailed)(nil),            // 31: tributary.events.v1.WebhookFailed
+		(*WebhooksSilent)(nil),           // 32: tributary.events.v1.WebhooksSilent
+		(*WebhooksResumed)(nil),          // 33: tributary.events.v1.WebhooksResumed
+		(*WebhooksRefused)(nil),          // 34: tributary.events.v1.WebhooksRefused
+		(*CircuitOpened)(nil),            // 35: tributary.events.v1.CircuitOpened
+		(*CircuitClosed)(nil),            // 36: tributary.events.v1.CircuitClosed
+		(*CircuitOverridden)(nil),        // 37: tributary.events.v1.CircuitOverridden
+		(*WorkSetAside)(nil),             // 38: tributary.events.v1.WorkSetAside
+		(*WorkSettled)(nil),              // 39: tributary.events.v1.WorkSettled
+		(*RecordsChanged_Record)(nil),    // 40: tributary.events.v1.RecordsChanged.Record
+		(*timestamppb.Timestamp)(nil),    // 41: google.protobuf.Timestamp
+	}
+)
+
 var file_v1_events_proto_depIdxs = []int32{
 	0,  // 0: tributary.events.v1.RunStarted.integration:type_name -> tributary.events.v1.Ref
 	41, // 1: tributary.events.v1.RunStarted.at:type_name -> google.protobuf.Timestamp

@@ -9,12 +9,13 @@
 package eventsv1
 
 import (
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -784,17 +785,20 @@ func file_v1_work_proto_rawDescGZIP() []byte {
 	return file_v1_work_proto_rawDescData
 }
 
-var file_v1_work_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
-var file_v1_work_proto_goTypes = []any{
-	(*SyncDue)(nil),               // 0: tributary.events.v1.SyncDue
-	(*Item)(nil),                  // 1: tributary.events.v1.Item
-	(*ItemBatch)(nil),             // 2: tributary.events.v1.ItemBatch
-	(*WebhookReceived)(nil),       // 3: tributary.events.v1.WebhookReceived
-	(*WebhookHeader)(nil),         // 4: tributary.events.v1.WebhookHeader
-	(*WebhookHidden)(nil),         // 5: tributary.events.v1.WebhookHidden
-	(*DirectoryEntry)(nil),        // 6: tributary.events.v1.DirectoryEntry
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-}
+var (
+	file_v1_work_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+	file_v1_work_proto_goTypes  = []any{
+		(*SyncDue)(nil),               // 0: tributary.events.v1.SyncDue
+		(*Item)(nil),                  // 1: tributary.events.v1.Item
+		(*ItemBatch)(nil),             // 2: tributary.events.v1.ItemBatch
+		(*WebhookReceived)(nil),       // 3: tributary.events.v1.WebhookReceived
+		(*WebhookHeader)(nil),         // 4: tributary.events.v1.WebhookHeader
+		(*WebhookHidden)(nil),         // 5: tributary.events.v1.WebhookHidden
+		(*DirectoryEntry)(nil),        // 6: tributary.events.v1.DirectoryEntry
+		(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	}
+)
+
 var file_v1_work_proto_depIdxs = []int32{
 	1, // 0: tributary.events.v1.ItemBatch.items:type_name -> tributary.events.v1.Item
 	7, // 1: tributary.events.v1.ItemBatch.first_at:type_name -> google.protobuf.Timestamp
