@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"internal/httpserver": {},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
-	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/panics"},
+	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
 	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign"},

@@ -28,7 +28,7 @@ limit sqlc.arg(most);
 
 -- name: DeadOfAttempt :many
 -- DeadOfAttempt tells the fate of an attempt's dead items; once an item is dead, Postgres knows best.
-select batch, item_index, status, checkpoint, external_id, event_type from dead_items
+select batch, item_index, status, note, checkpoint, external_id, event_type from dead_items
 where run_id = sqlc.arg(run_id) and attempt = sqlc.arg(attempt);
 
 -- name: DeadClaimRedrive :many

@@ -122,7 +122,7 @@ update sync_runs set cursor_from = sqlc.arg(cursor_from)::text where id = sqlc.a
 
 -- name: RunClose :one
 update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
-    skipped = sqlc.arg(skipped), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
+    skipped = sqlc.arg(skipped), skip_reasons = sqlc.narg(skip_reasons), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
     resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null, waiting_for = ''
 where id = sqlc.arg(id) and closed_at is null
 returning *;

@@ -25,6 +25,8 @@ type Run struct {
 	Dead       int64 `json:"dead"`
 	Skipped    int64 `json:"skipped"`
 	Duplicates int64 `json:"duplicates"`
+	// SkipReasons are the reasons of skipped items, the most frequent first. Lists leave them out.
+	SkipReasons []SkipReason `json:"skip_reasons,omitempty"`
 	// Error is why the run failed or waits.
 	Error        string     `json:"error,omitempty"`
 	WaitingUntil *time.Time `json:"waiting_until"`
@@ -41,6 +43,13 @@ type Run struct {
 
 // Open reports whether the run goes on.
 func (r Run) Open() bool { return r.ClosedAt == nil }
+
+// SkipReason is why items were skipped, as their handler or the operator said, and how many. Long reasons are cut, and
+// "other" stands for all after the first twenty. Items that were skipped without a reason are in none.
+type SkipReason struct {
+	Reason string `json:"reason"`
+	Items  int64  `json:"items"`
+}
 
 // Progress is how far an attempt has come, item by item.
 type Progress struct {

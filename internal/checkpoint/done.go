@@ -65,11 +65,14 @@ func dropDone(entry *eventsv1.Entry) {
 		return
 	}
 	entry.Outcomes = slices.DeleteFunc(entry.GetOutcomes(), func(o *eventsv1.Outcome) bool {
-		if !isDone(entry, o.GetIndex()) {
+		index := o.GetIndex()
+		if !isDone(entry, index) {
 			return false
 		}
-		o.State, o.Hop, o.Checkpoint, o.Incarnation = eventsv1.OutcomeState_OUTCOME_STATE_UNSPECIFIED, 0, nil, ""
-		return o.GetCharges() == 0
+		charges := o.GetCharges()
+		o.Reset()
+		o.Index, o.Charges = index, charges
+		return charges == 0
 	})
 }
 

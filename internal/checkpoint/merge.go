@@ -42,7 +42,7 @@ func Find(entry *eventsv1.Entry, index int32) *eventsv1.Outcome {
 	return outcome
 }
 
-// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done. A later mark of running replaces an earlier one, and an
+// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done, and by their reasons where two workers report the same. A later mark of running replaces an earlier one, and an
 // unspecified state erases a mark of running.
 func beats(a, b *eventsv1.Outcome) bool {
 	if b.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING && a.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING {
@@ -51,7 +51,10 @@ func beats(a, b *eventsv1.Outcome) bool {
 	if a.GetState() != b.GetState() {
 		return a.GetState() > b.GetState()
 	}
-	return a.GetHop() > b.GetHop()
+	if a.GetHop() != b.GetHop() {
+		return a.GetHop() > b.GetHop()
+	}
+	return a.GetReason() > b.GetReason()
 }
 
 func byIndex(outcome *eventsv1.Outcome, index int32) int { return int(outcome.GetIndex()) - int(index) }

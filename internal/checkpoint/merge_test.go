@@ -33,8 +33,11 @@ func outcomes(states ...eventsv1.OutcomeState) *rapid.Generator[*eventsv1.Outcom
 			o.Incarnation = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "incarnation")
 		case retrying:
 			o.Hop = rapid.Int32Range(1, 3).Draw(t, "hop")
-		case done, skipped:
+		case done:
 			o.Checkpoint = fmt.Append(nil, o.GetIndex())
+		case skipped:
+			// Two workers may be given different reasons, and older ones keep none.
+			o.Checkpoint, o.Reason = fmt.Append(nil, o.GetIndex()), rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "reason")
 		}
 		return o
 	})
@@ -141,6 +144,14 @@ func TestMergeOrder(t *testing.T) {
 		{"an earlier hop", &eventsv1.Outcome{State: retrying, Hop: 2}, &eventsv1.Outcome{State: retrying, Hop: 1}, &eventsv1.Outcome{State: retrying, Hop: 2}},
 		{"dead after a retry", &eventsv1.Outcome{State: retrying, Hop: 9}, &eventsv1.Outcome{State: dead}, &eventsv1.Outcome{State: dead}},
 		{"skipped after dead", &eventsv1.Outcome{State: dead}, &eventsv1.Outcome{State: skipped}, &eventsv1.Outcome{State: skipped}},
+		{
+			"a skip of an older worker, without its reason", &eventsv1.Outcome{State: skipped, Reason: "a"}, &eventsv1.Outcome{State: skipped},
+			&eventsv1.Outcome{State: skipped, Reason: "a"},
+		},
+		{
+			"a skip after one of an older worker", &eventsv1.Outcome{State: skipped}, &eventsv1.Outcome{State: skipped, Reason: "a"},
+			&eventsv1.Outcome{State: skipped, Reason: "a"},
+		},
 		{"done after skipped", &eventsv1.Outcome{State: skipped}, &eventsv1.Outcome{State: done}, &eventsv1.Outcome{State: done}},
 		{"dead after done", &eventsv1.Outcome{State: done}, &eventsv1.Outcome{State: dead}, &eventsv1.Outcome{State: done}},
 	}
@@ -160,7 +171,7 @@ func TestMergeOrder(t *testing.T) {
 
 func TestNothingButChargesIsKeptBesideAMarkOfDone(t *testing.T) {
 	entry := &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{
-		{Index: 1, State: running, Incarnation: "a"}, {Index: 2, State: running, Incarnation: "a", Charges: 1}, {Index: 3, State: running, Incarnation: "a"},
+		{Index: 1, State: running, Incarnation: "a"}, {Index: 2, State: skipped, Reason: "a", Charges: 1}, {Index: 3, State: running, Incarnation: "a"},
 	}}
 	news := &eventsv1.Entry{Folded: [][]byte{[]byte("7")}}
 	checkpoint.MarkDone(news, 1)

@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"slices"
+
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -20,6 +22,8 @@ type Progress struct {
 	known int64
 	// states counts the items of all batches by their state.
 	states Counts
+	// skips counts the skipped items of all batches by their reason.
+	skips Reasons
 }
 
 // Counts is how many items are in which state. Items that no worker has reported on yet are in none.
@@ -44,8 +48,10 @@ func (c *Counts) add(state eventsv1.OutcomeState, n int64) {
 }
 
 type openBatch struct {
-	size                 int32
-	states               []eventsv1.OutcomeState
+	size   int32
+	states []eventsv1.OutcomeState
+	// reasons are the places in skips of items that were skipped with a reason.
+	reasons              map[int32]uint8
 	finished, handedOver int32
 }
 
@@ -72,6 +78,7 @@ func (p *Progress) Apply(u Update) {
 		if old, raised := batch.raise(index, state); raised {
 			p.states.add(old, -1)
 			p.states.add(state, 1)
+			p.noteReason(batch, u.Entry, index, state)
 		}
 	}
 	if batch.isFinished() {
@@ -82,6 +89,21 @@ func (p *Progress) Apply(u Update) {
 	p.handedOver += int(count(batch.isHandedOver()) - handedOver)
 }
 
+// noteReason counts why an item was skipped. One that is done after all was not.
+func (p *Progress) noteReason(batch *openBatch, entry *eventsv1.Entry, index int32, state eventsv1.OutcomeState) {
+	p.skips.remove(batch.reasons[index])
+	delete(batch.reasons, index)
+	if state != eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
+		return
+	}
+	if place := p.skips.add(Find(entry, index).GetReason()); place > 0 {
+		if batch.reasons == nil {
+			batch.reasons = map[int32]uint8{}
+		}
+		batch.reasons[index] = place
+	}
+}
+
 // WorkedOff is the number of batches that workers are done with, but for items that wait for another hop.
 func (p *Progress) WorkedOff() int { return int(p.batches) + p.handedOver }
 
@@ -90,6 +112,9 @@ func (p *Progress) Retrying() int { return int(p.states.Retrying) }
 
 // Counts are the numbers of items by their state, whether or not the rest of their batch is finished.
 func (p *Progress) Counts() Counts { return p.states }
+
+// Skips are the reasons for which items were skipped.
+func (p *Progress) Skips() Reasons { return Reasons{counts: slices.Clone(p.skips.counts)} }
 
 // Items is how many items the attempt has: the total once it is known, and before that the items of all batches seen.
 func (p *Progress) Items() int64 {
@@ -133,6 +158,9 @@ func (p *Progress) finishWhole(number, size int32) {
 	if batch := p.open[number]; batch != nil {
 		for _, state := range batch.states {
 			p.states.add(state, -1)
+		}
+		for _, place := range batch.reasons {
+			p.skips.remove(place)
 		}
 		p.known -= int64(batch.size)
 		p.handedOver -= int(count(batch.isHandedOver()))

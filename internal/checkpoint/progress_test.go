@@ -15,10 +15,12 @@ type model struct {
 	total *eventsv1.Total
 	sizes map[int32]int32
 	items map[int32]map[int32]eventsv1.OutcomeState
+	// reasons are those of skipped items, by batch and index.
+	reasons map[[2]int32]string
 }
 
 func newModel() *model {
-	return &model{sizes: map[int32]int32{}, items: map[int32]map[int32]eventsv1.OutcomeState{}}
+	return &model{sizes: map[int32]int32{}, items: map[int32]map[int32]eventsv1.OutcomeState{}, reasons: map[[2]int32]string{}}
 }
 
 func (m *model) apply(u checkpoint.Update) {
@@ -35,6 +37,9 @@ func (m *model) apply(u checkpoint.Update) {
 				m.items[u.Key.Batch] = map[int32]eventsv1.OutcomeState{}
 			}
 			m.items[u.Key.Batch][index] = max(m.items[u.Key.Batch][index], o.GetState())
+			if o.GetState() == skipped {
+				m.reasons[[2]int32{u.Key.Batch, index}] = o.GetReason()
+			}
 		}
 	}
 }
@@ -45,6 +50,7 @@ type answers struct {
 	WorkedOff, Retrying int
 	Items               int64
 	Counts              checkpoint.Counts
+	Skips               string
 }
 
 func (m *model) answers() answers {
@@ -73,6 +79,11 @@ func (m *model) answers() answers {
 			a.Counts.Retrying += int64(one(state == retrying))
 		}
 	}
+	var skips checkpoint.Reasons
+	for _, reason := range m.reasons {
+		skips.Add(reason)
+	}
+	a.Skips = listed(skips)
 	a.Retrying = int(a.Counts.Retrying)
 	if m.total != nil {
 		a.Items = m.total.GetItems()
@@ -89,7 +100,7 @@ func one(b bool) int32 {
 }
 
 func ask(p *checkpoint.Progress) answers {
-	return answers{Complete: p.Complete(), WorkedOff: p.WorkedOff(), Retrying: p.Retrying(), Items: p.Items(), Counts: p.Counts()}
+	return answers{Complete: p.Complete(), WorkedOff: p.WorkedOff(), Retrying: p.Retrying(), Items: p.Items(), Counts: p.Counts(), Skips: listed(p.Skips())}
 }
 
 // history draws the updates of an attempt as workers write them, one key after the other in its order: what a batch's message and its hops have come to.
@@ -111,6 +122,10 @@ func history(t *rapid.T) (updates []checkpoint.Update, total *eventsv1.Total) {
 				updates = append(updates, update(checkpoint.Key{Run: "r", Attempt: 1, Batch: batch, Index: checkpoint.First}, size, index, running))
 			}
 			news := &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{{Index: index, State: state, Hop: min(hops, 1)}}}
+			reason := rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "reason")
+			if state == skipped {
+				news.Outcomes[0].Reason = reason
+			}
 			if state == done && rapid.Bool().Draw(t, "in one bit") {
 				news = &eventsv1.Entry{}
 				checkpoint.MarkDone(news, index)
@@ -121,7 +136,11 @@ func history(t *rapid.T) (updates []checkpoint.Update, total *eventsv1.Total) {
 				updates = append(updates, update(hop, 0, index, retrying))
 			}
 			if hops > 0 {
-				updates = append(updates, update(hop, 0, index, end))
+				last := update(hop, 0, index, end)
+				if end == skipped {
+					last.Entry.Outcomes[0].Reason = reason
+				}
+				updates = append(updates, last)
 			}
 		}
 	}

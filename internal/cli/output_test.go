@@ -71,7 +71,9 @@ func TestOutput(t *testing.T) {
 	s.on(api.RunsList, "", api.RunPage{Runs: []api.Run{
 		openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total}), openRun("due", nil), closedRun("partial"),
 	}})
-	s.on(api.RunsShow, "", openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total}))
+	skipping := openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total})
+	skipping.SkipReasons = []api.SkipReason{{Reason: "a draft\x1b[31m", Items: 1}, {Reason: "other", Items: 1}}
+	s.on(api.RunsShow, "", skipping)
 	s.on(api.ItemsDead, "", api.DeadItemPage{Items: []api.DeadItem{deadItem()}})
 	s.on(api.ItemsShow, "", item)
 	s.on(api.CursorShow, "", api.Cursor{Integration: "docs", Cursor: json.RawMessage(`"2026-01-31T11:57:00Z"`), Version: 9, LastSyncedAt: before(time.Minute)})

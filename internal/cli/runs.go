@@ -175,6 +175,9 @@ func showRun(env *Env, r api.Run) error {
 	} else {
 		pairs = append(pairs, pair{"done", number(r.Done)}, pair{"dead", number(r.Dead)}, pair{"skipped", number(r.Skipped)})
 	}
+	for _, skip := range r.SkipReasons {
+		pairs = append(pairs, pair{"skip reason", number(skip.Items) + " × " + skip.Reason})
+	}
 	return sheet(env, append(pairs,
 		pair{"duplicates", number(r.Duplicates)},
 		pair{"then", r.FollowUp},

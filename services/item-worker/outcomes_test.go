@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -30,6 +31,10 @@ func obey(_ context.Context, _ *contracts.Integration, payload []byte) error {
 		return contracts.Permanent(fmt.Errorf("the upstream refused %s", token))
 	case "skip":
 		return contracts.Skip("of no use")
+	case "skip, and leak":
+		return contracts.Skip("refused with " + token)
+	case "skip, and say much":
+		return contracts.Skip(strings.Repeat("x", 5000))
 	case "defer":
 		return contracts.RetryAfter(90*time.Second, errors.New("later"))
 	}
@@ -200,4 +205,23 @@ func TestItemsThatAreSeenToDoNotRunAgain(t *testing.T) {
 		}
 	}
 	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: done, 1: dead, 2: retrying, 3: done})
+}
+
+// TestWhyItemsAreSkipped is kept with their outcomes: without secrets, and not at any length.
+func TestWhyItemsAreSkipped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, obey, asIs)
+	w.start(t)
+	batch := with(w.open(t, 1), "skip", "done", "skip, and leak", "skip, and say much")
+	w.send(t, batch)
+	w.awaitAck(t, batch)
+	entry := w.entry(t, batch)
+	for index, want := range []string{"of no use", "", "refused with [REDACTED]"} {
+		if got := checkpoint.Find(entry, int32(index)).GetReason(); got != want {
+			t.Errorf("the reason of item %d is %q, want %q", index, got, want)
+		}
+	}
+	if got := checkpoint.Find(entry, 3).GetReason(); len(got) > checkpoint.MaxReason || !strings.HasPrefix(got, "xxx") {
+		t.Errorf("the long reason is kept as %q", got)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
@@ -137,7 +138,10 @@ func (j *job) writeFinished(ctx context.Context) error {
 	entry := j.outcomes()
 	entry.Receipts = true
 	for _, r := range j.fold(entry, finished) {
-		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{Index: r.item.GetIndex(), State: r.state, Checkpoint: r.item.GetCheckpoint()})
+		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
+			Index: r.item.GetIndex(), State: r.state, Checkpoint: r.item.GetCheckpoint(),
+			Reason: foreign.Clean(r.reason.String(), checkpoint.MaxReason).String(),
+		})
 	}
 	j.unwritten.finished = nil
 	return nil

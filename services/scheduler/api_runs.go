@@ -77,6 +77,9 @@ func (s *Scheduler) showRun(ctx context.Context, q api.ByID) (api.Run, error) {
 	}
 	run := runReply(row)
 	run.Integration = byID[row.IntegrationID]
+	if run.SkipReasons, err = s.skipReasons(row); err != nil {
+		return api.Run{}, err
+	}
 	if row.ClosedAt == nil {
 		run.Progress = s.tracked.progress(attemptOf(row))
 	}

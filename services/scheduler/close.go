@@ -147,7 +147,11 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		if err != nil {
 			return err
 		}
-		if closed, err = tx.RunClose(ctx, closeParams(locked, v, now)); err != nil {
+		params, err := closeParams(locked, v, now)
+		if err != nil {
+			return err
+		}
+		if closed, err = tx.RunClose(ctx, params); err != nil {
 			return fmt.Errorf("close run %s: %w", run.ID, err)
 		}
 		more, err := s.settle(ctx, tx, integration, closed, v, now)
@@ -220,15 +224,16 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 	return []postgres.Outgoing{m}, err
 }
 
-func closeParams(run *postgres.Run, v *verdict, now time.Time) dbsqlc.RunCloseParams {
+func closeParams(run *postgres.Run, v *verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
+	skips, err := storedSkips(v.skips)
 	p := dbsqlc.RunCloseParams{
-		ID: run.ID, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped,
+		ID: run.ID, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped, SkipReasons: skips,
 		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "" && run.Lost == "", ReduceFailed: v.reduceFailed, Now: &now,
 	}
 	if v.dead == 0 && !v.reduceFailed {
 		p.ResolvedAt, p.Resolution = &now, "resolved"
 	}
-	return p
+	return p, err
 }
 
 // settle does what a run's end means for its integration and for its older runs.

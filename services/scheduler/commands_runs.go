@@ -52,9 +52,13 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 	if err != nil {
 		return nil, err
 	}
+	skips, err := storedSkips(reached.skips)
+	if err != nil {
+		return nil, err
+	}
 	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
 		ID: run.ID, State: "cancelled", Error: foreign.Line(why), Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
-		Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
+		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cancel run %s: %w", run.ID, err)

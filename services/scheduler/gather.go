@@ -35,6 +35,8 @@ type value struct {
 type ending struct {
 	total               *eventsv1.Total
 	done, dead, skipped int64
+	// skips are the reasons of the skipped items.
+	skips checkpoint.Reasons
 	// values are the checkpoints of done and skipped items: in enumeration order, or folded into one.
 	values []value
 	// lateDone are items with a dead row that a later delivery of their batch has done after all.
@@ -74,7 +76,7 @@ func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contr
 	if !progress.Complete() {
 		return nil, errIncomplete
 	}
-	e := &ending{total: progress.Total(), received: received}
+	e := &ending{total: progress.Total(), skips: progress.Skips(), received: received}
 	if err := s.joinDead(ctx, run, e, &collected, states); err != nil {
 		return nil, err
 	}
@@ -104,6 +106,7 @@ func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, 
 			collected.add(at, textOf(row.Checkpoint))
 		case "skipped":
 			states.raise(at, eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
+			e.skips.Add(row.Note.String())
 			collected.add(at, textOf(row.Checkpoint))
 		}
 	}

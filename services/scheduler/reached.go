@@ -2,16 +2,19 @@ package scheduler
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
-// reached is how far an attempt has come: how many items it has, and how many of them are in which state.
+// reached is how far an attempt has come: how many items it has, how many of them are in which state, and why some were skipped.
 type reached struct {
 	items, duplicates int64
 	checkpoint.Counts
+	skips checkpoint.Reasons
 }
 
 // reached returns the numbers of an attempt as far as this scheduler has seen the bucket, and whether its total is known.
@@ -22,7 +25,7 @@ func (t *tracker) reached(key attemptKey) (r reached, total bool) {
 	if !seen {
 		return reached{}, false
 	}
-	r = reached{items: progress.Items(), duplicates: progress.Total().GetDuplicates(), Counts: progress.Counts()}
+	r = reached{items: progress.Items(), duplicates: progress.Total().GetDuplicates(), Counts: progress.Counts(), skips: progress.Skips()}
 	return r, progress.Total() != nil
 }
 
@@ -41,6 +44,7 @@ func (s *Scheduler) reached(ctx context.Context, tx *postgres.Tx, run *postgres.
 			r.Done++
 		case "skipped":
 			r.Skipped++
+			r.skips.Add(row.Note.String())
 		default:
 			r.Dead++
 		}
@@ -52,4 +56,31 @@ func (s *Scheduler) reached(ctx context.Context, tx *postgres.Tx, run *postgres.
 	r.items = max(r.items, r.Finished(), run.Items)
 	r.duplicates = max(r.duplicates, run.Duplicates)
 	return r, nil
+}
+
+// storedSkips is how a run keeps the reasons of its skipped items; null where there are none.
+func storedSkips(reasons checkpoint.Reasons) (json.RawMessage, error) {
+	list := reasons.List()
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(list)
+}
+
+// skipReasons are the reasons of a run's skipped items: those that it keeps, or while it is open those that this scheduler has seen.
+func (s *Scheduler) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err error) {
+	if run.ClosedAt == nil {
+		r, _ := s.tracked.reached(attemptOf(run))
+		for _, c := range r.skips.List() {
+			reasons = append(reasons, api.SkipReason{Reason: c.Text.String(), Items: c.Items})
+		}
+		return reasons, nil
+	}
+	if len(run.SkipReasons) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(run.SkipReasons, &reasons); err != nil {
+		return nil, fmt.Errorf("read why items of run %s were skipped: %w", run.ID, err)
+	}
+	return reasons, nil
 }

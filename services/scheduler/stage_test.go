@@ -159,6 +159,8 @@ type came struct {
 	checkpoint string
 	// id is the external id, for dead ones.
 	id string
+	// reason is why a handler skipped it.
+	reason string
 	// unbacked items have neither a receipt nor a row; late ones have the row of a dead item, though they are done.
 	unbacked, late bool
 }
@@ -181,7 +183,7 @@ func (s *stage) batch(t *testing.T, run *postgres.Run, number int32, items ...ca
 	var buried []deaditems.Dead
 	for n, item := range items {
 		index := int32(n)
-		outcome := &eventsv1.Outcome{Index: index, State: item.state}
+		outcome := &eventsv1.Outcome{Index: index, State: item.state, Reason: item.reason}
 		if item.state == dead || item.late {
 			buried = append(buried, deaditems.Dead{Reason: "permanent", Error: "never", Item: &eventsv1.Item{
 				Index: index, EventType: "ledger.Entry", ExternalId: item.id, Payload: []byte("{}"), Checkpoint: []byte(item.checkpoint),

@@ -339,7 +339,7 @@ func (q *Queries) DeadList(ctx context.Context, arg DeadListParams) ([]*DeadList
 }
 
 const deadOfAttempt = `-- name: DeadOfAttempt :many
-select batch, item_index, status, checkpoint, external_id, event_type from dead_items
+select batch, item_index, status, note, checkpoint, external_id, event_type from dead_items
 where run_id = $1 and attempt = $2
 `
 
@@ -347,6 +347,7 @@ type DeadOfAttemptRow struct {
 	Batch      int32
 	ItemIndex  int32
 	Status     string
+	Note       foreign.Text
 	Checkpoint *string
 	ExternalID string
 	EventType  string
@@ -366,6 +367,7 @@ func (q *Queries) DeadOfAttempt(ctx context.Context, runID uuid.UUID, attempt in
 			&i.Batch,
 			&i.ItemIndex,
 			&i.Status,
+			&i.Note,
 			&i.Checkpoint,
 			&i.ExternalID,
 			&i.EventType,

@@ -295,6 +295,7 @@ type SyncRun struct {
 	WaitingFor     string
 	Deferrals      int32
 	Lost           foreign.Text
+	SkipReasons    json.RawMessage
 }
 
 type Webhook struct {

@@ -7,6 +7,7 @@ package dbsqlc
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/google/uuid"
@@ -93,10 +94,10 @@ func (q *Queries) RunCheckpointList(ctx context.Context, runID uuid.UUID, attemp
 
 const runClose = `-- name: RunClose :one
 update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
-    skipped = $6, duplicates = $7, complete = $8, reduce_failed = $9, closed_at = $10,
-    resolved_at = $11, resolution = $12, waiting_until = null, waiting_for = ''
-where id = $13 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+    skipped = $6, skip_reasons = $7, duplicates = $8, complete = $9, reduce_failed = $10, closed_at = $11,
+    resolved_at = $12, resolution = $13, waiting_until = null, waiting_for = ''
+where id = $14 and closed_at is null
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
 type RunCloseParams struct {
@@ -106,6 +107,7 @@ type RunCloseParams struct {
 	Done         int64
 	Dead         int64
 	Skipped      int64
+	SkipReasons  json.RawMessage
 	Duplicates   int64
 	Complete     bool
 	ReduceFailed bool
@@ -123,6 +125,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		arg.Done,
 		arg.Dead,
 		arg.Skipped,
+		arg.SkipReasons,
 		arg.Duplicates,
 		arg.Complete,
 		arg.ReduceFailed,
@@ -167,6 +170,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
@@ -233,7 +237,7 @@ func (q *Queries) RunFollowUpSince(ctx context.Context, since time.Time, iD uuid
 }
 
 const runGet = `-- name: RunGet :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where id = $1
 `
 
 func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -274,12 +278,13 @@ func (q *Queries) RunGet(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
 
 const runGetOpen = `-- name: RunGetOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where integration_id = $1 and closed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where integration_id = $1 and closed_at is null
 `
 
 func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -320,6 +325,7 @@ func (q *Queries) RunGetOpen(ctx context.Context, integrationID uuid.UUID) (*Syn
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
@@ -379,7 +385,7 @@ select r.id, i.id, i.provider, $1::text, $2::text, 'due', $3, $3, i.sync_cursor,
 from (select unnest($4::uuid[]) as id, unnest($5::uuid[]) as integration_id, unnest($6::text[]) as trace) r
 join integrations i on i.id = r.integration_id
 on conflict (integration_id) where closed_at is null do nothing
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
 type RunInsertManyParams struct {
@@ -443,6 +449,7 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -485,7 +492,7 @@ func (q *Queries) RunIntegrations(ctx context.Context, ids []uuid.UUID) ([]*RunI
 }
 
 const runList = `-- name: RunList :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs
 where ($1::uuid is null or integration_id = $1::uuid)
   and (not $2::boolean or closed_at is null)
   and ($3::uuid is null
@@ -551,6 +558,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -563,7 +571,7 @@ func (q *Queries) RunList(ctx context.Context, arg RunListParams) ([]*SyncRun, e
 }
 
 const runLock = `-- name: RunLock :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1 for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where id = $1 for update
 `
 
 func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
@@ -604,12 +612,13 @@ func (q *Queries) RunLock(ctx context.Context, id uuid.UUID) (*SyncRun, error) {
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
 
 const runLockOpen = `-- name: RunLockOpen :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where integration_id = $1 and closed_at is null for update
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where integration_id = $1 and closed_at is null for update
 `
 
 func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*SyncRun, error) {
@@ -650,6 +659,7 @@ func (q *Queries) RunLockOpen(ctx context.Context, integrationID uuid.UUID) (*Sy
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
@@ -660,7 +670,7 @@ update sync_runs set lost = $1,
     error = case when closed_at is null then error else $1 end,
     complete = complete and closed_at is null
 where id = $2 and attempt = $3 and lost = '' and (closed_at is null or state in ('succeeded', 'partial'))
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
 type RunLostParams struct {
@@ -708,6 +718,7 @@ func (q *Queries) RunLost(ctx context.Context, arg RunLostParams) (*SyncRun, err
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
@@ -754,7 +765,7 @@ func (q *Queries) RunPrune(ctx context.Context, closedBefore *time.Time, most in
 }
 
 const runResolvable = `-- name: RunResolvable :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost, r.skip_reasons from sync_runs r
 where r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($1::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
   and not exists (select 1 from sync_runs o where o.integration_id = r.integration_id and o.closed_at is null)
@@ -807,6 +818,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -819,7 +831,7 @@ func (q *Queries) RunResolvable(ctx context.Context, providers []string, most in
 }
 
 const runResolvableNow = `-- name: RunResolvableNow :one
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost, r.skip_reasons from sync_runs r
 where r.id = $1 and r.closed_at is not null and r.resolved_at is null and r.complete and not r.reduce_failed and r.provider = any($2::text[])
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'))
 `
@@ -863,6 +875,7 @@ func (q *Queries) RunResolvableNow(ctx context.Context, iD uuid.UUID, providers 
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
@@ -924,7 +937,7 @@ func (q *Queries) RunSetReduceFailed(ctx context.Context, arg RunSetReduceFailed
 }
 
 const runShare = `-- name: RunShare :one
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where id = $1 for share
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where id = $1 for share
 `
 
 // RunShare holds off everything that would close the run or raise its attempt until the transaction ends.
@@ -966,12 +979,13 @@ func (q *Queries) RunShare(ctx context.Context, id uuid.UUID) (*SyncRun, error) 
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
 
 const runSilent = `-- name: RunSilent :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost, r.skip_reasons from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.heartbeat_at < $1 and i.status = 'active'
   and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -1029,6 +1043,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -1044,7 +1059,7 @@ const runStartAttempt = `-- name: RunStartAttempt :one
 update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null, waiting_for = '',
     lost = ''
 where id = $2 and attempt = $3 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
 type RunStartAttemptParams struct {
@@ -1092,12 +1107,13 @@ func (q *Queries) RunStartAttempt(ctx context.Context, arg RunStartAttemptParams
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
 
 const runStartedBefore = `-- name: RunStartedBefore :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost, r.skip_reasons from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state <> 'waiting' and r.created_at <= $1 and i.status = 'active'
   and greatest(r.attempt, r.wake) <= next_fence(0, $1) and r.provider = any($2::text[])
 order by r.heartbeat_at
@@ -1155,6 +1171,7 @@ func (q *Queries) RunStartedBefore(ctx context.Context, arg RunStartedBeforePara
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -1252,7 +1269,7 @@ func (q *Queries) RunWait(ctx context.Context, arg RunWaitParams) (int32, error)
 }
 
 const runWaitingDue = `-- name: RunWaitingDue :many
-select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost from sync_runs r join integrations i on i.id = r.integration_id
+select r.id, r.integration_id, r.provider, r.mode, r.cause, r.state, r.attempt, r.wake, r.tries, r.waiting_until, r.window_from, r.heartbeat_at, r.cursor_from, r.cursor_version, r.follow_up, r.error, r.items, r.done, r.dead, r.skipped, r.duplicates, r.trace, r.created_at, r.closed_at, r.complete, r.reduce_failed, r.resolved_at, r.resolution, r.entries_freed_at, r.follow_up_since, r.attempts, r.waiting_for, r.deferrals, r.lost, r.skip_reasons from sync_runs r join integrations i on i.id = r.integration_id
 where r.closed_at is null and r.state = 'waiting' and r.waiting_until <= $1 and i.status = 'active'
   and r.id <> all($2::uuid[])
 order by r.waiting_until
@@ -1311,6 +1328,7 @@ func (q *Queries) RunWaitingDue(ctx context.Context, arg RunWaitingDueParams) ([
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}
@@ -1326,7 +1344,7 @@ const runWake = `-- name: RunWake :one
 update sync_runs set state = 'due', wake = next_fence(wake, $1)::integer, heartbeat_at = $1, waiting_until = null,
     window_from = coalesce($2, window_from)
 where id = $3 and attempt = $4 and wake = $5 and closed_at is null
-returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost
+returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
 type RunWakeParams struct {
@@ -1382,12 +1400,13 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 		&i.WaitingFor,
 		&i.Deferrals,
 		&i.Lost,
+		&i.SkipReasons,
 	)
 	return &i, err
 }
 
 const runWithEntries = `-- name: RunWithEntries :many
-select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost from sync_runs where closed_at < $1 and entries_freed_at is null
+select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where closed_at < $1 and entries_freed_at is null
 order by closed_at limit $2
 `
 
@@ -1436,6 +1455,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, m
 			&i.WaitingFor,
 			&i.Deferrals,
 			&i.Lost,
+			&i.SkipReasons,
 		); err != nil {
 			return nil, err
 		}

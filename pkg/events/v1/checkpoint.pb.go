@@ -97,7 +97,9 @@ type Outcome struct {
 	// How often the item was running, alone, when its worker died.
 	Charges int32 `protobuf:"varint,5,opt,name=charges,proto3" json:"charges,omitempty"`
 	// The worker that runs the item, while running.
-	Incarnation   string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// What the handler said of a skipped item, redacted and cut; empty when nothing, and in entries of older workers.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +172,13 @@ func (x *Outcome) GetCharges() int32 {
 func (x *Outcome) GetIncarnation() string {
 	if x != nil {
 		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *Outcome) GetReason() string {
+	if x != nil {
+		return x.Reason
 	}
 	return ""
 }
@@ -356,7 +365,7 @@ var File_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x13v1/checkpoint.proto\x12\x13tributary.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x01\n" +
+	"\x13v1/checkpoint.proto\x12\x13tributary.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n" +
 	"\aOutcome\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.tributary.events.v1.OutcomeStateR\x05state\x12\x10\n" +
@@ -365,7 +374,8 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\x18\x04 \x01(\fR\n" +
 	"checkpoint\x12\x18\n" +
 	"\acharges\x18\x05 \x01(\x05R\acharges\x12 \n" +
-	"\vincarnation\x18\x06 \x01(\tR\vincarnation\"\xcf\x01\n" +
+	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xcf\x01\n" +
 	"\x05Entry\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.tributary.events.v1.OutcomeR\boutcomes\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x05R\x04size\x120\n" +
