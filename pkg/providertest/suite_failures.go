@@ -111,7 +111,7 @@ func (k *kit) throttled(t *testing.T, provider contracts.ScheduledSync, at int) 
 		t.Errorf("429 with a Retry-After of %s at request %d: the sync returns %v, want a deferral of that time", wait, at, err)
 	}
 	if ctx.Err() != nil {
-		t.Errorf("429 with a Retry-After of %s at request %d: the sync waits by itself and holds its slot", wait, at)
+		t.Fatalf("429 with a Retry-After of %s at request %d: the sync waits by itself and holds its slot", wait, at)
 	}
 }
 
