@@ -9,13 +9,13 @@ with stored as (
 select integration_id, key_id, sealed, version from stored;
 
 -- name: CredentialsPut :one
--- CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. It writes down who has, and why, and returns the
--- new version; no row means that somebody else was first.
+-- CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. The caller gives the next version, which is sealed
+-- together with what it says. It writes down who has, and why; no row means that somebody else was first.
 with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)
-    values (sqlc.arg(integration_id), sqlc.arg(key_id), sqlc.arg(sealed), 1, sqlc.arg(now))
+    values (sqlc.arg(integration_id), sqlc.arg(key_id), sqlc.arg(sealed), sqlc.arg(next)::bigint, sqlc.arg(now))
     on conflict (integration_id) do update
-        set key_id = excluded.key_id, sealed = excluded.sealed, version = next_fence(credentials.version, sqlc.arg(now)), updated_at = excluded.updated_at
+        set key_id = excluded.key_id, sealed = excluded.sealed, version = excluded.version, updated_at = excluded.updated_at
         where credentials.version = sqlc.arg(version)::bigint
     returning integration_id, key_id, version
 ), audited as (

@@ -1,7 +1,7 @@
 -- name: RevocationInsert :execrows
 -- RevocationInsert keeps what revoking takes, before an integration is deleted.
-insert into oauth_revocations (integration_id, provider, name, owner, metadata, key_id, sealed, due_at, created_at)
-select i.id, i.provider, i.name, i.owner, i.metadata, c.key_id, c.sealed, sqlc.arg(now), sqlc.arg(now)
+insert into oauth_revocations (integration_id, provider, name, owner, metadata, key_id, sealed, version, due_at, created_at)
+select i.id, i.provider, i.name, i.owner, i.metadata, c.key_id, c.sealed, c.version, sqlc.arg(now), sqlc.arg(now)
 from integrations i join credentials c on c.integration_id = i.id join oauth_grants g on g.integration_id = i.id
 where i.id = sqlc.arg(integration_id) and g.state in ('connected', 'uncertain')
 on conflict do nothing;
@@ -21,7 +21,7 @@ update oauth_revocations set due_at = sqlc.arg(due_at), reason = sqlc.arg(reason
 delete from oauth_revocations where integration_id = sqlc.arg(integration_id);
 
 -- name: RevocationStale :many
-select integration_id, key_id, sealed from oauth_revocations
+select integration_id, key_id, sealed, version from oauth_revocations
 where key_id <> sqlc.arg(key_id) and integration_id > sqlc.arg(after) order by integration_id limit sqlc.arg(most) for update skip locked;
 
 -- name: RevocationReseal :execrows

@@ -147,7 +147,8 @@ func (d *Directory) open(read *eventsv1.DirectoryEntry) *Entry {
 	if len(read.GetSealed()) > 0 {
 		id, err := uuid.Parse(read.GetIntegrationId())
 		if err == nil {
-			fields.Credentials, err = d.ring.Open(read.GetKeyId(), read.GetSealed(), secret.Place{Row: id[:]})
+			place := secret.Place{Row: id[:], Version: read.GetCredentialsVersion()}
+			fields.Credentials, err = d.ring.Open(read.GetKeyId(), read.GetSealed(), place)
 		}
 		if err != nil {
 			entry.Problem = fmt.Errorf("open credentials of %s: %w", read.GetIntegrationId(), err)

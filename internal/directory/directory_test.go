@@ -2,11 +2,14 @@ package directory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/directory"
@@ -15,11 +18,10 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// TestReadyOnceAllIsRead has a bucket that says that it is complete before most of its entries were last changed. Once the directory is ready, it knows all of them.
-func TestReadyOnceAllIsRead(t *testing.T) {
-	t.Parallel()
-	log := slog.New(slog.DiscardHandler)
-	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Log: log})
+// newBucket returns a bucket that says that it is complete.
+func newBucket(t *testing.T) (*bus.Bus, *directory.Writer) {
+	t.Helper()
+	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,37 +35,78 @@ func TestReadyOnceAllIsRead(t *testing.T) {
 	if err := writer.Complete(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	const entries = 2000
-	for n := range entries {
-		id := fmt.Sprint("id", n)
-		err := writer.Put(t.Context(), id, func(context.Context) (*eventsv1.DirectoryEntry, error) {
-			return &eventsv1.DirectoryEntry{IntegrationId: id, Provider: "shop", Name: id, Status: "active"}, nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	return b, writer
+}
+
+func put(t *testing.T, writer *directory.Writer, entry *eventsv1.DirectoryEntry) {
+	t.Helper()
+	read := func(context.Context) (*eventsv1.DirectoryEntry, error) { return entry, nil }
+	err := writer.Put(t.Context(), entry.GetIntegrationId(), read)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := directory.New(b, ring, log)
-	ctx, stop := context.WithCancel(t.Context())
+}
+
+// follow returns a directory that is ready.
+func follow(t *testing.T, b *bus.Bus, ring *secret.Ring) *directory.Directory {
+	t.Helper()
+	d := directory.New(b, ring, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		_ = d.Run(ctx)
 	}()
-	defer func() {
+	t.Cleanup(func() {
 		stop()
 		<-ended
-	}()
+	})
 	for deadline := time.Now().Add(time.Minute); d.Ready() != nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("the directory is never ready")
 		}
 	}
-	if n := len(d.Of("shop")); n != entries {
+	return d
+}
+
+// TestReadyOnceAllIsRead has a bucket that says that it is complete before most of its entries were last changed. Once the directory is ready, it knows all of them.
+func TestReadyOnceAllIsRead(t *testing.T) {
+	t.Parallel()
+	b, writer := newBucket(t)
+	const entries = 2000
+	for n := range entries {
+		id := fmt.Sprint("id", n)
+		put(t, writer, &eventsv1.DirectoryEntry{IntegrationId: id, Provider: "shop", Name: id, Status: "active"})
+	}
+	if n := len(follow(t, b, nil).Of("shop")); n != entries {
 		t.Errorf("it is ready and knows %d of %d integrations", n, entries)
+	}
+}
+
+// TestCredentialsOfAnotherVersion has older credentials under a newer version: no webhook is verified with them.
+func TestCredentialsOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	b, writer := newBucket(t)
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, version := range map[string]int64{"older": 1, "current": 2} {
+		id := uuid.New()
+		keyID, sealed, err := ring.Seal([]byte(`{"key":"k"}`), secret.Place{Row: id[:], Version: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, writer, &eventsv1.DirectoryEntry{
+			IntegrationId: id.String(), Provider: "shop", Name: name, Status: "active",
+			KeyId: keyID, Sealed: sealed, CredentialsVersion: 2,
+		})
+	}
+	d := follow(t, b, ring)
+	if got, err := d.Find("current").Credentials(); d.Find("current").Problem != nil || got["key"] != "k" {
+		t.Errorf("current: %v, %v, %v", got, err, d.Find("current").Problem)
+	}
+	if got, _ := d.Find("older").Credentials(); !errors.Is(d.Find("older").Problem, secret.ErrOpen) || len(got) != 0 {
+		t.Errorf("older: %v, %v", got, d.Find("older").Problem)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
 )
@@ -129,7 +130,11 @@ func TestCacheKeepsToCredentials(t *testing.T) {
 	w, ask, _ := newCached(t)
 	id := w.insert("main", map[string]string{"key": "a"}, struct{}{}, nil)
 	ask(w.current(id), "/document")
-	if _, err := w.pool.Exec(t.Context(), `update credentials set version = version + 1 where integration_id = $1`, id); err != nil {
+	err := w.Store.InTx(t.Context(), func(tx *postgres.Tx) error {
+		_, err := w.Store.PutCredentials(t.Context(), tx, id, encoded(t, map[string]string{"key": "a"}), 1, postgres.Access{At: time.Now()})
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.pool.Exec(t.Context(), `update integrations set version = version + 1 where id = $1`, id); err != nil {

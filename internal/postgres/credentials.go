@@ -38,9 +38,9 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access A
 	if err != nil {
 		return nil, 0, fmt.Errorf("read credentials of %s: %w", integration, err)
 	}
-	plain, err := s.ring.Open(row.KeyID, row.Sealed, secret.Place{Row: integration[:]})
+	plain, err := s.ring.Open(row.KeyID, row.Sealed, credentialsPlace(integration, row.Version))
 	if err != nil {
-		return nil, row.Version, fmt.Errorf("open credentials of %s: %w", integration, err)
+		return nil, row.Version, fmt.Errorf("open credentials of %s, version %d: %w", integration, row.Version, err)
 	}
 	return plain, row.Version, nil
 }
@@ -48,12 +48,13 @@ func (s *Store) Credentials(ctx context.Context, integration uuid.UUID, access A
 // PutCredentials seals and stores credentials if their version is still the given one, 0 for none, and returns the new version. It returns
 // [ErrCredentialsChanged] if it is another.
 func (s *Store) PutCredentials(ctx context.Context, tx *Tx, integration uuid.UUID, plain json.RawMessage, version int64, access Access) (int64, error) {
-	keyID, sealed, err := s.ring.Seal(plain, secret.Place{Row: integration[:]})
+	next := nextCredentialsVersion(version, access.At)
+	keyID, sealed, err := s.ring.Seal(plain, credentialsPlace(integration, next))
 	if err != nil {
 		return 0, fmt.Errorf("seal credentials of %s: %w", integration, err)
 	}
 	stored, err := tx.CredentialsPut(ctx, dbsqlc.CredentialsPutParams{
-		IntegrationID: integration, KeyID: keyID, Sealed: sealed, Version: version,
+		IntegrationID: integration, KeyID: keyID, Sealed: sealed, Version: version, Next: next,
 		AuditID: NewID(), Who: access.Who, Why: access.Why, Now: access.At,
 	})
 	if NotFound(err) {
@@ -63,4 +64,19 @@ func (s *Store) PutCredentials(ctx context.Context, tx *Tx, integration uuid.UUI
 		return 0, fmt.Errorf("store credentials of %s: %w", integration, err)
 	}
 	return stored, nil
+}
+
+// credentialsPlace keeps sealed credentials from being read as those of another integration or of another version.
+func credentialsPlace(integration uuid.UUID, version int64) secret.Place {
+	return secret.Place{Row: integration[:], Version: version}
+}
+
+// nextCredentialsVersion is the version that follows one, 0 for none: the same as next_fence in the database gives. It is
+// needed before the statement that writes it, because it is sealed with the credentials.
+func nextCredentialsVersion(version int64, now time.Time) int64 {
+	if version == 0 {
+		return 1
+	}
+	epoch := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return max(version+1, now.Unix()-epoch.Unix())
 }

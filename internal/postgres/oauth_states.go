@@ -80,7 +80,7 @@ func (s *Store) VerifyLink(text string, signature []byte) bool {
 
 // OpenRevocation opens the credentials of a grant whose integration was deleted.
 func (s *Store) OpenRevocation(row *dbsqlc.OauthRevocation) ([]byte, error) {
-	plain, err := s.ring.Open(row.KeyID, row.Sealed, secret.Place{Row: row.IntegrationID[:]})
+	plain, err := s.ring.Open(row.KeyID, row.Sealed, credentialsPlace(row.IntegrationID, row.Version))
 	if err != nil {
 		return nil, fmt.Errorf("open credentials of %s, which was deleted: %w", row.IntegrationID, err)
 	}

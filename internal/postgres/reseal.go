@@ -24,7 +24,7 @@ type Resealed struct {
 
 var errRingChanged = errors.New("the key ring changed meanwhile; go on with the new one")
 
-// stale is a value that another key than the primary has sealed.
+// stale is a value that another key than the primary has sealed, with its version if it has one.
 type stale struct {
 	id      uuid.UUID
 	keyID   string
@@ -58,7 +58,7 @@ func (s *Store) Reseal(ctx context.Context, after uuid.UUID, most int, access Ac
 			rows = append(rows, stale{c.IntegrationID, c.KeyID, c.Sealed, c.Version})
 		}
 		for _, r := range revocations {
-			deleted = append(deleted, stale{id: r.IntegrationID, keyID: r.KeyID, sealed: r.Sealed})
+			deleted = append(deleted, stale{r.IntegrationID, r.KeyID, r.Sealed, r.Version})
 		}
 		done.Next = next(most, rows, deleted, arrived)
 		return errors.Join(s.resealCredentials(ctx, tx, primary, rows, access, &done), s.resealRevocations(ctx, tx, primary, deleted, &done),
@@ -129,7 +129,8 @@ func (s *Store) resealRevocations(ctx context.Context, tx *Tx, primary string, r
 // resealEach opens and seals rows.
 func (s *Store) resealEach(rows []stale, primary string, done *Resealed, keep func(row stale, sealed []byte)) error {
 	for _, row := range rows {
-		plain, err := s.ring.Open(row.keyID, row.sealed, secret.Place{Row: row.id[:]})
+		place := secret.Place{Row: row.id[:], Version: row.version}
+		plain, err := s.ring.Open(row.keyID, row.sealed, place)
 		if errors.Is(err, secret.ErrUnknownKey) || errors.Is(err, secret.ErrOpen) {
 			done.Stuck = append(done.Stuck, row.id)
 			continue
@@ -137,7 +138,7 @@ func (s *Store) resealEach(rows []stale, primary string, done *Resealed, keep fu
 		if err != nil {
 			return err
 		}
-		keyID, sealed, err := s.ring.Seal(plain, secret.Place{Row: row.id[:]})
+		keyID, sealed, err := s.ring.Seal(plain, place)
 		if err != nil {
 			return fmt.Errorf("seal anew for %s: %w", row.id, err)
 		}

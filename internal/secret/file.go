@@ -87,7 +87,7 @@ func LoadOrCreate(path string) (*Ring, error) {
 func create(path string) error {
 	key := make([]byte, KeyBytes)
 	_, _ = rand.Read(key)
-	line := "dev:" + base64.StdEncoding.EncodeToString(key) + "\n"
+	line := "dev.v2:" + base64.StdEncoding.EncodeToString(key) + "\n"
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the key ring: %w", err)
 	}

@@ -102,6 +102,9 @@ func TestLoadOrCreateIsTheSameForAll(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	if rings[0].Primary() != "dev.v2" {
+		t.Errorf("the new key is %q; want one of the second format", rings[0].Primary())
+	}
 	id, sealed, err := rings[0].Seal([]byte("x"), secret.Place{})
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func ringOf(t *testing.T, lines string) *secret.Ring {
 // A key can be removed once nothing is left: webhooks and the answers of idempotency keys are counted, and sealed anew.
 func TestRotateCoversAllThatIsSealed(t *testing.T) {
 	f := start(t, func(c *platform.Config) {
-		c.Ring = ringOf(t, keyLine("new")+","+keyLine("old"))
+		c.Ring = ringOf(t, keyLine("new.v2")+","+keyLine("old"))
 		c.TokenRefresher.Tick = time.Hour
 	})
 	id, now := f.create("one", "mail", nil), time.Now()
@@ -82,11 +82,11 @@ func TestRotateCoversAllThatIsSealed(t *testing.T) {
 	if report, err = f.Secrets(t.Context()); err != nil || report.Left != 0 || sealed != webhooks+answers {
 		t.Errorf("%d sealed anew; the report is %+v, %v", sealed, report, err)
 	}
-	if i := slices.IndexFunc(report.Keys, func(k api.Key) bool { return k.ID == "new" }); i < 0 || report.Keys[i].Sealed != webhooks+answers+1 {
+	if i := slices.IndexFunc(report.Keys, func(k api.Key) bool { return k.ID == "new.v2" }); i < 0 || report.Keys[i].Sealed != webhooks+answers+1 {
 		t.Errorf("the keys are %+v", report.Keys)
 	}
 	// What was sealed anew opens without the old key.
-	alone := ringOf(t, keyLine("new"))
+	alone := ringOf(t, keyLine("new.v2"))
 	rows, err := f.pool.Query(t.Context(), `select id, key_id, sealed from webhooks`)
 	if err != nil {
 		t.Fatal(err)

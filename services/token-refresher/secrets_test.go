@@ -75,8 +75,8 @@ func TestRotate(t *testing.T) {
 	if _, err := f.pool.Exec(t.Context(), "update credentials set sealed = '\\x00' where integration_id = $1", lost); err != nil {
 		t.Fatal(err)
 	}
-	write(keyLine("new"), keyLine("old"))
-	f.await("the new ring to be read", func() bool { return ring.Primary() == "new" })
+	write(keyLine("new.v2"), keyLine("old"))
+	f.await("the new ring to be read", func() bool { return ring.Primary() == "new.v2" })
 	sealed, stuck := 0, []uuid.UUID{}
 	for after := (*uuid.UUID)(nil); ; {
 		step, err := f.RotateSecrets(t.Context(), api.RotateSecrets{After: after, Limit: 3, By: "ann"})
@@ -92,14 +92,14 @@ func TestRotate(t *testing.T) {
 		t.Errorf("%d sealed anew, stuck %v; want %d and %v", sealed, stuck, len(ids), lost)
 	}
 	report, err := f.Secrets(t.Context())
-	if err != nil || report.Primary != "new" || report.Left != 1 {
+	if err != nil || report.Primary != "new.v2" || report.Left != 1 {
 		t.Errorf("the report is %+v, %v", report, err)
 	}
 	if again, err := f.RotateSecrets(t.Context(), api.RotateSecrets{}); err != nil || again.Sealed != 0 {
 		t.Errorf("a second rotation does %+v, %v", again, err)
 	}
 	// What was sealed anew opens without the old key.
-	write(keyLine("new"))
+	write(keyLine("new.v2"))
 	f.await("the ring without the old key", func() bool { return len(ring.IDs()) == 1 })
 	for id := range ids {
 		if f.credentials(id)["access_token"] != token.AccessToken {

@@ -69,7 +69,7 @@ func (r *Refresher) castOnce(ctx context.Context, id uuid.UUID, token contracts.
 		return false, errNoObject
 	}
 	next := shadow{Version: version}
-	if next.KeyID, next.Sealed, err = r.Store.SealToken(id, plain); err != nil {
+	if next.KeyID, next.Sealed, err = r.Store.SealToken(id, version, plain); err != nil {
 		return false, err
 	}
 	value, err := json.Marshal(next)
@@ -99,7 +99,7 @@ func (r *Refresher) restore(ctx context.Context, a *account) (restored bool, err
 	if err != nil || found == nil || found.Version <= a.version {
 		return false, err
 	}
-	plain, err := r.Store.OpenToken(a.row.ID, found.KeyID, found.Sealed)
+	plain, err := r.Store.OpenToken(a.row.ID, found.Version, found.KeyID, found.Sealed)
 	if err != nil {
 		// Its key was rotated out. The stored token is all there is.
 		r.Log.Warn("a newer token than Postgres has is in NATS, and can't be opened", "integration", a.row.Name, "provider", a.row.Provider, "error", err)

@@ -207,7 +207,7 @@ func (f *fixture) putOf(provider, name, owner, status string, version int64, sec
 	id := uuid.NewSHA1(uuid.NameSpaceURL, []byte(name))
 	plain, err := json.Marshal(secrets)
 	f.must(err)
-	key, sealed, err := f.ring.Seal(plain, secret.Place{Row: id[:]})
+	key, sealed, err := f.ring.Seal(plain, secret.Place{Row: id[:], Version: version})
 	f.must(err)
 	f.must(f.writer.Put(f.t.Context(), id.String(), func(context.Context) (*eventsv1.DirectoryEntry, error) {
 		return &eventsv1.DirectoryEntry{

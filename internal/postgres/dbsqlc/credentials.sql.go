@@ -16,14 +16,14 @@ import (
 const credentialsPut = `-- name: CredentialsPut :one
 with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)
-    values ($1, $2, $3, 1, $4)
+    values ($1, $2, $3, $4::bigint, $5)
     on conflict (integration_id) do update
-        set key_id = excluded.key_id, sealed = excluded.sealed, version = next_fence(credentials.version, $4), updated_at = excluded.updated_at
-        where credentials.version = $5::bigint
+        set key_id = excluded.key_id, sealed = excluded.sealed, version = excluded.version, updated_at = excluded.updated_at
+        where credentials.version = $6::bigint
     returning integration_id, key_id, version
 ), audited as (
     insert into secret_audit (id, at, integration_id, action, who, why, version, key_id)
-    select $6, $4, s.integration_id, 'write', $7, $8, s.version, s.key_id from stored s
+    select $7, $5, s.integration_id, 'write', $8, $9, s.version, s.key_id from stored s
 )
 select version from stored
 `
@@ -32,6 +32,7 @@ type CredentialsPutParams struct {
 	IntegrationID uuid.UUID
 	KeyID         string
 	Sealed        []byte
+	Next          int64
 	Now           time.Time
 	Version       int64
 	AuditID       uuid.UUID
@@ -39,13 +40,14 @@ type CredentialsPutParams struct {
 	Why           foreign.Text
 }
 
-// CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. It writes down who has, and why, and returns the
-// new version; no row means that somebody else was first.
+// CredentialsPut is a compare-and-set on the version: 0 inserts, else the stored version must be the given one. The caller gives the next version, which is sealed
+// together with what it says. It writes down who has, and why; no row means that somebody else was first.
 func (q *Queries) CredentialsPut(ctx context.Context, arg CredentialsPutParams) (int64, error) {
 	row := q.db.QueryRow(ctx, credentialsPut,
 		arg.IntegrationID,
 		arg.KeyID,
 		arg.Sealed,
+		arg.Next,
 		arg.Now,
 		arg.Version,
 		arg.AuditID,

@@ -176,6 +176,7 @@ type OauthRevocation struct {
 	Reason        foreign.Text
 	DueAt         time.Time
 	CreatedAt     time.Time
+	Version       int64
 }
 
 type OauthState struct {

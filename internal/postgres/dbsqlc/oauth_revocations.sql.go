@@ -26,8 +26,8 @@ func (q *Queries) RevocationDelete(ctx context.Context, integrationID uuid.UUID)
 }
 
 const revocationInsert = `-- name: RevocationInsert :execrows
-insert into oauth_revocations (integration_id, provider, name, owner, metadata, key_id, sealed, due_at, created_at)
-select i.id, i.provider, i.name, i.owner, i.metadata, c.key_id, c.sealed, $1, $1
+insert into oauth_revocations (integration_id, provider, name, owner, metadata, key_id, sealed, version, due_at, created_at)
+select i.id, i.provider, i.name, i.owner, i.metadata, c.key_id, c.sealed, c.version, $1, $1
 from integrations i join credentials c on c.integration_id = i.id join oauth_grants g on g.integration_id = i.id
 where i.id = $2 and g.state in ('connected', 'uncertain')
 on conflict do nothing
@@ -84,7 +84,7 @@ func (q *Queries) RevocationReseal(ctx context.Context, arg RevocationResealPara
 }
 
 const revocationStale = `-- name: RevocationStale :many
-select integration_id, key_id, sealed from oauth_revocations
+select integration_id, key_id, sealed, version from oauth_revocations
 where key_id <> $1 and integration_id > $2 order by integration_id limit $3 for update skip locked
 `
 
@@ -98,6 +98,7 @@ type RevocationStaleRow struct {
 	IntegrationID uuid.UUID
 	KeyID         string
 	Sealed        []byte
+	Version       int64
 }
 
 func (q *Queries) RevocationStale(ctx context.Context, arg RevocationStaleParams) ([]*RevocationStaleRow, error) {
@@ -109,7 +110,12 @@ func (q *Queries) RevocationStale(ctx context.Context, arg RevocationStaleParams
 	var items []*RevocationStaleRow
 	for rows.Next() {
 		var i RevocationStaleRow
-		if err := rows.Scan(&i.IntegrationID, &i.KeyID, &i.Sealed); err != nil {
+		if err := rows.Scan(
+			&i.IntegrationID,
+			&i.KeyID,
+			&i.Sealed,
+			&i.Version,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)
@@ -125,7 +131,7 @@ update oauth_revocations r set due_at = $1, failures = r.failures + 1
 from (select o.integration_id from oauth_revocations o where o.provider = any($2::text[]) and o.due_at <= $3
       order by o.due_at limit $4 for update skip locked) d
 where r.integration_id = d.integration_id
-returning r.integration_id, r.provider, r.name, r.owner, r.metadata, r.key_id, r.sealed, r.failures, r.reason, r.due_at, r.created_at
+returning r.integration_id, r.provider, r.name, r.owner, r.metadata, r.key_id, r.sealed, r.failures, r.reason, r.due_at, r.created_at, r.version
 `
 
 type RevocationTakeDueParams struct {
@@ -162,6 +168,7 @@ func (q *Queries) RevocationTakeDue(ctx context.Context, arg RevocationTakeDuePa
 			&i.Reason,
 			&i.DueAt,
 			&i.CreatedAt,
+			&i.Version,
 		); err != nil {
 			return nil, err
 		}
