@@ -194,6 +194,9 @@ func stateOf(r api.Run) string {
 	if r.State == "waiting" {
 		return "waiting for a resume"
 	}
+	if r.Open() && r.WaitingUntil != nil {
+		return r.State + ", waiting until " + stamp(r.WaitingUntil)
+	}
 	return r.State
 }
 

@@ -116,7 +116,7 @@ func (b *Budgets) admit(ctx context.Context, key string, limit *contracts.RateLi
 // try takes a unit, or says for how long there will be none, and why.
 func (b *Budgets) try(ctx context.Context, key string, limit *contracts.RateLimit) (wait time.Duration, why, err error) {
 	if until, ok := b.suppressedUntil(key); ok {
-		return max(until.Sub(b.earliest()), time.Millisecond), fmt.Errorf("%w: the upstream asks to be left alone", contracts.ErrBudgetExhausted), nil
+		return max(until.Sub(b.earliest()), time.Millisecond), errLeftAlone, nil
 	}
 	if limit == nil {
 		return 0, nil, nil

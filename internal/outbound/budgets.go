@@ -40,7 +40,15 @@ type accountID struct {
 	limit contracts.RateLimit
 }
 
-// said is what an upstream asked for: the value of its cell.
+// errLeftAlone is why nothing is sent to an upstream that has asked for that. For those who wait it is a budget that is used up.
+var errLeftAlone error = leftAloneError{}
+
+type leftAloneError struct{}
+
+func (leftAloneError) Error() string { return "the upstream asks to be left alone" }
+func (leftAloneError) Unwrap() error { return contracts.ErrBudgetExhausted }
+
+// said is what an upstream asked for: the value of its cell. Without a time, what it asked for was lifted.
 type said struct {
 	Until time.Time `json:"until"`
 }
@@ -66,7 +74,11 @@ func (b *Budgets) Run(ctx context.Context) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.noteSuppressed(strings.TrimSuffix(key, saidKey), s.Until)
+		if key = strings.TrimSuffix(key, saidKey); s.Until.IsZero() {
+			delete(b.suppressed, key)
+			return
+		}
+		b.noteSuppressed(key, s.Until)
 	})
 }
 
@@ -162,6 +174,35 @@ func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) 
 	}
 	if err != nil {
 		b.log.Warn("other processes were not told to leave the upstream alone", "provider", provider, "budget", key, "error", err)
+	}
+}
+
+// Lift has all processes send requests again to an upstream that has asked to be left alone: whoever does that has looked at it. It asks again with its next answer, if it
+// still wants that.
+func (b *Budgets) Lift(ctx context.Context, provider contracts.Provider, in *contracts.Integration) error {
+	key := budgetKey(provider, in)
+	value, err := json.Marshal(said{})
+	if err != nil {
+		return err
+	}
+	for {
+		have, revision, err := b.cells.Read(ctx, key+saidKey)
+		if err != nil {
+			return err
+		}
+		if len(have) == 0 {
+			return nil
+		}
+		_, ok, err := b.cells.Write(ctx, key+saidKey, value, revision)
+		if err != nil {
+			return err
+		}
+		if ok {
+			b.mu.Lock()
+			delete(b.suppressed, key)
+			b.mu.Unlock()
+			return nil
+		}
 	}
 }
 

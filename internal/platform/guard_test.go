@@ -175,4 +175,8 @@ func TestUpstreamIsLeftAlone(t *testing.T) {
 	if err != nil || status.LeftAloneUntil == nil || time.Until(*status.LeftAloneUntil) < 4*time.Minute {
 		t.Errorf("the status is %+v, %v", status, err)
 	}
+	if status, err = client.ClearRateLimit(t.Context(), api.ClearRateLimit{Integration: "main"}); err != nil || status.LeftAloneUntil != nil {
+		t.Errorf("after it was lifted the status is %+v, %v", status, err)
+	}
+	eventually(t, "nothing is sent though an operator has lifted it", func() bool { return w.get(in) == nil })
 }

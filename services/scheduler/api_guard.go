@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -36,7 +37,26 @@ func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit
 }
 
 func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateLimit) (api.RateLimitStatus, error) {
-	return w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By)
+	var found *postgres.Integration
+	err := w.locked(ctx, q.Integration, func(tx *postgres.Tx, row *postgres.Integration) error {
+		found = row
+		if err := w.setRate(ctx, tx, row, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By); err != nil {
+			return err
+		}
+		return tx.WaitsEnd(ctx, waitEnded(row.ID, deferral.Patience, w.Now()))
+	})
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	w.Log.Info("budget changed", "integration", q.Integration, "provider", w.key, "what", "cleared", "by", q.By)
+	in, err := w.Health.Integrations.Load(ctx, found.ID, found.Version)
+	if err == nil {
+		err = w.Budgets.Lift(ctx, w.provider, in)
+	}
+	if err != nil {
+		w.Log.Warn("could not lift what an upstream has asked for", "integration", q.Integration, "error", err)
+	}
+	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
 }
 
 func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string) (api.RateLimitStatus, error) {

@@ -28,14 +28,16 @@ func (s *session) patience(in *contracts.Integration, d *bus.Delivery) *outbound
 				return nil, false
 			}
 			s.waiting.Add(1)
-			told := until.Sub(s.syncer.Now()) >= tellFrom
-			if told {
+			var told int64
+			if until.Sub(s.syncer.Now()) >= tellFrom {
+				told = s.told.Add(1)
 				s.syncer.hold(s, pause{until: until, why: foreign.Of(redactor.Error(why)), cause: deferral.CauseOf(why)})
 			}
 			return func() {
 				aside.leave()
 				s.waiting.Add(-1)
-				if told {
+				// A wait whose end has moved has begun anew before this one ends.
+				if told > 0 && told == s.told.Load() {
 					s.syncer.hold(s, pause{})
 				}
 			}, true

@@ -51,6 +51,8 @@ type session struct {
 	guard items.Guard
 	// waiting is how many of the provider's requests wait in place.
 	waiting atomic.Int64
+	// told counts the waits in place that were told of.
+	told atomic.Int64
 }
 
 var _ contracts.SyncSession = (*session)(nil)
