@@ -39,6 +39,24 @@ type Run struct {
 	ResolvedAt *time.Time `json:"resolved_at"`
 	// Progress is how far an open run has come.
 	Progress *Progress `json:"progress,omitempty"`
+	// Waiting are up to a hundred items of an open run that wait for another try, those that are due first. Lists leave them out.
+	Waiting []WaitingItem `json:"waiting,omitempty"`
+}
+
+// WaitingItem is an item that waits for another try.
+type WaitingItem struct {
+	// Batch and Index are the item's place in its run.
+	Batch int32 `json:"batch"`
+	Index int32 `json:"index"`
+	// EventType, ExternalID, Error and Until are missing where an item-worker of an older release has had the item.
+	EventType  string `json:"event_type,omitempty"`
+	ExternalID string `json:"external_id,omitempty"`
+	// Error is that of the last try, or what the item waits for. It is cut to 200 bytes.
+	Error string `json:"error,omitempty"`
+	// Tries is how many have failed.
+	Tries int32 `json:"tries"`
+	// Until is when the next try is due. It comes earlier when what the item waits for ends, and is past while the item is being tried.
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // Open reports whether the run goes on.

@@ -53,7 +53,7 @@ func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 		joined := proto.CloneOf(c.entry)
 		merge(joined, news)
 		if c.revision == 0 || !proto.Equal(c.entry, joined) {
-			data, err := proto.Marshal(joined)
+			data, err := encode(joined, c.store.bus.MaxBody())
 			if err != nil {
 				return fmt.Errorf("encode entry %s: %w", c.key, err)
 			}
@@ -79,4 +79,16 @@ func (c *Cell) read(ctx context.Context) (err error) {
 	c.entry, c.session = &eventsv1.Entry{}, c.store.session()
 	c.revision, err = c.store.get(ctx, c.key.String(), c.entry)
 	return err
+}
+
+// encode leaves out what is only shown to people where an entry would be too large for a message: it must not keep outcomes from being written.
+func encode(entry *eventsv1.Entry, most int) ([]byte, error) {
+	data, err := proto.Marshal(entry)
+	if err != nil || len(data) <= most {
+		return data, err
+	}
+	for _, outcome := range entry.GetOutcomes() {
+		outcome.Reason, outcome.Wait = "", nil
+	}
+	return proto.Marshal(entry)
 }

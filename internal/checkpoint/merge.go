@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -42,7 +43,7 @@ func Find(entry *eventsv1.Entry, index int32) *eventsv1.Outcome {
 	return outcome
 }
 
-// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done, and by their reasons where two workers report the same. A later mark of running replaces an earlier one, and an
+// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done, and by what they tell where two workers report the same. A later mark of running replaces an earlier one, and an
 // unspecified state erases a mark of running.
 func beats(a, b *eventsv1.Outcome) bool {
 	if b.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING && a.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING {
@@ -54,7 +55,10 @@ func beats(a, b *eventsv1.Outcome) bool {
 	if a.GetHop() != b.GetHop() {
 		return a.GetHop() > b.GetHop()
 	}
-	return a.GetReason() > b.GetReason()
+	return cmp.Or(
+		cmp.Compare(a.GetReason(), b.GetReason()), cmp.Compare(a.GetWait().GetUntil(), b.GetWait().GetUntil()),
+		cmp.Compare(a.GetWait().GetTries(), b.GetWait().GetTries()),
+	) > 0
 }
 
 func byIndex(outcome *eventsv1.Outcome, index int32) int { return int(outcome.GetIndex()) - int(index) }

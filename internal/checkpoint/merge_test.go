@@ -33,6 +33,9 @@ func outcomes(states ...eventsv1.OutcomeState) *rapid.Generator[*eventsv1.Outcom
 			o.Incarnation = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "incarnation")
 		case retrying:
 			o.Hop = rapid.Int32Range(1, 3).Draw(t, "hop")
+			if o.Reason = rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "reason"); o.GetReason() != "" {
+				o.Wait = &eventsv1.Wait{ExternalId: "x", Tries: rapid.Int32Range(0, 1).Draw(t, "tries"), Until: rapid.Int64Range(1, 2).Draw(t, "until")}
+			}
 		case done:
 			o.Checkpoint = fmt.Append(nil, o.GetIndex())
 		case skipped:
@@ -142,6 +145,8 @@ func TestMergeOrder(t *testing.T) {
 		{"a mark on a retry", &eventsv1.Outcome{State: retrying, Hop: 1}, &eventsv1.Outcome{State: running}, &eventsv1.Outcome{State: retrying, Hop: 1}},
 		{"a later hop", &eventsv1.Outcome{State: retrying, Hop: 1}, &eventsv1.Outcome{State: retrying, Hop: 2}, &eventsv1.Outcome{State: retrying, Hop: 2}},
 		{"an earlier hop", &eventsv1.Outcome{State: retrying, Hop: 2}, &eventsv1.Outcome{State: retrying, Hop: 1}, &eventsv1.Outcome{State: retrying, Hop: 2}},
+		{"a hop that two workers published, the later one", waits(0, 1, "x", 1), waits(0, 1, "x", 2), waits(0, 1, "x", 2)},
+		{"a hop that two workers published, the earlier one", waits(0, 1, "x", 2), waits(0, 1, "x", 1), waits(0, 1, "x", 2)},
 		{"dead after a retry", &eventsv1.Outcome{State: retrying, Hop: 9}, &eventsv1.Outcome{State: dead}, &eventsv1.Outcome{State: dead}},
 		{"skipped after dead", &eventsv1.Outcome{State: dead}, &eventsv1.Outcome{State: skipped}, &eventsv1.Outcome{State: skipped}},
 		{

@@ -53,6 +53,8 @@ type openBatch struct {
 	// reasons are the places in skips of items that were skipped with a reason.
 	reasons              map[int32]uint8
 	finished, handedOver int32
+	// hops are the indexes of the entries of messages that brought items again.
+	hops []int32
 }
 
 // Apply takes one update in.
@@ -73,6 +75,9 @@ func (p *Progress) Apply(u Update) {
 	if u.Key.Index == First && u.Entry.GetSize() > batch.size {
 		p.known += int64(u.Entry.GetSize() - batch.size)
 		batch.size = u.Entry.GetSize()
+	}
+	if u.Key.Index != First && !slices.Contains(batch.hops, u.Key.Index) {
+		batch.hops = append(batch.hops, u.Key.Index)
 	}
 	for index, state := range States(u.Entry) {
 		if old, raised := batch.raise(index, state); raised {

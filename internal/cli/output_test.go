@@ -73,6 +73,11 @@ func TestOutput(t *testing.T) {
 	}})
 	skipping := openRun("working", &api.Progress{Finished: 120, Done: 117, Skipped: 2, Dead: 1, Retrying: 3, Total: &total})
 	skipping.SkipReasons = []api.SkipReason{{Reason: "a draft\x1b[31m", Items: 1}, {Reason: "other", Items: 1}}
+	skipping.Waiting = []api.WaitingItem{
+		{EventType: "issue", ExternalID: "41", Error: "503\nService Unavailable", Tries: 2, Until: before(time.Second)},
+		{EventType: "issue", ExternalID: "42", Error: "their maintenance", Until: before(-30 * time.Minute)},
+		{Batch: 1, Tries: 1},
+	}
 	s.on(api.RunsShow, "", skipping)
 	s.on(api.ItemsDead, "", api.DeadItemPage{Items: []api.DeadItem{deadItem()}})
 	s.on(api.ItemsShow, "", item)

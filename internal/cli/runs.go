@@ -178,12 +178,36 @@ func showRun(env *Env, r api.Run) error {
 	for _, skip := range r.SkipReasons {
 		pairs = append(pairs, pair{"skip reason", number(skip.Items) + " × " + skip.Reason})
 	}
-	return sheet(env, append(pairs,
+	err := sheet(env, append(pairs,
 		pair{"duplicates", number(r.Duplicates)},
 		pair{"then", r.FollowUp},
 		pair{"resolution", r.Resolution},
 		pair{"error", r.Error},
 	))
+	if err != nil || len(r.Waiting) == 0 {
+		return err
+	}
+	return showWaiting(env, r.Waiting)
+}
+
+// showWaiting is a table of items that wait for another try.
+func showWaiting(env *Env, items []api.WaitingItem) error {
+	if _, err := fmt.Fprintln(env.Out); err != nil {
+		return err
+	}
+	rows := make([][]string, 0, len(items))
+	for _, i := range items {
+		next := "unknown"
+		switch {
+		case i.Until == nil:
+		case i.Until.After(env.Now()):
+			next = ago(env.Now(), i.Until)
+		default:
+			next = "now"
+		}
+		rows = append(rows, []string{orNone(i.EventType), orNone(i.ExternalID), strconv.Itoa(int(i.Tries)), next, i.Error})
+	}
+	return table(env, []string{"EVENT", "ID", "TRIES", "NEXT TRY", "WHY IT WAITS"}, rows)
 }
 
 // stateOf is the state, and for a waiting run whether it waits for a time or for a resume.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -71,10 +72,11 @@ func (j *job) hopsOf(again []result) []*hop {
 			if key.delay == 0 {
 				delay = time.Second
 			}
-			groups[key] = &hop{delay: delay, cause: r.cause}
+			groups[key] = &hop{delay: delay, cause: r.cause, why: map[int32]foreign.Text{}}
 			hops = append(hops, groups[key])
 		}
 		groups[key].items = append(groups[key].items, next)
+		groups[key].why[next.GetIndex()] = r.errorText()
 	}
 	return hops
 }
@@ -103,7 +105,8 @@ func (j *job) publish(ctx context.Context, h *hop) error {
 	if h.cause != deferral.None {
 		m.Header[events.HeaderWaitsFor] = string(h.cause)
 	}
-	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), j.worker.Now().Add(h.delay)); err != nil {
+	h.due = j.worker.Now().Add(h.delay)
+	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), h.due); err != nil {
 		return err
 	}
 	j.worker.Crash("item-worker: hop published")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -27,6 +28,10 @@ func obey(_ context.Context, _ *contracts.Integration, payload []byte) error {
 		panic("at the item")
 	case "permanent":
 		return contracts.Permanent(errors.New("never"))
+	case "defer for an hour":
+		return contracts.RetryAfter(time.Hour, errors.New("later"))
+	case "fail, and leak":
+		return errors.New("refused with " + token)
 	case "leak":
 		return contracts.Permanent(fmt.Errorf("the upstream refused %s", token))
 	case "skip":
@@ -179,6 +184,9 @@ func TestItemsOfAPausedIntegrationArePutAside(t *testing.T) {
 		t.Error("an item of a paused integration was handled")
 	}
 	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: retrying, 1: retrying})
+	if got := checkpoint.Find(w.entry(t, batch), 1); got.GetReason() != "the integration is paused" || got.GetWait().GetUntil() == 0 {
+		t.Errorf("the outcome of what is put aside: %v", got)
+	}
 	aside := w.retries(t, batch)[0]
 	if aside.ItemBatch == nil || aside.GetParkedAt() == nil || len(aside.GetItems()) != 2 || aside.GetItems()[1].GetTries() != 0 {
 		t.Errorf("put aside: %v", aside.ItemBatch)
@@ -223,5 +231,32 @@ func TestWhyItemsAreSkipped(t *testing.T) {
 	}
 	if got := checkpoint.Find(entry, 3).GetReason(); len(got) > checkpoint.MaxReason || !strings.HasPrefix(got, "xxx") {
 		t.Errorf("the long reason is kept as %q", got)
+	}
+}
+
+// TestWhyItemsWait is kept with their outcomes: what failed, without secrets, how often, and when the broker brings them again.
+func TestWhyItemsWait(t *testing.T) {
+	t.Parallel()
+	// Nothing is due before the test is over.
+	w := newWorld(t, obey, func(c *platform.Config) { c.ItemWorker.Backoff = []time.Duration{time.Hour} })
+	w.start(t)
+	batch := with(w.open(t, 1), "fail", "defer for an hour", "fail, and leak")
+	batch.Items[2].Tries = 2
+	w.send(t, batch)
+	w.awaitAck(t, batch)
+	entry, retries := w.entry(t, batch), w.retries(t, batch)
+	for index, want := range []struct {
+		why   string
+		tries int32
+	}{{"no", 1}, {"later", 0}, {"refused with [REDACTED]", 3}} {
+		got := checkpoint.Find(entry, int32(index))
+		due, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(retries[int32(index)].header.Get("Nats-Schedule"), "@at "))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait := &eventsv1.Wait{EventType: event, ExternalId: fmt.Sprint("x", index), Tries: want.tries, Until: due.Unix()}
+		if diff := cmp.Diff(wait, got.GetWait(), protocmp.Transform()); diff != "" || !strings.Contains(got.GetReason(), want.why) || strings.Contains(got.GetReason(), token) {
+			t.Errorf("item %d waits because of %q (-want +got):\n%s", index, got.GetReason(), diff)
+		}
 	}
 }

@@ -7,12 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
-	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -37,24 +33,6 @@ type unwritten struct {
 	entry *eventsv1.Entry
 	// why is what a store last said.
 	why error
-}
-
-// hop is a message that brings items of the batch again, after a delay. It keeps its items, and with them its id, however often it is tried.
-type hop struct {
-	items []*eventsv1.Item
-	delay time.Duration
-	// parkedAt is since when the items wait for their integration to be resumed; nil for those that wait for anything else.
-	parkedAt *timestamppb.Timestamp
-	// cause is what the items wait for.
-	cause deferral.Cause
-}
-
-// halves are the two messages that bring what this one has.
-func (h *hop) halves() []*hop {
-	first, second := *h, *h
-	half := len(h.items) / 2
-	first.items, second.items = h.items[:half], h.items[half:]
-	return []*hop{&first, &second}
 }
 
 // items is how many items wait to be written.
@@ -140,7 +118,7 @@ func (j *job) writeFinished(ctx context.Context) error {
 	for _, r := range j.fold(entry, finished) {
 		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
 			Index: r.item.GetIndex(), State: r.state, Checkpoint: r.item.GetCheckpoint(),
-			Reason: foreign.Clean(r.reason.String(), checkpoint.MaxReason).String(),
+			Reason: reasonOf(r.reason),
 		})
 	}
 	j.unwritten.finished = nil
@@ -226,9 +204,7 @@ func (j *job) writeHops(ctx context.Context) error {
 		case err == nil:
 			for _, item := range h.items {
 				entry := j.outcomes()
-				entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
-					Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, Hop: item.GetHop(),
-				})
+				entry.Outcomes = append(entry.Outcomes, h.outcome(item))
 			}
 		case errors.Is(err, bus.ErrTooLarge) && len(h.items) > 1:
 			todo = append(todo, h.halves()...)

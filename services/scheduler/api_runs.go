@@ -82,6 +82,7 @@ func (s *Scheduler) showRun(ctx context.Context, q api.ByID) (api.Run, error) {
 	}
 	if row.ClosedAt == nil {
 		run.Progress = s.tracked.progress(attemptOf(row))
+		run.Waiting = s.waiting(ctx, attemptOf(row))
 	}
 	return run, nil
 }

@@ -2,7 +2,10 @@ package scheduler_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -53,20 +56,13 @@ func TestTheReasonsOfSkipsStay(t *testing.T) {
 	}
 }
 
-// TestTheReasonOfASkipTravels from a handler to the API, through all services.
-func TestTheReasonOfASkipTravels(t *testing.T) {
-	t.Parallel()
-	f := start(t)
+// sync runs all services with a handler for the orders of a feed, and returns the first run.
+func (f *fixture) sync(t *testing.T, handler itemworker.ItemHandler) (id string) {
+	t.Helper()
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring, config.Providers = f.nc, f.pool, testRing(t), map[string]contracts.Provider{"feed": feed{}}
-	config.Handlers = map[string][]itemworker.ItemHandler{contracts.EventType(order{}): {
-		func(_ context.Context, _ *contracts.Integration, payload []byte) error {
-			if string(payload) == `{"n":0}` {
-				return nil
-			}
-			return contracts.Skip("not ours: token=4242")
-		},
-	}}
+	config.ItemWorker.Backoff = []time.Duration{30 * time.Minute} // what fails waits until the test is over
+	config.Handlers = map[string][]itemworker.ItemHandler{contracts.EventType(order{}): {handler}}
 	built, err := platform.New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +72,6 @@ func TestTheReasonOfASkipTravels(t *testing.T) {
 	create := newShop("orders")
 	create.Provider = "feed"
 	f.mustCreate(t, create)
-	var id string
 	await(t, "a run", func() bool {
 		page, err := f.Runs(t.Context(), api.ListRuns{Integration: "orders"})
 		if err != nil || len(page.Runs) == 0 {
@@ -85,8 +80,49 @@ func TestTheReasonOfASkipTravels(t *testing.T) {
 		id = page.Runs[0].ID
 		return true
 	})
+	return id
+}
+
+// TestTheReasonOfASkipTravels from a handler to the API, through all services.
+func TestTheReasonOfASkipTravels(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	id := f.sync(t, func(_ context.Context, _ *contracts.Integration, payload []byte) error {
+		if string(payload) == `{"n":0}` {
+			return nil
+		}
+		return contracts.Skip("not ours: token=4242")
+	})
 	closed := f.awaitRun(t, id, func(r api.Run) bool { return !r.Open() })
 	if diff := cmp.Diff([]api.SkipReason{{Reason: "not ours: token=[REDACTED]", Items: 2}}, closed.SkipReasons); diff != "" || closed.Skipped != 2 {
 		t.Errorf("%d items were skipped (-want +got):\n%s", closed.Skipped, diff)
+	}
+}
+
+// TestWhatWaitsIsListed has one item fail and one be deferred for an hour: the API tells why, until when, and how often they were tried.
+func TestWhatWaitsIsListed(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	began := time.Now().Truncate(time.Second)
+	id := f.sync(t, func(_ context.Context, _ *contracts.Integration, payload []byte) error {
+		switch string(payload) {
+		case `{"n":0}`:
+			return contracts.RetryAfter(time.Hour, errors.New("their maintenance"))
+		case `{"n":1}`:
+			return errors.New("refused: token=4242")
+		}
+		return nil
+	})
+	open := f.awaitRun(t, id, func(r api.Run) bool { return len(r.Waiting) == 2 && r.Progress.Done == 1 })
+	failed, deferred := open.Waiting[0], open.Waiting[1]
+	if failed.Tries != 1 || failed.Error != "refused: token=[REDACTED]" || failed.EventType != contracts.EventType(order{}) || failed.Until == nil {
+		t.Errorf("the item that failed: %+v", failed)
+	}
+	if deferred.Tries != 0 || !strings.Contains(deferred.Error, "their maintenance") || deferred.Until == nil || deferred.Until.Before(began.Add(40*time.Minute)) {
+		t.Errorf("the item that is deferred: %+v", deferred)
+	}
+	page, err := f.Runs(t.Context(), api.ListRuns{Integration: "orders"})
+	if err != nil || page.Runs[0].Waiting != nil {
+		t.Errorf("a list of runs tells of items: %+v, %v", page, err)
 	}
 }

@@ -98,8 +98,10 @@ type Outcome struct {
 	Charges int32 `protobuf:"varint,5,opt,name=charges,proto3" json:"charges,omitempty"`
 	// The worker that runs the item, while running.
 	Incarnation string `protobuf:"bytes,6,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// What the handler said of a skipped item, redacted and cut; empty when nothing, and in entries of older workers.
-	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why the item was skipped or waits, redacted and cut; empty when nothing was said, and in entries of older workers.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// While retrying; entries of older workers have none.
+	Wait          *Wait `protobuf:"bytes,8,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +185,84 @@ func (x *Outcome) GetReason() string {
 	return ""
 }
 
+func (x *Outcome) GetWait() *Wait {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+// Wait is what is shown of an item that waits for its next hop.
+type Wait struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	EventType  string                 `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	ExternalId string                 `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// How many tries have failed.
+	Tries int32 `protobuf:"varint,3,opt,name=tries,proto3" json:"tries,omitempty"`
+	// When the hop is due, in seconds since 1970. It may come before, when what the item waits for ends early.
+	Until         int64 `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Wait) Reset() {
+	*x = Wait{}
+	mi := &file_v1_checkpoint_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Wait) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Wait) ProtoMessage() {}
+
+func (x *Wait) ProtoReflect() protoreflect.Message {
+	mi := &file_v1_checkpoint_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Wait.ProtoReflect.Descriptor instead.
+func (*Wait) Descriptor() ([]byte, []int) {
+	return file_v1_checkpoint_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Wait) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *Wait) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *Wait) GetTries() int32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *Wait) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
 // Entry is what one message of a batch has come to: the value of a key in the checkpoints bucket.
 type Entry struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -203,7 +283,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_v1_checkpoint_proto_msgTypes[1]
+	mi := &file_v1_checkpoint_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +295,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_checkpoint_proto_msgTypes[1]
+	mi := &file_v1_checkpoint_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +308,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_v1_checkpoint_proto_rawDescGZIP(), []int{1}
+	return file_v1_checkpoint_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Entry) GetOutcomes() []*Outcome {
@@ -291,7 +371,7 @@ type Total struct {
 
 func (x *Total) Reset() {
 	*x = Total{}
-	mi := &file_v1_checkpoint_proto_msgTypes[2]
+	mi := &file_v1_checkpoint_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +383,7 @@ func (x *Total) String() string {
 func (*Total) ProtoMessage() {}
 
 func (x *Total) ProtoReflect() protoreflect.Message {
-	mi := &file_v1_checkpoint_proto_msgTypes[2]
+	mi := &file_v1_checkpoint_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +396,7 @@ func (x *Total) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Total.ProtoReflect.Descriptor instead.
 func (*Total) Descriptor() ([]byte, []int) {
-	return file_v1_checkpoint_proto_rawDescGZIP(), []int{2}
+	return file_v1_checkpoint_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Total) GetItems() int64 {
@@ -365,7 +445,7 @@ var File_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x13v1/checkpoint.proto\x12\x13tributary.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x01\n" +
+	"\x13v1/checkpoint.proto\x12\x13tributary.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x02\n" +
 	"\aOutcome\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x127\n" +
 	"\x05state\x18\x02 \x01(\x0e2!.tributary.events.v1.OutcomeStateR\x05state\x12\x10\n" +
@@ -375,7 +455,15 @@ const file_v1_checkpoint_proto_rawDesc = "" +
 	"checkpoint\x12\x18\n" +
 	"\acharges\x18\x05 \x01(\x05R\acharges\x12 \n" +
 	"\vincarnation\x18\x06 \x01(\tR\vincarnation\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\"\xcf\x01\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12-\n" +
+	"\x04wait\x18\b \x01(\v2\x19.tributary.events.v1.WaitR\x04wait\"r\n" +
+	"\x04Wait\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x01 \x01(\tR\teventType\x12\x1f\n" +
+	"\vexternal_id\x18\x02 \x01(\tR\n" +
+	"externalId\x12\x14\n" +
+	"\x05tries\x18\x03 \x01(\x05R\x05tries\x12\x14\n" +
+	"\x05until\x18\x04 \x01(\x03R\x05until\"\xcf\x01\n" +
 	"\x05Entry\x128\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x1c.tributary.events.v1.OutcomeR\boutcomes\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x05R\x04size\x120\n" +
@@ -414,25 +502,27 @@ func file_v1_checkpoint_proto_rawDescGZIP() []byte {
 
 var (
 	file_v1_checkpoint_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-	file_v1_checkpoint_proto_msgTypes  = make([]protoimpl.MessageInfo, 3)
+	file_v1_checkpoint_proto_msgTypes  = make([]protoimpl.MessageInfo, 4)
 	file_v1_checkpoint_proto_goTypes   = []any{
 		OutcomeState(0),               // 0: tributary.events.v1.OutcomeState
 		(*Outcome)(nil),               // 1: tributary.events.v1.Outcome
-		(*Entry)(nil),                 // 2: tributary.events.v1.Entry
-		(*Total)(nil),                 // 3: tributary.events.v1.Total
-		(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+		(*Wait)(nil),                  // 2: tributary.events.v1.Wait
+		(*Entry)(nil),                 // 3: tributary.events.v1.Entry
+		(*Total)(nil),                 // 4: tributary.events.v1.Total
+		(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 	}
 )
 
 var file_v1_checkpoint_proto_depIdxs = []int32{
 	0, // 0: tributary.events.v1.Outcome.state:type_name -> tributary.events.v1.OutcomeState
-	1, // 1: tributary.events.v1.Entry.outcomes:type_name -> tributary.events.v1.Outcome
-	4, // 2: tributary.events.v1.Total.ended_at:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 1: tributary.events.v1.Outcome.wait:type_name -> tributary.events.v1.Wait
+	1, // 2: tributary.events.v1.Entry.outcomes:type_name -> tributary.events.v1.Outcome
+	5, // 3: tributary.events.v1.Total.ended_at:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_v1_checkpoint_proto_init() }
@@ -446,7 +536,7 @@ func file_v1_checkpoint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_v1_checkpoint_proto_rawDesc), len(file_v1_checkpoint_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
