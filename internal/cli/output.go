@@ -58,7 +58,7 @@ func table(env *Env, header []string, rows [][]string) error {
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, 0, len(row))
 		for _, cell := range row {
-			cells = append(cells, oneLine(cell))
+			cells = append(cells, OneLine(cell))
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(cells, "\t")); err != nil {
 			return err
@@ -77,15 +77,15 @@ func sheet(env *Env, pairs []pair) error {
 		if p.value == "" {
 			continue
 		}
-		if _, err := fmt.Fprintf(w, "%s\t%s\n", p.name, oneLine(p.value)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s\t%s\n", p.name, OneLine(p.value)); err != nil {
 			return err
 		}
 	}
 	return w.Flush()
 }
 
-// oneLine keeps upstream text from writing anything but text.
-func oneLine(text string) string {
+// OneLine keeps upstream text from writing anything but text.
+func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

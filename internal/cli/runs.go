@@ -149,7 +149,7 @@ func progressLine(run api.Run) string {
 			number(p.Finished), of, skipped, number(p.Dead), number(p.Retrying))
 	}
 	if run.Error != "" {
-		line += " (" + oneLine(run.Error) + ")"
+		line += " (" + OneLine(run.Error) + ")"
 	}
 	return line
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/cli"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -233,7 +234,7 @@ func (n *narrator) show(now time.Time) {
 			of = " of " + grouped(total.GetItems())
 		}
 		rate := float64(finished) / max(now.Sub(run.started).Seconds(), 0.001)
-		_, _ = fmt.Fprintf(n.out, "progress   %s: %s%s items, %s/s, %d waiting to be tried again\n", run.name, grouped(finished), of, grouped(int64(rate)), run.progress.Retrying())
+		_, _ = fmt.Fprintf(n.out, "progress   %s: %s%s items, %s/s, %d waiting to be tried again\n", cli.OneLine(run.name), grouped(finished), of, grouped(int64(rate)), run.progress.Retrying())
 		if n.terminal {
 			n.drawn++
 		}
@@ -249,7 +250,7 @@ func (n *narrator) erase() {
 
 func (n *narrator) say(format string, args ...any) {
 	n.erase()
-	_, _ = fmt.Fprintf(n.out, format+"\n", args...)
+	_, _ = fmt.Fprintln(n.out, cli.OneLine(fmt.Sprintf(format, args...)))
 }
 
 func decode(msg *nats.Msg, into proto.Message) bool {
