@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -85,9 +86,12 @@ func LoadOrCreate(path string) (*Ring, error) {
 }
 
 func create(path string) error {
-	key := make([]byte, KeyBytes)
+	key, mark := make([]byte, KeyBytes), make([]byte, 4)
 	_, _ = rand.Read(key)
-	line := "dev.v2:" + base64.StdEncoding.EncodeToString(key) + "\n"
+	_, _ = rand.Read(mark)
+	// Two folders have keys of two names, so that whoever has the wrong one is told which key is missing.
+	id := "dev-" + hex.EncodeToString(mark) + ".v2"
+	line := id + ":" + base64.StdEncoding.EncodeToString(key) + "\n"
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make the folder of the key ring: %w", err)
 	}
@@ -103,8 +107,13 @@ func create(path string) error {
 	if err := errors.Join(temporary.Sync(), temporary.Close()); err != nil {
 		return fmt.Errorf("write the key ring: %w", err)
 	}
-	if err := os.Link(temporary.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+	err = os.Link(temporary.Name(), path)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("write the key ring: %w", err)
 	}
+	slog.Info("made a new key ring, as there was none", "file", path, "key", id)
 	return nil
 }
