@@ -192,3 +192,15 @@ func TestNothingButChargesIsKeptBesideAMarkOfDone(t *testing.T) {
 		t.Errorf("found %v", got)
 	}
 }
+
+// TestMergeKeepsWhatItDoesNotKnow has an entry of a newer worker go through the merge of this one, and be joined with what that knows.
+func TestMergeKeepsWhatItDoesNotKnow(t *testing.T) {
+	newer := &eventsv1.Outcome{Index: 1, State: skipped}
+	newer.ProtoReflect().SetUnknown([]byte{0xfa, 0x3f, 1, 'x'}) // field 1023
+	entry := join(&eventsv1.Entry{Outcomes: []*eventsv1.Outcome{newer}}, &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{
+		{Index: 0, State: done}, {Index: 1, State: retrying, Hop: 1},
+	}})
+	if diff := cmp.Diff(newer, checkpoint.Find(entry, 1), protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -124,5 +125,31 @@ func TestWhatWaitsIsListed(t *testing.T) {
 	page, err := f.Runs(t.Context(), api.ListRuns{Integration: "orders"})
 	if err != nil || page.Runs[0].Waiting != nil {
 		t.Errorf("a list of runs tells of items: %+v, %v", page, err)
+	}
+}
+
+// TestARunIsShownWithoutWhatCanNotBeRead has the entry of an item that waits be garbled: the run is shown all the same.
+func TestARunIsShownWithoutWhatCanNotBeRead(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	opened := s.begin(t, s.integration(t, "ledger", ""), "incremental")
+	s.batch(t, opened, 0, came{state: retrying, reason: "no"}, came{state: done})
+	id := opened.ID.String()
+	s.awaitRun(t, id, func(r api.Run) bool { return len(r.Waiting) == 1 && r.Waiting[0].Error == "no" })
+	js, err := s.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.KeyValue(events.BucketCheckpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := checkpoint.Key{Run: id, Attempt: opened.Attempt, Index: checkpoint.First}
+	if _, err := bucket.Put(key.String(), []byte{0xff}); err != nil {
+		t.Fatal(err)
+	}
+	shown, err := s.fixture.Run(t.Context(), id)
+	if err != nil || shown.Waiting != nil || shown.Progress.Retrying != 1 || shown.Progress.Done != 1 {
+		t.Errorf("the run is shown as %+v, %v", shown, err)
 	}
 }
