@@ -11,6 +11,7 @@ func RedactURLs(text string) string {
 		return text
 	}
 	var shown strings.Builder
+	var words word
 	kept := 0
 	for at := 0; at < len(text); {
 		var start, end int
@@ -21,7 +22,7 @@ func RedactURLs(text string) string {
 			instead = RedactPairs(text[start:end], SecretName, nil)
 		case strings.HasPrefix(text[at:], "://"):
 			start = at + len("://")
-			end = start + userinfo(text[start:])
+			end = start + words.userinfo(text, start)
 			if instead = text[start:end]; start < end {
 				instead = Redacted + "@"
 			}
@@ -46,8 +47,8 @@ func RedactURLs(text string) string {
 // userinfo is the length of the user and password that follow "://", with the at sign; 0 without them. A password that was not
 // escaped may contain a slash, which ends the authority of a URL. Its part before the slash then stands where the port does,
 // and is no number.
-func userinfo(text string) int {
-	authority := text[:span(text, true)]
+func (w *word) userinfo(text string, start int) int {
+	authority := text[start : start+span(text[start:], true)]
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
 		return at + 1
 	}
@@ -55,8 +56,22 @@ func userinfo(text string) int {
 	if !ok || strings.HasPrefix(authority, "[") || strings.Trim(port, "0123456789") == "" && port != "" {
 		return 0
 	}
-	word := text[:len(text)-len(strings.TrimLeftFunc(text, func(r rune) bool { return r > ' ' && !strings.ContainsRune("\"'<>`", r) }))]
-	return strings.LastIndexByte(word, '@') + 1
+	w.read(text, start)
+	return max(w.at+1-start, 0)
+}
+
+// word is the word that was looked at last, by where it ends and where its last at sign is. A word may have many URLs, and is read once for all of them.
+type word struct{ end, at int }
+
+func (w *word) read(text string, start int) {
+	if start < w.end {
+		return
+	}
+	rest := strings.TrimLeftFunc(text[start:], func(r rune) bool { return r > ' ' && !strings.ContainsRune("\"'<>`", r) })
+	w.end = len(text) - len(rest)
+	if w.at = strings.LastIndexByte(text[start:w.end], '@'); w.at >= 0 {
+		w.at += start
+	}
 }
 
 // escapedAmpersand is how encoding/json writes one.

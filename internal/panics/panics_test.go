@@ -43,3 +43,49 @@ func TestTry(t *testing.T) {
 		}
 	}
 }
+
+// hollow is an author's error type; a nil pointer to it panics when it is looked at.
+type hollow struct{ cause error }
+
+func (h *hollow) Error() string { return h.cause.Error() }
+func (h *hollow) Unwrap() error { return h.cause }
+
+// picky panics when it is compared.
+type picky struct{}
+
+func (picky) Error() string   { return "picky" }
+func (picky) Is(error) bool   { panic("not with me") }
+func (picky) Unwrap() []error { return nil }
+
+// TestErrorsThatPanic are replaced where they are returned: nobody who looks at them later panics.
+func TestErrorsThatPanic(t *testing.T) {
+	t.Parallel()
+	ring := &hollow{}
+	ring.cause = ring
+	var nothing *hollow
+	plain := errors.New("broken")
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"none":              {nil, ""},
+		"a good one":        {fmt.Errorf("it is %w", plain), "it is broken"},
+		"several":           {errors.Join(plain, &hollow{plain}), "broken\nbroken"},
+		"a nil pointer":     {nothing, "the error of the handler panicked: runtime error: invalid memory address or nil pointer dereference"},
+		"one within":        {fmt.Errorf("%w", error(&hollow{nothing})), "the error of the handler panicked: runtime error: invalid memory address or nil pointer dereference"},
+		"one among others":  {errors.Join(plain, nothing), "the error of the handler panicked: runtime error: invalid memory address or nil pointer dereference"},
+		"a picky one":       {picky{}, "the error of the handler panicked: not with me"},
+		"one within itself": {ring, "the handler returned an error that wraps itself, or more than 1000 others"},
+	} {
+		err := panics.Try("the handler", func() error { return test.err })
+		if got := fmt.Sprint(err); test.want == "" && err != nil || test.want != "" && got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		if _, err := panics.Within(t.Context(), 0, "the handler", func() (int, error) { return 0, test.err }); fmt.Sprint(err) != fmt.Sprint(panics.Try("the handler", func() error { return test.err })) {
+			t.Errorf("%s, within a time: %v", name, err)
+		}
+	}
+	if err := panics.Try("the handler", func() error { return fmt.Errorf("it is %w", plain) }); !errors.Is(err, plain) {
+		t.Errorf("a good error is not the same any more: %v", err)
+	}
+}

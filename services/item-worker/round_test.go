@@ -74,18 +74,24 @@ func TestEveryItemComesToSomething(t *testing.T) {
 				return contracts.Skip("not wanted")
 			case "5":
 				return contracts.RetryAfter(time.Second, errors.New("later"))
+			case "7":
+				var none *contracts.DeferralError // an ordinary mistake: this is not nil
+				return none
 			}
 			return nil
 		},
 		func(context.Context, *contracts.Integration, []byte) error { second.Add(1); return nil },
 	)
-	outcomes := r.Run(t.Context(), nil, batchOf(7))
-	want := map[int32]eventsv1.OutcomeState{0: done, 1: retrying, 2: retrying, 3: dead, 4: skipped, 5: retrying, 6: done}
+	outcomes := r.Run(t.Context(), nil, batchOf(8))
+	want := map[int32]eventsv1.OutcomeState{0: done, 1: retrying, 2: retrying, 3: dead, 4: skipped, 5: retrying, 6: done, 7: retrying}
 	if diff := cmp.Diff(want, states(outcomes)); diff != "" {
 		t.Error(diff)
 	}
 	if !strings.Contains(outcomes[1].Error, "panicked: at the item") {
 		t.Errorf("the panic is told as %q", outcomes[1].Error)
+	}
+	if !strings.Contains(outcomes[7].Error, "the error of the handler panicked") {
+		t.Errorf("a nil pointer as an error is told as %q", outcomes[7].Error)
 	}
 	if second.Load() != 2 {
 		t.Errorf("the second handler was called %d times, want once for each item that the first has done", second.Load())
