@@ -37,7 +37,8 @@ type WebhookHandler interface {
 	// every handler: see [Permanent], [RetryAfter] and [Skip].
 	HandleWebhook(ctx context.Context, in *Integration, req *WebhookRequest) (any, error)
 	// VerifyWebhookSignature returns nil when the delivery comes from the upstream. Any error, and a panic, is answered
-	// with 403 and nothing is stored. It makes no requests, and compares in constant time ([crypto/hmac.Equal]).
+	// with 403 and nothing is stored. It makes no requests, compares in constant time
+	// ([crypto/hmac.Equal]), and returns within 2 seconds, else the sender is told to come back.
 	VerifyWebhookSignature(ctx context.Context, in *Integration, req *WebhookRequest) error
 	// ResolveWebhookEvent is the type of the delivery, such as "issues.opened", and false when it has none.
 	ResolveWebhookEvent(req *WebhookRequest) (string, bool)

@@ -20,6 +20,7 @@ import (
 // patient has an ingress wait for slow senders longer than a test takes, so that nothing ends by itself.
 func patient(f *fixture) {
 	f.settings.HeaderTimeout, f.settings.BodyTimeout, f.settings.Stall = time.Hour, time.Hour, time.Hour
+	f.settings.CallTimeout = time.Hour
 }
 
 // dial opens a connection from an address of this machine, and writes a text.

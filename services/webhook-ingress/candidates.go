@@ -1,6 +1,8 @@
 package webhookingress
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -43,7 +45,7 @@ type address struct {
 const statusDisabled = "disabled"
 
 // addressed finds the integrations that the address stands for.
-func (g *Ingress) addressed(provider, name string, handler contracts.WebhookHandler) (*address, *answer) {
+func (g *Ingress) addressed(ctx context.Context, provider, name string, handler contracts.WebhookHandler) (*address, *answer) {
 	to, known := &address{provider: provider}, false
 	if name != "" {
 		if entry := g.Directory.Find(name); entry != nil && entry.Provider() == provider && entry.Status != statusDisabled {
@@ -52,7 +54,10 @@ func (g *Ingress) addressed(provider, name string, handler contracts.WebhookHand
 				to.candidates = []*candidate{newCandidate(entry, "")}
 			}
 		}
-	} else if group := g.groups.of(provider, g.Directory.Of(provider), handler); group != nil {
+	} else if group, err := g.groups.of(ctx, provider, g.Directory.Of(provider), handler); err != nil {
+		later := g.noAnswer(provider, err)
+		return nil, &later
+	} else if group != nil {
 		to.candidates, known = group.candidates, group.enabled > 0
 	}
 	switch {
@@ -79,7 +84,7 @@ func (g *Ingress) mostBytes(to *address) int64 {
 
 // recipients are the integrations that a verified delivery is for: the one of the address, or those of its account where the provider can
 // tell, or else all that the signature stands for, as long as they have one owner.
-func (g *Ingress) recipients(handler contracts.WebhookHandler, to *address, matching []*candidate, req *contracts.WebhookRequest) ([]*directory.Entry, *answer) {
+func (g *Ingress) recipients(ctx context.Context, handler contracts.WebhookHandler, to *address, matching []*candidate, req *contracts.WebhookRequest) ([]*directory.Entry, *answer) {
 	if to.named != nil {
 		return []*directory.Entry{to.named}, nil
 	}
@@ -87,11 +92,18 @@ func (g *Ingress) recipients(handler contracts.WebhookHandler, to *address, matc
 	if !tells {
 		return g.unlessAmbiguous(to, ofAll(matching))
 	}
-	account, ok := "", false
-	if err := panics.Try("the provider", func() error {
-		account, ok = sharer.WebhookAccount(req)
-		return nil
-	}); err != nil {
+	account, err := ask(ctx, g.calls, to.provider, func(context.Context) (string, error) {
+		account, ok := sharer.WebhookAccount(req)
+		if !ok {
+			account = ""
+		}
+		return account, nil
+	})
+	if errors.Is(err, errNoAnswer) {
+		later := g.noAnswer(to.provider, err)
+		return nil, &later
+	}
+	if err != nil {
 		panics.Report(g.Log, err)
 		return nil, &answer{code: http.StatusInternalServerError, status: "it can't be told what this webhook is about", label: "failed"}
 	}
@@ -99,7 +111,7 @@ func (g *Ingress) recipients(handler contracts.WebhookHandler, to *address, matc
 	for _, c := range matching {
 		about = append(about, c.accounts[account]...)
 	}
-	if !ok || len(about) == 0 {
+	if len(about) == 0 {
 		return nil, &answer{code: http.StatusOK, status: "ignored", label: "ignored"}
 	}
 	return g.limited(to, about)

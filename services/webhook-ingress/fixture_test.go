@@ -192,7 +192,11 @@ func (f *fixture) start() {
 
 func (f *fixture) providers() map[string]contracts.Provider {
 	p := signed{verified: f.verified, over: f.over, held: f.held}
-	return map[string]contracts.Provider{"signed": p, "shared": shared{p}, "silent": silent{}}
+	all := map[string]contracts.Provider{"signed": p, "shared": shared{p}, "silent": silent{}}
+	for i, method := range hangingMethods {
+		all[hangingKey(i)] = hanging{shared: shared{p}, in: method}
+	}
+	return all
 }
 
 // put makes an integration of the provider signed, as a scheduler would, and says that all are there.

@@ -1,8 +1,10 @@
 package webhookingress
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"sync"
 
 	"github.com/tributaryhq/tributary/internal/directory"
@@ -12,11 +14,28 @@ import (
 
 // groups remembers the candidates at the address of each provider until the directory changes.
 type groups struct {
+	calls *calls
 	mu    sync.Mutex
-	known map[string]*grouped
+	known map[string]*group
 }
 
-func newGroups() *groups { return &groups{known: map[string]*grouped{}} }
+// group is what is remembered of one provider. Its lock is held while the provider's code is asked, so that only requests
+// of the same provider wait for that.
+type group struct {
+	mu   sync.Mutex
+	last *grouped
+}
+
+func newGroups(calls *calls) *groups { return &groups{calls: calls, known: map[string]*group{}} }
+
+func (g *groups) group(provider string) *group {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known[provider] == nil {
+		g.known[provider] = &group{}
+	}
+	return g.known[provider]
+}
 
 type grouped struct {
 	entries    []*directory.Entry
@@ -31,16 +50,18 @@ type identity struct {
 	account string
 }
 
-// of returns the candidates among the entries of a provider, nil when there is no entry. The directory makes a new slice for each change.
-func (g *groups) of(provider string, entries []*directory.Entry, handler contracts.WebhookHandler) *grouped {
+// of returns the candidates among the entries of a provider, nil when there is no entry. The directory makes a new slice for
+// each change. The error is [errNoAnswer].
+func (g *groups) of(ctx context.Context, provider string, entries []*directory.Entry, handler contracts.WebhookHandler) (*grouped, error) {
 	if len(entries) == 0 {
-		return nil
+		return nil, nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	last := g.known[provider]
+	group := g.group(provider)
+	group.mu.Lock()
+	defer group.mu.Unlock()
+	last := group.last
 	if last != nil && len(last.entries) == len(entries) && &last.entries[0] == &entries[0] {
-		return last
+		return last, nil
 	}
 	next := &grouped{entries: entries, identities: map[*directory.Entry]identity{}}
 	bySecrets := map[[sha256.Size]byte]*candidate{}
@@ -55,7 +76,10 @@ func (g *groups) of(provider string, entries []*directory.Entry, handler contrac
 		case !shares:
 			next.candidates = append(next.candidates, newCandidate(entry, ""))
 		default:
-			is := last.identify(sharer, entry)
+			is, err := g.identify(ctx, last, sharer, entry)
+			if err != nil {
+				return nil, err
+			}
 			next.identities[entry] = is
 			if same := bySecrets[is.secrets]; same != nil {
 				same.add(entry, is.account)
@@ -65,30 +89,30 @@ func (g *groups) of(provider string, entries []*directory.Entry, handler contrac
 			next.candidates = append(next.candidates, bySecrets[is.secrets])
 		}
 	}
-	g.known[provider] = next
-	return next
+	group.last = next
+	return next, nil
 }
 
 // identify asks the provider, unless it was asked before. An integration that the provider can't read is like no other.
-func (g *grouped) identify(sharer contracts.WebhookSharer, entry *directory.Entry) identity {
-	if g != nil {
-		if known, ok := g.identities[entry]; ok {
-			return known
+func (g *groups) identify(ctx context.Context, last *grouped, sharer contracts.WebhookSharer, entry *directory.Entry) (identity, error) {
+	if last != nil {
+		if known, ok := last.identities[entry]; ok {
+			return known, nil
 		}
 	}
+	is, err := ask(ctx, g.calls, entry.Provider(), func(context.Context) (identity, error) { return identityOf(sharer, entry), nil })
+	if err == nil || errors.Is(err, errNoAnswer) {
+		return is, err
+	}
+	panics.Report(entry.Log(), err)
+	return identity{secrets: sha256.Sum256([]byte(entry.ID()))}, nil
+}
+
+func identityOf(sharer contracts.WebhookSharer, entry *directory.Entry) identity {
 	var secrets []byte
-	var is identity
-	if err := panics.Try("the provider", func() error {
-		for _, secret := range sharer.WebhookSecrets(entry.Integration) {
-			secrets = binary.BigEndian.AppendUint64(secrets, uint64(len(secret)))
-			secrets = append(secrets, secret...)
-		}
-		is.account = sharer.IntegrationAccount(entry.Integration)
-		return nil
-	}); err != nil {
-		panics.Report(entry.Log(), err)
-		secrets, is.account = []byte(entry.ID()), ""
+	for _, secret := range sharer.WebhookSecrets(entry.Integration) {
+		secrets = binary.BigEndian.AppendUint64(secrets, uint64(len(secret)))
+		secrets = append(secrets, secret...)
 	}
-	is.secrets = sha256.Sum256(secrets)
-	return is
+	return identity{secrets: sha256.Sum256(secrets), account: sharer.IntegrationAccount(entry.Integration)}
 }

@@ -1,6 +1,7 @@
 package webhookingress
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,7 +14,20 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// idOf is the id by which a second copy is recognised: the upstream's, or a hash of what was sent. ok is false for a hash.
+// named is the id by which a second copy is recognised: the upstream's, or a hash of what was sent.
+type named struct {
+	id          string
+	isUpstreams bool
+}
+
+func (g *Ingress) idOf(ctx context.Context, handler contracts.WebhookHandler, provider string, req *contracts.WebhookRequest) (named, error) {
+	return ask(ctx, g.calls, provider, func(context.Context) (named, error) {
+		id, ok := idOf(handler, req)
+		return named{id: id, isUpstreams: ok}, nil
+	})
+}
+
+// idOf returns the id of a delivery; ok is false for a hash.
 func idOf(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (id string, ok bool) {
 	_ = panics.Try("the provider", func() error {
 		id, ok = handler.WebhookDeliveryID(req)

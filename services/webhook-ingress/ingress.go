@@ -49,6 +49,7 @@ type Ingress struct {
 	bodies   *httpserver.Share
 	slots    *turns
 	checks   *turns
+	calls    *calls
 	groups   *groups
 	refusals *refusals
 }
@@ -65,15 +66,18 @@ func New(config Config) *Ingress {
 	settings := config.Settings
 	g := &Ingress{
 		Config: config, requests: httpserver.NewShare(int64(settings.Connections)), bodies: httpserver.NewShare(settings.BodyBudget),
-		slots: newTurns(settings.InFlight), checks: newTurns(settings.Checks), groups: newGroups(), refusals: newRefusals(config),
+		slots: newTurns(settings.InFlight), checks: newTurns(settings.Checks),
+		calls: newCalls(config), refusals: newRefusals(config),
 	}
+	g.groups = newGroups(g.calls)
 	g.server = httpserver.New(httpserver.Config{
 		Name: "webhooks", Handler: g.Handler(), Trusted: settings.TrustedProxy, Log: config.Log,
 		Drain: httpserver.Drain{Delay: settings.DrainDelay, Grace: settings.Grace},
 		Limits: httpserver.Limits{
 			Connections: settings.Connections, HeaderBytes: settings.MaxHeader, HeaderFields: maxHeaderFields, Header: settings.HeaderTimeout,
 			Request: settings.HeaderTimeout + settings.BodyTimeout, Idle: httpserver.DefaultLimits().Idle,
-			Answer: settings.BodyTimeout + 2*settings.StoreTimeout + settings.HeaderTimeout,
+			Answer: settings.BodyTimeout + 2*settings.StoreTimeout + settings.HeaderTimeout +
+				callsOfRequest*(settings.CallTimeout+callGrace),
 		},
 	})
 	return g

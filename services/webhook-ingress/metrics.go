@@ -17,7 +17,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "tributary", Subsystem: "webhook_ingress", Name: "requests_total",
-			Help: "Requests by what they were answered: queued, duplicate, ignored, challenge, refused (403), unknown, too-large; share, memory, busy, full and not-stored (503); and others.",
+			Help: "Requests by what they were answered: queued, duplicate, ignored, challenge, refused (403), unknown, too-large; share, memory, busy, full, stuck and not-stored (503); and others.",
 		}, []string{"provider", "answer"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "webhook_ingress", Name: "request_duration_seconds",

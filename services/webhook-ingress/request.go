@@ -63,7 +63,7 @@ func (g *Ingress) take(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if !ok {
 		return answer{code: http.StatusBadRequest, status: "this provider takes no webhooks", label: "no-webhooks"}
 	}
-	to, refusal := g.addressed(*key, r.PathValue("integration"), handler)
+	to, refusal := g.addressed(ctx, *key, r.PathValue("integration"), handler)
 	if refusal != nil {
 		return *refusal
 	}
@@ -101,44 +101,70 @@ func (g *Ingress) judge(ctx context.Context, handler contracts.WebhookHandler, t
 		g.refusals.note(to.provider, to.named)
 		return answer{code: http.StatusForbidden, status: "the signature is missing or wrong", label: "refused"}
 	}
-	recipients, refusal := g.recipients(handler, to, matching, req)
+	recipients, refusal := g.recipients(ctx, handler, to, matching, req)
 	if refusal != nil {
 		return *refusal
 	}
 	return g.store(ctx, handler, recipients, req)
 }
 
-// verify returns the candidates whose secrets give the signature. A challenge ends with its answer.
-func (g *Ingress) verify(ctx context.Context, handler contracts.WebhookHandler, to *address, req *contracts.WebhookRequest) ([]*candidate, *answer) {
-	challenger, challenges := handler.(contracts.WebhookChallenger)
-	var matching []*candidate
-	for _, c := range to.candidates {
-		if challenges {
-			text, ok, err := g.challenge(ctx, challenger, c.first, req)
-			if ok && err == nil {
-				return nil, &answer{code: http.StatusOK, text: text, label: "challenge"}
-			}
-			if ok {
-				continue
-			}
-		}
-		err := panics.Try("the provider", func() error { return handler.VerifyWebhookSignature(ctx, c.first.Integration, req) })
-		if err != nil {
-			panics.Report(c.first.Log(), err)
-			c.first.Log().Debug("webhook refused", "error", err)
-			continue
-		}
-		matching = append(matching, c)
-	}
-	return matching, nil
+// verified is what a provider makes of a request: whose it is, or the answer to a challenge.
+type verified struct {
+	matching  []*candidate
+	challenge *answer
 }
 
-func (g *Ingress) challenge(ctx context.Context, challenger contracts.WebhookChallenger, entry *directory.Entry, req *contracts.WebhookRequest) (text []byte, ok bool, err error) {
+// verify returns the candidates whose secrets give the signature. A challenge ends with its answer.
+func (g *Ingress) verify(ctx context.Context, handler contracts.WebhookHandler, to *address, req *contracts.WebhookRequest) ([]*candidate, *answer) {
+	is, err := ask(ctx, g.calls, to.provider, func(ctx context.Context) (is verified, err error) {
+		for _, c := range to.candidates {
+			if err := is.check(ctx, handler, c, req); err != nil || is.challenge != nil {
+				return is, err
+			}
+		}
+		return is, nil
+	})
+	if err != nil {
+		later := g.noAnswer(to.provider, err)
+		return nil, &later
+	}
+	return is.matching, is.challenge
+}
+
+// check asks the provider with one candidate. The error says that it came to no decision in its time.
+func (is *verified) check(ctx context.Context, handler contracts.WebhookHandler, c *candidate, req *contracts.WebhookRequest) error {
+	if challenger, challenges := handler.(contracts.WebhookChallenger); challenges {
+		text, ok, err := challenge(ctx, challenger, c.first, req)
+		if ok && err == nil {
+			is.challenge = &answer{code: http.StatusOK, text: text, label: "challenge"}
+			return nil
+		}
+		if ok {
+			return unlessLate(ctx, err)
+		}
+	}
+	err := panics.Try("the provider", func() error { return handler.VerifyWebhookSignature(ctx, c.first.Integration, req) })
+	if err != nil {
+		panics.Report(c.first.Log(), err)
+		c.first.Log().Debug("webhook refused", "error", err)
+		return unlessLate(ctx, err)
+	}
+	is.matching = append(is.matching, c)
+	return nil
+}
+
+func challenge(ctx context.Context, challenger contracts.WebhookChallenger, entry *directory.Entry, req *contracts.WebhookRequest) (text []byte, ok bool, err error) {
 	err = panics.Try("the provider", func() (err error) {
 		text, ok, err = challenger.WebhookChallenge(ctx, entry.Integration, req)
 		return err
 	})
 	return text, ok, err
+}
+
+// noAnswer puts a request off whose provider has not answered in its time.
+func (g *Ingress) noAnswer(provider string, err error) answer {
+	g.Log.Debug("webhook put off", "provider", provider, "error", err)
+	return g.later("the provider's code does not answer", "stuck")
 }
 
 func (g *Ingress) later(why, label string) answer {

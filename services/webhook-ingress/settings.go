@@ -30,6 +30,9 @@ type Settings struct {
 	InFlight int
 	// Checks is how many signatures are computed at a time. Clients take turns.
 	Checks int
+	// CallTimeout is how long a call of a provider's code may take, such as the check of a signature. After that the call is
+	// left behind, and the sender is told to come back.
+	CallTimeout time.Duration
 	// Candidates is how many secrets a request to the address of a provider may be checked with, and CheckBytes over how many bytes those
 	// checks may go together: the body counts once for each.
 	Candidates int
@@ -65,7 +68,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		MaxBody: mib, MaxHeader: 32 << 10, Connections: 1024, BodyBudget: 64 * mib,
 		HeaderTimeout: 5 * time.Second, BodyTimeout: 15 * time.Second, MinRate: 16 << 10, Stall: 5 * time.Second, StoreTimeout: 8 * time.Second,
-		RetryAfter: 10 * time.Second, InFlight: 512, Checks: 2 * runtime.GOMAXPROCS(0), Candidates: 100, CheckBytes: 8 * mib,
+		RetryAfter: 10 * time.Second, InFlight: 512, Checks: 2 * runtime.GOMAXPROCS(0), CallTimeout: 2 * time.Second, Candidates: 100, CheckBytes: 8 * mib,
 		Burst: 20, BurstGap: 10 * time.Minute, Grace: 20 * time.Second,
 	}
 }

@@ -19,12 +19,16 @@ import (
 // store hands the delivery to each integration that it is for, and answers once the broker has all. If it can't store one, the sender sends all again, and those that are stored count
 // as copies.
 func (g *Ingress) store(ctx context.Context, handler contracts.WebhookHandler, matching []*directory.Entry, req *contracts.WebhookRequest) answer {
+	provider := matching[0].Provider()
+	is, err := g.idOf(ctx, handler, provider, req)
+	if err != nil {
+		return g.noAnswer(provider, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, g.Settings.StoreTimeout)
 	defer cancel()
-	id, isUpstreams := idOf(handler, req)
 	duplicates := 0
 	for _, entry := range matching {
-		m, err := g.message(entry, req, id, isUpstreams)
+		m, err := g.message(entry, req, is)
 		if err != nil {
 			entry.Log().Error("webhook could not be packed", "error", err)
 			return answer{code: http.StatusInternalServerError, status: "this webhook can't be stored", label: "failed"}
@@ -53,19 +57,19 @@ func (g *Ingress) store(ctx context.Context, handler contracts.WebhookHandler, m
 }
 
 // message is the delivery on its way to one integration. Its id lets the broker drop a copy for as long as it remembers; after that a unique key in Postgres does.
-func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest, id string, isUpstreams bool) (events.Message, error) {
+func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest, is named) (events.Message, error) {
 	row, err := g.newID()
 	if err != nil {
 		return events.Message{}, err
 	}
-	received := &eventsv1.WebhookReceived{Id: row.String(), IntegrationId: entry.ID(), Provider: entry.Provider(), DeliveryId: id}
-	if !isUpstreams {
+	received := &eventsv1.WebhookReceived{Id: row.String(), IntegrationId: entry.ID(), Provider: entry.Provider(), DeliveryId: is.id}
+	if !is.isUpstreams {
 		received.Copy = req.ReceivedAt.UnixMicro()
 	}
 	if err := g.Deliveries.Pack(received, req); err != nil {
 		return events.Message{}, err
 	}
-	return events.NewWork(events.WebhooksSubject(entry.Provider(), entry.ID()), entry.ID()+"/"+id, received)
+	return events.NewWork(events.WebhooksSubject(entry.Provider(), entry.ID()), entry.ID()+"/"+is.id, received)
 }
 
 // newID makes an id that sorts by the time that all ingresses have in common. The package uuid would go by this machine's clock, and deliveries
