@@ -22,6 +22,9 @@ const maxCommandDeliveries = 5
 // maxRejectedBody is how much of a rejected command's body the event shows.
 const maxRejectedBody = 1 << 10
 
+// errUnanswerable means that a command can't be carried out, and that the event which would say so can't be published either.
+var errUnanswerable = errors.New("the command can't be answered")
+
 // rejection is why a command was not carried out; its text is for whoever sent it.
 type rejection struct{ reason string }
 
@@ -49,7 +52,12 @@ func (s *Scheduler) takeCommand(ctx context.Context, d *bus.Delivery) error {
 			return err
 		}
 	}
-	if err := s.handleCommand(ctx, d, id); err != nil || bound == 0 {
+	err := s.handleCommand(ctx, d, id)
+	if errors.Is(err, errUnanswerable) {
+		s.Log.Warn("a command is dropped, for it can be neither carried out nor answered", "subject", foreign.Line(d.Subject), "error", err)
+		return nil
+	}
+	if err != nil || bound == 0 {
 		return err
 	}
 	done, err := s.lookLate(ctx, id, bound)
@@ -80,7 +88,7 @@ func (s *Scheduler) lookLate(ctx context.Context, id string, bound time.Duration
 func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery, id string) error {
 	verb, integration, err := events.ParseCommandSubject(d.Subject)
 	if err != nil {
-		return s.tellRejected(ctx, id, "", d.Subject, d.Body, err)
+		return s.tellRejected(ctx, d, id, "", d.Subject, err)
 	}
 	command, err := events.DecodeCommand(verb, d.Header.Get(events.HeaderContentType), d.Body)
 	if err == nil {
@@ -88,20 +96,23 @@ func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery, id strin
 	}
 	var rejected *rejection
 	if errors.Is(err, events.ErrCommand) || errors.As(err, &rejected) {
-		return s.tellRejected(ctx, id, string(verb), integration, d.Body, err)
+		return s.tellRejected(ctx, d, id, string(verb), integration, err)
 	}
 	if postgres.Unavailable(err) {
 		return bus.Again(connectRetry, err.Error())
 	}
-	tries := uint64(maxCommandDeliveries)
-	if s.Bus.Timing().LagBound > 0 {
-		// Late looks are deliveries too.
-		tries *= 2
-	}
-	if err != nil && d.Count >= tries {
-		return s.tellRejected(ctx, id, string(verb), integration, d.Body, fmt.Errorf("it failed %d times: %w", d.Count, err))
+	if err != nil && d.Count >= s.maxDeliveries() {
+		return s.tellRejected(ctx, d, id, string(verb), integration, fmt.Errorf("it failed %d times: %w", d.Count, err))
 	}
 	return err
+}
+
+// maxDeliveries is [maxCommandDeliveries]; with a lag bound twice as many, for late looks are deliveries too.
+func (s *Scheduler) maxDeliveries() uint64 {
+	if s.Bus.Timing().LagBound > 0 {
+		return 2 * maxCommandDeliveries
+	}
+	return maxCommandDeliveries
 }
 
 // command carries out one command and writes command-accepted, in one transaction. It does nothing, again, for an id that was carried out before; an
@@ -235,15 +246,18 @@ func (s *Scheduler) commandSync(ctx context.Context, tx *postgres.Tx, integratio
 	return &reply{result: "started", run: &runs[0].ID}, nil
 }
 
-// tellRejected writes the event that answers a command which can't be carried out.
-func (s *Scheduler) tellRejected(ctx context.Context, id, verb, integration string, body []byte, why error) error {
+// tellRejected writes the event that answers a command which can't be carried out. An answer that fails for another reason than a store that is away is given up after as many
+// deliveries again: the error is [errUnanswerable] then.
+func (s *Scheduler) tellRejected(ctx context.Context, d *bus.Delivery, id, verb, integration string, why error) error {
+	rejected := &eventsv1.CommandRejected{
+		Integration: foreign.Word(integration).String(), Verb: foreign.Word(verb).String(), Reason: foreign.Of(why).String(),
+		Body: d.Body[:min(len(d.Body), maxRejectedBody)],
+	}
 	s.Metrics.command(verb, "rejected")
-	s.Log.Warn("command rejected", "verb", verb, "integration", integration, "reason", why)
-	m, err := events.NewEvent(events.CommandRejected, "", "", "rejected/"+id, &eventsv1.CommandRejected{
-		Integration: integration, Verb: verb, Reason: why.Error(), Body: body[:min(len(body), maxRejectedBody)],
-	})
+	s.Log.Warn("command rejected", "verb", rejected.GetVerb(), "integration", rejected.GetIntegration(), "reason", rejected.GetReason())
+	m, err := events.NewEvent(events.CommandRejected, "", "", "rejected/"+id, rejected)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnanswerable, err)
 	}
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		first, err := tx.CommandDone(ctx, "rejected/"+id, s.Now())
@@ -252,8 +266,11 @@ func (s *Scheduler) tellRejected(ctx context.Context, id, verb, integration stri
 		}
 		return tx.Publish(ctx, s.Now(), postgres.Outgoing(m))
 	})
-	if postgres.Unavailable(err) {
+	switch {
+	case postgres.Unavailable(err):
 		return bus.Again(connectRetry, err.Error())
+	case err != nil && ctx.Err() == nil && d.Count >= 2*s.maxDeliveries():
+		return fmt.Errorf("%w: %w", errUnanswerable, err)
 	}
 	return err
 }

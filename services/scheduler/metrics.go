@@ -2,11 +2,13 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // Metrics are what a scheduler measures.
@@ -99,7 +101,13 @@ func (m *Metrics) driven(provider string) { m.drives.WithLabelValues(provider).I
 
 func (m *Metrics) relayed(messages int) { m.messages.Add(float64(messages)) }
 
-func (m *Metrics) command(verb, result string) { m.commands.WithLabelValues(verb, result).Inc() }
+// command counts one. Verbs that there are not count as one: whoever may publish could make any number of them up.
+func (m *Metrics) command(verb, result string) {
+	if !slices.Contains(events.Verbs(), events.Verb(verb)) {
+		verb = "unknown"
+	}
+	m.commands.WithLabelValues(verb, result).Inc()
+}
 
 // measure reads the gauges from the database.
 func (s *Scheduler) measure(ctx context.Context) error {

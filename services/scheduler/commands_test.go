@@ -1,0 +1,121 @@
+package scheduler_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/services/scheduler"
+)
+
+// publish sends a command to the stream, whatever its subject is.
+func (f *fixture) publish(t *testing.T, subject string, body []byte) {
+	t.Helper()
+	js, err := f.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(subject, body); err != nil {
+		t.Fatalf("publish %q: %v", subject, err)
+	}
+}
+
+// commandsLeft is how many commands the stream holds.
+func (f *fixture) commandsLeft(t *testing.T) uint64 {
+	t.Helper()
+	js, err := f.nc.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := js.StreamInfo(events.StreamCommands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.State.Msgs
+}
+
+// TestOddCommandsAreAnswered sends commands whose subject is no text, no command or very long: each is answered by one event, and leaves the stream.
+func TestOddCommandsAreAnswered(t *testing.T) {
+	t.Parallel()
+	f := start(t, shops())
+	long := make([]byte, 3000)
+	for i := range long {
+		long[i] = 'x'
+	}
+	odd := []string{
+		"tributary.commands.sync.\xff", "tributary.commands.\xff.a", "tributary.commands.sync.\x01\x1b[2J", "tributary.commands.sync",
+		"tributary.commands.sync.a.b.c", "tributary.commands.nothing.a", "tributary.commands.sync." + string(long),
+	}
+	for _, subject := range odd {
+		f.publish(t, subject, []byte("\xff"))
+	}
+	for range odd {
+		body := f.event(t, events.CommandRejected)
+		reason, _ := body["reason"].(string)
+		integration, _ := body["integration"].(string)
+		if reason == "" || len(reason) > 1000 || len(integration) > 200 {
+			t.Errorf("the answer is not bounded: %d bytes of reason, %d of integration", len(reason), len(integration))
+		}
+	}
+	await(t, "an empty stream", func() bool { return f.commandsLeft(t) == 0 })
+}
+
+// TestReasonsOfRejectionsAreBounded sends a command that is refused with its own long text.
+func TestReasonsOfRejectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	f := start(t, shops())
+	created := f.mustCreate(t, newShop("one"))
+	item := make([]byte, 100_000)
+	for i := range item {
+		item[i] = 'x'
+	}
+	body, err := json.Marshal(map[string]string{"item": string(item)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.publish(t, events.CommandSubject(events.VerbRetry, created.ID), body)
+	reason, _ := f.event(t, events.CommandRejected)["reason"].(string)
+	if reason == "" || len(reason) > 1000 || !utf8.ValidString(reason) {
+		t.Errorf("the reason has %d bytes, want 1000 at most", len(reason))
+	}
+}
+
+// TestUnanswerableCommandsAreDropped has Postgres refuse every answer to a command: after some deliveries it is acknowledged, but not by a process that is stopping.
+func TestUnanswerableCommandsAreDropped(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		bound time.Duration
+		most  uint64
+	}{"at once": {0, 10}, "with a lag bound": {time.Minute, 20}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := pgtest.DB(t)
+			s := takesCommands(t, pool, c.bound, time.Now)
+			_, err := pool.Exec(t.Context(), "alter table outbox add constraint none check (subject not like '%command-rejected%')")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "nobody"), Header: nats.Header{}, Sequence: 7}
+			for d.Count = 1; d.Count < c.most; d.Count++ {
+				if err := scheduler.TakeCommand(t.Context(), s, d); err == nil {
+					t.Fatalf("the command is acknowledged at delivery %d, want it to be tried %d times", d.Count, c.most)
+				}
+			}
+			stopped, stop := context.WithCancel(t.Context())
+			stop()
+			if err := scheduler.TakeCommand(stopped, s, d); err == nil {
+				t.Error("the command is acknowledged by a process that is stopping")
+			}
+			if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+				t.Errorf("after %d deliveries: %v, want it to be acknowledged", d.Count, err)
+			}
+		})
+	}
+}
