@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -285,7 +286,7 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 		return nil, nil
 	}
 	intervals := max(backoff(int(failures), s.Settings.MaxBackoff), s.Health.Slowed(integration.Health))
-	next := now.Add(s.interval(integration) * time.Duration(intervals))
+	next := now.Add(times(s.interval(integration), intervals))
 	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
 		return nil, fmt.Errorf("set the next sync of %s: %w", integration.ID, err)
 	}
@@ -312,6 +313,14 @@ func backoff(failures, most int) int {
 		return most
 	}
 	return min(1<<(failures-1), most)
+}
+
+// times is n intervals, or the longest duration where that many are longer.
+func times(interval time.Duration, n int) time.Duration {
+	if n > 0 && interval > math.MaxInt64/time.Duration(n) {
+		return math.MaxInt64
+	}
+	return interval * time.Duration(n)
 }
 
 // supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their records came again in it.

@@ -267,6 +267,23 @@ func TestFailuresSlowTheSchedule(t *testing.T) {
 	s.wantNext(t, integration, *s.awaitClosed(t, run.ID).ClosedAt, interval)
 }
 
+// TestLongIntervalsStayInTheFuture fails syncs whose interval, multiplied, is longer than any duration can be.
+func TestLongIntervalsStayInTheFuture(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	integration := s.integration(t, "ledger", "")
+	s.exec(t, "update integrations set sync_interval = interval '2000000 hours' where id = $1", integration)
+	for range 3 {
+		run := s.scheduled(t, integration)
+		s.total(t, run, 0, 0, "the upstream is gone")
+		s.awaitClosed(t, run.ID)
+	}
+	row, err := s.Store.IntegrationGet(t.Context(), integration)
+	if err != nil || row.NextSyncAt == nil || time.Until(*row.NextSyncAt) < 2_000_000*time.Hour {
+		t.Errorf("the next sync is at %v, %v; want it in more than 2000000 hours", row.NextSyncAt, err)
+	}
+}
+
 // wantNext compares when an integration is due next.
 func (s *stage) wantNext(t *testing.T, integration uuid.UUID, since time.Time, wait time.Duration) {
 	t.Helper()
