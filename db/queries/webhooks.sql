@@ -92,10 +92,13 @@ where w.id = c.id and i.id = w.integration_id
 returning w.*, i.version as integration_version, i.name as integration_name, i.owner as integration_owner;
 
 -- name: WebhookRenew :exec
--- WebhookRenew keeps claims from counting as abandoned.
-update webhooks w set lease_until = sqlc.arg(lease_until)::timestamptz
-from (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::integer[]) as attempt) d
-where w.id = d.id and w.attempt = d.attempt and w.status = 'processing';
+-- WebhookRenew keeps claims from counting as abandoned. A row that somebody has locked is passed over, as every claim passes over it: the others' leases must not wait for it.
+with held as (
+    select p.id from webhooks p
+    join (select unnest(sqlc.arg(ids)::uuid[]) as id, unnest(sqlc.arg(attempts)::integer[]) as attempt) d on p.id = d.id and p.attempt = d.attempt
+    where p.status = 'processing' for update of p skip locked
+)
+update webhooks w set lease_until = sqlc.arg(lease_until)::timestamptz from held where w.id = held.id;
 
 -- name: WebhookFinishMany :many
 -- WebhookFinishMany writes what became of claims that are still their claimant's, and returns their ids. What is handed back with no error keeps its crashes: it has not

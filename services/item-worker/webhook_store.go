@@ -59,7 +59,7 @@ func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		return err
 	}
-	if err := h.stores.add(ctx, row); err != nil {
+	if err := h.storeOne(ctx, row); err != nil {
 		return err
 	}
 	h.Crash("item-worker: webhook stored")
@@ -73,6 +73,31 @@ func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
 	}
 	// It was stored by a delivery before this one; or it is a copy, which has no row, and the original's message guards the original's.
 	_, err = h.lookLate(ctx, id)
+	return err
+}
+
+// mostApart is how many deliveries are known that are stored alone.
+const mostApart = 1000
+
+// storeOne stores a delivery together with others, and alone when Postgres has refused it before: it would hold the others up again.
+func (h *webhooks) storeOne(ctx context.Context, row stored) error {
+	write := h.stores.add
+	h.mu.Lock()
+	if h.apart[row.id] {
+		write = h.stores.alone
+	}
+	h.mu.Unlock()
+	err := write(ctx, row)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil || postgres.Unavailable(err) {
+		delete(h.apart, row.id)
+		return err
+	}
+	if len(h.apart) >= mostApart {
+		clear(h.apart)
+	}
+	h.apart[row.id] = true
 	return err
 }
 

@@ -70,8 +70,9 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 // insist writes what became of a claim, and tries that again until it is told to stop: then another worker takes the claim when its lease is over. While Postgres is away,
 // the claim keeps its slot. While Postgres refuses this one, others go on.
 func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()) bool {
+	write := h.finishes.add
 	for refused := 0; ; {
-		err := h.finishes.add(context.WithoutCancel(ctx), f)
+		err := write(context.WithoutCancel(ctx), f)
 		if err == nil {
 			return true
 		}
@@ -82,6 +83,7 @@ func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()
 		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", f.row.ID, "provider", f.row.Provider, "error", err)
 		if !postgres.Unavailable(err) {
 			refused++
+			write = h.finishes.alone
 		}
 		if refused == refusals {
 			h.Metrics.unwritten.WithLabelValues(f.row.Provider).Inc()

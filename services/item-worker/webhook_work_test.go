@@ -116,3 +116,50 @@ func TestSuspectWebhookIsHandedBack(t *testing.T) {
 		t.Errorf("the handler of the suspect was called %d times", n)
 	}
 }
+
+// TestLockedWebhookLetsOthersPass has somebody lock the row of a webhook in work, and forget that: others are handled, and their leases renewed; it is settled once the lock is gone.
+func TestLockedWebhookLetsOthersPass(t *testing.T) {
+	t.Parallel()
+	begun, release := make(chan struct{}), make(chan struct{})
+	var times atomic.Int32
+	w, integration := newCalls(t, calls{
+		first:  func(context.Context) error { times.Add(1); close(begun); <-release; return nil },
+		second: func(context.Context) error { return nil },
+	}, 4)
+	first := w.hook(t, integration, "first")
+	w.start(t)
+	<-begun
+	lock, err := w.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Rollback(context.Background()) }()
+	if _, err := lock.Exec(t.Context(), "select 1 from webhooks where id = $1 for update", first); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	second := w.hook(t, integration, "second")
+	if got := w.settled(t, second); got.Status != "processed" {
+		t.Errorf("the second webhook is %+v", got)
+	}
+	other, until := w.hook(t, integration, "none"), time.Now().Add(time.Hour).Truncate(time.Microsecond)
+	w.exec(t, "update webhooks set status = 'processing', attempt = 7, lease_until = now() + interval '1 minute' where id = $1", other)
+	var attempt int32
+	w.scan(t, "select attempt from webhooks where id = $1", first, &attempt)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := w.Store.WebhookRenew(ctx, dbsqlc.WebhookRenewParams{LeaseUntil: until, Ids: []uuid.UUID{first, other}, Attempts: []int32{attempt, 7}}); err != nil {
+		t.Errorf("leases are not renewed: %v", err)
+	}
+	var lease time.Time
+	w.scan(t, "select lease_until from webhooks where id = $1", other, &lease)
+	if !lease.Equal(until) {
+		t.Errorf("the lease ends at %s, want %s", lease, until)
+	}
+	if err := lock.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.settled(t, first); got.Status != "processed" || times.Load() != 1 {
+		t.Errorf("the first webhook is %+v after %d calls", got, times.Load())
+	}
+}

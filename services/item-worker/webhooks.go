@@ -68,11 +68,13 @@ type webhooks struct {
 	// held are the claims in work, and their attempts; renewedAt is when all were last renewed.
 	held      map[uuid.UUID]int32
 	renewedAt time.Time
+	// apart are deliveries that are stored alone.
+	apart map[uuid.UUID]bool
 }
 
 func newWebhooks(w *Worker) *webhooks {
 	h := &webhooks{
-		Worker: w, kicks: make(chan struct{}, 1), slots: make(chan struct{}, w.Settings.Webhooks.Concurrency), held: map[uuid.UUID]int32{},
+		Worker: w, kicks: make(chan struct{}, 1), slots: make(chan struct{}, w.Settings.Webhooks.Concurrency), held: map[uuid.UUID]int32{}, apart: map[uuid.UUID]bool{},
 	}
 	h.stores = newGatherer(storedAtATime, h.store)
 	h.looks = newGatherer(storedAtATime, h.look)

@@ -591,9 +591,12 @@ func (q *Queries) WebhookPrune(ctx context.Context, receivedBefore time.Time, mo
 }
 
 const webhookRenew = `-- name: WebhookRenew :exec
-update webhooks w set lease_until = $1::timestamptz
-from (select unnest($2::uuid[]) as id, unnest($3::integer[]) as attempt) d
-where w.id = d.id and w.attempt = d.attempt and w.status = 'processing'
+with held as (
+    select p.id from webhooks p
+    join (select unnest($2::uuid[]) as id, unnest($3::integer[]) as attempt) d on p.id = d.id and p.attempt = d.attempt
+    where p.status = 'processing' for update of p skip locked
+)
+update webhooks w set lease_until = $1::timestamptz from held where w.id = held.id
 `
 
 type WebhookRenewParams struct {
@@ -602,7 +605,7 @@ type WebhookRenewParams struct {
 	Attempts   []int32
 }
 
-// WebhookRenew keeps claims from counting as abandoned.
+// WebhookRenew keeps claims from counting as abandoned. A row that somebody has locked is passed over, as every claim passes over it: the others' leases must not wait for it.
 func (q *Queries) WebhookRenew(ctx context.Context, arg WebhookRenewParams) error {
 	_, err := q.db.Exec(ctx, webhookRenew, arg.LeaseUntil, arg.Ids, arg.Attempts)
 	return err
