@@ -84,10 +84,15 @@ func (w *world) events(t *testing.T, batch *eventsv1.ItemBatch, name events.Name
 	return n
 }
 
+// patientBackoff brings nothing again within a test.
+func patientBackoff(c *platform.Config) {
+	c.ItemWorker.Backoff = []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute, 40 * time.Minute}
+}
+
 // TestWhatItemsComeTo has one item for each thing that a handler can return: its outcome, its receipt, its dead row and the message that brings it again.
 func TestWhatItemsComeTo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, obey, asIs)
+	w := newWorld(t, obey, patientBackoff)
 	w.start(t)
 	batch := with(w.open(t, 3), "done", "fail", "permanent", "skip", "defer", "leak", "fail", "fail", "panic")
 	batch.Items[6].Tries, batch.Items[7].Tries = 4, 3
@@ -114,9 +119,9 @@ func TestWhatItemsComeTo(t *testing.T) {
 	}
 
 	retries := w.retries(t, batch)
-	wantRetry(t, retries[1], began, 10*time.Second, 1, 0, 1, 8)
+	wantRetry(t, retries[1], began, 10*time.Minute, 1, 0, 1, 8)
 	wantRetry(t, retries[4], began, 90*time.Second, 0, 1, 4)
-	wantRetry(t, retries[7], began, 5*time.Minute, 4, 0, 7)
+	wantRetry(t, retries[7], began, 40*time.Minute, 4, 0, 7)
 	if len(retries) != 3 {
 		t.Errorf("%d messages bring items again, want 3", len(retries))
 	}
@@ -152,7 +157,7 @@ func wantRetry(t *testing.T, r retry, since time.Time, wait time.Duration, tries
 // TestWindowOfItems has items fail whose window is over, but for the time that they were parked.
 func TestWindowOfItems(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, obey, asIs)
+	w := newWorld(t, obey, patientBackoff)
 	w.start(t)
 	late, parked := with(w.open(t, 1), "fail"), with(w.open(t, 1), "fail")
 	hoursAgo := func(n time.Duration) *timestamppb.Timestamp { return timestamppb.New(time.Now().Add(-n * time.Hour)) }
@@ -168,7 +173,7 @@ func TestWindowOfItems(t *testing.T) {
 	if got := w.dead(t, parked); len(got) > 0 {
 		t.Errorf("the item that was parked for two of seven hours: %+v", got)
 	}
-	wantRetry(t, w.retries(t, parked)[0], time.Now().Add(-time.Minute), 10*time.Second, 1, 0, 0)
+	wantRetry(t, w.retries(t, parked)[0], time.Now().Add(-time.Minute), 10*time.Minute, 1, 0, 0)
 }
 
 // TestItemsOfAPausedIntegrationArePutAside takes no try from them, and notes since when they wait.
