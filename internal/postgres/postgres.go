@@ -162,5 +162,11 @@ func Unavailable(err error) bool {
 		isNetwork(err)
 }
 
+// Locked reports whether an error says that a lock of another transaction was waited for in vain, for as long as the transaction's bound.
+func Locked(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && server.Code == "55P03"
+}
+
 // NewID makes a UUIDv7: ids sort by the time they were made.
 func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

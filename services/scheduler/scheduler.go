@@ -51,6 +51,8 @@ type Settings struct {
 	RedriveWindow time.Duration
 	// Retention is for how long things are kept.
 	Retention Retention
+	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries again, then longer.
+	LockWait time.Duration
 	// Grace is how long a command may go on after the service was told to stop.
 	Grace time.Duration
 }
@@ -59,7 +61,8 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), Grace: 10 * time.Second,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
+		Grace: 10 * time.Second,
 	}
 }
 
@@ -97,6 +100,7 @@ type Scheduler struct {
 	relay     chan struct{}
 	tracked   *tracker
 	lost      losses
+	turns     turns
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
 	relayAway bool
 }
@@ -112,7 +116,7 @@ func New(config Config) (*Scheduler, error) {
 	s := &Scheduler{
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
 		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
-		lost: losses{kicks: make(chan struct{}, 1)},
+		lost: losses{kicks: make(chan struct{}, 1)}, turns: turns{all: map[string]*turn{}},
 	}
 	for _, key := range config.Registry.Keys() {
 		provider, err := config.Registry.Provider(key)
