@@ -116,7 +116,7 @@ func Told(in *contracts.Integration, err error) (reason, text string) {
 // Kept is what is kept of what a webhook's handler of an integration has returned.
 func Kept(in *contracts.Integration, value any) string {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
-	result, _ := encodeResult(value)
+	result, _ := h.encodeResult(context.Background(), value)
 	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, outbound.NewRedactor(nil, in)).result
 }
 
@@ -125,7 +125,7 @@ func CheckedCheckpoint(provider contracts.Provider, checkpoint string, receivedA
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
 	item := &eventsv1.Item{Checkpoint: []byte(checkpoint)}
 	c := &call{webhooks: h, provider: provider, row: &dbsqlc.WebhookClaimRow{ReceivedAt: receivedAt}}
-	c.checkCheckpoints([]*eventsv1.Item{item})
+	_ = c.checkCheckpoints(context.Background(), []*eventsv1.Item{item})
 	return string(item.GetCheckpoint())
 }
 

@@ -44,13 +44,19 @@ type intake struct {
 
 func newIntake(t *testing.T, bound time.Duration) *intake {
 	t.Helper()
+	return newIntakeOf(t, bound, plain{}, itemworker.DefaultSettings())
+}
+
+// newIntakeOf stores the webhooks of a provider.
+func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider, settings itemworker.Settings) *intake {
+	t.Helper()
 	timing := events.DefaultTiming()
 	timing.LagBound = bound
 	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"plain": plain{}})
+	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"plain": provider})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +72,7 @@ func newIntake(t *testing.T, bound time.Duration) *intake {
 	}
 	in.take = itemworker.NewTake(t.Context(), itemworker.Config{
 		Bus: b, Store: store, Registry: registry, Deliveries: delivery.NewCodec(nil), Log: slog.New(slog.DiscardHandler), Metrics: metrics,
-		Now: func() time.Time { return in.now }, Crash: func(point string) { in.crashes = append(in.crashes, point) }, Settings: itemworker.DefaultSettings(),
+		Now: func() time.Time { return in.now }, Crash: func(point string) { in.crashes = append(in.crashes, point) }, Settings: settings,
 	})
 	return in
 }

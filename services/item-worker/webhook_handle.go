@@ -70,15 +70,15 @@ func (c *call) handle(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fn, event, err := route(handler, req)
+	to, err := ask(ctx, c.Worker, "the provider", func() (routed, error) { return route(handler, req) })
 	if errors.Is(err, errIgnored) {
-		return c.ignore(ctx, event)
+		return c.ignore(ctx, to.event)
 	}
 	if err != nil {
 		return err
 	}
 	session := &webhookSession{}
-	value, err := c.call(contracts.WithDispatcher(ctx, session), fn, req)
+	value, err := c.call(contracts.WithDispatcher(ctx, session), to.fn, req)
 	dispatched := session.close()
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (c *call) handle(ctx context.Context) (err error) {
 	if err := session.guard.Verdict(func(late error) { c.lost(ctx, late) }); err != nil {
 		return err
 	}
-	c.result, c.resultLost = encodeResult(value)
+	c.result, c.resultLost = c.encodeResult(ctx, value)
 	return c.handleItems(ctx, dispatched)
 }
 
@@ -120,25 +120,27 @@ func (c *call) request() (*contracts.WebhookRequest, error) {
 	return c.Deliveries.Unpack(stored)
 }
 
-// route picks the handler of a delivery by its event type, if that is known: see [contracts.WebhookHandler.WebhookHandlers].
-func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (fn contracts.WebhookFunc, event string, err error) {
-	err = panics.Try("the handler", func() error {
-		fn = handler.HandleWebhook
-		byType := handler.WebhookHandlers()
-		if len(byType) == 0 {
-			return nil
-		}
-		resolved, ok := handler.ResolveWebhookEvent(req)
-		if !ok {
-			return nil
-		}
-		event = resolved
-		if fn = byType[event]; fn == nil {
-			return errIgnored
-		}
-		return nil
-	})
-	return fn, event, err
+// routed is the handler of a delivery, and its event type if that is known.
+type routed struct {
+	fn    contracts.WebhookFunc
+	event string
+}
+
+// route picks the handler of a delivery by its event type: see [contracts.WebhookHandler.WebhookHandlers].
+func route(handler contracts.WebhookHandler, req *contracts.WebhookRequest) (routed, error) {
+	to := routed{fn: handler.HandleWebhook}
+	byType := handler.WebhookHandlers()
+	if len(byType) == 0 {
+		return to, nil
+	}
+	event, ok := handler.ResolveWebhookEvent(req)
+	if !ok {
+		return to, nil
+	}
+	if to = (routed{fn: byType[event], event: event}); to.fn == nil {
+		return to, errIgnored
+	}
+	return to, nil
 }
 
 // handleItems works on what was dispatched as on the items of a batch: in its order through the application's handlers, and together into the table of records. All are
@@ -147,7 +149,9 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 	if len(dispatched) == 0 {
 		return nil
 	}
-	c.checkCheckpoints(dispatched)
+	if err := c.checkCheckpoints(ctx, dispatched); err != nil {
+		return err
+	}
 	for i, item := range dispatched {
 		item.Index, item.Tries = int32(i), c.row.Tries
 	}
@@ -178,14 +182,22 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 }
 
 // checkCheckpoints takes checkpoints off that must not count: as a record's version, one in the distant future would have all that comes later taken for older.
-func (c *call) checkCheckpoints(dispatched []*eventsv1.Item) {
-	checker, _ := c.provider.(contracts.CheckpointChecker)
-	for _, item := range dispatched {
-		if err := items.DropOddCheckpoint(checker, item, c.Now()); err != nil {
-			c.Log.Warn("a webhook's item has a checkpoint that does not count", "webhook", c.row.ID, "provider", c.row.Provider, "event", item.GetEventType(),
-				"external_id", item.GetExternalId(), "error", err)
-		}
+// After an error the items must not be used.
+func (c *call) checkCheckpoints(ctx context.Context, dispatched []*eventsv1.Item) error {
+	checker, ok := c.provider.(contracts.CheckpointChecker)
+	if !ok {
+		return nil
 	}
+	_, err := ask(ctx, c.Worker, "the check of checkpoints", func() (struct{}, error) {
+		for _, item := range dispatched {
+			if err := items.DropOddCheckpoint(checker, item, c.Now()); err != nil {
+				c.Log.Warn("a webhook's item has a checkpoint that does not count", "webhook", c.row.ID, "provider", c.row.Provider,
+					"event", item.GetEventType(), "external_id", item.GetExternalId(), "error", err)
+			}
+		}
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // weight orders errors: a permanent one decides, and a failure before a deferral. A skipped item is done.
@@ -250,12 +262,8 @@ func (s *webhookSession) close() []*eventsv1.Item {
 }
 
 // encodeResult is what is kept of a handler's value: nothing when it is no JSON, or too much, or Postgres does not take it, which lost says.
-func encodeResult(value any) (result json.RawMessage, lost foreign.Text) {
-	var encoded []byte
-	err := panics.Try("the handler", func() (err error) {
-		encoded, err = json.Marshal(value)
-		return err
-	})
+func (h *webhooks) encodeResult(ctx context.Context, value any) (result json.RawMessage, lost foreign.Text) {
+	encoded, err := ask(ctx, h.Worker, "the handler", func() ([]byte, error) { return json.Marshal(value) })
 	if err != nil || value == nil || len(encoded) > maxResult {
 		return nil, ""
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -55,7 +54,7 @@ func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
 			return err
 		}
 	}
-	row, err := h.rowOf(id, message, d.Sequence)
+	row, err := h.rowOf(ctx, id, message, d.Sequence)
 	if err != nil {
 		return err
 	}
@@ -102,7 +101,7 @@ func (h *webhooks) storeOne(ctx context.Context, row stored) error {
 }
 
 // rowOf asks the provider what the delivery is. When it can't say, the handler's try will.
-func (h *webhooks) rowOf(id uuid.UUID, message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
+func (h *webhooks) rowOf(ctx context.Context, id uuid.UUID, message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
 	row := stored{id: id, message: message, sequence: sequence, fresh: new(bool)}
 	var err error
 	if row.integration, err = uuid.Parse(message.GetIntegrationId()); err != nil {
@@ -128,21 +127,29 @@ func (h *webhooks) rowOf(id uuid.UUID, message *eventsv1.WebhookReceived, sequen
 		h.Log.Error("webhook can't be opened; it is stored as it is", "webhook", row.id, "error", err)
 		return row, nil
 	}
-	err = panics.Try("the provider", func() error {
-		if handler, ok := provider.(contracts.WebhookHandler); ok {
-			event, _ := handler.ResolveWebhookEvent(req)
-			row.event = foreign.Word(event)
-		}
-		if orderer, ok := provider.(contracts.WebhookOrderer); ok {
-			key, _ := orderer.WebhookOrderingKey(req)
-			row.order = foreign.Key(key)
-		}
-		return nil
-	})
+	is, err := ask(ctx, h.Worker, "the provider", func() (described, error) { return describe(provider, req), nil })
 	if err != nil {
 		h.Log.Warn("a provider can't say what a webhook is", "provider", message.GetProvider(), "webhook", row.id, "error", err)
 	}
+	row.event, row.order = is.event, is.order
 	return row, nil
+}
+
+// described is what a provider says of a delivery.
+type described struct {
+	event, order foreign.Text
+}
+
+func describe(provider contracts.Provider, req *contracts.WebhookRequest) (is described) {
+	if handler, ok := provider.(contracts.WebhookHandler); ok {
+		event, _ := handler.ResolveWebhookEvent(req)
+		is.event = foreign.Word(event)
+	}
+	if orderer, ok := provider.(contracts.WebhookOrderer); ok {
+		key, _ := orderer.WebhookOrderingKey(req)
+		is.order = foreign.Key(key)
+	}
+	return is
 }
 
 // store writes deliveries, and that their integrations are not silent, in one transaction.

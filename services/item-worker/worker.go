@@ -43,6 +43,8 @@ type Settings struct {
 	Window time.Duration
 	// Timeout is how long one handler may take.
 	Timeout time.Duration
+	// AskTimeout is how long a provider's code may take that only computes, such as the type of a webhook.
+	AskTimeout time.Duration
 	// Progress is how often the outcomes of a batch under way are written down.
 	Progress time.Duration
 	// Hold is for how long outcomes that a store refuses are kept and tried again, before their batch is handed back and handlers are called again.
@@ -63,7 +65,7 @@ func DefaultSettings() Settings {
 		Concurrency: 64, Batches: 16, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Waits:   deferral.Default(),
-		Window:  6 * time.Hour, Timeout: 5 * time.Minute, Progress: time.Second, Hold: 10 * time.Minute, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
+		Window:  6 * time.Hour, Timeout: 5 * time.Minute, AskTimeout: 10 * time.Second, Progress: time.Second, Hold: 10 * time.Minute, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
 		Webhooks: DefaultWebhookSettings(),
 	}
 }
