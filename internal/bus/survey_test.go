@@ -150,7 +150,7 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	log := slog.New(onRecord(func() { warned.Store(true) }))
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{Log: log})
 	survey(t, b)
-	consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), d *bus.Delivery) error {
+	consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 		if string(d.Body) == "0" && d.Count == 1 && !deleted.Swap(true) {
 			js := streams(t, b)
 			if err := js.DeleteConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Bulk, "p", b.Timing()).Durable); err != nil {
@@ -231,7 +231,7 @@ func TestLateAcknowledgement(t *testing.T) {
 			}
 			again := func() {
 				deliveries := 0
-				consume(t, other, bus.Consumption{Slots: 1}, func(stop func(), d *bus.Delivery) error {
+				consume(t, other, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 					if deliveries++; deliveries == 1 {
 						if string(d.Body) != "other" || d.Sequence != place {
 							t.Errorf("%s is delivered from place %d, the test needs other from %d", d.Body, d.Sequence, place)
@@ -249,7 +249,7 @@ func TestLateAcknowledgement(t *testing.T) {
 				}
 			}
 			var group sync.WaitGroup
-			consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), d *bus.Delivery) error {
+			consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 				stop()
 				place = d.Sequence
 				putBack()
@@ -268,7 +268,7 @@ func TestAcknowledgementOverARestart(t *testing.T) {
 	t.Parallel()
 	server := natstest.New(t)
 	b := newBus(t, lasting(t, server), bus.Options{})
-	consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), _ *bus.Delivery) error {
+	consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), _ *bus.Delivery) error {
 		server.Restart()
 		eventually(t, func() bool { return b.Conn().Stats().Reconnects > 0 && b.Ready() == nil })
 		stop()
