@@ -19,6 +19,8 @@ import (
 const (
 	// checkFor is how long a health check may take; whoever asks for one waits a little longer.
 	checkFor = 8 * time.Second
+	// leftAfter is how long a provider's code may go on after its time. Then it is left behind.
+	leftAfter = time.Second
 	// probesAtATime is how many upstreams one process asks at once.
 	probesAtATime = 16
 	forgetAtATime = 100
@@ -57,8 +59,8 @@ func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (err err
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
 	defer func() { err = outbound.NewRedactor(provider, in).Error(err) }()
-	defer panics.Catch(&err, "HealthCheck")
-	return checker.HealthCheck(ctx, in)
+	_, err = panics.Within(ctx, leftAfter, "HealthCheck", func() (struct{}, error) { return struct{}{}, checker.HealthCheck(ctx, in) })
+	return err
 }
 
 // Sweep does what no request causes: it asks upstreams that are due to be asked, judges failure rates, closes forgotten incidents, and drops old

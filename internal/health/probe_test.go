@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -202,6 +203,35 @@ func TestCheck(t *testing.T) {
 	if err := w.checker(t, mute{}).Check(t.Context(), w.row(t)); !errors.Is(err, health.ErrNotCheckable) {
 		t.Errorf("it came to %v", err)
 	}
+}
+
+// A health check and an identity that do not come are left behind soon after their time.
+func TestHangingProviders(t *testing.T) {
+	t.Parallel()
+	held := make(chan struct{})
+	t.Cleanup(func() { close(held) })
+	ctx, cancel := context.WithCancel(t.Context())
+	w := newWorld(t)
+	var checked atomic.Int64
+	c := w.checker(t, shop{checked: &checked, answer: func(context.Context, *contracts.Integration) error {
+		cancel()
+		<-held
+		return nil
+	}})
+	if err := c.Check(ctx, w.row(t)); !errors.Is(err, panics.ErrLeftBehind) {
+		t.Errorf("the health check came to %v", err)
+	}
+	if _, err := health.ResolveIdentity(ctx, silent{held: held}, nil); !errors.Is(err, panics.ErrLeftBehind) {
+		t.Errorf("the identity came to %v", err)
+	}
+}
+
+// silent does not tell whose its credentials are.
+type silent struct{ held chan struct{} }
+
+func (s silent) ResolveIdentity(context.Context, *contracts.Integration) (contracts.Identity, error) {
+	<-s.held
+	return contracts.Identity{}, nil
 }
 
 // known tells whose its credentials are, and counts how often it was asked.
