@@ -36,6 +36,7 @@ func (s *Scheduler) commandAnswer(verb events.Verb) api.Answer {
 		}
 		result, runID, err := s.command(ctx, verb, integration.ID.String(), command, id)
 		if err != nil {
+			s.Metrics.command(string(verb), "rejected")
 			return nil, err
 		}
 		return encodeReply(contentType, &eventsv1.CommandReply{Accepted: true, Result: result, RunId: runID})

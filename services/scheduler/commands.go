@@ -68,7 +68,6 @@ func (s *Scheduler) command(ctx context.Context, verb events.Verb, name string, 
 		return tx.Publish(ctx, now, m)
 	})
 	if err != nil {
-		s.Metrics.command(string(verb), "rejected")
 		return "", "", err
 	}
 	s.Crash("scheduler: command carried out")
