@@ -2,14 +2,23 @@ package syncer
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/tributaryhq/tributary/internal/items"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// checkCheckpoint takes the checkpoint off an item if the provider says that it must not count. The caller holds the session's lock.
-func (s *session) checkCheckpoint(item *eventsv1.Item) {
-	err := items.DropOddCheckpoint(s.checker, item, s.last)
+// checkCheckpoint takes the checkpoint off an item if the provider says that it must not count. It is called without
+// the session's lock: a check that does not return is the provider's silence, and holds nothing else up.
+func (s *session) checkCheckpoint(item *eventsv1.Item) error {
+	if s.checker == nil {
+		return nil
+	}
+	return items.DropOddCheckpoint(s.checker, item, time.Unix(0, s.looked.Load()))
+}
+
+// noteOdd counts a checkpoint that does not count. The caller holds the session's lock.
+func (s *session) noteOdd(item *eventsv1.Item, err error) {
 	if err == nil {
 		return
 	}

@@ -43,6 +43,8 @@ type session struct {
 	// copying it.
 	signs, seen int64
 	last        time.Time
+	// looked is last for those that do not hold the lock, in nanoseconds since 1970.
+	looked atomic.Int64
 	// checker is the provider, if it judges checkpoints. Of those that do not count, odd is the number, and oddity the first.
 	checker contracts.CheckpointChecker
 	odd     int
@@ -72,11 +74,13 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *se
 	memory, _ := s.repeats.Get().(*repeats)
 	memory.start()
 	largest := s.Bus.MaxBody() - batchOverhead
-	return &session{
+	started := &session{
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		largest: largest, batchBytes: min(s.Settings.BatchBytes, largest), repeats: memory, last: s.Now(),
 		makers: sync.Pool{New: func() any { return &items.Maker{} }},
 	}
+	started.looked.Store(started.last.UnixNano())
+	return started
 }
 
 func (s *session) Cursor() (contracts.Cursor, bool) {
@@ -91,7 +95,11 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	defer s.makers.Put(maker)
 	item, unfit, err := maker.Make(event, checkpoint, externalID)
 	if err == nil {
-		err = s.take(ctx, item, unfit)
+		var odd error
+		if unfit == nil {
+			odd = s.checkCheckpoint(item)
+		}
+		err = s.take(ctx, item, unfit, odd)
 	}
 	if err != nil {
 		return s.guard.Refuse(err)
@@ -99,8 +107,8 @@ func (s *session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 	return nil
 }
 
-// take puts an item that was dispatched on its way.
-func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit error) error {
+// take puts an item that was dispatched on its way; odd says why its checkpoint does not count.
+func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit, odd error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.guard.Ended(); err != nil {
@@ -116,7 +124,7 @@ func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit error) er
 	if unfit != nil {
 		return s.bury(item, reasonUnencodable, foreign.Of(unfit))
 	}
-	s.checkCheckpoint(item)
+	s.noteOdd(item, odd)
 	if s.repeats.add(item) {
 		s.total.Duplicates++
 		return nil
@@ -232,6 +240,7 @@ func (s *session) silentFor(now time.Time) time.Duration {
 	defer s.mu.Unlock()
 	if s.signs != s.seen || s.waiting.Load() > 0 {
 		s.seen, s.last = s.signs, now
+		s.looked.Store(now.UnixNano())
 	}
 	return now.Sub(s.last)
 }
