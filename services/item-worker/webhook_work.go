@@ -82,22 +82,29 @@ func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()
 		}
 		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", f.row.ID, "provider", f.row.Provider, "error", err)
 		if !postgres.Unavailable(err) {
-			refused++
 			write = h.finishes.alone
-		}
-		if refused == refusals {
-			h.Metrics.unwritten.WithLabelValues(f.row.Provider).Inc()
-			defer h.Metrics.unwritten.WithLabelValues(f.row.Provider).Dec()
-			if h.unwritten.Add(1) <= int64(cap(h.slots)) {
-				free()
+			if refused++; refused == refusals {
+				defer h.setAside(f.row.Provider, free)()
 			}
-			defer h.unwritten.Add(-1)
 		}
 		select {
 		case <-stopping.Done():
 			return false
 		case <-time.After(patience << min(max(refused-refusals, 0), 5)):
 		}
+	}
+}
+
+// setAside counts a claim whose outcome Postgres refuses, and gives its slot to others unless there are too many of those already.
+func (h *webhooks) setAside(provider string, free func()) (settled func()) {
+	unwritten := h.Metrics.unwritten.WithLabelValues(provider)
+	unwritten.Inc()
+	if h.unwritten.Add(1) <= int64(cap(h.slots)) {
+		free()
+	}
+	return func() {
+		h.unwritten.Add(-1)
+		unwritten.Dec()
 	}
 }
 
