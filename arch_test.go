@@ -160,7 +160,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// TestForeignTexts refuses conversions to foreign.Text outside its package: they would skip the cleaning. Literals may be converted.
+// TestForeignTexts refuses conversions to foreign.Text outside its package: they would skip the cleaning. Literals may
+// be converted.
 func TestForeignTexts(t *testing.T) {
 	t.Parallel()
 	for _, p := range packages(t) {

@@ -39,7 +39,8 @@ type Run struct {
 	ResolvedAt *time.Time `json:"resolved_at"`
 	// Progress is how far an open run has come.
 	Progress *Progress `json:"progress,omitempty"`
-	// Waiting are up to a hundred items of an open run that wait for another try, those that are due first. Lists leave them out.
+	// Waiting are up to a hundred items of an open run that wait for another try, those that are due first. Lists leave
+	// them out.
 	Waiting []WaitingItem `json:"waiting,omitempty"`
 }
 
@@ -55,7 +56,8 @@ type WaitingItem struct {
 	Error string `json:"error,omitempty"`
 	// Tries is how many have failed.
 	Tries int32 `json:"tries"`
-	// Until is when the next try is due. It comes earlier when what the item waits for ends, and is past while the item is being tried.
+	// Until is when the next try is due. It comes earlier when what the item waits for ends, and is past while the item
+	// is being tried.
 	Until *time.Time `json:"until,omitempty"`
 }
 

@@ -121,7 +121,8 @@ func (s *serving) respond(r micro.Request, route Route) {
 		answer, err = refusal(r, s.Explain(route.Endpoint, err), reply)
 	}
 	if err == nil {
-		// The request's own methods note errors, and the service looks at these as soon as the handler has returned, which is before this.
+		// The request's own methods note errors, and the service looks at these as soon as the handler has returned,
+		// which is before this.
 		err = s.Conn.PublishMsg(answer)
 	}
 	if err != nil {

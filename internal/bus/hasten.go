@@ -24,8 +24,9 @@ const (
 	mostRefused = 3
 )
 
-// Hasten has delayed messages of a stream delivered now: those that wait under subjects which match a filter and that wanted chooses by its header. Each is replaced by its like
-// in one step, so that none is lost; one that has been delivered meanwhile is left alone. One that the broker refuses waits on, and the others go on; the error names the
+// Hasten has delayed messages of a stream delivered now: those that wait under subjects which match a filter and that
+// wanted chooses by its header. Each is replaced by its like in one step, so that none is lost; one that has been
+// delivered meanwhile is left alone. One that the broker refuses waits on, and the others go on; the error names the
 // first few of those. It takes two round trips for each chosen message.
 func (b *Bus) Hasten(ctx context.Context, stream, filter string, wanted func(nats.Header) bool) (n int, err error) {
 	delayed, err := b.js.Stream(ctx, stream)

@@ -59,7 +59,8 @@ func TestHasten(t *testing.T) {
 	})
 }
 
-// TestHastenOneThatIsRefused has the limit of messages lowered below the size of the first of two that wait: that one waits on, and the other arrives at once.
+// TestHastenOneThatIsRefused has the limit of messages lowered below the size of the first of two that wait: that one
+// waits on, and the other arrives at once.
 func TestHastenOneThatIsRefused(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		b := newBus(t, natstest.New(t).Connect(), bus.Options{})

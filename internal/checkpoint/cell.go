@@ -81,7 +81,8 @@ func (c *Cell) read(ctx context.Context) (err error) {
 	return err
 }
 
-// encode leaves out what is only shown to people where an entry would be too large for a message: it must not keep outcomes from being written.
+// encode leaves out what is only shown to people where an entry would be too large for a message: it must not keep
+// outcomes from being written.
 func encode(entry *eventsv1.Entry, most int) ([]byte, error) {
 	data, err := proto.Marshal(entry)
 	if err != nil || len(data) <= most {

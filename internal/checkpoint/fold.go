@@ -13,7 +13,8 @@ import (
 // ErrReducer wraps what a provider's reducer returned.
 var ErrReducer = errors.New("the reducer failed")
 
-// reduceTimeout is how long a reducer may take: it folds up to some ten thousand checkpoints at a time, in memory. A close asks at most twice, and has two minutes.
+// reduceTimeout is how long a reducer may take: it folds up to some ten thousand checkpoints at a time, in memory. A
+// close asks at most twice, and has two minutes.
 const reduceTimeout = 30 * time.Second
 
 // Reduce calls the provider's reducer, which may panic, or not return.

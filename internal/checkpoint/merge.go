@@ -43,8 +43,9 @@ func Find(entry *eventsv1.Entry, index int32) *eventsv1.Outcome {
 	return outcome
 }
 
-// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done, and by what they tell where two workers report the same. A later mark of running replaces an earlier one, and an
-// unspecified state erases a mark of running.
+// beats orders outcomes: none < running < retrying (by hop) < dead < skipped < done, and by what they tell where two
+// workers report the same. A later mark of running replaces an earlier one, and an unspecified state erases a mark of
+// running.
 func beats(a, b *eventsv1.Outcome) bool {
 	if b.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING && a.GetState() <= eventsv1.OutcomeState_OUTCOME_STATE_RUNNING {
 		return true

@@ -193,7 +193,8 @@ func TestNothingButChargesIsKeptBesideAMarkOfDone(t *testing.T) {
 	}
 }
 
-// TestMergeKeepsWhatItDoesNotKnow has an entry of a newer worker go through the merge of this one, and be joined with what that knows.
+// TestMergeKeepsWhatItDoesNotKnow has an entry of a newer worker go through the merge of this one, and be joined with
+// what that knows.
 func TestMergeKeepsWhatItDoesNotKnow(t *testing.T) {
 	newer := &eventsv1.Outcome{Index: 1, State: skipped}
 	newer.ProtoReflect().SetUnknown([]byte{0xfa, 0x3f, 1, 'x'}) // field 1023

@@ -228,7 +228,8 @@ func TestProgressOfOddEntries(t *testing.T) {
 	}
 }
 
-// TestProgressOfABatchThatBecomesWhole has a batch seen item by item before its first message tells that all are done: no item counts twice.
+// TestProgressOfABatchThatBecomesWhole has a batch seen item by item before its first message tells that all are done:
+// no item counts twice.
 func TestProgressOfABatchThatBecomesWhole(t *testing.T) {
 	first := checkpoint.Key{Run: "r", Attempt: 1, Index: checkpoint.First}
 	for _, before := range []eventsv1.OutcomeState{running, retrying} {

@@ -22,7 +22,8 @@ type Reason struct {
 	Items int64        `json:"items"`
 }
 
-// Reasons counts items by the reason for which they were skipped. Its size is bounded, whatever handlers say. The zero value is ready.
+// Reasons counts items by the reason for which they were skipped. Its size is bounded, whatever handlers say. The zero
+// value is ready.
 type Reasons struct {
 	// counts keep their places, which open batches remember for their items.
 	counts []Reason

@@ -39,7 +39,8 @@ func TestReasonsAreCut(t *testing.T) {
 	}
 }
 
-// TestProgressForgetsReasonsOfWhatIsDone has items skipped by one worker and done by another, one by one and as a whole batch.
+// TestProgressForgetsReasonsOfWhatIsDone has items skipped by one worker and done by another, one by one and as a whole
+// batch.
 func TestProgressForgetsReasonsOfWhatIsDone(t *testing.T) {
 	first := checkpoint.Key{Run: "r", Attempt: 1, Index: checkpoint.First}
 	skips := &eventsv1.Entry{Size: 3, Outcomes: []*eventsv1.Outcome{

@@ -12,7 +12,8 @@ import (
 // Waiting is an item that waits for its next hop.
 type Waiting struct {
 	Batch, Index int32
-	// Why is the error of its last try, or what it waits for. It is empty, and Wait nil, where the item was handed on by an older worker.
+	// Why is the error of its last try, or what it waits for. It is empty, and Wait nil, where the item was handed on
+	// by an older worker.
 	Why  string
 	Wait *eventsv1.Wait
 }

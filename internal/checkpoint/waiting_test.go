@@ -18,7 +18,8 @@ func waits(index, hop int32, id string, until int64) *eventsv1.Outcome {
 	}
 }
 
-// TestReadWaiting finds what waits among the entries of a run: each item as its newest hop, and none that is finished since.
+// TestReadWaiting finds what waits among the entries of a run: each item as its newest hop, and none that is finished
+// since.
 func TestReadWaiting(t *testing.T) {
 	s, _ := open(t, natstest.New(t))
 	hop := func(batch, index int32) checkpoint.Key {

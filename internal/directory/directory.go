@@ -49,8 +49,8 @@ type Directory struct {
 	entries  map[string]*Entry
 	names    map[string]*Entry
 	provider map[string][]*Entry
-	// complete is set when the bucket has every integration, and read once all that was in the bucket at the beginning is taken over: the bucket says early that it is
-	// complete, and entries that were changed since come behind that.
+	// complete is set when the bucket has every integration, and read once all that was in the bucket at the beginning
+	// is taken over: the bucket says early that it is complete, and entries that were changed since come behind that.
 	complete, read bool
 }
 

@@ -69,7 +69,8 @@ func follow(t *testing.T, b *bus.Bus, ring *secret.Ring) *directory.Directory {
 	return d
 }
 
-// TestReadyOnceAllIsRead has a bucket that says that it is complete before most of its entries were last changed. Once the directory is ready, it knows all of them.
+// TestReadyOnceAllIsRead has a bucket that says that it is complete before most of its entries were last changed. Once
+// the directory is ready, it knows all of them.
 func TestReadyOnceAllIsRead(t *testing.T) {
 	t.Parallel()
 	b, writer := newBucket(t)

@@ -54,7 +54,8 @@ func TestOpenCircuit(t *testing.T) {
 	w.startAll()
 	id := w.create("one", "guarded")
 	w.await("a probe that fails", func() bool { return w.circuit(id).Reason == outbound.CircuitProbeFailed })
-	// Ten requests say enough; others go on until the word of it is around. Without a circuit each of the items would be sent five times.
+	// Ten requests say enough; others go on until the word of it is around. Without a circuit each of the items would
+	// be sent five times.
 	if n := len(w.handlings("")); n > 200 {
 		t.Errorf("%d requests were sent to an upstream that fails each", n)
 	}

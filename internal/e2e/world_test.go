@@ -32,7 +32,8 @@ const (
 	patience = 90 * time.Second
 	// silence is the clock that the processes run by: how long they may be silent before others take over.
 	silence = time.Second
-	// steadily is how long work in hand may be silent where nothing dies. A busy machine is silent for a second, and then work would be done twice.
+	// steadily is how long work in hand may be silent where nothing dies. A busy machine is silent for a second, and
+	// then work would be done twice.
 	steadily = 15 * time.Second
 )
 

@@ -8,8 +8,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
-// TestRedactGrowsWithTheText redacts texts that repeat what rules look for. A rule that looks at the rest of the text each time needs hours for a megabyte, and whoever
-// redacts does nothing else meanwhile; a good one needs some milliseconds.
+// TestRedactGrowsWithTheText redacts texts that repeat what rules look for. A rule that looks at the rest of the text
+// each time needs hours for a megabyte, and whoever redacts does nothing else meanwhile; a good one needs some
+// milliseconds.
 func TestRedactGrowsWithTheText(t *testing.T) {
 	t.Parallel()
 	for _, piece := range []string{

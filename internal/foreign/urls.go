@@ -44,9 +44,9 @@ func RedactURLs(text string) string {
 	return shown.String()
 }
 
-// userinfo is the length of the user and password that follow "://", with the at sign; 0 without them. A password that was not
-// escaped may contain a slash, which ends the authority of a URL. Its part before the slash then stands where the port does,
-// and is no number.
+// userinfo is the length of the user and password that follow "://", with the at sign; 0 without them. A password that
+// was not escaped may contain a slash, which ends the authority of a URL. Its part before the slash then stands where
+// the port does, and is no number.
 func (w *word) userinfo(text string, start int) int {
 	authority := text[start : start+span(text[start:], true)]
 	if at := strings.LastIndexByte(authority, '@'); at >= 0 {
@@ -60,7 +60,8 @@ func (w *word) userinfo(text string, start int) int {
 	return max(w.at+1-start, 0)
 }
 
-// word is the word that was looked at last, by where it ends and where its last at sign is. A word may have many URLs, and is read once for all of them.
+// word is the word that was looked at last, by where it ends and where its last at sign is. A word may have many URLs,
+// and is read once for all of them.
 type word struct{ end, at int }
 
 func (w *word) read(text string, start int) {

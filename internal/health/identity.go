@@ -52,7 +52,8 @@ func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*con
 	return identity, nil
 }
 
-// ResolveIdentity asks an upstream whose the credentials are. A provider that panics has failed, and so has one that does not return.
+// ResolveIdentity asks an upstream whose the credentials are. A provider that panics has failed, and so has one that
+// does not return.
 func ResolveIdentity(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity *contracts.Identity, err error) {
 	defer func() { err = outbound.NewRedactor(nil, in).Error(err) }()
 	got, err := panics.Within(ctx, leftAfter, "ResolveIdentity", func() (contracts.Identity, error) { return resolver.ResolveIdentity(ctx, in) })

@@ -30,7 +30,8 @@ const (
 	SourceToken Source = "token"
 	// SourceDatabase is a run whose records Postgres has forgotten.
 	SourceDatabase Source = "database"
-	// SourceProvider is the provider's code or the application's, which breaks a rule or needs more requests than a window of its budget has: runs that end well clear it.
+	// SourceProvider is the provider's code or the application's, which breaks a rule or needs more requests than a
+	// window of its budget has: runs that end well clear it.
 	SourceProvider Source = "provider"
 )
 

@@ -40,7 +40,8 @@ type accountID struct {
 	limit contracts.RateLimit
 }
 
-// errLeftAlone is why nothing is sent to an upstream that has asked for that. For those who wait it is a budget that is used up.
+// errLeftAlone is why nothing is sent to an upstream that has asked for that. For those who wait it is a budget that is
+// used up.
 var errLeftAlone error = leftAloneError{}
 
 type leftAloneError struct{}
@@ -177,8 +178,8 @@ func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) 
 	}
 }
 
-// Lift has all processes send requests again to an upstream that has asked to be left alone: whoever does that has looked at it. It asks again with its next answer, if it
-// still wants that.
+// Lift has all processes send requests again to an upstream that has asked to be left alone: whoever does that has
+// looked at it. It asks again with its next answer, if it still wants that.
 func (b *Budgets) Lift(ctx context.Context, provider contracts.Provider, in *contracts.Integration) error {
 	key := budgetKey(provider, in)
 	value, err := json.Marshal(said{})

@@ -9,7 +9,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// Usage counts the requests that one try of an item or a webhook takes from a request budget, and notes that the budget refused one. Its zero value has counted nothing.
+// Usage counts the requests that one try of an item or a webhook takes from a request budget, and notes that the budget
+// refused one. Its zero value has counted nothing.
 type Usage struct {
 	taken   atomic.Int64
 	refused atomic.Pointer[Exhausted]
@@ -36,7 +37,8 @@ func usageOf(ctx context.Context) *Usage {
 	return u
 }
 
-// Exhausted returns the budget that refused a request of this try, and how many it had let through. It returns false if none did.
+// Exhausted returns the budget that refused a request of this try, and how many it had let through. It returns false if
+// none did.
 func (u *Usage) Exhausted() (requests int64, by Exhausted, ok bool) {
 	refused := u.refused.Load()
 	if refused == nil {
@@ -51,8 +53,8 @@ func (u *Usage) take() {
 	}
 }
 
-// refuse notes a refusal of a budget that is used up. A budget that can't be read says nothing about the try. Nor does one whose next window a request waits for in place:
-// the try does not end for it.
+// refuse notes a refusal of a budget that is used up. A budget that can't be read says nothing about the try. Nor does
+// one whose next window a request waits for in place: the try does not end for it.
 func (u *Usage) refuse(budget string, limit *contracts.RateLimit, err error) {
 	if u == nil || limit == nil || limit.Window <= longestStay || deferral.CauseOf(err) != deferral.Budget || errors.Is(err, errBudgetUnknown) {
 		return

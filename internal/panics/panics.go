@@ -19,8 +19,8 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s panicked: %v", e.What, e.Value) }
 
-// Catch is to be deferred by a function that calls foreign code: when that panics, the function returns an [*Error], which says what has. An error that would panic later, or
-// that wraps itself, is replaced as well.
+// Catch is to be deferred by a function that calls foreign code: when that panics, the function returns an [*Error],
+// which says what has. An error that would panic later, or that wraps itself, is replaced as well.
 func Catch(err *error, what string) {
 	if v := recover(); v != nil {
 		*err = &Error{What: what, Value: v, stack: debug.Stack()}

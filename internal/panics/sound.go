@@ -13,8 +13,9 @@ type probe struct{}
 
 func (probe) Error() string { return "" }
 
-// sound returns an error of foreign code, unless it panics when it is looked at, as a nil pointer of the author's own error type does, or has no end: then it returns an error
-// that says so. Whoever gets it may ask it for anything that errors are asked for.
+// sound returns an error of foreign code, unless it panics when it is looked at, as a nil pointer of the author's own
+// error type does, or has no end: then it returns an error that says so. Whoever gets it may ask it for anything that
+// errors are asked for.
 func sound(err error, what string) (looked error) {
 	defer func() {
 		if v := recover(); v != nil {

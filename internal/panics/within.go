@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// ErrLeftBehind is in the error of code that did not return in its time. It is no error of a context, which would look like a store that is away.
+// ErrLeftBehind is in the error of code that did not return in its time. It is no error of a context, which would look
+// like a store that is away.
 var ErrLeftBehind = errors.New("it is left behind")
 
-// Within calls foreign code that may panic, or go on though its time is up: some time after the end of ctx it is left behind, which is [ErrLeftBehind].
-// What it returns then is lost, and what it was given may still be read.
+// Within calls foreign code that may panic, or go on though its time is up: some time after the end of ctx it is left
+// behind, which is [ErrLeftBehind]. What it returns then is lost, and what it was given may still be read.
 func Within[T any](ctx context.Context, grace time.Duration, what string, f func() (T, error)) (T, error) {
 	type outcome struct {
 		value T

@@ -96,7 +96,8 @@ func TestRateLimitOverride(t *testing.T) {
 	}
 }
 
-// soon asks for something that ends soon, and returns when. An end that has passed when the call arrives is refused, so that a slow machine needs a later one.
+// soon asks for something that ends soon, and returns when. An end that has passed when the call arrives is refused, so
+// that a slow machine needs a later one.
 func soon(t *testing.T, ask func(until time.Time) error) (until time.Time) {
 	t.Helper()
 	length := 100 * time.Millisecond

@@ -71,8 +71,8 @@ func credentialsPlace(integration uuid.UUID, version int64) secret.Place {
 	return secret.Place{Row: integration[:], Version: version}
 }
 
-// nextCredentialsVersion is the version that follows one, 0 for none: the same as next_fence in the database gives. It is
-// needed before the statement that writes it, because it is sealed with the credentials.
+// nextCredentialsVersion is the version that follows one, 0 for none: the same as next_fence in the database gives. It
+// is needed before the statement that writes it, because it is sealed with the credentials.
 func nextCredentialsVersion(version int64, now time.Time) int64 {
 	if version == 0 {
 		return 1

@@ -102,8 +102,8 @@ func (s *sealed) putBack() {
 	s.exec("update credentials c set key_id = k.key_id, sealed = k.sealed from kept k")
 }
 
-// Credentials that are put back under a newer version are refused, and can be replaced. Those of keys of the first format
-// open as they always did.
+// Credentials that are put back under a newer version are refused, and can be replaced. Those of keys of the first
+// format open as they always did.
 func TestCredentialsAreOfOneVersion(t *testing.T) {
 	s := newSealed(t)
 	store := s.store(secondKey)
@@ -127,7 +127,8 @@ func TestCredentialsAreOfOneVersion(t *testing.T) {
 	s.wants(older, "four", fifth)
 }
 
-// The version that is sealed is the one that the database would have given. Processes of the release before still ask it.
+// The version that is sealed is the one that the database would have given. Processes of the release before still ask
+// it.
 func TestVersionsOfCredentialsAreFences(t *testing.T) {
 	s := newSealed(t)
 	store := s.store(secondKey)

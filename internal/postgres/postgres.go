@@ -162,7 +162,8 @@ func Unavailable(err error) bool {
 		isNetwork(err)
 }
 
-// Locked reports whether an error says that a lock of another transaction was waited for in vain, for as long as the transaction's bound.
+// Locked reports whether an error says that a lock of another transaction was waited for in vain, for as long as the
+// transaction's bound.
 func Locked(err error) bool {
 	server, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && server.Code == "55P03"

@@ -15,12 +15,13 @@ import (
 type Place struct {
 	// Row identifies the value among all others.
 	Row []byte
-	// Version is the version of the value, so that an older value can't be put back under a newer version. It is 0 for values
-	// that are written once. Keys of the first format do not bind it.
+	// Version is the version of the value, so that an older value can't be put back under a newer version. It is 0 for
+	// values that are written once. Keys of the first format do not bind it.
 	Version int64
 }
 
-// format is a key together with how it seals. The key's id, which is stored beside each value, says which format that is.
+// format is a key together with how it seals. The key's id, which is stored beside each value, says which format that
+// is.
 type format interface {
 	seal(plain []byte, keyID string, place Place) ([]byte, error)
 	open(sealed []byte, keyID string, place Place) ([]byte, error)

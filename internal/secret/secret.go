@@ -1,5 +1,6 @@
-// Package secret seals credentials at rest: AES-256-GCM under a ring of keys, each with an id that is stored beside what it sealed, so that
-// keys can be rotated while the system runs. The id also says in which of two formats the key seals. internal/postgres seals and opens with it.
+// Package secret seals credentials at rest: AES-256-GCM under a ring of keys, each with an id that is stored beside
+// what it sealed, so that keys can be rotated while the system runs. The id also says in which of two formats the key
+// seals. internal/postgres seals and opens with it.
 package secret
 
 import (
@@ -18,8 +19,8 @@ const KeyBytes = 32
 var (
 	// ErrUnknownKey means that the ring lacks the key that a value was sealed with.
 	ErrUnknownKey = errors.New("the key ring has no such key")
-	// ErrOpen means that a sealed value was changed, moved to another row, put under another version, or sealed with another key of the same id.
-	// It never looks like "no credentials".
+	// ErrOpen means that a sealed value was changed, moved to another row, put under another version, or sealed with
+	// another key of the same id. It never looks like "no credentials".
 	ErrOpen = errors.New("the sealed value can't be opened: it was changed, is of another row or version, or was sealed with another key of the same id")
 )
 
@@ -46,8 +47,9 @@ func (r *Ring) Register(registerer prometheus.Registerer) error {
 	return nil
 }
 
-// ParseRing reads "id:base64key" entries, separated by commas or new lines. The first one seals; all open. Key ids are short names such as "2026-11"; keys are 32 random
-// bytes in standard base64. A key whose id ends with ".v2" seals in the second format, which has no limit on the number of values and binds their versions.
+// ParseRing reads "id:base64key" entries, separated by commas or new lines. The first one seals; all open. Key ids are
+// short names such as "2026-11"; keys are 32 random bytes in standard base64. A key whose id ends with ".v2" seals in
+// the second format, which has no limit on the number of values and binds their versions.
 func ParseRing(text string) (*Ring, error) { return ParseWrapped(context.Background(), text, nil) }
 
 // ParseWrapped is ParseRing with entries of the form "id:kms:base64", which are keys that a KMS unwraps.

@@ -32,7 +32,8 @@ const (
 	JudgeRate Kind = "judge-rate"
 	// EndWait wakes what waits for a cause that has ended. Its key is the integration and the cause.
 	EndWait Kind = "end-wait"
-	// AdoptToken makes a grant of an integration's credentials, once they were written by somebody else than a refresher.
+	// AdoptToken makes a grant of an integration's credentials, once they were written by somebody else than a
+	// refresher.
 	AdoptToken Kind = "adopt-token"
 	// HoldStray stops an active integration that has no grant.
 	HoldStray Kind = "hold-stray"

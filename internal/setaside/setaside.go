@@ -1,6 +1,8 @@
-// Package setaside keeps one bad element of a list from holding up the others. A sweep runs its step for each element; one that fails is tried again
-// later and later, and after a few tries it is set aside: counted, reported once by an event and a log line, and listed for operators, who retry or drop it.
-// The scheduler uses it for the outbox and for the lists whose elements are runs and integrations of their own, and the token-refresher for its lists of integrations.
+// Package setaside keeps one bad element of a list from holding up the others. A sweep runs its step for each element;
+// one that fails is tried again later and later, and after a few tries it is set aside: counted, reported once by an
+// event and a log line, and listed for operators, who retry or drop it. The scheduler uses it for the outbox and for
+// the lists whose elements are runs and integrations of their own, and the token-refresher for its lists of
+// integrations.
 package setaside
 
 import (

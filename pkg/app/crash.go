@@ -36,9 +36,9 @@ func killSelf() {
 	select {}
 }
 
-// tune shortens the clocks for tests that wait for recoveries: TRIBUTARY_TEST_TIMING is how long silence may last, such as 2s.
-// TRIBUTARY_TEST_LEASE is for tests in which nothing dies: how long work in hand may be silent, when that is longer. TRIBUTARY_TEST_CLOCK puts the process's clock off
-// by a duration.
+// tune shortens the clocks for tests that wait for recoveries: TRIBUTARY_TEST_TIMING is how long silence may last, such
+// as 2s. TRIBUTARY_TEST_LEASE is for tests in which nothing dies: how long work in hand may be silent, when that is
+// longer. TRIBUTARY_TEST_CLOCK puts the process's clock off by a duration.
 func tune(config *platform.Config, getenv func(string) string) {
 	if off, err := time.ParseDuration(getenv("TRIBUTARY_TEST_CLOCK")); err == nil {
 		config.Machine = func() time.Time { return time.Now().Add(off) }

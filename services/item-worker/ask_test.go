@@ -60,7 +60,8 @@ func (u unencoded) MarshalJSON() ([]byte, error) {
 	return json.Marshal("held")
 }
 
-// A webhook for which the provider's code does not return has failed, and a suspect, which runs alone, has its turn beside it.
+// A webhook for which the provider's code does not return has failed, and a suspect, which runs alone, has its turn
+// beside it.
 func TestWebhooksOfHangingProviders(t *testing.T) {
 	t.Parallel()
 	for event, want := range map[string]delivered{

@@ -83,7 +83,8 @@ func (w *Worker) lockAlone(ctx context.Context, stopping <-chan struct{}) bool {
 	return lockUnless(ctx, stopping, w.alone.Lock, w.alone.Unlock)
 }
 
-// lockBeside waits until nothing runs alone in this process, and reports whether something else may run, as lockAlone does.
+// lockBeside waits until nothing runs alone in this process, and reports whether something else may run, as lockAlone
+// does.
 func (w *Worker) lockBeside(ctx context.Context, stopping <-chan struct{}) bool {
 	return w.alone.TryRLock() || lockUnless(ctx, stopping, w.alone.RLock, w.alone.RUnlock)
 }

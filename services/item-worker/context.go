@@ -19,7 +19,8 @@ type itemContext struct {
 	item     *eventsv1.Item
 	try      int
 	deadline time.Time
-	// usage counts the requests of the handlers. Those of a webhook's items are counted with the webhook's own, in the parent's usage.
+	// usage counts the requests of the handlers. Those of a webhook's items are counted with the webhook's own, in the
+	// parent's usage.
 	usage outbound.Usage
 
 	mu sync.Mutex

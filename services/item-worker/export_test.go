@@ -120,7 +120,8 @@ func Kept(in *contracts.Integration, value any) string {
 	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, outbound.NewRedactor(nil, in)).result
 }
 
-// CheckedCheckpoint is what is left of the checkpoint of an item that a webhook, received some time ago, has dispatched.
+// CheckedCheckpoint is what is left of the checkpoint of an item that a webhook, received some time ago, has
+// dispatched.
 func CheckedCheckpoint(provider contracts.Provider, checkpoint string, receivedAt time.Time) string {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
 	item := &eventsv1.Item{Checkpoint: []byte(checkpoint)}

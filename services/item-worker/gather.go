@@ -12,14 +12,16 @@ import (
 )
 
 const (
-	// writeWithin bounds one statement: a row that somebody has locked holds up those that are written with it for so long, once.
+	// writeWithin bounds one statement: a row that somebody has locked holds up those that are written with it for so
+	// long, once.
 	writeWithin = 10 * time.Second
 	// aloneAtATime is how many values are written one by one at a time.
 	aloneAtATime = 4
 )
 
-// gatherer brings together what many goroutines want written at the same time, for one statement. What comes while one is under way waits for the next. What could not be
-// written is better tried again alone, by [gatherer.alone]: it would hold up others again.
+// gatherer brings together what many goroutines want written at the same time, for one statement. What comes while one
+// is under way waits for the next. What could not be written is better tried again alone, by [gatherer.alone]: it would
+// hold up others again.
 type gatherer[T any] struct {
 	most  int
 	write func(context.Context, []T) error
@@ -67,7 +69,8 @@ func (g *gatherer[T]) run(ctx context.Context) {
 	}
 }
 
-// flush writes all as one; if the database refuses that, or takes too long, one by one, so that a bad one does not take the others with it.
+// flush writes all as one; if the database refuses that, or takes too long, one by one, so that a bad one does not take
+// the others with it.
 func (g *gatherer[T]) flush(ctx context.Context, all []gathered[T]) {
 	values := make([]T, 0, len(all))
 	for _, one := range all {
@@ -94,7 +97,8 @@ func (g *gatherer[T]) flush(ctx context.Context, all []gathered[T]) {
 // alone writes a value beside all others.
 func (g *gatherer[T]) alone(ctx context.Context, value T) error { return g.within(ctx, []T{value}) }
 
-// within bounds a write. One that takes too long is no sign that the database is away, though its error looks like that.
+// within bounds a write. One that takes too long is no sign that the database is away, though its error looks like
+// that.
 func (g *gatherer[T]) within(ctx context.Context, values []T) error {
 	bounded, cancel := context.WithTimeout(ctx, writeWithin)
 	defer cancel()

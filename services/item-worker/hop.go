@@ -11,11 +11,13 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// hop is a message that brings items of the batch again, after a delay. It keeps its items, and with them its id, however often it is tried.
+// hop is a message that brings items of the batch again, after a delay. It keeps its items, and with them its id,
+// however often it is tried.
 type hop struct {
 	items []*eventsv1.Item
 	delay time.Duration
-	// parkedAt is since when the items wait for their integration to be resumed; nil for those that wait for anything else.
+	// parkedAt is since when the items wait for their integration to be resumed; nil for those that wait for anything
+	// else.
 	parkedAt *timestamppb.Timestamp
 	// cause is what the items wait for.
 	cause deferral.Cause

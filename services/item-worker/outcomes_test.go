@@ -239,7 +239,8 @@ func TestWhyItemsAreSkipped(t *testing.T) {
 	}
 }
 
-// TestWhyItemsWait is kept with their outcomes: what failed, without secrets, how often, and when the broker brings them again.
+// TestWhyItemsWait is kept with their outcomes: what failed, without secrets, how often, and when the broker brings
+// them again.
 func TestWhyItemsWait(t *testing.T) {
 	t.Parallel()
 	// Nothing is due before the test is over.

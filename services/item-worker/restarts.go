@@ -25,9 +25,10 @@ const (
 	mostRestarts = 10_000
 )
 
-// restarts notices work that needs more requests than one window of a request budget has. A try that its budget refuses is deferred, and the next try begins anew: it can
-// use up one window after the other and never end. The count of a window is that of all such tries, since items that are handled side by side share the window. First
-// tries do not count, because they began when part of the window was used. The zero value is ready.
+// restarts notices work that needs more requests than one window of a request budget has. A try that its budget refuses
+// is deferred, and the next try begins anew: it can use up one window after the other and never end. The count of a
+// window is that of all such tries, since items that are handled side by side share the window. First tries do not
+// count, because they began when part of the window was used. The zero value is ready.
 type restarts struct {
 	mu    sync.Mutex
 	known map[outbound.Exhausted]restarted
@@ -77,7 +78,8 @@ type attempted struct {
 	usage     *outbound.Usage
 }
 
-// restart adds to the error of a try that its budget refused how many requests the try took, and warns if such tries use up whole windows.
+// restart adds to the error of a try that its budget refused how many requests the try took, and warns if such tries
+// use up whole windows.
 func (w *Worker) restart(ctx context.Context, err error, try attempted) error {
 	requests, budget, refused := try.usage.Exhausted()
 	if !refused || requests == 0 || deferral.CauseOf(err) != deferral.Budget || contracts.IsPermanent(err) {

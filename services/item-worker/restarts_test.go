@@ -113,8 +113,9 @@ func (w *world) incidents(t *testing.T, integration any) (n int) {
 	return n
 }
 
-// TestItemsThatNeedMoreThanTheirBudget has items whose handler needs more requests than a window of the budget has. The first try is deferred and no more. A later one, which
-// had the window for itself, is warned of; so are all that die of it.
+// TestItemsThatNeedMoreThanTheirBudget has items whose handler needs more requests than a window of the budget has. The
+// first try is deferred and no more. A later one, which had the window for itself, is warned of; so are all that die of
+// it.
 func TestItemsThatNeedMoreThanTheirBudget(t *testing.T) {
 	t.Parallel()
 	w, log := meteredWorld(t)
@@ -147,7 +148,8 @@ func TestItemsThatNeedMoreThanTheirBudget(t *testing.T) {
 	}
 }
 
-// TestWebhooksThatNeedMoreThanTheirBudget is the same of webhooks: the requests of their handler and of the items that it dispatches count together.
+// TestWebhooksThatNeedMoreThanTheirBudget is the same of webhooks: the requests of their handler and of the items that
+// it dispatches count together.
 func TestWebhooksThatNeedMoreThanTheirBudget(t *testing.T) {
 	t.Parallel()
 	w, log := meteredWorld(t)

@@ -161,8 +161,8 @@ func (r *round) sit() bool {
 	}
 }
 
-// isHalted reports whether nothing more may start. The context is asked too: while it ends, those that descend from it hear of that one after the other, and a handler may
-// have heard it before the round.
+// isHalted reports whether nothing more may start. The context is asked too: while it ends, those that descend from it
+// hear of that one after the other, and a handler may have heard it before the round.
 func (r *round) isHalted() bool { return r.halted.Err() != nil || r.ctx.Err() != nil }
 
 // rise frees the slot.

@@ -18,8 +18,8 @@ func (dated) ReduceCheckpoints(c []contracts.Checkpoint) (contracts.Cursor, erro
 	return contracts.MaxTime{}.ReduceCheckpoints(c)
 }
 
-// TestCheckpointsOfWebhooks handles a webhook two days after it was received. Its record was fetched only now, so that its
-// checkpoint is later than the webhook, and good.
+// TestCheckpointsOfWebhooks handles a webhook two days after it was received. Its record was fetched only now, so that
+// its checkpoint is later than the webhook, and good.
 func TestCheckpointsOfWebhooks(t *testing.T) {
 	t.Parallel()
 	received := time.Now().Add(-48 * time.Hour)

@@ -78,7 +78,8 @@ func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
 // mostApart is how many deliveries are known that are stored alone.
 const mostApart = 1000
 
-// storeOne stores a delivery together with others, and alone when Postgres has refused it before: it would hold the others up again.
+// storeOne stores a delivery together with others, and alone when Postgres has refused it before: it would hold the
+// others up again.
 func (h *webhooks) storeOne(ctx context.Context, row stored) error {
 	write := h.stores.add
 	h.mu.Lock()

@@ -40,8 +40,8 @@ type finished struct {
 // refusals is how often Postgres may refuse what became of a claim before others get its slot.
 const refusals = 3
 
-// work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is told to stop, ctx when its grace is over. free
-// gives the slot to another claim.
+// work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is
+// told to stop, ctx when its grace is over. free gives the slot to another claim.
 func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow, free func()) {
 	defer h.release(row)
 	started := h.Now()
@@ -67,8 +67,9 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 	h.Crash("item-worker: webhook finished")
 }
 
-// insist writes what became of a claim, and tries that again until it is told to stop: then another worker takes the claim when its lease is over. While Postgres is away,
-// the claim keeps its slot. While Postgres refuses this one, others go on.
+// insist writes what became of a claim, and tries that again until it is told to stop: then another worker takes the
+// claim when its lease is over. While Postgres is away, the claim keeps its slot. While Postgres refuses this one,
+// others go on.
 func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()) bool {
 	write := h.finishes.add
 	for refused := 0; ; {
@@ -95,7 +96,8 @@ func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()
 	}
 }
 
-// setAside counts a claim whose outcome Postgres refuses, and gives its slot to others unless there are too many of those already.
+// setAside counts a claim whose outcome Postgres refuses, and gives its slot to others unless there are too many of
+// those already.
 func (h *webhooks) setAside(provider string, free func()) (settled func()) {
 	unwritten := h.Metrics.unwritten.WithLabelValues(provider)
 	unwritten.Inc()
@@ -108,8 +110,8 @@ func (h *webhooks) setAside(provider string, free func()) (settled func()) {
 	}
 }
 
-// beside runs a delivery beside others, or alone when it has been in work at the death of its worker before. It does not run when the worker stops before its turn: a
-// delivery that has not begun is charged with nothing.
+// beside runs a delivery beside others, or alone when it has been in work at the death of its worker before. It does
+// not run when the worker stops before its turn: a delivery that has not begun is charged with nothing.
 func (h *webhooks) beside(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow, f func() error) error {
 	lock, unlock := h.lockBeside, h.alone.RUnlock
 	if row.Crashes >= suspectAfter {

@@ -46,8 +46,9 @@ func newCalls(t *testing.T, provider calls, concurrency int) (w *world, integrat
 	return w, integration
 }
 
-// TestWebhookThatPostgresRefusesLetsOthersPass has one slot, and Postgres refuse what became of a webhook for a reason that has nothing to do with its content. Another
-// one is handled meanwhile; and what became of the first is written once Postgres takes it, without its handler being called again.
+// TestWebhookThatPostgresRefusesLetsOthersPass has one slot, and Postgres refuse what became of a webhook for a reason
+// that has nothing to do with its content. Another one is handled meanwhile; and what became of the first is written
+// once Postgres takes it, without its handler being called again.
 func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"P0001", "42501"} {
@@ -74,7 +75,8 @@ func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
 	}
 }
 
-// TestSuspectWebhookIsHandedBack stops a worker while a webhook that was in work at two deaths waits to run alone: it has not begun, so that the stop is not charged to it.
+// TestSuspectWebhookIsHandedBack stops a worker while a webhook that was in work at two deaths waits to run alone: it
+// has not begun, so that the stop is not charged to it.
 func TestSuspectWebhookIsHandedBack(t *testing.T) {
 	t.Parallel()
 	begun, release := make(chan struct{}), make(chan struct{})
@@ -117,7 +119,8 @@ func TestSuspectWebhookIsHandedBack(t *testing.T) {
 	}
 }
 
-// TestLockedWebhookLetsOthersPass has somebody lock the row of a webhook in work, and forget that: others are handled, and their leases renewed; it is settled once the lock is gone.
+// TestLockedWebhookLetsOthersPass has somebody lock the row of a webhook in work, and forget that: others are handled,
+// and their leases renewed; it is settled once the lock is gone.
 func TestLockedWebhookLetsOthersPass(t *testing.T) {
 	t.Parallel()
 	begun, release := make(chan struct{}), make(chan struct{})

@@ -16,8 +16,8 @@ const (
 	waitingTimeout = 2 * time.Second
 )
 
-// waiting returns items of an open run that wait for another try. The bucket has them, and the tracker knows which of its entries to read.
-// A run is shown without them when the bucket does not answer.
+// waiting returns items of an open run that wait for another try. The bucket has them, and the tracker knows which of
+// its entries to read. A run is shown without them when the bucket does not answer.
 func (s *Scheduler) waiting(ctx context.Context, key attemptKey) []api.WaitingItem {
 	ctx, cancel := context.WithTimeout(ctx, waitingTimeout)
 	defer cancel()

@@ -66,8 +66,8 @@ func (l *safeLog) String() string {
 
 const lockIntegrations = "select 1 from integrations where id = any($1) for no key update"
 
-// TestLockedIntegrationsLeaveCommandsToOthers locks more integrations than there are slots for commands. The command of another one is carried out
-// meanwhile, theirs when they are free.
+// TestLockedIntegrationsLeaveCommandsToOthers locks more integrations than there are slots for commands. The command of
+// another one is carried out meanwhile, theirs when they are free.
 func TestLockedIntegrationsLeaveCommandsToOthers(t *testing.T) {
 	t.Parallel()
 	log := &safeLog{}
@@ -96,7 +96,8 @@ func TestLockedIntegrationsLeaveCommandsToOthers(t *testing.T) {
 	await(t, "an empty stream", func() bool { return s.commandsLeft(t) == 0 })
 }
 
-// TestCommandsOfOneIntegrationHoldOneSlot sends many commands for an integration that stays locked: those of another one need not wait until it is given up.
+// TestCommandsOfOneIntegrationHoldOneSlot sends many commands for an integration that stays locked: those of another
+// one need not wait until it is given up.
 func TestCommandsOfOneIntegrationHoldOneSlot(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })
@@ -146,7 +147,8 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 	}
 }
 
-// TestTooManyCommandsOfOneIntegrationAreHandedBack sends more than a process keeps in memory for an integration that is locked.
+// TestTooManyCommandsOfOneIntegrationAreHandedBack sends more than a process keeps in memory for an integration that is
+// locked.
 func TestTooManyCommandsOfOneIntegrationAreHandedBack(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })

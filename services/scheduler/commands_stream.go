@@ -23,10 +23,12 @@ const maxLockRests = 12
 // maxRejectedBody is how much of a rejected command's body the event shows.
 const maxRejectedBody = 1 << 10
 
-// errUnanswerable means that a command can't be carried out, and that the event which would say so can't be published either.
+// errUnanswerable means that a command can't be carried out, and that the event which would say so can't be published
+// either.
 var errUnanswerable = errors.New("the command can't be answered")
 
-// takeCommand carries out a command of the stream. It is acknowledged when that is committed, and Postgres still has it after the lag bound.
+// takeCommand carries out a command of the stream. It is acknowledged when that is committed, and Postgres still has it
+// after the lag bound.
 func (s *Scheduler) takeCommand(ctx context.Context, d *bus.Delivery) error {
 	// With the time, for a stream that was made anew gives its sequences out again.
 	id := fmt.Sprintf("%s/%d/%d", events.StreamCommands, d.Sequence, d.Stored.UnixNano())
@@ -51,7 +53,8 @@ func (s *Scheduler) takeCommand(ctx context.Context, d *bus.Delivery) error {
 	return err
 }
 
-// lookLate looks for a command that was carried out or rejected. Done says that Postgres has it; then the error is what decides about the message, see [bus.AckAfter].
+// lookLate looks for a command that was carried out or rejected. Done says that Postgres has it; then the error is what
+// decides about the message, see [bus.AckAfter].
 func (s *Scheduler) lookLate(ctx context.Context, id string, bound time.Duration) (done bool, err error) {
 	at, err := s.Store.CommandDoneAt(ctx, []string{id, "rejected/" + id})
 	switch {
@@ -68,7 +71,8 @@ func (s *Scheduler) lookLate(ctx context.Context, id string, bound time.Duration
 	return true, err
 }
 
-// handleCommand carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is dropped without a word.
+// handleCommand carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is
+// dropped without a word.
 func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery, id string) error {
 	verb, integration, err := events.ParseCommandSubject(d.Subject)
 	if err != nil {
@@ -118,8 +122,8 @@ func (s *Scheduler) maxDeliveries() uint64 {
 	return maxCommandDeliveries
 }
 
-// tellRejected writes the event that answers a command which can't be carried out. An answer that fails for another reason than a store that is away is given up after as many
-// deliveries again: the error is [errUnanswerable] then.
+// tellRejected writes the event that answers a command which can't be carried out. An answer that fails for another
+// reason than a store that is away is given up after as many deliveries again: the error is [errUnanswerable] then.
 func (s *Scheduler) tellRejected(ctx context.Context, d *bus.Delivery, id, verb, integration string, why error) error {
 	rejected := &eventsv1.CommandRejected{
 		Integration: foreign.Word(integration).String(), Verb: foreign.Word(verb).String(), Reason: foreign.Of(why).String(),

@@ -41,7 +41,8 @@ func (f *fixture) commandsLeft(t *testing.T) uint64 {
 	return info.State.Msgs
 }
 
-// TestOddCommandsAreAnswered sends commands whose subject is no text, no command or very long: each is answered by one event, and leaves the stream.
+// TestOddCommandsAreAnswered sends commands whose subject is no text, no command or very long: each is answered by one
+// event, and leaves the stream.
 func TestOddCommandsAreAnswered(t *testing.T) {
 	t.Parallel()
 	f := start(t, shops())
@@ -87,7 +88,8 @@ func TestReasonsOfRejectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestUnanswerableCommandsAreDropped has Postgres refuse every answer to a command: after some deliveries it is acknowledged, but not by a process that is stopping.
+// TestUnanswerableCommandsAreDropped has Postgres refuse every answer to a command: after some deliveries it is
+// acknowledged, but not by a process that is stopping.
 func TestUnanswerableCommandsAreDropped(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -10,7 +10,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
-// reached is how far an attempt has come: how many items it has, how many of them are in which state, and why some were skipped.
+// reached is how far an attempt has come: how many items it has, how many of them are in which state, and why some were
+// skipped.
 type reached struct {
 	items, duplicates int64
 	checkpoint.Counts
@@ -67,7 +68,8 @@ func storedSkips(reasons checkpoint.Reasons) (json.RawMessage, error) {
 	return json.Marshal(list)
 }
 
-// skipReasons are the reasons of a run's skipped items: those that it keeps, or while it is open those that this scheduler has seen.
+// skipReasons are the reasons of a run's skipped items: those that it keeps, or while it is open those that this
+// scheduler has seen.
 func (s *Scheduler) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err error) {
 	if run.ClosedAt == nil {
 		r, _ := s.tracked.reached(attemptOf(run))

@@ -96,7 +96,8 @@ func (s *Scheduler) relayPage(ctx context.Context, p *page) error {
 	return nil
 }
 
-// behind are the subjects of rows whose older rows another process has locked. It asks after the claim: what is gone by then was published.
+// behind are the subjects of rows whose older rows another process has locked. It asks after the claim: what is gone by
+// then was published.
 func behind(ctx context.Context, tx *postgres.Tx, rows []*dbsqlc.Outbox) (map[string]bool, error) {
 	held := map[string]bool{}
 	if len(rows) == 0 {

@@ -150,8 +150,8 @@ func TestRefusedMessages(t *testing.T) {
 	wantCode(t, err, api.Invalid, "tributary outbox list")
 }
 
-// TestTwoRelaysKeepTheOrder has another process hold the first of two messages on a subject, as it does while it publishes that: the second waits, and those on other subjects
-// do not.
+// TestTwoRelaysKeepTheOrder has another process hold the first of two messages on a subject, as it does while it
+// publishes that: the second waits, and those on other subjects do not.
 func TestTwoRelaysKeepTheOrder(t *testing.T) {
 	t.Parallel()
 	f := prepare(t)

@@ -51,7 +51,8 @@ type Settings struct {
 	RedriveWindow time.Duration
 	// Retention is for how long things are kept.
 	Retention Retention
-	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries again, then longer.
+	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries
+	// again, then longer.
 	LockWait time.Duration
 	// Grace is how long a command may go on after the service was told to stop.
 	Grace time.Duration

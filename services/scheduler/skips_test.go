@@ -29,7 +29,8 @@ func (s *stage) skips(t *testing.T, id uuid.UUID) []api.SkipReason {
 	return run.SkipReasons
 }
 
-// TestTheReasonsOfSkipsStay has handlers and an operator skip items. Their reasons are told while the run is open, and once it is closed or cancelled.
+// TestTheReasonsOfSkipsStay has handlers and an operator skip items. Their reasons are told while the run is open, and
+// once it is closed or cancelled.
 func TestTheReasonsOfSkipsStay(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, asIs)
@@ -100,7 +101,8 @@ func TestTheReasonOfASkipTravels(t *testing.T) {
 	}
 }
 
-// TestWhatWaitsIsListed has one item fail and one be deferred for an hour: the API tells why, until when, and how often they were tried.
+// TestWhatWaitsIsListed has one item fail and one be deferred for an hour: the API tells why, until when, and how often
+// they were tried.
 func TestWhatWaitsIsListed(t *testing.T) {
 	t.Parallel()
 	f := start(t)

@@ -9,8 +9,8 @@ import (
 // maxTurns is how many commands of one integration a process has in memory.
 const maxTurns = 64
 
-// turns lets a process carry out the commands of an integration one after the other. Each locks the integration, so that
-// side by side they would only wait for each other, in slots that commands of other integrations need.
+// turns lets a process carry out the commands of an integration one after the other. Each locks the integration, so
+// that side by side they would only wait for each other, in slots that commands of other integrations need.
 type turns struct {
 	mu  sync.Mutex
 	all map[string]*turn

@@ -20,7 +20,8 @@ func (u unchecking) CheckCheckpoint(contracts.Checkpoint, time.Time) error {
 	return nil
 }
 
-// A check of a checkpoint that does not return is the provider's silence: it is left behind, and the enumeration is tried again.
+// A check of a checkpoint that does not return is the provider's silence: it is left behind, and the enumeration is
+// tried again.
 func TestCheckThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})

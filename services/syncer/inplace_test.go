@@ -33,7 +33,8 @@ type wire func(*http.Request) (*http.Response, error)
 
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) { return w(req) }
 
-// TestWaitInPlaceThatGrows has the end of a wait in place move: the run says until when it waits now, and nothing once the request goes on.
+// TestWaitInPlaceThatGrows has the end of a wait in place move: the run says until when it waits now, and nothing once
+// the request goes on.
 func TestWaitInPlaceThatGrows(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32

@@ -13,8 +13,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 )
 
-// forgetful is a connection to Postgres that breaks, once for all connections, when the answer to a commit comes: that of a transaction with a given query. It is used by
-// one goroutine at a time.
+// forgetful is a connection to Postgres that breaks, once for all connections, when the answer to a commit comes: that
+// of a transaction with a given query. It is used by one goroutine at a time.
 type forgetful struct {
 	net.Conn
 	query  []byte
@@ -40,8 +40,8 @@ func (c *forgetful) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestCommitWithoutAnAnswer has the answer to the commit of a new token be lost. The token is stored, which counts as a refresh, and it is beside the database as well: when
-// that goes back, it is put back.
+// TestCommitWithoutAnAnswer has the answer to the commit of a new token be lost. The token is stored, which counts as a
+// refresh, and it is beside the database as well: when that goes back, it is put back.
 func TestCommitWithoutAnAnswer(t *testing.T) {
 	broken := &atomic.Bool{}
 	f := start(t, func(c *platform.Config) {

@@ -79,8 +79,8 @@ func (r *Refresher) refresh(ctx context.Context, grant *postgres.Grant) {
 	r.Metrics.refreshed(grant.Provider, outcome, r.Now().Sub(started))
 }
 
-// attempt is one refresh. Its end is written down in any case, also when nothing was sent. An intent that stays would count
-// as the death of its holder.
+// attempt is one refresh. Its end is written down in any case, also when nothing was sent. An intent that stays would
+// count as the death of its holder.
 func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome string, err error) {
 	release := func(due *time.Time) error {
 		return r.insist(ctx, func() error { return r.release(ctx, grant, due) })

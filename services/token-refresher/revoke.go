@@ -151,8 +151,8 @@ func (*Refresher) ended(written int64, err error) error {
 	return err
 }
 
-// revokeDeleted revokes the grants of integrations that were deleted, again and again within limits. It does so side by side:
-// an upstream that hangs must not hold up the others.
+// revokeDeleted revokes the grants of integrations that were deleted, again and again within limits. It does so side by
+// side: an upstream that hangs must not hold up the others.
 func (r *Refresher) revokeDeleted(ctx context.Context) error {
 	now := r.Now()
 	rows, err := r.Store.RevocationTakeDue(ctx, dbsqlc.RevocationTakeDueParams{

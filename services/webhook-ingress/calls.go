@@ -15,7 +15,8 @@ import (
 var errNoAnswer = errors.New("the provider's code does not answer")
 
 // calls bounds how long a provider's code may hold a request. A call that takes longer is left behind. While a provider
-// has most of those it is not called, so that each of them costs memory or a processor once, and not with every request.
+// has most of those it is not called, so that each of them costs memory or a processor once, and not with every
+// request.
 type calls struct {
 	log     *slog.Logger
 	timeout time.Duration
@@ -33,8 +34,8 @@ func newCalls(config Config) *calls {
 // callGrace is how long a call may take to return after its context has ended.
 const callGrace = 500 * time.Millisecond
 
-// callsOfRequest is how often a provider's code is called for one request: whose it is, whether its signature is right, what
-// account it is about, and what its id is.
+// callsOfRequest is how often a provider's code is called for one request: whose it is, whether its signature is right,
+// what account it is about, and what its id is.
 const callsOfRequest = 4
 
 // ask calls a provider's code. The error is f's own, or [errNoAnswer].
@@ -57,7 +58,8 @@ func ask[T any](ctx context.Context, c *calls, provider string, f func(ctx conte
 	return value, err
 }
 
-// unlessLate takes a failure that came after the end of its time for no answer: the end of the context may have caused it.
+// unlessLate takes a failure that came after the end of its time for no answer: the end of the context may have caused
+// it.
 func unlessLate(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", errNoAnswer, err)

@@ -65,7 +65,8 @@ func (p hanging) IntegrationAccount(in *contracts.Integration) string {
 	return p.shared.IntegrationAccount(in)
 }
 
-// A provider that does not return costs its own webhooks alone, whichever of its methods hangs, and only until it returns.
+// A provider that does not return costs its own webhooks alone, whichever of its methods hangs, and only until it
+// returns.
 func TestHangingProviders(t *testing.T) {
 	f := newFixture(t, func(f *fixture) {
 		f.settings.Checks, f.settings.InFlight, f.settings.StoreTimeout, f.settings.CallTimeout = 1, 1, 5*time.Second, 50*time.Millisecond

@@ -19,8 +19,8 @@ type groups struct {
 	known map[string]*group
 }
 
-// group is what is remembered of one provider. Its lock is held while the provider's code is asked, so that only requests
-// of the same provider wait for that.
+// group is what is remembered of one provider. Its lock is held while the provider's code is asked, so that only
+// requests of the same provider wait for that.
 type group struct {
 	mu   sync.Mutex
 	last *grouped
@@ -50,8 +50,8 @@ type identity struct {
 	account string
 }
 
-// of returns the candidates among the entries of a provider, nil when there is no entry. The directory makes a new slice for
-// each change. The error is [errNoAnswer].
+// of returns the candidates among the entries of a provider, nil when there is no entry. The directory makes a new
+// slice for each change. The error is [errNoAnswer].
 func (g *groups) of(ctx context.Context, provider string, entries []*directory.Entry, handler contracts.WebhookHandler) (*grouped, error) {
 	if len(entries) == 0 {
 		return nil, nil

@@ -30,8 +30,8 @@ type Settings struct {
 	InFlight int
 	// Checks is how many signatures are computed at a time. Clients take turns.
 	Checks int
-	// CallTimeout is how long a call of a provider's code may take, such as the check of a signature. After that the call is
-	// left behind, and the sender is told to come back.
+	// CallTimeout is how long a call of a provider's code may take, such as the check of a signature. After that the
+	// call is left behind, and the sender is told to come back.
 	CallTimeout time.Duration
 	// Candidates is how many secrets a request to the address of a provider may be checked with, and CheckBytes over how many bytes those
 	// checks may go together: the body counts once for each.

@@ -47,7 +47,8 @@ func lock(path string, how int) (*Lock, error) {
 
 // Release lets go. The file stays, since removing it would let a third process lock another file of the same name.
 func (l *Lock) Release() error {
-	// Closing would do, but for a child process that is being started: until it runs its program, it has a copy of the file, and with it the lock.
+	// Closing would do, but for a child process that is being started: until it runs its program, it has a copy of the
+	// file, and with it the lock.
 	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
 	return errors.Join(err, l.file.Close())
 }

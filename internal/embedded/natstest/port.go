@@ -13,8 +13,8 @@ import (
 //nolint:gochecknoglobals // the tests of a process have no other place to share it
 var given sync.Map
 
-// FreePort finds a port of 127.0.0.1 for a server that another process runs, or that is stopped and started again. It is below those that the system gives to whoever
-// asks for any port, so that nobody takes it meanwhile.
+// FreePort finds a port of 127.0.0.1 for a server that another process runs, or that is stopped and started again. It
+// is below those that the system gives to whoever asks for any port, so that nobody takes it meanwhile.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const first, count = 20000, 10000

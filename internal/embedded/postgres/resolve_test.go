@@ -19,7 +19,8 @@ func fake(t *testing.T, version string) string {
 	t.Helper()
 	dir := folder(t)
 	for _, name := range []string{"initdb", "postgres"} {
-		// A child process that another test starts just now would keep the file open for writing, and the kernel would run no such file.
+		// A child process that another test starts just now would keep the file open for writing, and the kernel would
+		// run no such file.
 		syscall.ForkLock.RLock()
 		err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho '"+version+"'\n"), 0o755)
 		syscall.ForkLock.RUnlock()
