@@ -54,7 +54,7 @@ type OAuth2 interface {
 	// RevokeToken ends the grant at the upstream. The stored tokens are dropped only when it returns nil.
 	RevokeToken(ctx context.Context, in *Integration) error
 	// RefreshThreshold is how long before its expiry a token is refreshed. 0 means [DefaultRefreshThreshold]; less is refused by
-	// [NewRegistry].
+	// [NewRegistry]. It is asked when a process starts.
 	RefreshThreshold() time.Duration
 }
 

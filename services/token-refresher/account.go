@@ -1,6 +1,7 @@
 package tokenrefresher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -126,23 +126,14 @@ var errNoObject = fmt.Errorf("the credentials are not a JSON object")
 
 // dueAt is when a token is refreshed: its provider's threshold before it expires, and up to as much earlier, so that tokens that were granted together are not
 // refreshed together. A token whose life is short is refreshed after about half of it. One that can't be refreshed is looked at when it ends.
-func (r *Refresher) dueAt(flow contracts.OAuth2, expires *time.Time, refreshable bool) *time.Time {
+func (r *Refresher) dueAt(provider string, expires *time.Time, refreshable bool) *time.Time {
 	if expires == nil {
 		return nil
 	}
 	if !refreshable {
 		return expires
 	}
-	var threshold time.Duration
-	err := panics.Try("RefreshThreshold", func() error {
-		threshold = flow.RefreshThreshold()
-		return nil
-	})
-	// A panic must not cost the token that has just been fetched.
-	panics.Report(r.Log, err)
-	if threshold <= 0 {
-		threshold = contracts.DefaultRefreshThreshold
-	}
+	threshold := cmp.Or(r.thresholds[provider], contracts.DefaultRefreshThreshold)
 	life := max(expires.Sub(r.Now()), 0)
 	due := expires.Add(-min(threshold+rand.N(threshold), life/2+rand.N(life/8+1)))
 	return &due

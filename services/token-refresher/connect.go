@@ -95,9 +95,12 @@ func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []
 		return departure{}, err
 	}
 	state, browser, verifier := random(), random(), random()
-	address, err := a.flow.AuthorizationURL(contracts.WithPKCEVerifier(ctx, verifier), a.in, r.callback(), state)
+	ctx = contracts.WithPKCEVerifier(ctx, verifier)
+	address, err := ask(ctx, r, a.row.Provider, "AuthorizationURL", func(ctx context.Context) (string, error) {
+		return a.flow.AuthorizationURL(ctx, a.in, r.callback(), state)
+	})
 	if err != nil {
-		return departure{}, fmt.Errorf("make the address to authorize at: %w", err)
+		return departure{}, fmt.Errorf("make the address to authorize at: %w", a.redacted(err))
 	}
 	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return departure{}, errors.New("the provider's address to authorize at is none of the web")
@@ -182,7 +185,7 @@ type refusal struct{ code, text string }
 func (e *refusal) Error() string { return e.code + ": " + e.text }
 
 func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.State, from arrival) (contracts.Token, error) {
-	if err := rightIssuer(a, from.issuer); err != nil {
+	if err := r.rightIssuer(ctx, a, from.issuer); err != nil {
 		return contracts.Token{}, err
 	}
 	switch {
@@ -191,9 +194,10 @@ func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.Sta
 	case from.code == "":
 		return contracts.Token{}, &refusal{"no_code", "the answer has no code"}
 	}
-	ctx, cancel := context.WithTimeout(contracts.WithPKCEVerifier(ctx, state.Verifier), r.Settings.Call)
-	defer cancel()
-	token, err := a.flow.ExchangeCode(ctx, a.in, from.code, r.callback())
+	ctx = contracts.WithPKCEVerifier(ctx, state.Verifier)
+	token, err := ask(ctx, r, a.row.Provider, "ExchangeCode", func(ctx context.Context) (contracts.Token, error) {
+		return a.flow.ExchangeCode(ctx, a.in, from.code, r.callback())
+	})
 	if err == nil {
 		err = sendable(token)
 	}
@@ -204,19 +208,24 @@ func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.Sta
 }
 
 // rightIssuer refuses an answer of another authorization server than the one that was asked (RFC 9207).
-func rightIssuer(a *account, issuer string) error {
+func (r *Refresher) rightIssuer(ctx context.Context, a *account, issuer string) error {
 	named, ok := a.flow.(contracts.OAuth2Issuer)
 	if !ok {
 		return nil
 	}
-	want, err := named.OAuth2Issuer(a.in)
+	want, err := ask(ctx, r, a.row.Provider, "OAuth2Issuer", func(context.Context) (string, error) {
+		return named.OAuth2Issuer(a.in)
+	})
 	if err != nil {
-		return err
+		return &refusal{"issuer_unknown", a.redacted(err).Error()}
 	}
 	needed := false
 	if requirer, ok := a.flow.(contracts.OAuth2IssuerRequirer); ok {
-		if needed, err = requirer.RequiresOAuth2Issuer(a.in); err != nil {
-			return err
+		needed, err = ask(ctx, r, a.row.Provider, "RequiresOAuth2Issuer", func(context.Context) (bool, error) {
+			return requirer.RequiresOAuth2Issuer(a.in)
+		})
+		if err != nil {
+			return &refusal{"issuer_unknown", a.redacted(err).Error()}
 		}
 	}
 	switch {
@@ -255,7 +264,7 @@ func (r *Refresher) connect(
 			}
 			_, err = tx.GrantConnect(ctx, dbsqlc.GrantConnectParams{
 				IntegrationID: row.ID, Provider: row.Provider, TokenID: id, CredentialsVersion: version, ExpiresAt: whole.ExpiresAt,
-				Refreshable: whole.RefreshToken != "", DueAt: r.dueAt(a.flow, whole.ExpiresAt, whole.RefreshToken != ""), Now: access.At,
+				Refreshable: whole.RefreshToken != "", DueAt: r.dueAt(a.row.Provider, whole.ExpiresAt, whole.RefreshToken != ""), Now: access.At,
 			})
 			if err != nil {
 				return fmt.Errorf("note the grant: %w", err)

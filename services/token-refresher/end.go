@@ -159,7 +159,7 @@ func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
 func (r *Refresher) adoption(a *account, now time.Time) dbsqlc.GrantAdoptParams {
 	p := dbsqlc.GrantAdoptParams{
 		IntegrationID: a.row.ID, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID, CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
-		Refreshable: a.refreshable(), DueAt: r.dueAt(a.flow, a.token.ExpiresAt, a.refreshable()), Now: now,
+		Refreshable: a.refreshable(), DueAt: r.dueAt(a.row.Provider, a.token.ExpiresAt, a.refreshable()), Now: now,
 	}
 	_, signs := a.flow.(contracts.Authenticator)
 	switch {

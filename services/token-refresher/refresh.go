@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -166,15 +165,11 @@ func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *accou
 	return "fenced", errFenced
 }
 
-// leftAfter is how long after the end of its time a provider that does not return is left behind.
-const leftAfter = time.Second
-
-// call asks the upstream, once. A provider that panics, or does not return, has failed. A token that comes with an error is no good, but may be all that is left.
+// call asks the upstream, once. A token that comes with an error is no good, but may be all that is left.
 func (r *Refresher) call(ctx context.Context, a *account, seen *clock) (token contracts.Token, err error) {
-	ctx, cancel := context.WithTimeout(seen.in(ctx), r.Settings.Call)
-	defer cancel()
-	token, err = panics.Within(ctx, leftAfter, "RefreshToken", func() (contracts.Token, error) { return a.flow.RefreshToken(ctx, a.in) })
-	panics.Report(r.Log, err, "provider", a.row.Provider)
+	token, err = ask(seen.in(ctx), r, a.row.Provider, "RefreshToken", func(ctx context.Context) (contracts.Token, error) {
+		return a.flow.RefreshToken(ctx, a.in)
+	})
 	if err == nil {
 		err = sendable(token)
 	}

@@ -112,10 +112,12 @@ type Refresher struct {
 	holder string
 	client *http.Client
 	flows  map[string]contracts.OAuth2
-	keys   []string
-	slots  chan struct{}
-	kicked chan struct{}
-	asking singleflight.Group
+	// thresholds are the providers' refresh thresholds; 0 is the default.
+	thresholds map[string]time.Duration
+	keys       []string
+	slots      chan struct{}
+	kicked     chan struct{}
+	asking     singleflight.Group
 	// measured is when the gauges were read; the sweep alone looks at it.
 	measured time.Time
 	// compared says that the shadows were compared with the database; the sweep alone looks at it.
@@ -137,7 +139,7 @@ func New(config Config) (*Refresher, error) {
 	}
 	host, _ := os.Hostname()
 	r := &Refresher{
-		Config: config, holder: fmt.Sprintf("%s/%d", cmp.Or(host, "?"), os.Getpid()), flows: map[string]contracts.OAuth2{}, keys: []string{},
+		Config: config, holder: fmt.Sprintf("%s/%d", cmp.Or(host, "?"), os.Getpid()), flows: map[string]contracts.OAuth2{}, thresholds: map[string]time.Duration{}, keys: []string{},
 		client: &http.Client{Transport: &dated{next: config.Transport, now: config.Now}, Timeout: config.Settings.Call},
 		slots:  make(chan struct{}, config.Settings.Concurrency), kicked: make(chan struct{}, 1), work: context.Background(),
 	}
@@ -147,7 +149,7 @@ func New(config Config) (*Refresher, error) {
 			return nil, err
 		}
 		if flow, ok := provider.(contracts.OAuth2); ok {
-			r.flows[key] = flow
+			r.flows[key], r.thresholds[key] = flow, flow.RefreshThreshold()
 			r.keys = append(r.keys, key)
 		}
 	}

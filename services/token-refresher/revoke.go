@@ -12,7 +12,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -52,7 +51,7 @@ func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by
 	}
 	if err != nil {
 		if grant != nil {
-			due := r.dueAt(r.flows[grant.Provider], grant.ExpiresAt, grant.Refreshable)
+			due := r.dueAt(grant.Provider, grant.ExpiresAt, grant.Refreshable)
 			err = errors.Join(err, r.insist(ctx, func() error { return r.release(context.WithoutCancel(ctx), grant, due) }))
 		}
 		return api.TokenStatus{}, err
@@ -89,9 +88,9 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 }
 
 func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *contracts.Integration) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
-	defer cancel()
-	_, err = panics.Within(ctx, leftAfter, "RevokeToken", func() (struct{}, error) { return struct{}{}, flow.RevokeToken(ctx, in) })
+	_, err = ask(ctx, r, in.Provider(), "RevokeToken", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, flow.RevokeToken(ctx, in)
+	})
 	if err != nil {
 		err = redacted(flow, in, err)
 		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}

@@ -117,7 +117,7 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 		life := r.lifeOf(grant, next.whole, seen)
 		written, err := tx.GrantRefreshed(ctx, dbsqlc.GrantRefreshedParams{
 			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, ExpiresAt: next.whole.ExpiresAt, Now: next.now,
-			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.flow, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: foreign.Line(life.reason),
+			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.row.Provider, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: foreign.Line(life.reason),
 		})
 		if err := r.allowed(written, err); err != nil {
 			return err

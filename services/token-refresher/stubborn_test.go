@@ -3,6 +3,9 @@ package tokenrefresher_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // stubborn is a provider that does not return before the test ends, whatever its context says.
@@ -41,7 +45,7 @@ func TestProviderThatDoesNotReturn(t *testing.T) {
 	}
 }
 
-// startled is a provider that panics when it is asked for its threshold, once it is on.
+// startled is a provider that panics when it is asked for its threshold after its process has started.
 type startled struct {
 	mail
 	on *atomic.Bool
@@ -87,4 +91,69 @@ func TestCredentialsThatCannotBeAdopted(t *testing.T) {
 		return false
 	})
 	f.awaitState(f.create("good", "mail", f.soon()), "connected")
+}
+
+// halting is a provider of which one method does not return before the test ends.
+type halting struct {
+	mail
+	method string
+	awake  chan struct{}
+}
+
+func (h halting) at(method string) {
+	if h.method == method {
+		<-h.awake
+	}
+}
+
+func (h halting) AuthorizationURL(ctx context.Context, in *contracts.Integration, redirectURI, state string) (string, error) {
+	h.at("AuthorizationURL")
+	return h.mail.AuthorizationURL(ctx, in, redirectURI, state)
+}
+
+func (h halting) ExchangeCode(ctx context.Context, in *contracts.Integration, code, redirectURI string) (contracts.Token, error) {
+	h.at("ExchangeCode")
+	return h.mail.ExchangeCode(ctx, in, code, redirectURI)
+}
+
+func (h halting) OAuth2Issuer(in *contracts.Integration) (string, error) {
+	h.at("OAuth2Issuer")
+	return h.mail.OAuth2Issuer(in)
+}
+
+func (h halting) RequiresOAuth2Issuer(in *contracts.Integration) (bool, error) {
+	h.at("RequiresOAuth2Issuer")
+	return h.mail.RequiresOAuth2Issuer(in)
+}
+
+// A user whose provider does not return is told so, and an event says which method it was.
+func TestAuthorizationThatDoesNotReturn(t *testing.T) {
+	for _, method := range []string{"AuthorizationURL", "ExchangeCode", "OAuth2Issuer", "RequiresOAuth2Issuer"} {
+		t.Run(method, func(t *testing.T) {
+			awake := make(chan struct{})
+			defer close(awake)
+			f := start(t, func(c *platform.Config) {
+				c.Providers["halting"] = halting{c.Providers["mail"].(mail), method, awake}
+				c.TokenRefresher.Call = 3 * time.Second
+			})
+			id := f.create("one", "halting", nil)
+			if method == "AuthorizationURL" {
+				link, err := f.ConnectIntegration(t.Context(), api.ConnectIntegration{Integration: id.String(), By: "ann"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if status, page := open(t, browser(t), link.URL); status != http.StatusServiceUnavailable {
+					t.Errorf("the link answers %d: %s", status, page)
+				}
+				return
+			}
+			flow := f.begin(id)
+			if status, page := open(t, flow.browser, flow.callback.String()); status != http.StatusBadRequest || !strings.Contains(page, "did not return in time") {
+				t.Errorf("the callback answers %d: %s", status, page)
+			}
+			if told := f.event(events.OAuthConnectFailed); !strings.HasPrefix(fmt.Sprint(told["description"]), method+" did not return in time") {
+				t.Errorf("the event is %v", told)
+			}
+		})
+	}
 }
