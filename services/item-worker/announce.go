@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -21,7 +20,7 @@ const (
 const announceInterval = time.Minute
 
 // announcement is what this worker has handlers for: the application's for items of every provider, and the providers' own for webhooks.
-func (w *Worker) announcement(h *webhooks) dbsqlc.HandledTypeAnnounceParams {
+func (w *Worker) announcement(ctx context.Context, h *webhooks) dbsqlc.HandledTypeAnnounceParams {
 	var p dbsqlc.HandledTypeAnnounceParams
 	add := func(provider, kind, eventType string) {
 		if foreign.Word(eventType).String() != eventType {
@@ -37,7 +36,7 @@ func (w *Worker) announcement(h *webhooks) dbsqlc.HandledTypeAnnounceParams {
 		}
 	}
 	for _, provider := range slices.Concat(h.ordered, h.unordered) {
-		for _, eventType := range w.webhookTypes(provider) {
+		for _, eventType := range w.webhookTypes(ctx, provider) {
 			add(provider, kindWebhook, eventType)
 		}
 	}
@@ -45,11 +44,11 @@ func (w *Worker) announcement(h *webhooks) dbsqlc.HandledTypeAnnounceParams {
 }
 
 // webhookTypes are the event types for which a provider has a handler.
-func (w *Worker) webhookTypes(key string) (types []string) {
-	err := panics.Try("the list of webhook handlers", func() error {
+func (w *Worker) webhookTypes(ctx context.Context, key string) []string {
+	types, err := ask(ctx, w, "the list of webhook handlers", func() (types []string, err error) {
 		provider, err := w.Registry.Provider(key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if handler, ok := provider.(contracts.WebhookHandler); ok {
 			for eventType, fn := range handler.WebhookHandlers() {
@@ -58,7 +57,7 @@ func (w *Worker) webhookTypes(key string) (types []string) {
 				}
 			}
 		}
-		return nil
+		return types, nil
 	})
 	if err != nil {
 		w.Log.Error("webhook handlers can't be announced; workers of other builds may ignore their deliveries", "provider", key, "error", err)

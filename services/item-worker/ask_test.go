@@ -3,7 +3,9 @@ package itemworker_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,13 +19,15 @@ import (
 type hanging struct {
 	hooks
 	held chan struct{}
+	// keyed counts the checkpoints that were to be ordered.
+	keyed *atomic.Int32
 }
 
 func newHanging(t *testing.T) hanging {
 	t.Helper()
 	held := make(chan struct{})
 	t.Cleanup(func() { close(held) })
-	return hanging{held: held}
+	return hanging{held: held, keyed: &atomic.Int32{}}
 }
 
 func (p hanging) ResolveWebhookEvent(req *contracts.WebhookRequest) (string, bool) {
@@ -40,11 +44,27 @@ func (p hanging) CheckCheckpoint(c contracts.Checkpoint, _ time.Time) error {
 	return nil
 }
 
+func (hanging) DefaultSyncInterval() time.Duration     { return time.Hour }
+func (hanging) DefaultRateLimit() *contracts.RateLimit { return nil }
+
+func (hanging) Sync(context.Context, *contracts.Integration, contracts.SyncSession) error { return nil }
+
+func (hanging) ReduceCheckpoints([]contracts.Checkpoint) (contracts.Cursor, error) { return nil, nil }
+
+func (p hanging) CheckpointKey(contracts.Checkpoint) (string, error) {
+	p.keyed.Add(1)
+	<-p.held
+	return "", nil
+}
+
 func (p hanging) WebhookHandlers() map[string]contracts.WebhookFunc {
 	return map[string]contracts.WebhookFunc{
 		"quick": func(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) { return nil, nil },
 		"unchecked": func(ctx context.Context, _ *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
 			return nil, contracts.Dispatch(ctx, order{N: 1}, "unchecked", "o1")
+		},
+		"unordered": func(ctx context.Context, _ *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
+			return nil, errors.Join(contracts.Dispatch(ctx, order{N: 1}, 1, "o1"), contracts.Dispatch(ctx, order{N: 2}, 2, "o2"))
 		},
 		"unencoded": func(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) {
 			return unencoded(p), nil
@@ -67,6 +87,7 @@ func TestWebhooksOfHangingProviders(t *testing.T) {
 	for event, want := range map[string]delivered{
 		"unresolved": {Status: "pending", Error: "did not return in time", Tries: 1},
 		"unchecked":  {Status: "pending", Error: "did not return in time", Tries: 1},
+		"unordered":  {Status: "pending", Error: "did not return in time", Tries: 1},
 		"unencoded":  {Status: "processed"},
 	} {
 		t.Run(event, func(t *testing.T) {
@@ -97,7 +118,32 @@ func TestWebhooksOfHangingProviders(t *testing.T) {
 			if got.Error = want.Error; got != want {
 				t.Errorf("the webhook is %+v, want %+v", got, want)
 			}
+			if n := provider.keyed.Load(); n > 1 {
+				t.Errorf("%d records were ordered each alone, by code that does not return", n)
+			}
 		})
+	}
+}
+
+// mute does not say which webhooks it handles.
+type mute hanging
+
+func (m mute) Name() string { return "Mute" }
+
+func (m mute) WebhookHandlers() map[string]contracts.WebhookFunc { <-m.held; return nil }
+
+// A provider whose handlers can't be announced does not keep the worker from its work.
+func TestHandlersThatAreNotAnnounced(t *testing.T) {
+	t.Parallel()
+	w, integration := newCalls(t, calls{}, 4)
+	w = w.beside(t, obey, func(c *platform.Config) {
+		c.Providers["hooks"], c.Providers["mute"] = hooks{}, mute(newHanging(t))
+		c.ItemWorker.AskTimeout, c.ItemWorker.Webhooks.Poll = time.Second, 20*time.Millisecond
+	})
+	id := w.hook(t, integration, "quick")
+	w.start(t)
+	if got := w.settled(t, id); got.Status == "pending" {
+		t.Errorf("the webhook is %+v", got)
 	}
 }
 

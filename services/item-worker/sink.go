@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -52,7 +53,9 @@ func (j *job) store(ctx context.Context, records []record) []result {
 		err = j.upsert(ctx, records)
 	}
 	results := make([]result, 0, len(records))
-	if err != nil && len(records) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
+	// A provider that does not return for all of them would not return for each.
+	apart := !postgres.Unavailable(err) && !errors.Is(err, panics.ErrLeftBehind)
+	if err != nil && len(records) > 1 && apart && ctx.Err() == nil {
 		for i := range records {
 			results = append(results, j.store(ctx, records[i:i+1])...)
 		}
@@ -93,7 +96,10 @@ func (j *job) upsert(ctx context.Context, records []record) error {
 	if err != nil {
 		return contracts.Permanent(err)
 	}
-	rows, err := j.newest(records)
+	rows, err := ask(ctx, j.worker, "the order of checkpoints", func() ([]recordRow, error) { return j.newest(records) })
+	if errors.Is(err, panics.ErrLeftBehind) {
+		return err
+	}
 	if err != nil {
 		return contracts.Permanent(err)
 	}
@@ -172,7 +178,8 @@ type recordRow struct {
 	key string
 }
 
-// newest keeps the newest version of each record, for one statement can't touch a row twice.
+// newest keeps the newest version of each record, for one statement can't touch a row twice. The provider's code, which
+// it calls, may panic, or not return.
 func (j *job) newest(records []record) ([]recordRow, error) {
 	orderer, ordered := j.provider.(contracts.CheckpointOrderer)
 	rows := make([]recordRow, 0, len(records))
@@ -184,11 +191,8 @@ func (j *job) newest(records []record) ([]recordRow, error) {
 			row.id = "sha256:" + hex.EncodeToString(sum[:])
 		}
 		if ordered && len(item.GetCheckpoint()) > 0 {
-			err := panics.Try("the order of checkpoints", func() (err error) {
-				row.key, err = orderer.CheckpointKey(item.GetCheckpoint())
-				return err
-			})
-			if err != nil {
+			var err error
+			if row.key, err = orderer.CheckpointKey(item.GetCheckpoint()); err != nil {
 				return nil, fmt.Errorf("order checkpoint of %s %s: %w", item.GetEventType(), row.id, err)
 			}
 			// A text column has no place for U+0000; the next character keeps the order.

@@ -134,7 +134,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	w.workers = workers
 	h := newWebhooks(w)
-	announcement := w.announcement(h)
+	announcement := w.announcement(ctx, h)
 	if !w.announceFirst(ctx, announcement) {
 		return nil
 	}
