@@ -44,8 +44,8 @@ var mayImport = map[string][]string{
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
-	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign"},
-	"internal/validate":   {"pkg/contracts", "internal/foreign"},
+	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics"},
+	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres"},
 
 	// What several services share, and what they are asked over the network.

@@ -130,11 +130,13 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	}
 }
 
-// keep returns what is in memory of an integration, or puts the beginning of it there.
+// keep returns what is in memory of an integration, or puts the beginning of it there. A chain asks the provider what it
+// is, which must hold up no other integration.
 func (l *Loader) keep(id uuid.UUID, provider contracts.Provider) *loaded {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if have := l.loaded[id]; have != nil {
+	have := l.loaded[id]
+	l.mu.Unlock()
+	if have != nil {
 		return have
 	}
 	in := &loaded{id: id}
@@ -144,6 +146,11 @@ func (l *Loader) keep(id uuid.UUID, provider contracts.Provider) *loaded {
 		Settings:    func() outbound.Settings { return l.now(in).settings },
 		Tokens:      l.tokensOf(in, provider),
 	})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if have = l.loaded[id]; have != nil {
+		return have
+	}
 	l.put(in)
 	return in
 }

@@ -232,3 +232,36 @@ func TestLoadFromManyGoroutines(t *testing.T) {
 		t.Errorf("%d loads, want 160", loads.Load())
 	}
 }
+
+// nested is a provider that, when it is asked what it is, waits until another integration is loaded.
+type nested struct {
+	shop
+	load func()
+}
+
+func (n nested) UnloggedResponseEndpoints() []string { n.load(); return nil }
+
+// A provider's code is not called under the loader's lock, which all integrations share.
+func TestLoadWhileAnotherProviderHangs(t *testing.T) {
+	f := newFixture(t, "shop")
+	var loaded atomic.Bool
+	slow := nested{load: func() {
+		_, err := f.loader.Load(t.Context(), f.id, 0)
+		loaded.Store(err == nil)
+	}}
+	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}, "nested": slow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.DiscardHandler), outbound.Config{
+		Base: echo{}, Requests: &outbound.RequestLog{},
+	}, f.refresher)
+	other := postgres.NewID()
+	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: other, Provider: "nested", Name: "other", Metadata: json.RawMessage(`{}`), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.loader.Load(t.Context(), other, 0); err != nil || !loaded.Load() {
+		t.Errorf("%v; the other integration was loaded: %t", err, loaded.Load())
+	}
+}

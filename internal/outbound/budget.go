@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -60,6 +61,11 @@ func (b *budget) key() string {
 	return next.key
 }
 
+// boundedKey is [budgetKey] for callers other than the provider's own code.
+func boundedKey(provider contracts.Provider, in *contracts.Integration) (string, error) {
+	return panics.Compute("BudgetKey", func() (string, error) { return budgetKey(provider, in), nil })
+}
+
 // budgetKey is "<provider>.<what the upstream counts by>": the integration's id, or a hash of what the provider says.
 func budgetKey(provider contracts.Provider, in *contracts.Integration) string {
 	if keyer, ok := provider.(contracts.BudgetKeyer); ok {
@@ -79,7 +85,7 @@ func (t Target) limit(now time.Time) *contracts.RateLimit {
 	return ProviderLimit(t.Provider)
 }
 
-// ProviderLimit is the request budget that a provider declares; nil is unlimited.
+// ProviderLimit is the request budget that a provider declares; nil is unlimited. It calls the provider's code.
 func ProviderLimit(provider contracts.Provider) *contracts.RateLimit {
 	if limiter, ok := provider.(contracts.RateLimiter); ok {
 		return limiter.RateLimit()

@@ -26,7 +26,11 @@ func (b *Budgets) Status(ctx context.Context, provider contracts.Provider, in *c
 	if err := b.clock.Refresh(ctx); err != nil {
 		return status, err
 	}
-	key, now := budgetKey(provider, in), b.earliest()
+	key, err := boundedKey(provider, in)
+	if err != nil {
+		return status, err
+	}
+	now := b.earliest()
 	var told said
 	if err := b.readCell(ctx, key+saidKey, &told); err != nil {
 		return status, err

@@ -181,7 +181,10 @@ func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) 
 // Lift has all processes send requests again to an upstream that has asked to be left alone: whoever does that has
 // looked at it. It asks again with its next answer, if it still wants that.
 func (b *Budgets) Lift(ctx context.Context, provider contracts.Provider, in *contracts.Integration) error {
-	key := budgetKey(provider, in)
+	key, err := boundedKey(provider, in)
+	if err != nil {
+		return err
+	}
 	value, err := json.Marshal(said{})
 	if err != nil {
 		return err

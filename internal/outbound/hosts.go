@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -49,7 +50,7 @@ func CredentialHosts(provider contracts.Provider, in *contracts.Integration) (ho
 }
 
 func originsOf(find func(*contracts.Integration) ([]string, error), in *contracts.Integration) ([]origin, error) {
-	entries, err := find(in)
+	entries, err := panics.Compute("the list of hosts", func() ([]string, error) { return find(in) })
 	if err != nil {
 		return nil, fmt.Errorf("find the hosts of %q: %w", in.Name(), err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -23,7 +24,9 @@ const Redacted = foreign.Redacted
 // JSON-encoded.
 type Redactor struct {
 	request, response []path
-	values            *replacement
+	// blind says that the provider does not tell what is sensitive: no body and no query is shown.
+	blind  bool
+	values *replacement
 	// longest is the length of the longest of the values: so much of a text's cut end may be the beginning of one.
 	longest int
 	// sent replaces the secrets of one request, which an answer may echo anywhere; found collects them. See [Redactor.exchange].
@@ -35,7 +38,7 @@ type Redactor struct {
 func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redactor {
 	r := &Redactor{}
 	if declared, ok := provider.(contracts.Redactor); ok {
-		r.request, r.response = paths(declared.SensitiveRequestFields()), paths(declared.SensitiveResponseFields())
+		r.ask(declared)
 	}
 	if in == nil {
 		return r
@@ -47,6 +50,16 @@ func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redact
 	return r
 }
 
+// ask learns what a provider calls sensitive; its code may panic, or not return.
+func (r *Redactor) ask(provider contracts.Redactor) {
+	type fields struct{ request, response []path }
+	declared, err := panics.Compute("the list of sensitive fields", func() (f fields, err error) {
+		f.request, f.response = paths(provider.SensitiveRequestFields()), paths(provider.SensitiveResponseFields())
+		return f, nil
+	})
+	r.request, r.response, r.blind = declared.request, declared.response, err != nil
+}
+
 // Text redacts a text without a known structure, such as an error: what [foreign.Redact] takes for a secret, and the credentials.
 func (r *Redactor) Text(text string) string { return r.credentials(foreign.Redact(text)) }
 
@@ -55,6 +68,9 @@ func (r *Redactor) structured(text string) string { return r.credentials(foreign
 
 // Query redacts a raw query, without its question mark.
 func (r *Redactor) Query(raw string) string {
+	if r != nil && r.blind && raw != "" {
+		return Redacted
+	}
 	return r.structured(redactPairs(raw, r.requestPaths(), r.findings()))
 }
 
@@ -134,6 +150,9 @@ func (r *Redactor) ResponseBody(contentType string, body []byte, cut bool) []byt
 }
 
 func (r *Redactor) body(contentType string, body []byte, cut bool, declared []path) []byte {
+	if r != nil && r.blind {
+		return []byte(Redacted)
+	}
 	media, parameters, _ := mime.ParseMediaType(contentType)
 	redact := r.structured
 	switch {

@@ -11,6 +11,16 @@ import (
 // like a store that is away.
 var ErrLeftBehind = errors.New("it is left behind")
 
+// computing is how long foreign code may take that only computes.
+const computing = 10 * time.Second
+
+// Compute calls foreign code that only computes, such as a provider's rules: see [Within].
+func Compute[T any](what string, f func() (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), computing)
+	defer cancel()
+	return Within(ctx, 0, what, f)
+}
+
 // Within calls foreign code that may panic, or go on though its time is up: some time after the end of ctx it is left
 // behind, which is [ErrLeftBehind]. What it returns then is lost, and what it was given may still be read.
 func Within[T any](ctx context.Context, grace time.Duration, what string, f func() (T, error)) (T, error) {

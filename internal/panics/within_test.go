@@ -40,6 +40,16 @@ func TestWithin(t *testing.T) {
 		if _, err := call(0, func() (int, error) { panic("boom") }); err == nil || err.Error() != "the provider panicked: boom" {
 			t.Errorf("a panic: %v", err)
 		}
+		began = time.Now()
+		if _, err := panics.Compute("the rules", func() (int, error) { <-time.After(time.Hour); return 7, nil }); !errors.Is(err, panics.ErrLeftBehind) {
+			t.Errorf("rules that do not return: %v", err)
+		}
+		if waited := time.Since(began); waited != 10*time.Second {
+			t.Errorf("waited for rules for %s", waited)
+		}
+		if got, err := panics.Compute("the rules", answer); got != 7 || err != nil {
+			t.Errorf("rules that return: %d, %v", got, err)
+		}
 		<-time.After(time.Hour) // the one that was left behind ends
 	})
 }

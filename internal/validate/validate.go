@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-playground/validator/v10"
 
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -26,19 +27,30 @@ func New() *Validator {
 	return &Validator{rules: validator.New(validator.WithRequiredStructEnabled())}
 }
 
-// Credentials says whether raw is valid as credentials of the provider. Nil and empty count as an empty object. The error is an [*Error].
+// Credentials says whether raw is valid as credentials of the provider. Nil and empty count as an empty object. The error is an [*Error], unless
+// the provider's code panics or does not return.
 func (v *Validator) Credentials(p contracts.Provider, raw json.RawMessage) error {
-	s := subject{name: "credentials", rules: p.CredentialRules(), data: p.CredentialData()}
-	if _, ok := p.(contracts.OAuth2); ok {
-		// The token is merged over the credentials, whatever their type.
-		s.extra = fieldsOf(reflect.TypeFor[contracts.Token]())
-	}
-	return v.validate(s, raw)
+	return v.check("the provider's rules for credentials", raw, func() subject {
+		s := subject{name: "credentials", rules: p.CredentialRules(), data: p.CredentialData()}
+		if _, ok := p.(contracts.OAuth2); ok {
+			// The token is merged over the credentials, whatever their type.
+			s.extra = fieldsOf(reflect.TypeFor[contracts.Token]())
+		}
+		return s
+	})
 }
 
-// Metadata says whether raw is valid as metadata of the provider. Nil and empty count as an empty object. The error is an [*Error].
+// Metadata is [Validator.Credentials] for the metadata.
 func (v *Validator) Metadata(p contracts.Provider, raw json.RawMessage) error {
-	return v.validate(subject{name: "metadata", rules: p.MetadataRules(), data: p.MetadataData()}, raw)
+	return v.check("the provider's rules for metadata", raw, func() subject {
+		return subject{name: "metadata", rules: p.MetadataRules(), data: p.MetadataData()}
+	})
+}
+
+// check bounds the provider's code: its methods, and those of its data, which decode themselves.
+func (v *Validator) check(what string, raw json.RawMessage, ask func() subject) error {
+	_, err := panics.Compute(what, func() (struct{}, error) { return struct{}{}, v.validate(ask(), raw) })
+	return err
 }
 
 // Error lists what is wrong with credentials or metadata, by field.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -234,4 +235,26 @@ func TestRulesReportsMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slow reads itself, for longer than anybody waits.
+type slow struct{}
+
+func (*slow) UnmarshalJSON([]byte) error { <-time.After(time.Hour); return nil }
+
+// Rules and data that do not return, or panic, are an error that is no list of fields.
+func TestProvidersCodeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for want, data := range map[string]func() any{
+			"the provider's rules for credentials did not return in time": func() any { return &slow{} },
+			"the provider's rules for credentials panicked: boo":          func() any { panic("boo") },
+		} {
+			err := validate.New().Credentials(described{data: data}, json.RawMessage(`{}`))
+			var invalid *validate.Error
+			if err == nil || !strings.HasPrefix(err.Error(), want) || errors.As(err, &invalid) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+		<-time.After(time.Hour)
+	})
 }

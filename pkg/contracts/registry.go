@@ -28,6 +28,7 @@ type Registry struct {
 // It refuses what would otherwise fail late or not at all, every problem at once (see [errors.Join]):
 //   - a key that is not 1 to 63 lower-case letters, digits and inner or trailing hyphens
 //   - a nil provider; CredentialData or MetadataData that is a typed nil, not a pointer, or the same pointer twice
+//   - a method of these that panics, or does not return within 10 seconds
 //   - a DefaultSyncInterval that is not whole minutes or less than one, a rate limit that is not valid, a negative RefreshThreshold
 //   - a method named like one of a contract but with another signature, or on the pointer when the value is registered
 //   - some methods of a contract without the others
@@ -105,17 +106,32 @@ func problemsOf(p Provider) []error {
 	return problems
 }
 
-// guarded turns a panic of a provider's method into a problem like any other.
-func guarded(method string, f func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%s panics: %v", method, r)
+// checkWithin is how long a provider's method may take that only says what the provider is.
+const checkWithin = 10 * time.Second
+
+// guarded turns a panic of a provider's method, and one that does not return, into a problem like any other.
+func guarded(method string, f func() error) error {
+	returned := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				returned <- fmt.Errorf("%s panics: %v", method, r)
+			}
+		}()
+		err := f()
+		if err != nil {
+			err = fmt.Errorf("%s: %w", method, err)
 		}
+		returned <- err
 	}()
-	if err := f(); err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+	timer := time.NewTimer(checkWithin)
+	defer timer.Stop()
+	select {
+	case err := <-returned:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%s has not returned after %s", method, checkWithin)
 	}
-	return nil
 }
 
 func checkData(data func() any) error {

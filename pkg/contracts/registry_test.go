@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -154,6 +155,18 @@ func TestNewRegistryRefusesValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A method that does not return is a problem like any other.
+func TestNewRegistryOfAHangingProvider(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := func() any { <-time.After(time.Hour); return nil }
+		_, err := contracts.NewRegistry(map[string]contracts.Provider{"p": typed{credentials: hang, metadata: none}})
+		if want := `provider "p": CredentialData has not returned after 10s`; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+		hang() // until the one that is left behind has ended
+	})
 }
 
 func TestNewRegistryReportsAllAtOnce(t *testing.T) {

@@ -98,6 +98,9 @@ func (s *Scheduler) explain(endpoint api.Endpoint, err error) *api.Error {
 		return &api.Error{Code: api.Conflict, Message: "somebody else changed the credentials at the same time; look at them and try again"}
 	case errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrOpen):
 		return &api.Error{Code: api.Refused, Message: err.Error()}
+	case errors.Is(err, panics.ErrLeftBehind):
+		s.Log.Error("a provider's code does not return", "endpoint", endpoint, "error", err)
+		return &api.Error{Code: api.Internal, Message: err.Error()}
 	case postgres.Unavailable(err), postgres.Locked(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		s.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again"}

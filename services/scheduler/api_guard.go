@@ -2,12 +2,14 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -77,8 +79,13 @@ func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegrati
 	if row.Provider != w.key {
 		return api.RateLimitStatus{}, invalidf("integration %q is of provider %q", row.Name, row.Provider)
 	}
-	reply := api.RateLimitStatus{Integration: row.Name, Source: "none", Provider: budgetReply(outbound.ProviderLimit(w.provider))}
-	limit := outbound.ProviderLimit(w.provider)
+	limit, err := panics.Compute("the provider's budget", func() (*contracts.RateLimit, error) {
+		return outbound.ProviderLimit(w.provider), nil
+	})
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	reply := api.RateLimitStatus{Integration: row.Name, Source: "none", Provider: budgetReply(limit)}
 	if limit != nil {
 		reply.Source = "provider"
 	}
@@ -92,6 +99,9 @@ func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegrati
 		return api.RateLimitStatus{}, err
 	}
 	status, err := w.Budgets.Status(ctx, w.provider, in, limit)
+	if errors.Is(err, panics.ErrLeftBehind) {
+		return reply, err
+	}
 	if err != nil {
 		w.Log.Warn("could not read a budget", "integration", row.Name, "error", err)
 		return reply, &api.Error{Code: api.Unavailable, Message: "what is spent can't be read from the broker now; try again"}

@@ -53,18 +53,15 @@ func decodeObject(raw json.RawMessage) (map[string]any, error) {
 	return object, nil
 }
 
-// problemsOf lists what a validator has found.
-func problemsOf(err error) []api.Problem {
-	if err == nil {
-		return nil
-	}
+// problemsOf lists what a validator has found. Other errors are returned.
+func problemsOf(err error) ([]api.Problem, error) {
 	var invalid *validate.Error
 	if !errors.As(err, &invalid) {
-		return []api.Problem{{Message: err.Error()}}
+		return nil, err
 	}
 	problems := make([]api.Problem, 0, len(invalid.Problems))
 	for _, p := range invalid.Problems {
 		problems = append(problems, api.Problem{Field: p.Field, Message: p.Message})
 	}
-	return problems
+	return problems, nil
 }

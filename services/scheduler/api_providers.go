@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -18,10 +19,10 @@ func (s *Scheduler) listProviders(context.Context, struct{}) (api.ProviderList, 
 		if err != nil {
 			return api.ProviderList{}, err
 		}
-		reply := api.Provider{
-			Key: key, Name: p.Name(),
-			Credentials: fieldsOf(p.CredentialRules(), p.CredentialData()),
-			Metadata:    fieldsOf(p.MetadataRules(), p.MetadataData()),
+		reply, err := describe(key, p)
+		if err != nil {
+			s.Log.Warn("a provider does not say what it is", "provider", key, "error", err)
+			reply = api.Provider{Key: key, Name: key, Credentials: []api.Field{}, Metadata: []api.Field{}}
 		}
 		if _, ok := p.(contracts.ScheduledSync); ok {
 			reply.Scheduled = true
@@ -32,6 +33,17 @@ func (s *Scheduler) listProviders(context.Context, struct{}) (api.ProviderList, 
 		list.Providers = append(list.Providers, reply)
 	}
 	return list, nil
+}
+
+// describe asks a provider, whose code may panic, or not return.
+func describe(key string, p contracts.Provider) (api.Provider, error) {
+	return panics.Compute("the provider", func() (api.Provider, error) {
+		return api.Provider{
+			Key: key, Name: p.Name(),
+			Credentials: fieldsOf(p.CredentialRules(), p.CredentialData()),
+			Metadata:    fieldsOf(p.MetadataRules(), p.MetadataData()),
+		}, nil
+	})
 }
 
 // fieldsOf are the fields that have a rule, and those of the typed data that have none.

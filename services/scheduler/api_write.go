@@ -14,6 +14,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -190,11 +191,19 @@ func (w *integrationWriter) check(owner string, metadata, credentials json.RawMe
 		return err
 	}
 	var problems []api.Problem
+	var errs [2]error
 	if credentials != nil {
-		problems = append(problems, problemsOf(w.Validator.Credentials(w.provider, credentials))...)
+		errs[0] = w.Validator.Credentials(w.provider, credentials)
 	}
 	if metadata != nil {
-		problems = append(problems, problemsOf(w.Validator.Metadata(w.provider, metadata))...)
+		errs[1] = w.Validator.Metadata(w.provider, metadata)
+	}
+	for _, err := range errs {
+		found, err := problemsOf(err)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, found...)
 	}
 	if len(problems) > 0 {
 		return &api.Error{Code: api.Invalid, Message: fmt.Sprintf("provider %q does not take this:", w.key), Problems: problems}
@@ -206,7 +215,8 @@ func (w *integrationWriter) check(owner string, metadata, credentials json.RawMe
 func (w *integrationWriter) nameOf(given string) (string, error) {
 	name := given
 	if name == "" {
-		if name = w.provider.Name(); !events.ValidToken(name) {
+		name, _ = panics.Compute("the provider's name", func() (string, error) { return w.provider.Name(), nil })
+		if !events.ValidToken(name) {
 			name = w.key
 		}
 	}

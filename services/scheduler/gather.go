@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -197,14 +196,9 @@ func (c *collector) finish() []value {
 	return c.values
 }
 
-// compareTimeout is how long a provider may take to compare two cursors.
-const compareTimeout = 10 * time.Second
-
 // advances asks whether a candidate is forward of the current cursor; the provider's code may panic, or not return.
 func advances(provider contracts.Provider, current *string, candidate contracts.Cursor) (forward bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), compareTimeout)
-	defer cancel()
-	forward, err = panics.Within(ctx, 0, "comparing cursors", func() (bool, error) {
+	forward, err = panics.Compute("comparing cursors", func() (bool, error) {
 		return contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
 	})
 	if err != nil {

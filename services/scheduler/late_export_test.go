@@ -2,10 +2,13 @@ package scheduler
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // TakeCommand does what a scheduler does with a message of the commands' stream.
@@ -17,3 +20,11 @@ func TakeCommand(ctx context.Context, s *Scheduler, d *bus.Delivery) error {
 func CommandsCounted(s *Scheduler, verb, result string) float64 {
 	return testutil.ToFloat64(s.Metrics.commands.WithLabelValues(verb, result))
 }
+
+// CursorAt asks a provider for the cursor of a time.
+func CursorAt(dater contracts.CursorDater, at time.Time) (contracts.Cursor, error) {
+	return cursorAt(dater, at)
+}
+
+// Describe is what the list of providers says of one.
+func Describe(p contracts.Provider) (api.Provider, error) { return describe("p", p) }

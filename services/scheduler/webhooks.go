@@ -127,14 +127,18 @@ func (s *Scheduler) startFrom(ctx context.Context, tx *postgres.Tx, integration 
 	}
 	from, err := cursorAt(dater, since)
 	if err != nil {
-		return err
+		panics.Report(s.Log, err, "provider", integration.Provider)
+		return reject("provider %q makes no cursor of the time: %s", integration.Provider, foreign.Of(err))
 	}
 	if integration.SyncCursor == nil {
 		return nil
 	}
 	later, err := advances(provider, integration.SyncCursor, from)
-	if err != nil || later {
-		return err
+	if err != nil {
+		return reject("provider %q can't tell which cursor is earlier: %s", integration.Provider, foreign.Of(err))
+	}
+	if later {
+		return nil
 	}
 	if err := tx.RunSetCursorFrom(ctx, string(from), run.ID); err != nil {
 		return fmt.Errorf("set where run %s starts from: %w", run.ID, err)
@@ -142,10 +146,9 @@ func (s *Scheduler) startFrom(ctx context.Context, tx *postgres.Tx, integration 
 	return nil
 }
 
-// cursorAt asks the provider, which may panic.
-func cursorAt(dater contracts.CursorDater, at time.Time) (cursor contracts.Cursor, err error) {
-	defer panics.Catch(&err, "CursorAt")
-	cursor, err = dater.CursorAt(at)
+// cursorAt asks the provider, whose code may panic, or not return.
+func cursorAt(dater contracts.CursorDater, at time.Time) (contracts.Cursor, error) {
+	cursor, err := panics.Compute("CursorAt", func() (contracts.Cursor, error) { return dater.CursorAt(at) })
 	if err == nil && !json.Valid(cursor) {
 		err = fmt.Errorf("CursorAt of %s gives no JSON", at)
 	}

@@ -1,0 +1,69 @@
+package scheduler_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+	"github.com/tributaryhq/tributary/services/scheduler"
+)
+
+// undated is a ledger that can't make a cursor of a time: at is called then.
+type undated struct {
+	ledger
+	at func()
+}
+
+func (undated) SyncIncremental(context.Context, *contracts.Integration, contracts.SyncSession) error {
+	return errors.New("not in these tests")
+}
+
+func (u undated) CursorAt(time.Time) (contracts.Cursor, error) {
+	u.at()
+	return nil, errors.New("no cursor of a time")
+}
+
+// unnamed is a ledger that does not say what it is.
+type unnamed struct {
+	ledger
+	hang func()
+}
+
+func (u unnamed) Name() string { u.hang(); return "Unnamed" }
+
+// A provider's code that does not return is left behind, where the API or a command calls it.
+func TestHangingProviders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hang := func() { <-time.After(time.Hour) }
+		if _, err := scheduler.CursorAt(undated{at: hang}, time.Now()); !errors.Is(err, panics.ErrLeftBehind) {
+			t.Errorf("CursorAt: %v", err)
+		}
+		if _, err := scheduler.Describe(unnamed{hang: hang}); !errors.Is(err, panics.ErrLeftBehind) {
+			t.Errorf("Name: %v", err)
+		}
+		hang() // until those that were left behind have ended
+	})
+}
+
+// A command that a provider can't carry out is refused at once, with what the provider says.
+func TestRecoverWithoutACursorOfATime(t *testing.T) {
+	t.Parallel()
+	for want, at := range map[string]func(){"no cursor of a time": func() {}, "CursorAt panicked": func() { panic("boo") }} {
+		s := newStage(t, func(c *platform.Config) { c.Providers["ledger"] = undated{at: at} })
+		id := s.integration(t, "ledger", "7")
+		_, err := s.Command(t.Context(), events.VerbRecover, &eventsv1.Command{Integration: id.String(), Since: "2024-06-30T00:00:00Z"})
+		if api.CodeOf(err) != api.Refused || !strings.Contains(err.Error(), want) {
+			t.Errorf("refused with %v, want %q", err, want)
+		}
+	}
+}
