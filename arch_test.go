@@ -39,7 +39,8 @@ var mayImport = map[string][]string{
 	"internal/leak":       {},
 	"internal/panics":     {"internal/foreign"},
 	"internal/secret":     {},
-	"internal/httpserver": {},
+	"internal/share":      {},
+	"internal/httpserver": {"internal/share"},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
@@ -58,13 +59,13 @@ var mayImport = map[string][]string{
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
-	"internal/api":          {"pkg/events", "internal/panics"},
+	"internal/api":          {"pkg/events", "internal/panics", "internal/share"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
-		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/telemetry",
+		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/share", "internal/telemetry",
 		"internal/validate",
 	},
 	"services/scheduler": {
@@ -73,7 +74,8 @@ var mayImport = map[string][]string{
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "pkg/oauth2",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
+		"pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",

@@ -6,6 +6,29 @@ import (
 	"strings"
 )
 
+// Client is what a share is counted by: an IPv4 address, or the /64 network of an IPv6 address, of which one host may use all addresses.
+// The zero Client stands for a trusted proxy, which speaks for many clients.
+type Client netip.Prefix
+
+const (
+	wholeIPv4 = 32
+	siteIPv6  = 64
+)
+
+// ClientOf returns the client of an address.
+func ClientOf(address netip.Addr) Client {
+	address = address.Unmap().WithZone("")
+	bits := wholeIPv4
+	if address.Is6() {
+		bits = siteIPv6
+	}
+	prefix, err := address.Prefix(bits)
+	if err != nil {
+		return Client{}
+	}
+	return Client(prefix)
+}
+
 type connKey struct{}
 
 // Client returns the client of a request: the peer, or, where the peer is a trusted proxy, the last address in X-Forwarded-For that is none.

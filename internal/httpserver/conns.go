@@ -8,13 +8,15 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/tributaryhq/tributary/internal/share"
 )
 
 // conns are the open connections of a server. While they are fewer than the limit, each client may open its share of them. At the limit, a
 // client that has none yet takes the place of the connection that has kept the server waiting the longest.
 type conns struct {
 	trusted func(netip.Addr) bool
-	share   *Share
+	share   *share.Share[Client]
 
 	mu sync.Mutex
 	// waiting has the connections that the client has to send something on, the one that waits longest first.
@@ -26,7 +28,7 @@ type conns struct {
 
 func newConns(limits Limits, trusted func(netip.Addr) bool) *conns {
 	// The first line is the request's, the last one is empty.
-	return &conns{trusted: trusted, share: NewShare(int64(limits.Connections)), waiting: list.New(), mostLines: limits.HeaderFields + 2}
+	return &conns{trusted: trusted, share: share.New[Client](int64(limits.Connections)), waiting: list.New(), mostLines: limits.HeaderFields + 2}
 }
 
 // listener admits connections before the server has spent anything on them.

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/httpserver"
+	"github.com/tributaryhq/tributary/internal/share"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -45,8 +46,8 @@ type Config struct {
 type Ingress struct {
 	Config
 	server   *httpserver.Server
-	requests *httpserver.Share
-	bodies   *httpserver.Share
+	requests *share.Share[httpserver.Client]
+	bodies   *share.Share[httpserver.Client]
 	slots    *turns
 	checks   *turns
 	calls    *calls
@@ -65,7 +66,7 @@ func New(config Config) *Ingress {
 	}
 	settings := config.Settings
 	g := &Ingress{
-		Config: config, requests: httpserver.NewShare(int64(settings.Connections)), bodies: httpserver.NewShare(settings.BodyBudget),
+		Config: config, requests: share.New[httpserver.Client](int64(settings.Connections)), bodies: share.New[httpserver.Client](settings.BodyBudget),
 		slots: newTurns(settings.InFlight), checks: newTurns(settings.Checks),
 		calls: newCalls(config), refusals: newRefusals(config),
 	}
