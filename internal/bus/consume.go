@@ -57,13 +57,22 @@ type Delivery struct {
 	// Stopping is closed when the service stops: hand back what need not be finished.
 	Stopping <-chan struct{}
 	slots    chan struct{}
+	of       *consuming
 }
 
 // StepAside gives the slot of a message that only waits to others. What it returns takes a slot again, and waits for it.
 func (d *Delivery) StepAside() (comeBack func()) {
 	<-d.slots
-	return func() { d.slots <- struct{}{} }
+	d.of.stepAside(1)
+	return func() {
+		d.slots <- struct{}{}
+		d.of.stepAside(-1)
+	}
 }
+
+// Crowded says that messages in work hold every slot, so that no other message can begin before one of them gives its
+// slot away.
+func (d *Delivery) Crowded() bool { return d.of.crowded() }
 
 // HandBack is the error that returns a message to the stream.
 type HandBack struct {
@@ -182,7 +191,7 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c *co
 		c.begin()
 		handlers.Go(func() {
 			defer func() { <-slots; c.end() }()
-			b.handle(ctx, work, msg, session, c.Consumption, slots)
+			b.handle(ctx, work, msg, session, c, slots)
 		})
 	}
 	err = batch.Error()
@@ -192,7 +201,7 @@ func (b *Bus) pull(ctx, work context.Context, consumer jetstream.Consumer, c *co
 	return err
 }
 
-func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, session uint64, c Consumption, slots chan struct{}) {
+func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, session uint64, c *consuming, slots chan struct{}) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		b.log.Error("message without metadata", "subject", msg.Subject(), "error", err)
@@ -209,7 +218,7 @@ func (b *Bus) handle(ctx, work context.Context, msg jetstream.Msg, session uint6
 	go b.beat(work, held)
 	err = c.handle(work, &Delivery{
 		Subject: msg.Subject(), Header: msg.Headers(), Body: msg.Data(),
-		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Stopping: ctx.Done(), slots: slots,
+		Count: meta.NumDelivered, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp, Stopping: ctx.Done(), slots: slots, of: c,
 	})
 	stopBeat()
 	b.settle(ctx, held, span, err)

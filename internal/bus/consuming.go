@@ -16,9 +16,10 @@ type consuming struct {
 	mu sync.Mutex
 	// progress is when a message last came or a slot became free, or the consumption had nothing to do.
 	progress time.Time
-	// inWork is how many messages are in work, and held why none are asked for.
-	inWork int
-	held   error
+	// inWork is how many messages are in work, aside how many of them have given their slot away, and held why none are
+	// asked for.
+	inWork, aside int
+	held          error
 	// pending is how many messages wait in the stream, by the last survey.
 	pending uint64
 }
@@ -65,6 +66,18 @@ func (c *consuming) move(n int) {
 	defer c.mu.Unlock()
 	c.inWork += n
 	c.progress = time.Now()
+}
+
+func (c *consuming) stepAside(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aside += n
+}
+
+func (c *consuming) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.inWork-c.aside >= max(c.Slots, 1)
 }
 
 func (c *consuming) hold(err error) {

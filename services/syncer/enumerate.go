@@ -36,7 +36,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	// calling ends when the enumeration must stop; ctx goes on for what was handed over.
 	calling, stop := context.WithCancelCause(outbound.WithOrigin(ctx, outbound.Origin{Run: run.ID.String()}))
 	defer stop(nil)
-	session := newSession(ctx, calling, s, run)
+	session := newSession(ctx, calling, s, run, d)
 	session.checker, _ = provider.(contracts.CheckpointChecker)
 	helpers, helping := errgroup.WithContext(ctx)
 	helping, stopHelping := context.WithCancel(helping)
@@ -46,9 +46,10 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	})
 	helpers.Go(func() error { s.guardCall(helping, d.Stopping, session, stop); return nil })
 	helpers.Go(func() error { session.lingerLoop(helping); return nil })
+	helpers.Go(func() error { session.aside.takeTurns(helping, s.Settings.Turn); return nil })
 	publishers := session.startPublishers(stop)
 
-	err = s.call(outbound.WithPatience(calling, session.patience(in, d)), provider, in, run, session)
+	err = s.call(outbound.WithPatience(calling, session.patience(in)), provider, in, run, session)
 	total, closeErr := session.close()
 	total.Note = outbound.NewRedactor(nil, in).Text(session.note())
 	if closeErr != nil && err == nil {
@@ -61,6 +62,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 	if watchErr := helpers.Wait(); watchErr != nil && err == nil {
 		err = watchErr
 	}
+	session.aside.resume()
 	if cause := context.Cause(calling); cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

@@ -1,10 +1,8 @@
 package syncer
 
 import (
-	"sync"
 	"time"
 
-	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -18,13 +16,12 @@ const tellFrom = 10 * time.Second
 
 // patience has the requests of an enumeration wait in place: a deferral would end it, and the next one would begin at the first page. While all wait, the slot is
 // another's.
-func (s *session) patience(in *contracts.Integration, d *bus.Delivery) *outbound.Patience {
+func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 	redactor := outbound.NewRedactor(nil, in)
-	aside := &aside{places: s.syncer.aside, step: d.StepAside}
 	return &outbound.Patience{
 		Most: s.syncer.Settings.Patience, Bounds: s.syncer.Settings.Waits,
 		Waits: func(until time.Time, why error) (func(), bool) {
-			if !aside.enter() {
+			if !s.aside.enter() {
 				return nil, false
 			}
 			s.waiting.Add(1)
@@ -34,7 +31,7 @@ func (s *session) patience(in *contracts.Integration, d *bus.Delivery) *outbound
 				s.syncer.hold(s, pause{until: until, why: foreign.Of(redactor.Error(why)), cause: deferral.CauseOf(why)})
 			}
 			return func() {
-				aside.leave()
+				s.aside.leave()
 				s.waiting.Add(-1)
 				// A wait whose end has moved has begun anew before this one ends.
 				if told > 0 && told == s.told.Load() {
@@ -64,42 +61,4 @@ func (s *Syncer) hold(of *session, pause pause) {
 	if err != nil {
 		s.Log.Warn("could not note that an enumeration waits in place", "run", run.ID, "error", err)
 	}
-}
-
-// aside is the place of an enumeration that waits. Its requests may wait side by side: the first gives the slot away, the last takes one again.
-type aside struct {
-	places chan struct{}
-	step   func() (comeBack func())
-
-	mu       sync.Mutex
-	waiting  int
-	comeBack func()
-}
-
-// enter is false when too many enumerations wait already.
-func (a *aside) enter() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.waiting == 0 {
-		select {
-		case a.places <- struct{}{}:
-		default:
-			return false
-		}
-		a.comeBack = a.step()
-	}
-	a.waiting++
-	return true
-}
-
-func (a *aside) leave() {
-	a.mu.Lock()
-	if a.waiting--; a.waiting > 0 {
-		a.mu.Unlock()
-		return
-	}
-	comeBack := a.comeBack
-	a.mu.Unlock()
-	comeBack()
-	<-a.places
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -51,6 +52,8 @@ type session struct {
 	oddity  string
 	// guard remembers that an item was refused.
 	guard items.Guard
+	// aside is where the enumeration goes when it gives its slot away.
+	aside *aside
 	// waiting is how many of the provider's requests wait in place.
 	waiting atomic.Int64
 	// told counts the waits in place that were told of.
@@ -70,7 +73,7 @@ type parcel struct {
 	reason, why foreign.Text
 }
 
-func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *session {
+func newSession(work, calling context.Context, s *Syncer, run *postgres.Run, d *bus.Delivery) *session {
 	memory, _ := s.repeats.Get().(*repeats)
 	memory.start()
 	largest := s.Bus.MaxBody() - batchOverhead
@@ -78,6 +81,7 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run) *se
 		syncer: s, run: run, work: work, calling: calling, window: newWindow(), sealed: make(chan *parcel),
 		largest: largest, batchBytes: min(s.Settings.BatchBytes, largest), repeats: memory, last: s.Now(),
 		makers: sync.Pool{New: func() any { return &items.Maker{} }},
+		aside:  &aside{places: s.aside, delivery: d, since: time.Now()},
 	}
 	started.looked.Store(started.last.UnixNano())
 	return started
@@ -182,6 +186,7 @@ func (s *session) seal() error {
 	if err := s.window.wait(s.calling, int(s.total.GetBatches()), s.syncer.Settings.Window, s.syncer.Settings.Retrying); err != nil {
 		return err
 	}
+	s.aside.resume()
 	// A publisher may be waiting as well, and of two that are ready a select takes any.
 	if s.calling.Err() != nil {
 		return context.Cause(s.calling)

@@ -32,6 +32,9 @@ import (
 type Settings struct {
 	// Runs is how many runs of one provider a process enumerates at a time.
 	Runs int
+	// Turn is how long an enumeration keeps its slot while others wait for one. Then it gives the slot away, and takes one
+	// again with its next batch.
+	Turn time.Duration
 	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone. Larger batches cost less CPU an item until
 	// handlers that take a millisecond begin to wait for the last of each; the broker's limit is 1 MiB by default.
 	BatchItems int
@@ -54,7 +57,7 @@ type Settings struct {
 	// Patience is how long one request of an enumeration may wait in place for a budget, a circuit, a token or the upstream; what takes longer defers the run, which then
 	// begins at its first page again.
 	Patience time.Duration
-	// Aside is how many enumerations of a process may wait in place without a slot.
+	// Aside is how many enumerations of a process may be without a slot, because they wait in place or for their turn.
 	Aside int
 	// RunWindow is how long a run may go on trying, deferrals included.
 	RunWindow time.Duration
@@ -67,7 +70,7 @@ type Settings struct {
 // DefaultSettings are the original's limits and the figures of the measurements in docs/benchmarks.md.
 func DefaultSettings() Settings {
 	return Settings{
-		Runs: 16, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
+		Runs: 16, Turn: time.Second, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
 		Window: 64, Retrying: 4096, Publishers: 8,
 		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Waits: deferral.Default(), Patience: 70 * time.Minute, Aside: 64, RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
@@ -94,7 +97,7 @@ type Syncer struct {
 	Config
 	// repeats and packers are large, and used again and again.
 	repeats, packers sync.Pool
-	// aside has a place for each enumeration that waits without a slot.
+	// aside has a place for each enumeration that is without a slot.
 	aside chan struct{}
 }
 
