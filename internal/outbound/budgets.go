@@ -32,6 +32,8 @@ type Budgets struct {
 	accounts map[accountID]*account
 	// suppressed is until when an upstream wants no requests, by the broker's clock.
 	suppressed map[string]time.Time
+	// lifts are the revisions of the cells by which operators have last lifted that.
+	lifts map[string]uint64
 }
 
 // accountID tells accounts apart: a budget that is overridden for one of several integrations has two of them on one cell.
@@ -58,13 +60,13 @@ type said struct {
 func NewBudgets(cells Cells, clock Clock, log *slog.Logger, metrics *GuardMetrics, now func() time.Time) *Budgets {
 	return &Budgets{
 		cells: countingCells{cells, metrics}, clock: clock, log: log, metrics: metrics, now: now,
-		accounts: map[accountID]*account{}, suppressed: map[string]time.Time{},
+		accounts: map[accountID]*account{}, suppressed: map[string]time.Time{}, lifts: map[string]uint64{},
 	}
 }
 
 // Run hears what upstreams said to other processes, until ctx ends.
 func (b *Budgets) Run(ctx context.Context) error {
-	return b.cells.Watch(ctx, "*.*"+saidKey, func(key string, value []byte, _ uint64) {
+	return b.cells.Watch(ctx, "*.*"+saidKey, func(key string, value []byte, revision uint64) {
 		var s said
 		if json.Unmarshal(value, &s) != nil {
 			return
@@ -76,7 +78,7 @@ func (b *Budgets) Run(ctx context.Context) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if key = strings.TrimSuffix(key, saidKey); s.Until.IsZero() {
-			delete(b.suppressed, key)
+			b.noteLift(key, revision)
 			return
 		}
 		b.noteSuppressed(key, s.Until)
@@ -178,8 +180,23 @@ func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) 
 	}
 }
 
+// noteLift is called under the lock. A watch that starts over brings an old lift again, which changes nothing for
+// requests that wait: its revision is the same.
+func (b *Budgets) noteLift(key string, revision uint64) {
+	delete(b.suppressed, key)
+	b.lifts[key] = revision
+}
+
+// lifted is a number that changes with each [Budgets.Lift].
+func (b *Budgets) lifted(key string) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lifts[key]
+}
+
 // Lift has all processes send requests again to an upstream that has asked to be left alone: whoever does that has
-// looked at it. It asks again with its next answer, if it still wants that.
+// looked at it. It asks again with its next answer, if it still wants that. Requests that wait in place because an
+// answer asked them to are sent, too, also where no cell says so.
 func (b *Budgets) Lift(ctx context.Context, provider contracts.Provider, in *contracts.Integration) error {
 	key, err := boundedKey(provider, in)
 	if err != nil {
@@ -190,20 +207,17 @@ func (b *Budgets) Lift(ctx context.Context, provider contracts.Provider, in *con
 		return err
 	}
 	for {
-		have, revision, err := b.cells.Read(ctx, key+saidKey)
+		_, revision, err := b.cells.Read(ctx, key+saidKey)
 		if err != nil {
 			return err
 		}
-		if len(have) == 0 {
-			return nil
-		}
-		_, ok, err := b.cells.Write(ctx, key+saidKey, value, revision)
+		lifted, ok, err := b.cells.Write(ctx, key+saidKey, value, revision)
 		if err != nil {
 			return err
 		}
 		if ok {
 			b.mu.Lock()
-			delete(b.suppressed, key)
+			b.noteLift(key, lifted)
 			b.mu.Unlock()
 			return nil
 		}

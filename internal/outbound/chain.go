@@ -69,8 +69,11 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	if c.Vitals != nil {
 		next = &watch{next: next, provider: t.Provider, id: func() string { return t.Integration().ID() }, vitals: c.Vitals, redactor: redactor}
 	}
+	lifted := func() uint64 { return 0 }
 	if c.Budgets != nil {
-		next = &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}
+		budget := &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}
+		lifted = func() uint64 { return c.Budgets.lifted(budget.key()) }
+		next = budget
 	}
 	if c.Circuits != nil {
 		next = &circuit{base: next, circuits: c.Circuits, target: t}
@@ -79,7 +82,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		next = &reauth{base: next, tokens: t.Tokens}
 	}
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
-	next = &patient{next: next, now: c.Now}
+	next = &patient{next: next, now: c.Now, integration: t.Integration, lifted: lifted}
 	if c.Keys != nil {
 		next = &idempotency{
 			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,

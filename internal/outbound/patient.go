@@ -9,7 +9,7 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// lookAgain is how often a request that waits in place for a budget or a circuit asks again: these may come back early.
+// lookAgain is how often a request that waits in place checks whether its cause has ended early.
 const lookAgain = 5 * time.Second
 
 // Patience lets the requests of work that would lose its place wait where they are, instead of being deferred.
@@ -35,7 +35,19 @@ func WithPatience(ctx context.Context, p *Patience) context.Context {
 type patient struct {
 	next http.RoundTripper
 	now  func() time.Time
+	// integration returns the integration with its newest token.
+	integration func() *contracts.Integration
+	// lifted returns a number that changes when an operator lifts what the upstream has asked for.
+	lifted func() uint64
 }
+
+// moment is what ends waits early, as it is at one time. Two moments are compared.
+type moment struct {
+	integration *contracts.Integration
+	lifted      uint64
+}
+
+func (p *patient) moment() moment { return moment{integration: p.integration(), lifted: p.lifted()} }
 
 func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	patience, ok := req.Context().Value(patienceKey{}).(*Patience)
@@ -46,6 +58,7 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := waiting{Patience: patience, began: p.now()}
 	defer func() { w.goOn() }()
 	for {
+		before := p.moment()
 		res, err := p.next.RoundTrip(req)
 		asks, deferred := contracts.AsDeferral(err)
 		if !deferred || contracts.IsPermanent(err) || !canRewind(req) {
@@ -60,18 +73,43 @@ func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
 		if unread != nil {
 			return res, err
 		}
-		switch deferral.CauseOf(err) {
-		case deferral.Budget, deferral.Circuit:
-			wait = min(wait, lookAgain)
-		default:
+		cause := deferral.CauseOf(err)
+		if cause != deferral.Budget && cause != deferral.Circuit {
 			call.attempt++
 			w.deferrals++
 		}
-		if err := sleep(req.Context(), wait); err != nil {
+		if err := p.sleep(req.Context(), wait, cause, before); err != nil {
 			return nil, err
 		}
 		req = next
 	}
+}
+
+// sleep waits until the time is over or the cause may have ended. A budget and a circuit know only when they are
+// asked, by the request itself. The others are compared with what they were before the request was sent, because to
+// ask would cost the upstream or its budget a request.
+func (p *patient) sleep(ctx context.Context, wait time.Duration, cause deferral.Cause, before moment) error {
+	for wait > 0 {
+		slice := min(wait, lookAgain)
+		if err := sleep(ctx, slice); err != nil {
+			return err
+		}
+		wait -= slice
+		now := p.moment()
+		switch cause {
+		case deferral.Budget, deferral.Circuit:
+			return nil
+		case deferral.Token:
+			if now.integration != before.integration {
+				return nil
+			}
+		default:
+			if now.lifted != before.lifted {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // waiting is one request that waits, perhaps several times.

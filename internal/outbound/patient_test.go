@@ -68,13 +68,13 @@ func TestPatience(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				began, sent, waiting := time.Now(), 0, 0
-				p := &patient{now: time.Now, next: trip(func(*http.Request) (*http.Response, error) {
+				p := newPatient(func(*http.Request) (*http.Response, error) {
 					sent++
 					if err := test.next(sent, time.Since(began)); err != nil {
 						return nil, err
 					}
 					return ok, nil
-				})}
+				})
 				ctx := WithPatience(t.Context(), &Patience{Most: 70 * time.Minute, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) {
 					waiting++
 					return func() { waiting-- }, !test.refuse
@@ -111,15 +111,78 @@ func TestPatience(t *testing.T) {
 
 var errTest = errors.New("broken")
 
+// newPatient is a patient transport for which no cause ends early.
+func newPatient(next trip) *patient {
+	in := contracts.NewIntegration(contracts.IntegrationFields{})
+	return &patient{
+		now: time.Now, next: next, integration: func() *contracts.Integration { return in }, lifted: func() uint64 { return 0 },
+	}
+}
+
+// TestPatienceEndsWithItsCause has a request wait in place for an hour. 122 seconds after it was sent, a new token
+// arrives or an operator lifts what the upstream has asked for: only the end of its own cause ends the wait.
+func TestPatienceEndsWithItsCause(t *testing.T) {
+	t.Parallel()
+	const at, soon, whole = 122 * time.Second, 125 * time.Second, time.Hour
+	for name, test := range map[string]struct {
+		cause         error
+		token, lifted bool
+		took          time.Duration
+	}{
+		"a new token":                           {cause: contracts.ErrNoToken, token: true, took: soon},
+		"lifted":                                {cause: errTest, lifted: true, took: soon},
+		"a new token for what an upstream asks": {cause: errTest, token: true, took: whole},
+		"lifted, but there is no token":         {cause: contracts.ErrNoToken, lifted: true, took: whole},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				sent := 0
+				p := newPatient(func(*http.Request) (*http.Response, error) {
+					if sent++; sent == 1 {
+						return nil, contracts.RetryAfter(time.Hour, test.cause)
+					}
+					return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+				})
+				began, old, renewed := time.Now(), p.integration(), contracts.NewIntegration(contracts.IntegrationFields{})
+				p.integration = func() *contracts.Integration {
+					if test.token && time.Since(began) >= at {
+						return renewed
+					}
+					return old
+				}
+				p.lifted = func() uint64 {
+					if test.lifted && time.Since(began) >= at {
+						return 7
+					}
+					return 3
+				}
+				ctx := WithPatience(t.Context(), &Patience{
+					Most: 2 * time.Hour, Bounds: deferral.Default(),
+					Waits: func(time.Time, error) (func(), bool) { return func() {}, true },
+				})
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://upstream/", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res, err := (&begin{next: p}).RoundTrip(req)
+				if took := time.Since(began); err != nil || res == nil || sent != 2 || took != test.took {
+					t.Errorf("%d requests in %s (%v), want 2 in %s", sent, took, err, test.took)
+				}
+			})
+		})
+	}
+}
+
 // A request that waits ends when the work that it is for is told to stop.
 func TestPatienceEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		p := &patient{now: time.Now, next: trip(func(*http.Request) (*http.Response, error) {
+		p := newPatient(func(*http.Request) (*http.Response, error) {
 			return nil, contracts.RetryAfter(time.Hour, contracts.ErrNoToken)
-		})}
+		})
 		req, err := http.NewRequestWithContext(WithPatience(ctx, &Patience{
 			Most: 2 * time.Hour, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) { return func() {}, true },
 		}), http.MethodGet, "http://upstream/", nil)
