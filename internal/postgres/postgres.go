@@ -59,6 +59,8 @@ type Tx struct {
 // passwords and missing databases are returned at once.
 func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
 	config.AfterConnect = sendIDs
+	// The driver sends UTF-8, whatever the database or the role prefers.
+	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
