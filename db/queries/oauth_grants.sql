@@ -56,16 +56,25 @@ on conflict (integration_id) do update set
     intent_at = null, lost = 0, brief = 0, refused_since = null, updated_at = excluded.updated_at
 returning *;
 
+-- name: GrantDue :many
+-- GrantDue names the providers that have grants for GrantTakeDue. With abandoned, intents that were left by holders that died count.
+select p.provider::text from unnest(sqlc.arg(providers)::text[]) as p(provider)
+where exists (
+    select from oauth_grants o
+    where o.provider = p.provider and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
+      and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz) and (o.intent_at is null or sqlc.arg(abandoned)::boolean)
+);
+
 -- name: GrantTakeDue :many
--- GrantTakeDue takes the leases of grants that are due and writes the intent to refresh them. An intent that is there already was left by a holder that died, so
--- that its refresh token may be spent; those are taken with abandoned alone.
+-- GrantTakeDue takes the leases of a provider's grants that are due, those first that are due the longest, and writes the intent to refresh them. An intent that is
+-- there already was left by a holder that died, so that its refresh token may be spent; with abandoned those are taken, and no others.
 update oauth_grants g set
     fence = next_fence(g.fence, sqlc.arg(now)::timestamptz), holder = sqlc.arg(holder), leased_until = sqlc.arg(until)::timestamptz, due_at = sqlc.arg(until)::timestamptz, intent_at = sqlc.arg(now)::timestamptz,
     state = case when g.intent_at is not null then 'uncertain' else g.state end,
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = sqlc.arg(now)::timestamptz
 from (select o.integration_id from oauth_grants o
-      where o.provider = any(sqlc.arg(providers)::text[]) and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
-        and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz) and (o.intent_at is null or sqlc.arg(abandoned)::boolean)
+      where o.provider = sqlc.arg(provider) and o.due_at <= sqlc.arg(now)::timestamptz and o.state in ('connected', 'uncertain')
+        and (o.leased_until is null or o.leased_until <= sqlc.arg(now)::timestamptz) and (o.intent_at is not null) = sqlc.arg(abandoned)::boolean
       order by o.due_at limit sqlc.arg(most) for update skip locked) d
 where g.integration_id = d.integration_id
 returning g.*;

@@ -22,7 +22,7 @@ const (
 	askAgain = time.Second
 	// lastSecond is when a token is good for nobody any more: see the tokens of internal/integrations.
 	lastSecond = time.Second
-	// mostTries bounds the refreshes that one demand can cost, should none of them settle it.
+	// mostTries bounds the refreshes that one demand can cost, should none of them settle it. Then the answer is to ask again.
 	mostTries = 3
 )
 
@@ -74,7 +74,10 @@ func (r *Refresher) meet(ctx context.Context, d demand) (api.TokenStatus, error)
 		if err != nil {
 			return api.TokenStatus{}, err
 		}
-		if tries++; taken && tries < mostTries {
+		if taken {
+			if tries++; tries == mostTries {
+				return r.status(context.WithoutCancel(ctx), grant, answer{retry: askAgain})
+			}
 			continue
 		}
 		// Somebody else is at it.
@@ -154,16 +157,18 @@ func (r *Refresher) isYoung(g *dbsqlc.GrantGetRow) bool {
 
 // take refreshes a grant, if its lease is to be had.
 func (r *Refresher) take(ctx context.Context, g *dbsqlc.GrantGetRow) (taken bool, err error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
+	if !r.slots.Wait(ctx, g.Provider, 1) {
 		return false, nil
 	}
+	defer r.leave(g.Provider)
 	now := r.Now()
-	grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{
-		IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: r.leaseFrom(now), Now: now, Abandoned: r.abandoned(),
-	})
+	p := dbsqlc.GrantTakeParams{IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: r.leaseFrom(now), Now: now}
+	grant, err := r.Store.GrantTake(ctx, p)
+	if postgres.NotFound(err) && r.abandoned() && r.beginSuspect(g.Provider) {
+		defer r.endSuspect(g.Provider)
+		p.Abandoned = true
+		grant, err = r.Store.GrantTake(ctx, p)
+	}
 	if postgres.NotFound(err) {
 		return false, nil
 	}

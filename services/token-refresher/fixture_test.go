@@ -7,6 +7,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,8 @@ type fixture struct {
 	told    *nats.Subscription
 	url     string
 	config  platform.Config
+	// many numbers what is made in numbers.
+	many atomic.Int64
 }
 
 // start runs a refresher and what belongs to it. change may alter its configuration.

@@ -3,7 +3,6 @@ package tokenrefresher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
@@ -14,52 +13,6 @@ import (
 
 // errFenced means that the grant was taken over or replaced meanwhile: what came of the refresh must not be written any more.
 var errFenced = errors.New("the grant has another holder by now")
-
-// refreshDue takes as many due grants as there are free slots, so that no intent is written long before its call.
-func (r *Refresher) refreshDue(ctx context.Context) error {
-	for ctx.Err() == nil {
-		free := r.takeSlots(ctx)
-		if free == 0 {
-			return nil
-		}
-		now := r.Now()
-		grants, err := r.Store.GrantTakeDue(ctx, dbsqlc.GrantTakeDueParams{
-			Holder: r.holder, Until: r.leaseFrom(now), Now: now, Abandoned: r.abandoned(), Providers: r.keys, Most: int32(free),
-		})
-		for range free - len(grants) {
-			<-r.slots
-		}
-		if err != nil {
-			return fmt.Errorf("take due grants: %w", r.heard(err))
-		}
-		for _, grant := range grants {
-			r.working.Go(func() {
-				defer func() { <-r.slots }()
-				r.refresh(r.work, grant)
-			})
-		}
-		if len(grants) < free {
-			return nil
-		}
-	}
-	return nil
-}
-
-// takeSlots waits for a slot, and takes those that are free by then.
-func (r *Refresher) takeSlots(ctx context.Context) int {
-	select {
-	case r.slots <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	for taken := 1; ; taken++ {
-		select {
-		case r.slots <- struct{}{}:
-		default:
-			return taken
-		}
-	}
-}
 
 // refresh gets a new token under a lease that was taken, with the intent written. Whatever comes of it is written down; an error that can't be is logged, and then the lease
 // ends by itself and the next holder finds the intent.

@@ -28,6 +28,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/share"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -43,7 +44,7 @@ type Settings struct {
 
 	// Tick is how often due grants are looked for, Sweep how often all else is.
 	Tick, Sweep time.Duration
-	// Concurrency is how many tokens a process gets at a time.
+	// Concurrency is how many tokens a process gets at a time. Providers share it: one alone has half.
 	Concurrency int
 	// Call is how long an upstream has for one token. Lease is how long nobody else touches a grant after its holder was last heard of, and Renew how often a
 	// holder says that it lives: a process that dies blocks the grants that it worked on for one Lease.
@@ -77,7 +78,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		Addr: ":8082", PublicURL: "http://127.0.0.1:8082",
-		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 32,
+		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 64,
 		Call: 20 * time.Second, Lease: 15 * time.Second, Renew: 3 * time.Second, Young: 10 * time.Second,
 		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
 		Floor: 10 * time.Second, RefusedFor: time.Hour,
@@ -115,9 +116,14 @@ type Refresher struct {
 	// thresholds are the providers' refresh thresholds; 0 is the default.
 	thresholds map[string]time.Duration
 	keys       []string
-	slots      chan struct{}
-	kicked     chan struct{}
-	asking     singleflight.Group
+	// slots are divided among the providers.
+	slots *share.Share[string]
+	// suspects has the providers of which a grant is worked on whose holder died.
+	suspects sync.Map
+	kicked   chan struct{}
+	// lacking says that a provider has due grants and no room for them.
+	lacking atomic.Bool
+	asking  singleflight.Group
 	// measured is when the gauges were read; the sweep alone looks at it.
 	measured time.Time
 	// compared says that the shadows were compared with the database; the sweep alone looks at it.
@@ -141,7 +147,7 @@ func New(config Config) (*Refresher, error) {
 	r := &Refresher{
 		Config: config, holder: fmt.Sprintf("%s/%d", cmp.Or(host, "?"), os.Getpid()), flows: map[string]contracts.OAuth2{}, thresholds: map[string]time.Duration{}, keys: []string{},
 		client: &http.Client{Transport: &dated{next: config.Transport, now: config.Now}, Timeout: config.Settings.Call},
-		slots:  make(chan struct{}, config.Settings.Concurrency), kicked: make(chan struct{}, 1), work: context.Background(),
+		slots:  share.New[string](int64(config.Settings.Concurrency)), kicked: make(chan struct{}, 1), work: context.Background(),
 	}
 	for _, key := range config.Registry.Keys() {
 		provider, err := config.Registry.Provider(key)

@@ -150,6 +150,42 @@ func (q *Queries) GrantConnect(ctx context.Context, arg GrantConnectParams) (*Oa
 	return &i, err
 }
 
+const grantDue = `-- name: GrantDue :many
+select p.provider::text from unnest($1::text[]) as p(provider)
+where exists (
+    select from oauth_grants o
+    where o.provider = p.provider and o.due_at <= $2::timestamptz and o.state in ('connected', 'uncertain')
+      and (o.leased_until is null or o.leased_until <= $2::timestamptz) and (o.intent_at is null or $3::boolean)
+)
+`
+
+type GrantDueParams struct {
+	Providers []string
+	Now       time.Time
+	Abandoned bool
+}
+
+// GrantDue names the providers that have grants for GrantTakeDue. With abandoned, intents that were left by holders that died count.
+func (q *Queries) GrantDue(ctx context.Context, arg GrantDueParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, grantDue, arg.Providers, arg.Now, arg.Abandoned)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var p_provider string
+		if err := rows.Scan(&p_provider); err != nil {
+			return nil, err
+		}
+		items = append(items, p_provider)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const grantEnd = `-- name: GrantEnd :execrows
 update oauth_grants set
     state = $1, reason = $2, token_id = $3, credentials_version = $4, due_at = null,
@@ -536,8 +572,8 @@ update oauth_grants g set
     state = case when g.intent_at is not null then 'uncertain' else g.state end,
     lost = g.lost + (g.intent_at is not null)::integer, updated_at = $1::timestamptz
 from (select o.integration_id from oauth_grants o
-      where o.provider = any($4::text[]) and o.due_at <= $1::timestamptz and o.state in ('connected', 'uncertain')
-        and (o.leased_until is null or o.leased_until <= $1::timestamptz) and (o.intent_at is null or $5::boolean)
+      where o.provider = $4 and o.due_at <= $1::timestamptz and o.state in ('connected', 'uncertain')
+        and (o.leased_until is null or o.leased_until <= $1::timestamptz) and (o.intent_at is not null) = $5::boolean
       order by o.due_at limit $6 for update skip locked) d
 where g.integration_id = d.integration_id
 returning g.integration_id, g.provider, g.state, g.token_id, g.credentials_version, g.refreshable, g.obtained_at, g.expires_at, g.due_at, g.failures, g.reason, g.fence, g.holder, g.leased_until, g.intent_at, g.updated_at, g.refused_since, g.lost, g.brief
@@ -547,19 +583,19 @@ type GrantTakeDueParams struct {
 	Now       time.Time
 	Holder    string
 	Until     time.Time
-	Providers []string
+	Provider  string
 	Abandoned bool
 	Most      int32
 }
 
-// GrantTakeDue takes the leases of grants that are due and writes the intent to refresh them. An intent that is there already was left by a holder that died, so
-// that its refresh token may be spent; those are taken with abandoned alone.
+// GrantTakeDue takes the leases of a provider's grants that are due, those first that are due the longest, and writes the intent to refresh them. An intent that is
+// there already was left by a holder that died, so that its refresh token may be spent; with abandoned those are taken, and no others.
 func (q *Queries) GrantTakeDue(ctx context.Context, arg GrantTakeDueParams) ([]*OauthGrant, error) {
 	rows, err := q.db.Query(ctx, grantTakeDue,
 		arg.Now,
 		arg.Holder,
 		arg.Until,
-		arg.Providers,
+		arg.Provider,
 		arg.Abandoned,
 		arg.Most,
 	)
