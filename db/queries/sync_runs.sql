@@ -173,7 +173,7 @@ update sync_runs set entries_freed_at = sqlc.arg(now) where id = sqlc.arg(id);
 
 -- name: RunIntegrations :many
 -- RunIntegrations tells whose runs are; those that are gone are left out.
-select id, integration_id from sync_runs where id = any(sqlc.arg(ids)::uuid[]);
+select id, integration_id, provider from sync_runs where id = any(sqlc.arg(ids)::uuid[]);
 
 -- name: RunOpenIDs :many
 select id from sync_runs where closed_at is null;

@@ -69,56 +69,6 @@ func Of(id, integration uuid.UUID) Element {
 	return Element{Key: id.String(), Integration: integration}
 }
 
-// Sweep is a list and what is done with each of its elements.
-type Sweep[T any] struct {
-	Kind Kind
-	// Most is how many elements are worked on at most, beside those that are skipped.
-	Most int
-	// List returns up to so many elements, in the order in which they are worked on.
-	List func(ctx context.Context, most int32) ([]T, error)
-	Name func(T) Element
-	Step func(ctx context.Context, element T) error
-}
-
-// Run runs the step for each element that is not waiting for its next try. An element that fails or panics is noted and the others go on. The error is that
-// of the list, of a store that can't be reached, or of the context.
-func Run[T any](ctx context.Context, s *Set, w Sweep[T]) error {
-	known, err := s.Load(ctx, w.Kind)
-	if err != nil {
-		return err
-	}
-	// Waiting elements take no other's place on the page.
-	elements, err := w.List(ctx, int32(w.Most+len(known)))
-	if err != nil {
-		return err
-	}
-	var problems []error
-	for _, element := range elements {
-		name := w.Name(element)
-		if known.Waits(name.Key, s.Now()) {
-			continue
-		}
-		err := s.try(ctx, w.Kind, func(ctx context.Context) error { return w.Step(ctx, element) })
-		if ctx.Err() != nil {
-			return errors.Join(append(problems, ctx.Err())...)
-		}
-		if errors.Is(err, ErrLeft) {
-			continue
-		}
-		if err == nil {
-			if _, failed := known[name.Key]; failed {
-				problems = append(problems, s.done(ctx, w.Kind, name))
-			}
-			continue
-		}
-		if away := s.Ready(ctx); away != nil {
-			return errors.Join(append(problems, fmt.Errorf("%s %s: %w", w.Kind, name.Key, err), away)...)
-		}
-		problems = append(problems, s.note(ctx, w.Kind, name, err))
-	}
-	return errors.Join(problems...)
-}
-
 // try bounds a step. One that runs out of its time has failed: its error does not say that a store is away, though it came from there.
 func (s *Set) try(ctx context.Context, kind Kind, step func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, s.Settings.Step)

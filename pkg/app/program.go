@@ -172,6 +172,8 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	}
 	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
 	config.Requests.MaxResponseBytes, config.Scheduler.Retention = p.config.MaxResponseBytes, p.config.retention()
+	// Closings that wait for a lock leave connections to others.
+	config.Scheduler.Closers = min(config.Scheduler.Closers, p.config.Connections/2)
 	p.config.OAuth.apply(&config.TokenRefresher)
 	config.WebhookListener = parts.webhooks
 	if err := p.config.serving(&config); err != nil {

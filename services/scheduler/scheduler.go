@@ -49,6 +49,8 @@ type Settings struct {
 	WebhookSilence time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
 	RedriveWindow time.Duration
+	// Closers is how many runs are closed, and reduced late, at once. One provider has at most half of them.
+	Closers int
 	// Retention is for how long things are kept.
 	Retention Retention
 	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries
@@ -63,7 +65,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
 		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
-		Grace: 10 * time.Second,
+		Grace: 10 * time.Second, Closers: 8,
 	}
 }
 
@@ -102,6 +104,8 @@ type Scheduler struct {
 	tracked   *tracker
 	lost      losses
 	turns     turns
+	// closers call reducers, which may hang.
+	closers *setaside.Workers
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
 	relayAway bool
 }
@@ -118,6 +122,7 @@ func New(config Config) (*Scheduler, error) {
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
 		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
 		lost: losses{kicks: make(chan struct{}, 1)}, turns: turns{all: map[string]*turn{}},
+		closers: setaside.NewWorkers(config.Settings.Closers),
 	}
 	for _, key := range config.Registry.Keys() {
 		provider, err := config.Registry.Provider(key)
@@ -169,7 +174,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.keepDirectory(ctx) })
 	group.Go(func() error { return s.serveAPI(ctx) })
-	return group.Wait()
+	err = group.Wait()
+	s.closers.Wait()
+	return err
 }
 
 // interval is the time between two syncs of an integration.

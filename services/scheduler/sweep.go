@@ -41,7 +41,7 @@ func (s *Scheduler) sweep(ctx context.Context) error {
 // any other is driven again as its next attempt.
 func (s *Scheduler) driveSilent(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
-		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne,
+		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne, Workers: s.closers, Share: providerOf,
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
 			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.keys, Most: most})
 			if err != nil {
@@ -53,6 +53,8 @@ func (s *Scheduler) driveSilent(ctx context.Context) error {
 }
 
 func nameOfRun(run *postgres.Run) setaside.Element { return setaside.Of(run.ID, run.IntegrationID) }
+
+func providerOf(run *postgres.Run) string { return run.Provider }
 
 func nameOfIntegration(row *postgres.Integration) setaside.Element {
 	return setaside.Element{Key: row.ID.String(), Integration: row.ID, About: row.Name}
@@ -91,7 +93,7 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 // resolveLate reduces closed runs whose last dead item has been retried to success or skipped since.
 func (s *Scheduler) resolveLate(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
-		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Step: s.resolveOne,
+		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Step: s.resolveOne, Workers: s.closers, Share: providerOf,
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
 			runs, err := s.Store.RunResolvable(ctx, s.keys, most)
 			if err != nil {

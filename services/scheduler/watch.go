@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
@@ -109,12 +111,12 @@ func (s *Scheduler) watch(ctx context.Context) error {
 
 // closeReady closes the runs that look complete.
 func (s *Scheduler) closeReady(ctx context.Context) error {
-	complete := s.tracked.take()
+	complete := slices.DeleteFunc(s.tracked.take(), func(key attemptKey) bool { return s.closers.Has(setaside.CloseRun, key.run) })
 	if len(complete) == 0 {
 		return nil
 	}
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[completeRun]{
-		Kind: setaside.CloseRun, Step: s.closeTracked,
+		Kind: setaside.CloseRun, Step: s.closeTracked, Workers: s.closers, Share: func(c completeRun) string { return c.provider },
 		Name: func(c completeRun) setaside.Element { return setaside.Of(c.id, c.integration) },
 		List: func(ctx context.Context, _ int32) ([]completeRun, error) { return s.findComplete(ctx, complete) },
 	})
@@ -124,6 +126,7 @@ func (s *Scheduler) closeReady(ctx context.Context) error {
 type completeRun struct {
 	key             attemptKey
 	id, integration uuid.UUID
+	provider        string
 }
 
 // findComplete finds whose the runs are, and forgets those that are gone.
@@ -138,18 +141,18 @@ func (s *Scheduler) findComplete(ctx context.Context, keys []attemptKey) ([]comp
 	if err != nil {
 		return nil, fmt.Errorf("read complete runs: %w", err)
 	}
-	integrations := make(map[string]uuid.UUID, len(rows))
+	known := make(map[string]*dbsqlc.RunIntegrationsRow, len(rows))
 	for _, row := range rows {
-		integrations[row.ID.String()] = row.IntegrationID
+		known[row.ID.String()] = row
 	}
 	found := make([]completeRun, 0, len(keys))
 	for _, key := range keys {
-		integration, ok := integrations[key.run]
+		row, ok := known[key.run]
 		if !ok {
 			s.tracked.forget(key)
 			continue
 		}
-		found = append(found, completeRun{key: key, id: uuid.MustParse(key.run), integration: integration})
+		found = append(found, completeRun{key: key, id: row.ID, integration: row.IntegrationID, provider: row.Provider})
 	}
 	return found, nil
 }

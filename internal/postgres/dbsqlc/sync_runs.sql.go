@@ -462,12 +462,13 @@ func (q *Queries) RunInsertMany(ctx context.Context, arg RunInsertManyParams) ([
 }
 
 const runIntegrations = `-- name: RunIntegrations :many
-select id, integration_id from sync_runs where id = any($1::uuid[])
+select id, integration_id, provider from sync_runs where id = any($1::uuid[])
 `
 
 type RunIntegrationsRow struct {
 	ID            uuid.UUID
 	IntegrationID uuid.UUID
+	Provider      string
 }
 
 // RunIntegrations tells whose runs are; those that are gone are left out.
@@ -480,7 +481,7 @@ func (q *Queries) RunIntegrations(ctx context.Context, ids []uuid.UUID) ([]*RunI
 	var items []*RunIntegrationsRow
 	for rows.Next() {
 		var i RunIntegrationsRow
-		if err := rows.Scan(&i.ID, &i.IntegrationID); err != nil {
+		if err := rows.Scan(&i.ID, &i.IntegrationID, &i.Provider); err != nil {
 			return nil, err
 		}
 		items = append(items, &i)

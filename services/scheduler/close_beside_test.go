@@ -1,0 +1,49 @@
+package scheduler_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/platform"
+)
+
+// lockWaits counts the statements that wait for a lock.
+func (s *stage) lockWaits(t *testing.T) (n int) {
+	t.Helper()
+	err := s.pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestClosingsThatHangHoldUpTheirProviderAlone has more closings of one provider hang than it has workers: runs of others close meanwhile, and its own once they can.
+func TestClosingsThatHangHoldUpTheirProviderAlone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *platform.Config) {
+		c.Scheduler.Closers, c.Scheduler.LockWait, c.SetAside.Step = 2, time.Hour, time.Hour
+	})
+	var hanging []uuid.UUID
+	for range 2 {
+		hanging = append(hanging, s.begin(t, s.integration(t, "diary", ""), "full").ID)
+	}
+	free := s.lock(t, "select 1 from sync_runs where id = any($1) for no key update", hanging)
+	for _, id := range hanging {
+		s.finish(t, s.run(t, id), came{state: done, checkpoint: `"x"`})
+	}
+	await(t, "half of the workers to hang", func() bool { return s.lockWaits(t) == 1 })
+	for range 2 {
+		run := s.begin(t, s.integration(t, "ledger", ""), "full")
+		s.finish(t, run, came{state: done, checkpoint: "30"})
+		s.wantClosed(t, run.ID, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
+	}
+	if n := s.lockWaits(t); n != 1 {
+		t.Errorf("%d closings hang, want 1", n)
+	}
+	free()
+	for _, id := range hanging {
+		s.wantClosed(t, id, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
+	}
+}
