@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -55,6 +56,26 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	}
 	halting.Wait()
 	return outcomes
+}
+
+// Order has a provider order the records of items. It returns the keys of those that may be stored, and what the others came
+// to.
+func Order(ctx context.Context, provider contracts.Provider, settings Settings, items []*eventsv1.Item) (keys map[int32]string, failed map[int32]Outcome) {
+	w := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: settings})
+	j := &job{worker: w, provider: provider, batch: &eventsv1.ItemBatch{FirstAt: timestamppb.Now(), Items: items}}
+	records := make([]record, 0, len(items))
+	for _, item := range items {
+		records = append(records, record{item: item})
+	}
+	ordered, results := j.order(ctx, records)
+	keys, failed = map[int32]string{}, map[int32]Outcome{}
+	for _, r := range ordered {
+		keys[r.item.GetIndex()] = r.key
+	}
+	for _, r := range results {
+		failed[r.item.GetIndex()] = Outcome{State: r.state, Error: r.errorText().String(), Delay: r.delay}
+	}
+	return keys, failed
 }
 
 // Hop sends items of a batch on as one message.

@@ -2,17 +2,12 @@ package itemworker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -24,6 +19,8 @@ import (
 type record struct {
 	item    *eventsv1.Item
 	payload foreign.JSON
+	// id is the row's. key tells which version of the record is newer.
+	id, key string
 }
 
 // sink stores items for which the application has no handler in the records table. One whose payload Postgres does not take is dead at once, and one for
@@ -37,8 +34,10 @@ func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
 			results = append(results, j.classify(item, contracts.Permanent(fmt.Errorf("the payload %w", err))))
 			continue
 		}
-		records = append(records, record{item: item, payload: payload})
+		records = append(records, record{item: item, payload: payload, id: rowID(item.GetExternalId(), item.GetPayload())})
 	}
+	records, failed := j.order(ctx, records)
+	results = append(results, failed...)
 	if len(records) == 0 {
 		return results
 	}
@@ -53,9 +52,7 @@ func (j *job) store(ctx context.Context, records []record) []result {
 		err = j.upsert(ctx, records)
 	}
 	results := make([]result, 0, len(records))
-	// A provider that does not return for all of them would not return for each.
-	apart := !postgres.Unavailable(err) && !errors.Is(err, panics.ErrLeftBehind)
-	if err != nil && len(records) > 1 && apart && ctx.Err() == nil {
+	if err != nil && len(records) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
 		for i := range records {
 			results = append(results, j.store(ctx, records[i:i+1])...)
 		}
@@ -96,15 +93,8 @@ func (j *job) upsert(ctx context.Context, records []record) error {
 	if err != nil {
 		return contracts.Permanent(err)
 	}
-	rows, err := ask(ctx, j.worker, "the order of checkpoints", func() ([]recordRow, error) { return j.newest(records) })
-	if errors.Is(err, panics.ErrLeftBehind) {
-		return err
-	}
-	if err != nil {
-		return contracts.Permanent(err)
-	}
 	p := dbsqlc.RecordUpsertManyParams{IntegrationID: integration, RunID: run, Now: j.worker.Now()}
-	for _, row := range rows {
+	for _, row := range newest(records) {
 		p.EventTypes = append(p.EventTypes, row.item.GetEventType())
 		p.ExternalIds = append(p.ExternalIds, row.id)
 		p.Payloads = append(p.Payloads, row.payload.String())
@@ -169,42 +159,4 @@ func (j *job) changes(changed []*dbsqlc.RecordUpsertManyRow) ([]postgres.Outgoin
 		messages = append(messages, postgres.Outgoing(m))
 	}
 	return messages, nil
-}
-
-// recordRow is a record under its id, with what tells which version of it is newer.
-type recordRow struct {
-	record
-	id  string
-	key string
-}
-
-// newest keeps the newest version of each record, for one statement can't touch a row twice. The provider's code, which
-// it calls, may panic, or not return.
-func (j *job) newest(records []record) ([]recordRow, error) {
-	orderer, ordered := j.provider.(contracts.CheckpointOrderer)
-	rows := make([]recordRow, 0, len(records))
-	at := make(map[[2]string]int, len(records))
-	for _, record := range records {
-		row, item := recordRow{record: record, id: record.item.GetExternalId()}, record.item
-		if row.id == "" {
-			sum := sha256.Sum256(item.GetPayload())
-			row.id = "sha256:" + hex.EncodeToString(sum[:])
-		}
-		if ordered && len(item.GetCheckpoint()) > 0 {
-			var err error
-			if row.key, err = orderer.CheckpointKey(item.GetCheckpoint()); err != nil {
-				return nil, fmt.Errorf("order checkpoint of %s %s: %w", item.GetEventType(), row.id, err)
-			}
-			// A text column has no place for U+0000; the next character keeps the order.
-			row.key = strings.ReplaceAll(row.key, "\x00", "\x01")
-		}
-		name := [2]string{item.GetEventType(), row.id}
-		if previous, found := at[name]; !found {
-			at[name] = len(rows)
-			rows = append(rows, row)
-		} else if rows[previous].key <= row.key || row.key == "" {
-			rows[previous] = row
-		}
-	}
-	return rows, nil
 }
