@@ -17,7 +17,11 @@ const apiTimeout = 10 * time.Second
 // cliEnv is what the operator's commands work with. The connection is made when the first of them needs it, and lasts as long as the process.
 func (p *program) cliEnv() *cli.Env {
 	client := sync.OnceValues(func() (*api.Client, error) {
-		nc, err := bus.Connect(p.config.natsURL(), append(p.natsOptions(), nats.Name("tributary cli"))...)
+		url, err := p.natsURL()
+		if err != nil {
+			return nil, &api.Error{Code: api.Unavailable, Message: err.Error()}
+		}
+		nc, err := bus.Connect(url, append(p.natsOptions(), nats.Name("tributary cli"))...)
 		if err != nil {
 			return nil, &api.Error{Code: api.Unavailable, Message: err.Error() + "; start one with tributary dev, or point --nats-url at it"}
 		}

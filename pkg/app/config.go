@@ -6,8 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
 type Config struct {
 	DatabaseURL      Secret        `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
-	NATSURL          string        `help:"NATS, as a URL. Without it, dev runs one of its own." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
+	NATSURL          string        `help:"NATS, as a URL. Without it, dev runs one of its own, which the other commands with its data folder use." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
 	NATSCreds        string        `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
 	NATSReplicas     int           `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
 	Keys             Secret        `help:"Key ring that seals credentials: id:base64,… of which the first seals. Set it by the variable: ps shows flags, so that this one is refused. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
@@ -179,20 +177,6 @@ func (c *Config) retention() scheduler.Retention {
 		Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks, Operations: c.KeepOperations, Incidents: c.KeepIncidents,
 	}
 }
-
-// natsURL is where a command finds NATS: as configured, else where the dev command of this data folder left word, else the usual place.
-func (c *Config) natsURL() string {
-	if c.NATSURL != "" {
-		return c.NATSURL
-	}
-	if noted, err := os.ReadFile(c.natsNote()); err == nil {
-		return strings.TrimSpace(string(noted))
-	}
-	return "nats://127.0.0.1:4222"
-}
-
-// natsNote is the file in which dev tells the other commands where its NATS listens.
-func (c *Config) natsNote() string { return filepath.Join(c.DataDir, "nats.url") }
 
 // Secret is a value that never shows: not in logs, not in help, not in errors.
 type Secret string

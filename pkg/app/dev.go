@@ -141,10 +141,9 @@ func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url str
 	if err != nil {
 		return "", nil, err
 	}
-	// The other commands find this NATS by the note.
-	if err := os.WriteFile(p.config.natsNote(), []byte(server.URL()+"\n"), 0o600); err != nil {
+	if err := p.config.noteNATS(server); err != nil {
 		server.Stop()
-		return "", nil, fmt.Errorf("note where NATS listens: %w", err)
+		return "", nil, err
 	}
 	say("nats       %s (embedded)", server.URL())
 	return server.URL(), func() {

@@ -101,16 +101,18 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 }
 
 func (p *program) examineNATS(ctx context.Context, say func(bool, string, string)) {
-	nc, err := bus.Connect(p.config.natsURL(), p.natsOptions()...)
+	url, err := p.natsURL()
 	if err != nil {
-		switch {
-		case p.config.NATSURL != "":
-			say(false, "nats", err.Error())
-		case free(p.ctx, usualPort):
-			say(true, "nats", fmt.Sprintf("dev runs its own, on port %d", usualPort))
-		default:
-			say(true, "nats", fmt.Sprintf("dev runs its own, on another port than %d, which is taken", usualPort))
+		where := fmt.Sprintf("on port %d", usualPort)
+		if !free(p.ctx, usualPort) {
+			where = fmt.Sprintf("on another port than %d, which is taken", usualPort)
 		}
+		say(true, "nats", "dev runs its own, "+where)
+		return
+	}
+	nc, err := bus.Connect(url, p.natsOptions()...)
+	if err != nil {
+		say(false, "nats", err.Error())
 		return
 	}
 	defer nc.Close()

@@ -109,6 +109,10 @@ func (p *program) serve(service string) (err error) {
 	if p.config.DatabaseURL == "" && service != platform.IngressService {
 		return errNoDatabase
 	}
+	url, err := p.natsURL()
+	if err != nil {
+		return err
+	}
 	log, err := p.logger()
 	if err != nil {
 		return err
@@ -117,7 +121,7 @@ func (p *program) serve(service string) (err error) {
 	if err != nil {
 		return err
 	}
-	nc, err := bus.Dial(p.ctx, p.config.natsURL(), log, p.natsOptions()...)
+	nc, err := bus.Dial(p.ctx, url, log, p.natsOptions()...)
 	if err != nil {
 		return err
 	}

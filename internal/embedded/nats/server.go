@@ -94,6 +94,9 @@ func (s *Server) start(opts Options) (err error) {
 	return fmt.Errorf("not ready within %s", readyWithin)
 }
 
+// ID tells this server from any other. It is new with every start.
+func (s *Server) ID() string { return s.server.ID() }
+
 // URL is the address other processes reach the server at; empty when it does not listen.
 func (s *Server) URL() string {
 	addr, listening := s.server.Addr().(*net.TCPAddr)
