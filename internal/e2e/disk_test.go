@@ -58,9 +58,7 @@ func TestFullDisk(t *testing.T) {
 		code, says := readyz(t, address)
 		return code == http.StatusServiceUnavailable && strings.Contains(says, "NATS: not ok")
 	})
-	if !strings.Contains(syncer.output.tail(), "NATS does not store messages") {
-		t.Errorf("the log does not say why:\n%s", syncer.output.tail())
-	}
+	w.await("the log to say why", func() bool { return strings.Contains(syncer.output.tail(), "NATS does not store messages") })
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

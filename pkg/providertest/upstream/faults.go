@@ -139,10 +139,12 @@ func Duplicates() Fault {
 	}}
 }
 
-// Shift touches n issues of the first numbers, by the seed, after every list is served: what is read moves while it is being read.
+// Shift touches n issues of the first numbers, by the seed, between the making of every list and its sending: what is
+// read moves while it is being read.
 func (u *Upstream) Shift(n int) Fault {
 	return Fault{"shift", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(w, r)
+		answer := record(w, r, next)
+		defer answer.send(w)
 		if !isList(r) || u.opts.Issues == 0 {
 			return
 		}

@@ -29,38 +29,35 @@ func (u *Upstream) counted(next http.Handler) http.Handler {
 		now := u.now()
 		w.Header().Set("Date", now.Format(http.TimeFormat))
 		w.Header().Set("X-GitHub-Media-Type", "github.v3; format=json")
-		sent := &statusWriter{ResponseWriter: w}
 		u.mu.Lock()
 		u.stats.Requests++
 		w.Header().Set("X-GitHub-Request-Id", "TRIB:"+strconv.Itoa(u.stats.Requests))
 		u.mu.Unlock()
-		// Faults end a connection by a panic; it is counted all the same.
-		defer func() {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			switch sent.status {
-			case http.StatusNotModified:
-				u.stats.NotModified++
-			case http.StatusUnauthorized:
-				u.stats.Unauthorized++
-			}
-		}()
-		next.ServeHTTP(sent, r)
+		// An answer is counted before it leaves, so that who has it finds it counted.
+		next.ServeHTTP(&statusWriter{ResponseWriter: w, before: u.count}, r)
 	})
+}
+
+// count counts an answer by its status.
+func (u *Upstream) count(status int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch status {
+	case http.StatusNotModified:
+		u.stats.NotModified++
+	case http.StatusUnauthorized:
+		u.stats.Unauthorized++
+	}
 }
 
 type statusWriter struct {
 	http.ResponseWriter
-	status int
-	// before is called with the status before the headers leave; it may be nil.
+	// before is called with the status before the headers leave.
 	before func(status int)
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	if w.before != nil {
-		w.before(status)
-	}
+	w.before(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
