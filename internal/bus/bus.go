@@ -58,6 +58,7 @@ type Bus struct {
 	id string
 	// histories are what was seen of streams, and consumings what is consumed; missed has the next survey begin.
 	histories  histories
+	rooms      rooms
 	consumings consumings
 	missed     chan struct{}
 	// surveyed counts the surveys.

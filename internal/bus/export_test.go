@@ -8,3 +8,6 @@ var Transient = transient
 
 // Surveyed is how many surveys have ended.
 func (b *Bus) Surveyed() int64 { return b.surveyed.Load() }
+
+// Look has the next survey begin at once.
+func (b *Bus) Look() { b.miss() }

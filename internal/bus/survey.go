@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,22 +61,25 @@ func (b *Bus) Survey(ctx context.Context, lost func([]Loss)) error {
 	}
 }
 
-// survey looks at everything once. What can't be asked is asked next time.
+// survey looks at everything once, side by side: a stream without a leader answers late. What can't be asked is asked
+// next time.
 func (b *Bus) survey(ctx context.Context) (found []Loss) {
-	var problems []error
-	for _, config := range b.streams() {
-		loss, err := b.surveyStream(ctx, config)
-		if err != nil {
-			problems = append(problems, err)
-		}
+	configs := b.streams()
+	losses, problems := make([]*Loss, len(configs)), make([]error, len(configs)+1)
+	var looks sync.WaitGroup
+	for i, config := range configs {
+		looks.Go(func() { losses[i], problems[i] = b.surveyStream(ctx, config) })
+	}
+	looks.Wait()
+	for _, loss := range losses {
 		if loss != nil {
 			found = append(found, *loss)
 		}
-		if ctx.Err() != nil || !b.nc.IsConnected() {
-			return found
-		}
 	}
-	problems = append(problems, b.surveyConsumers(ctx))
+	if ctx.Err() != nil || !b.nc.IsConnected() {
+		return found
+	}
+	problems[len(configs)] = b.surveyConsumers(ctx)
 	if err := errors.Join(problems...); err != nil && ctx.Err() == nil {
 		b.log.Debug("not everything could be surveyed", "error", err)
 	}
@@ -93,9 +97,12 @@ func (b *Bus) surveyStream(ctx context.Context, config jetstream.StreamConfig) (
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", config.Name, err)
+		err = fmt.Errorf("look at %s: %w", strings.TrimPrefix(config.Name, bucketPrefix), err)
+		b.rooms.note(config.Name, err)
+		return nil, err
 	}
 	info := stream.CachedInfo()
+	b.rooms.note(config.Name, b.roomIn(info))
 	kind := b.histories.compare(config.Name, info.Created, info.State.LastSeq, had)
 	if kind == "" {
 		return nil, nil

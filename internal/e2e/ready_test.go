@@ -9,6 +9,10 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // readyz asks a process how it is: the status, 0 when it can't be reached, and what it says.
@@ -90,5 +94,41 @@ func TestReadyMeansThatStoresTakeWrites(t *testing.T) {
 	w.nats.Stop()
 	want(http.StatusServiceUnavailable, "NATS: not ok")
 	w.nats.Start()
+	want(http.StatusOK, "NATS: ok")
+
+	// One stream that is full is enough.
+	js, err := jetstream.New(w.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), events.StreamSync)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	room := config
+	config.Discard, config.MaxMsgs = jetstream.DiscardNew, 1
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "tributary.sync.due.nobody.n", nil); err != nil {
+		t.Fatal(err)
+	}
+	want(http.StatusServiceUnavailable, "NATS: not ok")
+	w.await("the log to say why", func() bool {
+		return strings.Contains(p.output.tail(), "TRIBUTARY_SYNC is full: it has 1 messages, as many as it may")
+	})
+	metrics, err := http.Get("http://" + address + "/metrics") //nolint:noctx // it is this test's own server
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(metrics.Body)
+	_ = metrics.Body.Close()
+	if err != nil || !strings.Contains(string(body), `tributary_ready{check="NATS"} 0`) {
+		t.Errorf("the metrics do not tell: %v", err)
+	}
+	if _, err := js.UpdateStream(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
 	want(http.StatusOK, "NATS: ok")
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // stalledAfter is for how long messages may wait for a consumer that has room before that is reported.
@@ -15,9 +16,35 @@ const stalledAfter = 30 * time.Second
 // stuckAfter is how long one step of a loop may take: longer than any that does its work, also on large tables.
 const stuckAfter = 15 * time.Minute
 
+// writesTo are the streams and buckets that a service writes to.
+func writesTo(service string) []string {
+	switch service {
+	case SchedulerService:
+		return []string{
+			events.StreamSync, events.StreamItems, events.StreamEvents, events.BucketCheckpoints, events.BucketDirectory,
+			events.BucketMark, events.BucketLimits, events.BucketCircuits,
+		}
+	case SyncerService, ItemWorkerService:
+		return []string{events.StreamItems, events.BucketCheckpoints, events.BucketLimits, events.BucketCircuits, events.BucketKeys}
+	case TokenRefresherService:
+		return []string{events.BucketGrants, events.BucketLimits, events.BucketCircuits}
+	case IngressService:
+		return []string{events.StreamWebhooks}
+	}
+	return nil
+}
+
 // addChecks adds what has to be well for the services to do their work: each store that they need would take a write now.
 func (p *Platform) addChecks(services []string) {
-	p.Readiness.Add(readiness.Check{Name: "NATS", Ready: p.Bus.Storing})
+	var stores []string
+	for _, service := range services {
+		stores = append(stores, writesTo(service)...)
+	}
+	slices.Sort(stores)
+	stores = slices.Compact(stores)
+	p.Readiness.Add(readiness.Check{Name: "NATS", Ready: func(ctx context.Context) error {
+		return errors.Join(p.Bus.Storing(ctx), p.Bus.Room(stores...))
+	}})
 	p.Readiness.Add(readiness.Check{Name: "progress", Ready: func(context.Context) error {
 		return errors.Join(p.Bus.Moving(stalledAfter), p.loops.Moving(stuckAfter))
 	}})
