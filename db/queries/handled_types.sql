@@ -6,6 +6,14 @@ from (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(ki
 order by t.provider, t.kind, t.event_type
 on conflict (provider, kind, event_type) do update set seen_at = excluded.seen_at where h.seen_at < sqlc.arg(seen_before)::timestamptz;
 
+-- name: HandledTypesBack :many
+-- HandledTypesBack returns the providers of those handlers that no worker has announced since a time: they are new, or their last worker had gone.
+select distinct t.provider::text as provider
+from (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(kinds)::text[]) as kind, unnest(sqlc.arg(event_types)::text[]) as event_type) as t
+where not exists (select 1 from handled_types h where h.provider = t.provider and h.kind = t.kind and h.event_type = t.event_type
+                  and h.seen_at >= sqlc.arg(gone_before)::timestamptz)
+order by 1;
+
 -- name: HandledTypesAmong :many
 -- HandledTypesAmong returns those of some event types for which a worker has had a handler.
 select event_type from handled_types

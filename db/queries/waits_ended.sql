@@ -3,6 +3,18 @@
 insert into waits_ended (integration_id, cause, at) values (sqlc.arg(integration_id), sqlc.arg(cause), sqlc.arg(now))
 on conflict (integration_id, cause) do update set at = excluded.at, passes = 0;
 
+-- name: WaitsEndForHandlers :exec
+-- WaitsEndForHandlers notes that integrations of some providers need not wait for a handler any more. It takes the integrations that have a webhook
+-- or a dead item that waits, or an open run: which items of a run wait is known to the broker alone.
+insert into waits_ended (integration_id, cause, at)
+select i.id, 'handler', sqlc.arg(now)::timestamptz from integrations i
+where i.provider = any(sqlc.arg(providers)::text[]) and i.id in (
+    select w.integration_id from webhooks w where w.status = 'pending' and w.waiting_for = 'handler'
+    union all select r.integration_id from sync_runs r where r.closed_at is null
+    union all select d.integration_id from dead_items d where d.status = 'redriving')
+order by i.id
+on conflict (integration_id, cause) do update set at = excluded.at, passes = 0;
+
 -- name: WaitsEndedDue :many
 -- WaitsEndedDue lists what no pass was made for, and what is due for the second.
 select w.integration_id, w.cause, w.at, w.passes, i.provider from waits_ended w join integrations i on i.id = w.integration_id

@@ -96,6 +96,7 @@ var plans = map[string]plan{
 	"DirectoryRow": with(arguments{"id": small}), "DirectoryVersions": {},
 
 	"HandledTypeAnnounce": with(arguments{"eventtypes": "'{shop.Order}'", "kinds": "'{item}'", "seenbefore": "now()"}).often(),
+	"HandledTypesBack":    with(arguments{"eventtypes": "'{shop.Order}'", "kinds": "'{item}'", "gonebefore": "now()"}).often(),
 	"HandledTypesAmong":   with(arguments{"eventtypes": "'{shop.Order}'", "kind": "'item'"}).often(),
 	"HandledTypeList":     with(arguments{"provider": "''", "afterprovider": "''", "afterkind": "''", "aftereventtype": "''"}),
 	"HandledTypeForget":   with(arguments{"kind": "'item'", "seenbefore": "now()"}),
@@ -243,6 +244,7 @@ var plans = map[string]plan{
 	"WebhookList":       list("id('webhook', 30000)", arguments{"status": "'failed'"}, arguments{"status": "'pending'"}, arguments{"status": "'skipped'"}, arguments{"status": "''"}),
 	"WebhookCount":      {},
 	"WaitsEnd":          {}, "WaitsEndedDue": plan{}.often().scanning("waits_ended"), "WaitsEndedPassed": plan{}.scanning("waits_ended"), "WaitsEndedDone": plan{}.scanning("waits_ended"), "RunEndWaits": with(arguments{"integrationid": small, "cause": "'any'"}),
-	"WebhookEndWaits": with(arguments{"integrationid": large, "cause": "'any'"}),
-	"WebhookPrune":    with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
+	"WaitsEndForHandlers": {},
+	"WebhookEndWaits":     with(arguments{"integrationid": large, "cause": "'any'"}),
+	"WebhookPrune":        with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
 }

@@ -2,10 +2,12 @@ package itemworker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -66,14 +68,35 @@ func (w *Worker) webhookTypes(ctx context.Context, key string) []string {
 	return types
 }
 
-// announce notes in Postgres that this worker has its handlers.
+// handlerGone is after how long without an announcement no worker has a handler any more.
+const handlerGone = 3 * announceInterval
+
+// announce notes in Postgres that this worker has its handlers. Where none had one of them until now, what waits for a
+// handler is woken.
 func (w *Worker) announce(ctx context.Context, p dbsqlc.HandledTypeAnnounceParams) error {
 	if len(p.EventTypes) == 0 {
 		return nil
 	}
 	p.Now = w.Now()
 	p.SeenBefore = p.Now.Add(-announceInterval * 3 / 4)
-	return w.Store.HandledTypeAnnounce(ctx, p)
+	return w.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		back, err := tx.HandledTypesBack(ctx, dbsqlc.HandledTypesBackParams{
+			Providers: p.Providers, Kinds: p.Kinds, EventTypes: p.EventTypes, GoneBefore: p.Now.Add(-handlerGone),
+		})
+		if err != nil {
+			return fmt.Errorf("ask which handlers are new: %w", err)
+		}
+		if err := tx.HandledTypeAnnounce(ctx, p); err != nil {
+			return fmt.Errorf("announce handlers: %w", err)
+		}
+		if len(back) == 0 {
+			return nil
+		}
+		if err := tx.WaitsEndForHandlers(ctx, p.Now, back); err != nil {
+			return fmt.Errorf("end waits for handlers: %w", err)
+		}
+		return nil
+	})
 }
 
 // announceFirst announces before the first item is taken, so that a worker of an older build stores nothing of what this one enumerates or waits for. It

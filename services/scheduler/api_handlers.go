@@ -42,7 +42,8 @@ func handlerReply(row *dbsqlc.HandledType) api.Handler {
 	return api.Handler{Provider: row.Provider, Kind: row.Kind, EventType: row.EventType, Since: row.Since, SeenAt: row.SeenAt}
 }
 
-// forgetHandler is refused while a worker announces the handler: it would be announced again.
+// forgetHandler is refused while a worker announces the handler: it would be announced again. What waits for the
+// handler is woken, to be stored as a record or ignored.
 func (s *Scheduler) forgetHandler(ctx context.Context, q api.ForgetHandler) (api.Handler, error) {
 	kind := cmp.Or(q.Kind, api.ItemHandler)
 	switch {
@@ -51,8 +52,16 @@ func (s *Scheduler) forgetHandler(ctx context.Context, q api.ForgetHandler) (api
 	case kind != api.ItemHandler && kind != api.WebhookHandler:
 		return api.Handler{}, invalidf("the kind is %s or %s", api.ItemHandler, api.WebhookHandler)
 	}
-	row, err := s.Store.HandledTypeForget(ctx, dbsqlc.HandledTypeForgetParams{
-		Provider: q.Provider, Kind: kind, EventType: q.EventType, SeenBefore: s.Now().Add(-handlerGone),
+	var row *dbsqlc.HandledType
+	now := s.Now()
+	err := s.Store.InTx(ctx, func(tx *postgres.Tx) (err error) {
+		row, err = tx.HandledTypeForget(ctx, dbsqlc.HandledTypeForgetParams{
+			Provider: q.Provider, Kind: kind, EventType: q.EventType, SeenBefore: now.Add(-handlerGone),
+		})
+		if err != nil {
+			return err
+		}
+		return tx.WaitsEndForHandlers(ctx, now, []string{q.Provider})
 	})
 	if postgres.NotFound(err) {
 		return api.Handler{}, s.explainForget(ctx, q, kind)

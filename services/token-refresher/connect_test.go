@@ -104,6 +104,7 @@ func TestConnectAgain(t *testing.T) {
 	dead := f.soon()
 	dead.RefreshToken = "never-issued"
 	id := f.create("one", "mail", dead)
+	woken := f.waiting(id)
 	f.awaitState(id, "reauth-required")
 	if told := f.event(events.IncidentOpened); told["source"] != "token" {
 		t.Errorf("the incident is %v", told)
@@ -118,6 +119,7 @@ func TestConnectAgain(t *testing.T) {
 	}
 	f.event(events.IncidentClosed)
 	f.await("the integration to go on", func() bool { return f.status(id) == "active" })
+	f.await("what waits for the token to be woken", woken)
 }
 
 // TestConnectWithLostKey asks for a link though the credentials can't be opened: the answer says what to do, and no user is sent on a way without an end.

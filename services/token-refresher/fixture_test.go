@@ -198,6 +198,26 @@ func (f *fixture) create(name, provider string, token *contracts.Token) uuid.UUI
 	return id
 }
 
+// waiting has a webhook of an integration wait for its token for two hours, and returns what reports whether it was
+// woken.
+func (f *fixture) waiting(id uuid.UUID) (woken func() bool) {
+	f.t.Helper()
+	_, err := f.pool.Exec(f.t.Context(), `insert into webhooks
+		(id, integration_id, provider, delivery_id, event_type, sequence, method, path, query, headers, body, waiting_for, next_try_at, received_at, stored_at)
+		values ($1, $2, 'mail', 'one', '', 1, 'POST', '/', '', '{}', '', 'token', now() + interval '2 hours', now(), now())`, postgres.NewID(), id)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return func() (is bool) {
+		f.t.Helper()
+		err := f.pool.QueryRow(f.t.Context(), "select next_try_at < now() + interval '1 hour' from webhooks where integration_id = $1", id).Scan(&is)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return is
+	}
+}
+
 func (f *fixture) grant(id uuid.UUID) *dbsqlc.GrantGetRow {
 	f.t.Helper()
 	grant, err := f.store.GrantGet(f.t.Context(), id)

@@ -148,6 +148,22 @@ func TestUpstreamFails(t *testing.T) {
 	}
 }
 
+// What waits for a token is woken by a refresh that succeeds after one that failed.
+func TestNewTokenEndsWaits(t *testing.T) {
+	f := start(t, nil)
+	f.server.with(func() {
+		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			refuse(w, http.StatusUnauthorized, "invalid_client")
+			return false
+		}
+	})
+	id := f.create("one", "mail", f.soon())
+	f.event(events.TokenRefreshFailed)
+	woken := f.waiting(id)
+	f.server.with(func() { f.server.answer = nil })
+	f.await("what waits for the token to be woken", woken)
+}
+
 // The upstream rotates, and its answer is lost: that is told apart, tried once more, and the grant marked as lost.
 func TestLostAnswer(t *testing.T) {
 	f := start(t, nil)

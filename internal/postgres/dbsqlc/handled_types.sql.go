@@ -150,3 +150,44 @@ func (q *Queries) HandledTypesAmong(ctx context.Context, arg HandledTypesAmongPa
 	}
 	return items, nil
 }
+
+const handledTypesBack = `-- name: HandledTypesBack :many
+select distinct t.provider::text as provider
+from (select unnest($1::text[]) as provider, unnest($2::text[]) as kind, unnest($3::text[]) as event_type) as t
+where not exists (select 1 from handled_types h where h.provider = t.provider and h.kind = t.kind and h.event_type = t.event_type
+                  and h.seen_at >= $4::timestamptz)
+order by 1
+`
+
+type HandledTypesBackParams struct {
+	Providers  []string
+	Kinds      []string
+	EventTypes []string
+	GoneBefore time.Time
+}
+
+// HandledTypesBack returns the providers of those handlers that no worker has announced since a time: they are new, or their last worker had gone.
+func (q *Queries) HandledTypesBack(ctx context.Context, arg HandledTypesBackParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, handledTypesBack,
+		arg.Providers,
+		arg.Kinds,
+		arg.EventTypes,
+		arg.GoneBefore,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var provider string
+		if err := rows.Scan(&provider); err != nil {
+			return nil, err
+		}
+		items = append(items, provider)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

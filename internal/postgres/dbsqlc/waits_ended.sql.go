@@ -50,6 +50,24 @@ func (q *Queries) WaitsEnd(ctx context.Context, arg WaitsEndParams) error {
 	return err
 }
 
+const waitsEndForHandlers = `-- name: WaitsEndForHandlers :exec
+insert into waits_ended (integration_id, cause, at)
+select i.id, 'handler', $1::timestamptz from integrations i
+where i.provider = any($2::text[]) and i.id in (
+    select w.integration_id from webhooks w where w.status = 'pending' and w.waiting_for = 'handler'
+    union all select r.integration_id from sync_runs r where r.closed_at is null
+    union all select d.integration_id from dead_items d where d.status = 'redriving')
+order by i.id
+on conflict (integration_id, cause) do update set at = excluded.at, passes = 0
+`
+
+// WaitsEndForHandlers notes that integrations of some providers need not wait for a handler any more. It takes the integrations that have a webhook
+// or a dead item that waits, or an open run: which items of a run wait is known to the broker alone.
+func (q *Queries) WaitsEndForHandlers(ctx context.Context, now time.Time, providers []string) error {
+	_, err := q.db.Exec(ctx, waitsEndForHandlers, now, providers)
+	return err
+}
+
 const waitsEndedDone = `-- name: WaitsEndedDone :exec
 delete from waits_ended
 where integration_id = $1 and cause = $2 and at = $3 and passes = 1
