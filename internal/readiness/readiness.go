@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ import (
 const (
 	// every is the interval between rounds of checks, and within how long one check may take.
 	every, within = time.Second, 3 * time.Second
+	// grace is how long a check that runs out of its time has to return before it is left behind.
+	grace = time.Second
 	// staleAfter is the age from which a result counts as a failure: the process does not get round to its checks.
 	staleAfter = 30 * time.Second
 )
@@ -26,6 +29,7 @@ const (
 var (
 	errUnknown = errors.New("it was not checked yet")
 	errStale   = errors.New("the process has not got round to its checks for too long")
+	errHangs   = errors.New("the check has not returned for too long")
 )
 
 // Check is one thing that has to be well. Its name is public. What its error says is for the log and for operators: it may name hosts and users.
@@ -57,6 +61,8 @@ type kept struct {
 	check     Check
 	err       error
 	since, at time.Time
+	// busy is whether a call of the check goes on, also one that was left behind.
+	busy *atomic.Bool
 }
 
 // New returns a board without checks, on which nothing is well, and registers its metric.
@@ -76,12 +82,12 @@ func (b *Board) Add(checks ...Check) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, check := range checks {
-		b.kept = append(b.kept, kept{check: check, err: errUnknown})
+		b.kept = append(b.kept, kept{check: check, err: errUnknown, busy: &atomic.Bool{}})
 		b.ready.WithLabelValues(check.Name).Set(0)
 	}
 }
 
-// Run runs all checks side by side, again and again, until ctx ends. One that hangs holds up no other for longer than its time.
+// Run runs all checks side by side, again and again, until ctx ends. One that hangs holds up no other for longer than its time, and is called again once it has returned.
 func (b *Board) Run(ctx context.Context) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()
@@ -91,7 +97,7 @@ func (b *Board) Run(ctx context.Context) {
 		b.mu.Unlock()
 		var round sync.WaitGroup
 		for i, k := range checks {
-			round.Go(func() { b.run(ctx, i, k.check) })
+			round.Go(func() { b.run(ctx, i, k) })
 		}
 		round.Wait()
 		select {
@@ -102,10 +108,17 @@ func (b *Board) Run(ctx context.Context) {
 	}
 }
 
-func (b *Board) run(ctx context.Context, i int, check Check) {
+func (b *Board) run(ctx context.Context, i int, k kept) {
+	if !k.busy.CompareAndSwap(false, true) {
+		b.note(i, errHangs)
+		return
+	}
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	err := panics.Try("the check", func() error { return check.Ready(asking) })
+	_, err := panics.Within(asking, grace, "the check", func() (struct{}, error) {
+		defer k.busy.Store(false)
+		return struct{}{}, k.check.Ready(asking)
+	})
 	if ctx.Err() == nil {
 		b.note(i, err)
 	}

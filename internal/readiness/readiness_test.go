@@ -105,16 +105,18 @@ func TestChecksAreApart(t *testing.T) {
 	})
 }
 
-// Results of a process that no longer checks are worth nothing.
-func TestOldResultsAreNotBelieved(t *testing.T) {
+// A check that ignores its context is left behind: it holds up no other, is not called beside itself, and is well again once it returns.
+func TestCheckIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stuck atomic.Bool
+		var calls, rounds atomic.Int64
 		var log bytes.Buffer
 		release := make(chan struct{})
 		b := board(t, prometheus.NewRegistry(), &log,
-			readiness.Check{Name: "well", Ready: func(context.Context) error { return nil }},
+			readiness.Check{Name: "well", Ready: func(context.Context) error { rounds.Add(1); return nil }},
 			readiness.Check{Name: "stuck", Ready: func(context.Context) error {
 				if stuck.Load() {
+					calls.Add(1)
 					<-release
 				}
 				return nil
@@ -122,11 +124,34 @@ func TestOldResultsAreNotBelieved(t *testing.T) {
 		pass(2 * time.Second)
 		stuck.Store(true)
 		pass(time.Minute)
-		for _, r := range b.Results() {
-			if r.Err == nil {
-				t.Errorf("%s is well, by a result that is a minute old", r.Name)
-			}
+		if results := b.Results(); results[0].Err != nil || results[1].Err == nil || calls.Load() != 1 || rounds.Load() < 50 {
+			t.Errorf("after %d rounds and %d calls that hang: %v", rounds.Load(), calls.Load(), results)
 		}
 		close(release)
+		pass(3 * time.Second)
+		if results := b.Results(); results[1].Err != nil {
+			t.Errorf("once it returned: %v", results)
+		}
+	})
+}
+
+// Results of a process that no longer checks are worth nothing.
+func TestOldResultsAreNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := readiness.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Add(readiness.Check{Name: "well", Ready: func(context.Context) error { return nil }})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		b.Run(ctx)
+		if r := b.Results()[0]; r.Err != nil {
+			t.Errorf("while it checks: %v", r.Err)
+		}
+		pass(time.Minute)
+		if r := b.Results()[0]; r.Err == nil {
+			t.Error("well, by a result that is a minute old")
+		}
 	})
 }
