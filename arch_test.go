@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,12 +43,13 @@ var mayImport = map[string][]string{
 	"internal/share":      {},
 	"internal/httpserver": {"internal/share"},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
-	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry"},
+	"internal/watchdog":   {},
+	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
-	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics"},
+	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics", "internal/watchdog"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
-	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres"},
+	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog"},
 
 	// What several services share, and what they are asked over the network.
 	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
@@ -55,9 +57,9 @@ var mayImport = map[string][]string{
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
-	"internal/loop":         {"internal/panics", "internal/postgres"},
+	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
-	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres"},
+	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres", "internal/watchdog"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share"},
 	"internal/cli":          {"pkg/events", "internal/api"},
@@ -66,7 +68,7 @@ var mayImport = map[string][]string{
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/share", "internal/telemetry",
-		"internal/validate",
+		"internal/validate", "internal/watchdog",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",
@@ -80,7 +82,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/loop", "internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
+		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.
@@ -191,6 +193,61 @@ func TestForeignTexts(t *testing.T) {
 			})
 		}
 	}
+}
+
+// unwatched are the functions with a ticker whose loop package watchdog need not watch, and why.
+var unwatched = map[string]string{
+	"internal/readiness.Run":           "its results are stale, and so not ready, when it hangs",
+	"internal/bus.beat":                "it ends with its delivery",
+	"internal/postgres.poll":           "its caller has each call watched",
+	"services/syncer.heartbeat":        "it ends with its enumeration, and without it the run is driven again",
+	"services/syncer.guardCall":        "it ends with its enumeration, and only compares times",
+	"services/syncer.lingerLoop":       "it ends with its enumeration, whose window bounds it",
+	"services/syncer.takeTurns":        "it ends with its enumeration, and only gives slots back",
+	"services/item-worker.runTogether": "it ends with its delivery",
+}
+
+// TestLoopsAreWatched refuses a loop by a ticker that does not run its steps through package watchdog: it could hang unseen.
+func TestLoopsAreWatched(t *testing.T) {
+	t.Parallel()
+	unused := maps.Clone(unwatched)
+	for _, p := range packages(t) {
+		path := p.path()
+		if !covered(path, []string{"services", "internal"}) || covered(path, []string{"internal/cli", "internal/e2e", "internal/embedded"}) {
+			continue
+		}
+		for _, name := range p.GoFiles {
+			file, _ := parse(t, filepath.Join(p.Dir, name))
+			for _, declaration := range file.Decls {
+				f, is := declaration.(*ast.FuncDecl)
+				if !is || !names(f, "time", "NewTicker") && !names(f, "time", "Tick") {
+					continue
+				}
+				key := path + "." + f.Name.Name
+				if _, listed := unwatched[key]; listed {
+					delete(unused, key)
+				} else if !names(f, "watchdog", "Step") {
+					t.Errorf("%s/%s: the loop of %s is not watched: use loop.Every, or run its steps through watchdog.Step", path, name, f.Name.Name)
+				}
+			}
+		}
+	}
+	for key := range unused {
+		t.Errorf("unwatched names %s, which has no ticker", key)
+	}
+}
+
+// names reports whether code names what a package holds, as in from.what.
+func names(code ast.Node, from, what string) (found bool) {
+	ast.Inspect(code, func(n ast.Node) bool {
+		if made, ok := n.(*ast.SelectorExpr); ok && made.Sel.Name == what {
+			if of, ok := made.X.(*ast.Ident); ok {
+				found = found || of.Name == from
+			}
+		}
+		return !found
+	})
+	return found
 }
 
 // ruleFor finds the longest path that covers the package. A path that ends in a slash covers what is below it, not itself.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 const (
@@ -62,6 +64,9 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 			}
 		}()
 	}()
+	step := func(f func()) {
+		_ = watchdog.Step(ctx, "follow "+bucket.Bucket(), func() error { f(); return nil })
+	}
 	for {
 		select {
 		case <-connected.Done():
@@ -76,9 +81,9 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 				b.histories.saw(bucketPrefix+bucket.Bucket(), update.Revision())
 				value := valueOf(update.Key(), update.Value(), update.Operation() == jetstream.KeyValuePut, update.Revision(), update.Created())
 				value.session = session
-				fn(value)
+				step(func() { fn(value) })
 			case caughtUp != nil:
-				caughtUp()
+				step(caughtUp)
 			}
 		}
 	}

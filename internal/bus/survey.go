@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -47,9 +48,12 @@ func (b *Bus) Survey(ctx context.Context, lost func([]Loss)) error {
 	ticks := time.NewTicker(surveyEvery)
 	defer ticks.Stop()
 	for {
-		if found := b.survey(ctx); len(found) > 0 {
-			lost(found)
-		}
+		_ = watchdog.Step(ctx, "survey streams, buckets and consumers", func() error {
+			if found := b.survey(ctx); len(found) > 0 {
+				lost(found)
+			}
+			return nil
+		})
 		b.surveyed.Add(1)
 		select {
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // doubtEvery is how often followers are told to look at everything, for a connection that is dead and doesn't know it.
@@ -45,7 +46,7 @@ func (f *Feed) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				f.tell(uuid.Nil)
+				_ = watchdog.Step(ctx, "doubt what is known of integrations", func() error { f.tell(uuid.Nil); return nil })
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // changes are the integrations that the feed has told of and that were not looked at since.
@@ -51,7 +52,7 @@ func (l *Loader) Run(ctx context.Context) error {
 		case <-l.changes.kicked:
 		}
 		for _, id := range l.changes.take() {
-			err := l.refresh(ctx, id)
+			err := watchdog.Step(ctx, "read changed integrations", func() error { return l.refresh(ctx, id) })
 			if err == nil || ctx.Err() != nil {
 				continue
 			}

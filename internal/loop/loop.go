@@ -9,6 +9,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // Every does a step at once, then at every interval and whenever it is kicked, until ctx ends; then it returns nil. A step that fails or panics is logged, as a warning while
@@ -17,9 +18,7 @@ func Every(ctx context.Context, log *slog.Logger, what string, interval time.Dur
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		end := begin(ctx, what)
-		err := panics.Try("the step", func() error { return step(ctx) })
-		end()
+		err := watchdog.Step(ctx, what, func() error { return panics.Try("the step", func() error { return step(ctx) }) })
 		if err != nil && ctx.Err() == nil {
 			panics.Report(log, err)
 			level := slog.LevelError

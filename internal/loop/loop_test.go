@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributaryhq/tributary/internal/loop"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // TestEvery has a step fail once, and kicks the loop between two intervals.
@@ -51,8 +52,8 @@ func TestEvery(t *testing.T) {
 func TestBoard(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		board, hang := &loop.Board{}, make(chan struct{})
-		ctx, cancel := context.WithCancel(loop.WithBoard(t.Context(), board))
+		board, hang := &watchdog.Board{}, make(chan struct{})
+		ctx, cancel := context.WithCancel(watchdog.WithBoard(t.Context(), board))
 		var ended sync.WaitGroup
 		for _, what := range []string{"sweep", "count"} {
 			ended.Go(func() {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -255,7 +256,7 @@ func (c *Circuits) tellAll(ctx context.Context) error {
 			}
 			continue
 		}
-		err := c.config.Told(ctx, untold[0])
+		err := watchdog.Step(ctx, "tell of circuits", func() error { return c.config.Told(ctx, untold[0]) })
 		if err == nil {
 			c.mu.Lock()
 			c.untold = c.untold[1:]

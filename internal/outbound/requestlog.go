@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -189,7 +190,7 @@ const (
 func (l *RequestLog) insert(writing context.Context, rows []RequestRow) bool {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		started := time.Now()
-		err := l.store.InsertRequests(writing, rows)
+		err := watchdog.Step(writing, "write the request log", func() error { return l.store.InsertRequests(writing, rows) })
 		if err == nil {
 			l.metrics.written(len(rows), time.Since(started))
 			return true

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -116,9 +117,9 @@ func (v *Vitals) Run(ctx context.Context) {
 			}
 			return
 		case <-reports.C:
-			err = v.report(ctx)
+			err = watchdog.Step(ctx, "report health", func() error { return v.report(ctx) })
 		case <-counts.C:
-			err = v.count(ctx)
+			err = watchdog.Step(ctx, "count requests", func() error { return v.count(ctx) })
 		}
 		if err != nil && !lost && ctx.Err() == nil {
 			v.log.Warn("could not report the health of integrations; it is kept and reported later", "error", err)

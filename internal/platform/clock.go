@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -58,7 +59,7 @@ func compareClocks(ctx context.Context, clock *bus.Clock, log *slog.Logger) erro
 	wrong := false
 	for {
 		// An error means that the broker is away, which others report.
-		_ = clock.Refresh(ctx)
+		_ = watchdog.Step(ctx, "compare clocks", func() error { return clock.Refresh(ctx) })
 		skew := -clock.Skew()
 		if now := skew.Abs() > skewTold; now != wrong {
 			if wrong = now; wrong {

@@ -26,13 +26,13 @@ import (
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
-	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/readiness"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -129,7 +129,7 @@ type Platform struct {
 	// Readiness is whether the services could do their work now. It is filled while [Platform.Run] runs.
 	Readiness *readiness.Board
 	// loops are those of the services that run.
-	loops loop.Board
+	loops watchdog.Board
 
 	clock    *bus.Clock
 	vitals   *outbound.Vitals
@@ -278,7 +278,7 @@ func (p *Platform) buildSetAside() error {
 
 // Run runs services until ctx ends, and returns when all have stopped. The first that fails ends the others.
 func (p *Platform) Run(ctx context.Context, services ...string) error {
-	group, ctx := errgroup.WithContext(loop.WithBoard(ctx, &p.loops))
+	group, ctx := errgroup.WithContext(watchdog.WithBoard(ctx, &p.loops))
 	p.addChecks(services)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(services))) {
 		run, ok := p.services[name]

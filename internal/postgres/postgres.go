@@ -16,6 +16,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 const connectEvery = time.Second
@@ -105,11 +106,14 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 // Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number
 // may have been missed, it calls fn with an empty one.
 func (s *Store) Listen(ctx context.Context, channel string, fn func(payload string)) {
+	watched := func(payload string) {
+		_ = watchdog.Step(ctx, "hear of "+channel, func() error { fn(payload); return nil })
+	}
 	if s.listening.Poll {
-		poll(ctx, fn)
+		poll(ctx, watched)
 	}
 	for ctx.Err() == nil {
-		_ = s.listenOnce(ctx, channel, fn)
+		_ = s.listenOnce(ctx, channel, watched)
 		select {
 		case <-ctx.Done():
 		case <-time.After(connectEvery):

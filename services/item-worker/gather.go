@@ -9,6 +9,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 const (
@@ -64,7 +65,7 @@ func (g *gatherer[T]) run(ctx context.Context) {
 			for len(all) < g.most && len(g.queue) > 0 {
 				all = append(all, <-g.queue)
 			}
-			g.flush(ctx, all)
+			_ = watchdog.Step(ctx, "write together", func() error { g.flush(ctx, all); return nil })
 		}
 	}
 }

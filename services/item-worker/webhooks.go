@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -130,7 +131,11 @@ func (h *webhooks) claim(ctx context.Context) error {
 	ticker := time.NewTicker(h.Settings.Webhooks.Poll)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		claimed, err := h.claimSome(ctx, work, &running)
+		var claimed bool
+		err := watchdog.Step(ctx, "claim webhooks", func() (err error) {
+			claimed, err = h.claimSome(ctx, work, &running)
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			h.Log.Warn("could not claim webhooks, trying again", "error", err)
 		}
@@ -310,7 +315,8 @@ func (h *webhooks) renew(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := h.renewHeld(ctx); err != nil && ctx.Err() == nil {
+		err := watchdog.Step(ctx, "renew claims on webhooks", func() error { return h.renewHeld(ctx) })
+		if err != nil && ctx.Err() == nil {
 			h.Log.Debug("claims on webhooks not renewed", "error", err)
 		}
 	}

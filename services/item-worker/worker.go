@@ -22,6 +22,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -277,7 +278,11 @@ func (w *Worker) keepLease(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		lost := w.Bus.Changed(events.BucketWorkers)
-		if _, err := w.workers.Put(ctx, w.incarnation, nil); err != nil && ctx.Err() == nil {
+		err := watchdog.Step(ctx, "renew the worker's lease", func() error {
+			_, err := w.workers.Put(ctx, w.incarnation, nil)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
 			w.Log.Debug("lease not renewed", "error", err)
 		}
 		select {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -92,7 +93,8 @@ func (r *refusals) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-r.messages:
-			if err := r.bus.Publish(ctx, m); err != nil && ctx.Err() == nil {
+			err := watchdog.Step(ctx, "publish refusals", func() error { return r.bus.Publish(ctx, m) })
+			if err != nil && ctx.Err() == nil {
 				r.log.Warn("event not published", "subject", m.Subject, "error", err)
 			}
 		}
