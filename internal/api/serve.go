@@ -183,7 +183,8 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// Encode leaves < and > as they are: cursors and payloads are shown as they were stored.
+// Encode leaves < and > as they are: cursors and payloads are shown as they were stored. U+FFFD stands for bytes that are not
+// UTF-8, which the payload of a dead item may have. Clients in other languages could not read the reply with them.
 func Encode(reply any) ([]byte, error) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -191,7 +192,7 @@ func Encode(reply any) ([]byte, error) {
 	if err := encoder.Encode(reply); err != nil {
 		return nil, fmt.Errorf("encode the reply: %w", err)
 	}
-	return bytes.TrimSpace(body.Bytes()), nil
+	return bytes.ToValidUTF8(bytes.TrimSpace(body.Bytes()), []byte("\ufffd")), nil
 }
 
 // Invalidf is an error for a request that is wrong.

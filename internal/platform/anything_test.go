@@ -36,6 +36,8 @@ type texts struct {
 	*rand.Rand
 	// large says that the next long text may have megabytes.
 	large bool
+	// honest has the authorization server answer as it should: see [granting].
+	honest bool
 }
 
 // below draws a number.
@@ -103,9 +105,15 @@ func (d *texts) fail() error {
 // anything is a provider that says anything wherever it may say something.
 type anything struct {
 	contracts.NoCredentials
-	contracts.NoMetadata
+	contracts.TypedMetadata[noted]
 	contracts.WebhookDefaults
 	*texts
+}
+
+// noted are metadata of which every field is free.
+type noted struct {
+	Text string            `json:"text"`
+	More map[string]string `json:"more"`
 }
 
 func (anything) Name() string                           { return "Anything" }
@@ -185,6 +193,9 @@ func (p anything) RoundTrip(req *http.Request) (*http.Response, error) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		_ = req.Body.Close()
 	}
+	if req.URL.Path != "/x" {
+		return p.grant(req), nil
+	}
 	if p.below(4) == 0 {
 		return nil, errors.New(p.text())
 	}
@@ -209,6 +220,8 @@ func TestAnything(t *testing.T) {
 	}
 	p := anything{texts: &texts{Rand: rand.New(rand.NewPCG(0, 0))}}
 	f := newHostile(t, func(f *hostile, c *platform.Config) {
+		f.browse(c)
+		c.Providers["granting"] = newGranting(p.texts)
 		c.Providers["anything"], c.Transport, c.WebhookListener, c.Ring = p, p, listener, ring
 		c.Handlers = map[string][]itemworker.ItemHandler{"anything.handled": {func(context.Context, *contracts.Integration, []byte) error { return p.fail() }}}
 		short := []time.Duration{10 * time.Millisecond}
@@ -225,18 +238,24 @@ func TestAnything(t *testing.T) {
 	}
 	url := "http://" + listener.Addr().String() + "/integrations/anything/anything/webhook"
 	f.await("the directory", func() bool { return deliver(t, url, "first") == http.StatusOK })
+	subjects, accepted := f.endpoints(), 0
 	for seed := range uint64(5) {
 		p.mu.Lock()
 		p.Rand, p.large = rand.New(rand.NewPCG(seed, 7)), true
 		p.mu.Unlock()
 		t.Logf("seed %d", seed)
 		f.anythingOnce(p, id, url)
+		f.grantOnce(p.texts, fmt.Sprint("granted", seed))
+		accepted += f.operateOnce(p, subjects, fmt.Sprint("victim", seed))
 		healthy := fmt.Sprint("healthy", seed)
 		f.provider.script.mu.Lock()
 		f.provider.script.items = []dispatched{{unread{"platform_test.stored", json.RawMessage(`{"text":"well"}`)}, int(seed), healthy}}
 		f.provider.script.mu.Unlock()
 		runOnce(t, f.Platform, f.id)
 		wantRecord(t, f.Platform, f.id, healthy, "well")
+	}
+	if accepted == 0 {
+		t.Error("no command with a reason was carried out: this test shows nothing of them")
 	}
 	f.await("empty queues", f.isIdle)
 }
