@@ -175,5 +175,13 @@ func Locked(err error) bool {
 	return ok && server.Code == "55P03"
 }
 
+// TimedOut reports whether an error says that Postgres has given a statement up that may well be done later: the
+// statement or its wait for a lock has taken too long, or an operator has cancelled it. The database is there, and
+// other statements may go on.
+func TimedOut(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (server.Code == "57014" || server.Code == "55P03")
+}
+
 // NewID makes a UUIDv7: ids sort by the time they were made.
 func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }

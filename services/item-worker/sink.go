@@ -44,27 +44,52 @@ func (j *job) sink(ctx context.Context, items []*eventsv1.Item) []result {
 	return append(results, j.store(ctx, records)...)
 }
 
-// store writes records as one statement; if Postgres refuses that, one by one, so that a bad record does not take the others with it.
+// mostTimedOut is how often Postgres may give up on records one after the other, before others get their turn.
+const mostTimedOut = 3
+
+// store writes records as one statement. If Postgres refuses that, it writes them one by one, so that a bad record does
+// not take the others with it.
 func (j *job) store(ctx context.Context, records []record) []result {
+	err := j.insist(ctx, records)
+	if err == nil || len(records) == 1 || postgres.Unavailable(err) || ctx.Err() != nil {
+		return j.storedAs(records, err)
+	}
+	var results []result
+	for timedOut := 0; len(records) > 0 && timedOut < mostTimedOut; records = records[1:] {
+		one := j.insist(ctx, records[:1])
+		if postgres.TimedOut(one) {
+			timedOut++
+		}
+		results = append(results, j.storedAs(records[:1], one)...)
+	}
+	// There is a rest if it is not single records that Postgres takes too long for.
+	return append(results, j.storedAs(records, putOff(err))...)
+}
+
+// insist writes records. Those of a webhook are tried again in place, for as long as Postgres is away: handed back, the
+// webhook's handlers would be called again.
+func (j *job) insist(ctx context.Context, records []record) error {
 	err := j.upsert(ctx, records)
-	for rest := firstRest; j.webhook != "" && postgres.Unavailable(err) && pause(ctx, rest); rest = min(2*rest, longestRest) {
-		// Handed back, the webhook's handlers would be called again.
+	for n, rest := 1, firstRest; j.webhook != ""; n, rest = n+1, min(2*rest, longestRest) {
+		again := postgres.Unavailable(err) || len(records) == 1 && n < mostTimedOut && postgres.TimedOut(err)
+		if !again || !pause(ctx, rest) {
+			break
+		}
 		err = j.upsert(ctx, records)
 	}
-	results := make([]result, 0, len(records))
-	if err != nil && len(records) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
-		for i := range records {
-			results = append(results, j.store(ctx, records[i:i+1])...)
-		}
-		return results
-	}
+	return err
+}
+
+// storedAs is what records came to by the error of their statement.
+func (j *job) storedAs(records []record, err error) []result {
 	switch {
-	case postgres.Unavailable(err):
-		// The database being away is nobody's try.
+	case postgres.Unavailable(err), postgres.TimedOut(err):
+		// That the database is away or overloaded is nobody's try.
 		err = putOff(err)
 	case postgres.RefusesRow(err):
 		err = contracts.Permanent(fmt.Errorf("the record %w: %w", foreign.ErrUnstorable, err))
 	}
+	results := make([]result, 0, len(records))
 	for _, record := range records {
 		r := j.classify(record.item, err)
 		r.received = err == nil

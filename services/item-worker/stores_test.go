@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -126,10 +127,7 @@ func TestABadRecordHurtsOnlyItself(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
 	w.refuse(t, "records", "new.external_id = 'x1'")
-	batch := with(w.open(t, 1), "1", "2", "3")
-	for _, item := range batch.GetItems() {
-		item.EventType = "shop.Order"
-	}
+	batch := records(with(w.open(t, 1), "1", "2", "3"))
 	w.start(t)
 	w.send(t, batch)
 	w.awaitAck(t, batch)
@@ -138,6 +136,58 @@ func TestABadRecordHurtsOnlyItself(t *testing.T) {
 	if n, err := w.Store.RecordCount(t.Context(), uuid.MustParse(batch.GetIntegrationId())); err != nil || n != 2 {
 		t.Errorf("%d records, %v; want 2", n, err)
 	}
+}
+
+// TestRecordsThatPostgresGivesUp has a statement run out of its time, or of its time for locks, because of one record of
+// three: that one waits, which costs no try, and the others are stored.
+func TestRecordsThatPostgresGivesUp(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"57014", "55P03"} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, obey, patientWaits)
+			w.refuseWith(t, code, "records", "new.external_id = 'x1'")
+			batch := records(with(w.open(t, 1), "1", "2", "3"))
+			w.start(t)
+			w.send(t, batch)
+			w.awaitAck(t, batch)
+			w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: done, 1: retrying, 2: done})
+			w.wantReceipts(t, batch, 0, 2)
+			if got := checkpoint.Find(w.entry(t, batch), 1).GetWait(); got.GetTries() != 0 {
+				t.Errorf("the record waits after %d tries", got.GetTries())
+			}
+		})
+	}
+}
+
+// TestStatementsThatPostgresGivesUp has Postgres give up on every record: it is asked for three of them alone, and the
+// rest waits.
+func TestStatementsThatPostgresGivesUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, obey, patientWaits)
+	condition, refusals := w.countRefusals(t)
+	w.refuseWith(t, "57014", "records", condition)
+	batch := records(with(w.open(t, 1), "1", "2", "3", "4", "5", "6"))
+	w.start(t)
+	w.send(t, batch)
+	w.awaitAck(t, batch)
+	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: retrying, 1: retrying, 2: retrying, 3: retrying, 4: retrying, 5: retrying})
+	if n := refusals(); n != 4 {
+		t.Errorf("Postgres was asked %d times, want 4", n)
+	}
+}
+
+// patientWaits brings nothing again within a test that was put off.
+func patientWaits(c *platform.Config) {
+	c.ItemWorker.Waits.Least, c.ItemWorker.Waits.LeastMost = time.Hour, time.Hour
+}
+
+// records has all items of a batch be of a type without a handler.
+func records(batch *eventsv1.ItemBatch) *eventsv1.ItemBatch {
+	for _, item := range batch.GetItems() {
+		item.EventType = "shop.Order"
+	}
+	return batch
 }
 
 // TestItemsThatWereRunningWhenTheirWorkerDied are charged once the lease of their worker is over, and dead at the second charge. Others go on.

@@ -2,6 +2,8 @@ package itemworker_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -70,6 +72,43 @@ func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
 			mend()
 			if got := w.settled(t, first); got.Status != "processed" || times.Load() != 1 {
 				t.Errorf("the first webhook is %+v after %d calls of its handler", got, times.Load())
+			}
+		})
+	}
+}
+
+// handled is an event for which the application has a handler.
+type handled string
+
+func (handled) EventType() string { return event }
+
+// TestRecordsOfAWebhookThatPostgresRefuses has Postgres refuse the record of a webhook for a while. It is written again
+// without the webhook's handlers being called again, neither the provider's nor the application's for another item.
+func TestRecordsOfAWebhookThatPostgresRefuses(t *testing.T) {
+	t.Parallel()
+	for code, refused := range map[string]int{
+		"25006": 3,             // read-only: for as long as that takes
+		"57014": 2, "55P03": 2, // given up: for three tries
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			var times atomic.Int32
+			w, integration := newCalls(t, calls{first: func(ctx context.Context) error {
+				times.Add(1)
+				return errors.Join(contracts.Dispatch(ctx, handled("done"), nil, "x0"), contracts.Dispatch(ctx, order{N: 1}, nil, "x1"))
+			}}, 1)
+			w.exec(t, "create sequence refusals")
+			w.refuseWith(t, code, "records", fmt.Sprintf("nextval('refusals') <= %d", refused))
+			id := w.hook(t, integration, "first")
+			w.start(t)
+			if got := w.settled(t, id); got.Status != "processed" || times.Load() != 1 || w.called(`"done"`) != 1 {
+				t.Errorf("the webhook is %+v after %d calls of its handler, and %d of the item's", got, times.Load(), w.called(`"done"`))
+			}
+			var asked, stored int
+			w.scan(t, "select last_value from refusals where $1::integer = 0", 0, &asked)
+			w.scan(t, "select count(*) from records where integration_id = $1", integration, &stored)
+			if asked <= refused || stored != 1 {
+				t.Errorf("%d records are stored after %d tries, of which %d were refused", stored, asked, refused)
 			}
 		})
 	}
