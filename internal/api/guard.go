@@ -67,7 +67,8 @@ type OverrideCircuit struct {
 // CircuitStatus is how a circuit stands.
 type CircuitStatus struct {
 	Integration string `json:"integration"`
-	// State is closed, open, or probing while one request looks whether the upstream is well again.
+	// State is closed, open, or probing while one request looks whether the upstream is well again. An override decides
+	// it: open for forced-open, closed for the others.
 	State string `json:"state"`
 	// Since is when it last opened or closed, and Reason why; null for one that never opened.
 	Since  *time.Time `json:"since,omitempty"`

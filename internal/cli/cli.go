@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -79,6 +80,16 @@ type usageError struct{ text string }
 func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// text is the value of a flag that must say something. The parser calls Validate, so that an empty one is a usage error.
+type text string
+
+func (t text) Validate() error {
+	if strings.TrimSpace(string(t)) == "" {
+		return errors.New("must not be empty")
+	}
+	return nil
+}
 
 // ExitCode is what the process ends with.
 func ExitCode(err error) int {

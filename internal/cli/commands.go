@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"fmt"
+
+	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -28,7 +31,7 @@ type SyncCommand struct {
 	Output
 	Integration string `arg:"" help:"Its id or name."`
 	Full        bool   `help:"Enumerate everything, not only what changed since the cursor."`
-	Follow      bool   `short:"f" help:"Follow the run until it is closed; ends with 1 unless it succeeded."`
+	Follow      bool   `short:"f" help:"Follow the run until it is closed; ends with 1 unless it succeeded. Behind an open run, wait for that first."`
 }
 
 // Run starts a sync, or has it follow the open run.
@@ -53,7 +56,28 @@ func (c *SyncCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.follow(env, client, reply.GetRunId())
+	id := reply.GetRunId()
+	if reply.GetResult() == "queued-behind" {
+		if id, err = behind(env, client, id); err != nil {
+			return err
+		}
+	}
+	return c.follow(env, client, id)
+}
+
+// behind waits for the end of the run that a sync is queued behind, and returns the id of the sync's own run.
+func behind(env *Env, client *api.Client, id string) (string, error) {
+	_, _ = fmt.Fprintf(env.Err, "the sync starts when run %s, which is open, has ended\n", id)
+	ahead, err := untilClosed(env, client, id)
+	if err != nil {
+		return "", err
+	}
+	own, err := after(env, client, ahead)
+	if err != nil {
+		return "", err
+	}
+	_, _ = fmt.Fprintf(env.Err, "run %s ended as %s; following run %s\n", ahead.ID, ahead.State, own.ID)
+	return own.ID, nil
 }
 
 // CancelCommand cancels the open run.

@@ -24,7 +24,7 @@ type CredentialFlags struct {
 
 // object is the metadata, nil when nothing is given.
 func (f MetadataFlags) object() (json.RawMessage, error) {
-	fields, err := readObject(f.MetadataFile, nil)
+	fields, err := readObject("--metadata-file", f.MetadataFile, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (f CredentialFlags) object(in io.Reader) (json.RawMessage, error) {
 }
 
 func (f CredentialFlags) fields(in io.Reader) (map[string]any, error) {
-	fields, err := readObject(f.CredentialsFile, in)
+	fields, err := readObject("--credentials-file", f.CredentialsFile, in)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (f CredentialFlags) fields(in io.Reader) (map[string]any, error) {
 				return nil, err
 			}
 		case strings.HasPrefix(value, "@"):
-			if value, err = readFile(value[1:]); err != nil {
+			if value, err = readFile("--credential "+key, value[1:]); err != nil {
 				return nil, err
 			}
 		case isSecret(key):
@@ -136,7 +136,7 @@ func jsonOrText(value string) any {
 }
 
 // readObject reads a JSON object from a file, from in for "-". No file is no object.
-func readObject(path string, in io.Reader) (map[string]any, error) {
+func readObject(flag, path string, in io.Reader) (map[string]any, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -145,7 +145,7 @@ func readObject(path string, in io.Reader) (map[string]any, error) {
 	if path == "-" && in != nil {
 		text, err = readText(in, "the standard input")
 	} else {
-		text, err = readFile(path)
+		text, err = readFile(flag, path)
 	}
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func readObject(path string, in io.Reader) (map[string]any, error) {
 	decoded, err := decodeJSON([]byte(text))
 	object, ok := decoded.(map[string]any)
 	if err != nil || !ok {
-		return nil, usagef("%s does not hold a JSON object", path)
+		return nil, usagef("%s: %s does not hold a JSON object", flag, path)
 	}
 	return object, nil
 }
@@ -176,10 +176,11 @@ func encodeFields(fields map[string]any) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
-func readFile(path string) (string, error) {
+// readFile reads the file that a flag names.
+func readFile(flag, path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", usagef("%v", err)
+		return "", usagef("%s: %v", flag, err)
 	}
 	defer func() { _ = file.Close() }()
 	return readText(file, path)

@@ -55,3 +55,64 @@ func TestFollowEnds(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A sync that is queued behind an open run is told of, and its own run is the one that counts.
+func TestFollowBehindAnotherRun(t *testing.T) {
+	t.Parallel()
+	ahead := closedRun("failed")
+	own := closedRun("succeeded")
+	own.ID = "01a208a9-0000-7000-8000-000000000002"
+	later := own
+	later.ID = "01a208a9-0000-7000-8000-000000000003"
+	queued := map[string]any{"accepted": true, "result": "queued-behind", "run_id": ahead.ID}
+	t.Run("it starts", func(t *testing.T) {
+		t.Parallel()
+		s := newStub(t)
+		s.on(api.CommandEndpoint(events.VerbSync), "", queued)
+		s.on(api.RunsShow, "", openRun("working", &api.Progress{}), ahead, own)
+		s.on(api.RunsList, "", api.RunPage{Runs: []api.Run{later, own, ahead}})
+		got := s.run(nil, "sync", "docs", "--follow", "--json")
+		var run api.Run
+		if err := json.Unmarshal([]byte(got.out), &run); err != nil || run.ID != own.ID || got.code != cli.ExitOK {
+			t.Errorf("exit code %d, output %s", got.code, got.out)
+		}
+		for _, part := range []string{"starts when run " + ahead.ID, "ended as failed; following run " + own.ID} {
+			if !strings.Contains(got.err, part) {
+				t.Errorf("it does not say %q: %s", part, got.err)
+			}
+		}
+		for range 3 {
+			_ = s.nextAsked()
+		}
+		if asked := s.nextAsked(); !strings.Contains(asked, ahead.IntegrationID) {
+			t.Errorf("it looks for its run by %s", asked)
+		}
+		if asked := s.nextAsked(); !strings.Contains(asked, own.ID) {
+			t.Errorf("at last it asked for %s, want its own run", asked)
+		}
+	})
+	t.Run("it does not start", func(t *testing.T) {
+		t.Parallel()
+		s := newStub(t)
+		s.on(api.CommandEndpoint(events.VerbSync), "", queued)
+		s.on(api.RunsShow, "", ahead)
+		s.on(api.RunsList, "", api.RunPage{Runs: []api.Run{ahead}})
+		got := s.run(nil, "sync", "docs", "--follow")
+		if got.code != cli.ExitFailed || !strings.Contains(got.err, "has not started") {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestSinceIsATime(t *testing.T) {
+	t.Parallel()
+	s := newStub(t)
+	s.on(api.RequestsList, "", api.RequestPage{})
+	for _, since := range []string{"2h", "2026-01-31T11:00:00+01:00"} {
+		got := s.run(nil, "requests", "list", "--since", since)
+		if asked := s.nextAsked(); got.code != cli.ExitOK || !strings.Contains(asked, "2026-01-31T10:00:00Z") &&
+			!strings.Contains(asked, "2026-01-31T11:00:00+01:00") {
+			t.Errorf("%s: exit code %d, asked %s", since, got.code, asked)
+		}
+	}
+}

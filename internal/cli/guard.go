@@ -46,6 +46,12 @@ type RateLimitSetCommand struct {
 
 // Run overrides a budget.
 func (c *RateLimitSetCommand) Run(env *Env) error {
+	if c.Limit < 1 {
+		return usagef("--limit must be at least 1")
+	}
+	if c.Window <= 0 {
+		return usagef("--window must be longer than nothing, such as 1h")
+	}
 	until, err := untilOf(env, c.Until)
 	if err != nil {
 		return err

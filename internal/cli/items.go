@@ -131,7 +131,7 @@ func (c *ItemsRetryCommand) Run(env *Env) error {
 type ItemsSkipCommand struct {
 	Output
 	ID     string `arg:"" help:"The dead item's id."`
-	Reason string `required:"" help:"Why it is given up."`
+	Reason text   `required:"" help:"Why it is given up."`
 	By     string `required:"" help:"Who gives it up." env:"USER"`
 }
 
@@ -141,7 +141,7 @@ func (c *ItemsSkipCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.sendAndPrint(env, events.VerbSkip, &eventsv1.Command{Integration: integration, Item: c.ID, Reason: c.Reason, By: c.By})
+	return c.sendAndPrint(env, events.VerbSkip, &eventsv1.Command{Integration: integration, Item: c.ID, Reason: string(c.Reason), By: c.By})
 }
 
 // integrationOf finds whose a dead item is, which commands name.

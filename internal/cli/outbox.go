@@ -93,7 +93,7 @@ func (c *OutboxRetryCommand) Run(env *Env) error {
 type OutboxDropCommand struct {
 	Output
 	ID     string `arg:"" help:"Its id, from the list."`
-	Reason string `required:"" help:"Why it is dropped."`
+	Reason text   `required:"" help:"Why it is dropped."`
 	By     string `required:"" help:"Who drops it." env:"USER"`
 }
 
@@ -103,7 +103,7 @@ func (c *OutboxDropCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := client.DropSetAside(env.Context, api.DropSetAside{ID: c.ID, Reason: c.Reason, By: c.By})
+	dropped, err := client.DropSetAside(env.Context, api.DropSetAside{ID: c.ID, Reason: string(c.Reason), By: c.By})
 	if err != nil {
 		return err
 	}

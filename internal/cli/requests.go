@@ -19,22 +19,26 @@ type RequestsCommand struct {
 // RequestsListCommand lists attempts.
 type RequestsListCommand struct {
 	Output
-	Integration    string        `help:"Only those of one integration." placeholder:"NAME"`
-	RunID          string        `name:"run" help:"Only those of one run." placeholder:"ID"`
-	Item           string        `help:"Only those of one item." placeholder:"ITEM"`
-	Webhook        string        `help:"Only those of one webhook." placeholder:"ID"`
-	IdempotencyKey string        `help:"Only those with a key." placeholder:"KEY"`
-	Status         int32         `help:"Only those with a status." placeholder:"STATUS"`
-	Failed         bool          `help:"Only those that failed."`
-	Class          string        `help:"Only failures of one class: upstream, throttle, client, unknown." enum:",upstream,throttle,client,unknown" default:""`
-	Since          time.Duration `help:"Only those of so long ago at most, such as 2h." placeholder:"DURATION"`
-	Limit          int           `help:"How many at most." default:"50"`
+	Integration    string `help:"Only those of one integration." placeholder:"NAME"`
+	RunID          string `name:"run" help:"Only those of one run." placeholder:"ID"`
+	Item           string `help:"Only those of one item." placeholder:"ITEM"`
+	Webhook        string `help:"Only those of one webhook." placeholder:"ID"`
+	IdempotencyKey string `help:"Only those with a key." placeholder:"KEY"`
+	Status         int32  `help:"Only those with a status." placeholder:"STATUS"`
+	Failed         bool   `help:"Only those that failed."`
+	Class          string `help:"Only failures of one class: upstream, throttle, client, unknown." enum:",upstream,throttle,client,unknown" default:""`
+	Since          string `help:"Only those sent since a time: RFC 3339, or how long ago, such as 2h." placeholder:"TIME"`
+	Limit          int    `help:"How many at most." default:"50"`
 }
 
 // Run lists attempts.
 func (c *RequestsListCommand) Run(env *Env) error {
 	if c.Limit < 1 {
 		return usagef("--limit must be at least 1")
+	}
+	since, err := instant(env, c.Since)
+	if err != nil {
+		return err
 	}
 	client, err := env.Client()
 	if err != nil {
@@ -43,10 +47,7 @@ func (c *RequestsListCommand) Run(env *Env) error {
 	list := api.ListRequests{
 		Integration: c.Integration, Run: c.RunID, Item: c.Item, Webhook: c.Webhook, IdempotencyKey: c.IdempotencyKey, Status: c.Status, Failed: c.Failed, Class: c.Class,
 	}
-	if c.Since > 0 {
-		since := env.Now().Add(-c.Since)
-		list.Since = &since
-	}
+	list.Since = since
 	requests := []api.Request{}
 	for len(requests) < c.Limit {
 		list.Limit = min(c.Limit-len(requests), api.MaxPage)

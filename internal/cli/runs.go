@@ -94,8 +94,23 @@ func (c *RunsShowCommand) Run(env *Env) error {
 	return c.print(env, run, func() error { return showRun(env, run) })
 }
 
-// follow prints a line whenever something has changed, and the run at its end. It is an error unless the run succeeded.
+// follow prints the run at its end. It is an error unless the run succeeded.
 func (o Output) follow(env *Env, client *api.Client, id string) error {
+	run, err := untilClosed(env, client, id)
+	if err != nil {
+		return err
+	}
+	if err := o.print(env, run, func() error { return showRun(env, run) }); err != nil {
+		return err
+	}
+	if run.State != "succeeded" {
+		return fmt.Errorf("run %s ended as %s", run.ID, run.State)
+	}
+	return nil
+}
+
+// untilClosed waits for the end of a run, with a line whenever something has changed.
+func untilClosed(env *Env, client *api.Client, id string) (api.Run, error) {
 	every := env.Poll
 	if every <= 0 {
 		every = pollEvery
@@ -107,13 +122,7 @@ func (o Output) follow(env *Env, client *api.Client, id string) error {
 		run, err := client.Run(env.Context, id)
 		switch {
 		case err == nil && !run.Open():
-			if err := o.print(env, run, func() error { return showRun(env, run) }); err != nil {
-				return err
-			}
-			if run.State != "succeeded" {
-				return fmt.Errorf("run %s ended as %s", run.ID, run.State)
-			}
-			return nil
+			return run, nil
 		case err == nil:
 			silent = 0
 			if line := progressLine(run); line != last {
@@ -121,14 +130,39 @@ func (o Output) follow(env *Env, client *api.Client, id string) error {
 				_, _ = fmt.Fprintln(env.Err, line)
 			}
 		case api.CodeOf(err) != api.Unavailable || silent == patience:
-			return err
+			return api.Run{}, err
 		default:
 			silent++
 		}
 		select {
 		case <-env.Context.Done():
-			return fmt.Errorf("follow run %s: %w", id, env.Context.Err())
+			return api.Run{}, fmt.Errorf("follow run %s: %w", id, env.Context.Err())
 		case <-ticker.C:
+		}
+	}
+}
+
+// after returns the run that was opened next after one of the same integration.
+func after(env *Env, client *api.Client, run api.Run) (api.Run, error) {
+	next := api.Run{}
+	for before := ""; ; {
+		page, err := client.Runs(env.Context, api.ListRuns{Integration: run.IntegrationID, Before: before, Limit: api.MaxPage})
+		if err != nil {
+			return api.Run{}, err
+		}
+		for _, r := range page.Runs {
+			if r.ID != run.ID {
+				next = r
+				continue
+			}
+			if next.ID == "" {
+				return api.Run{}, &api.Error{Code: api.Refused, Message: "run " + run.ID + " ended as " + run.State +
+					", and the sync behind it has not started: the integration is not active, and the sync starts when it is resumed"}
+			}
+			return next, nil
+		}
+		if before = page.Next; before == "" {
+			return api.Run{}, &api.Error{Code: api.NotFound, Message: "run " + run.ID + " is no longer listed"}
 		}
 	}
 }

@@ -119,6 +119,9 @@ type SecretsAuditCommand struct {
 
 // Run shows the newest entries.
 func (c *SecretsAuditCommand) Run(env *Env) error {
+	if c.Limit < 1 {
+		return usagef("--limit must be at least 1")
+	}
 	client, err := env.Client()
 	if err != nil {
 		return err

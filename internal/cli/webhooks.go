@@ -157,14 +157,16 @@ func (c *WebhooksReplayCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.sendAndPrint(env, events.VerbReplay, &eventsv1.Command{Integration: c.Integration, Failed: c.Failed, Since: since, Until: until})
+	return c.sendAndPrint(env, events.VerbReplay, &eventsv1.Command{
+		Integration: c.Integration, Failed: c.Failed, Since: stamp(since), Until: stamp(until),
+	})
 }
 
 // WebhooksSkipCommand gives a webhook up.
 type WebhooksSkipCommand struct {
 	Output
 	ID     string `arg:"" help:"The webhook's id."`
-	Reason string `required:"" help:"Why it is given up."`
+	Reason text   `required:"" help:"Why it is given up."`
 	By     string `required:"" help:"Who gives it up." env:"USER"`
 }
 
@@ -174,7 +176,7 @@ func (c *WebhooksSkipCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.sendAndPrint(env, events.VerbSkip, &eventsv1.Command{Integration: integration, Webhook: c.ID, Reason: c.Reason, By: c.By})
+	return c.sendAndPrint(env, events.VerbSkip, &eventsv1.Command{Integration: integration, Webhook: c.ID, Reason: string(c.Reason), By: c.By})
 }
 
 // WebhooksRecoverCommand closes a gap with a sync.
@@ -190,22 +192,23 @@ func (c *WebhooksRecoverCommand) Run(env *Env) error {
 	if err != nil {
 		return err
 	}
-	return c.sendAndPrint(env, events.VerbRecover, &eventsv1.Command{Integration: c.Integration, Since: since})
+	return c.sendAndPrint(env, events.VerbRecover, &eventsv1.Command{Integration: c.Integration, Since: stamp(since)})
 }
 
-// instant reads a time, or how long ago it was. Empty is none.
-func instant(env *Env, text string) (string, error) {
+// instant reads a time, or how long ago it was. Empty is nil.
+func instant(env *Env, text string) (*time.Time, error) {
 	if text == "" {
-		return "", nil
+		return nil, nil
 	}
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return env.Now().Add(-ago).UTC().Format(time.RFC3339), nil
+		at := env.Now().Add(-ago)
+		return &at, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return "", usagef("%q is neither a time such as 2026-01-31T00:00:00Z nor a duration such as 2h", text)
+		return nil, usagef("%q is neither a time such as 2026-01-31T00:00:00Z nor a duration such as 2h", text)
 	}
-	return at.UTC().Format(time.RFC3339), nil
+	return &at, nil
 }
 
 // integrationOfWebhook finds whose a webhook is, which commands name.

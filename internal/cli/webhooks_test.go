@@ -93,6 +93,7 @@ func TestWebhookCommands(t *testing.T) {
 		"no status":   "webhooks list --status gone",
 		"no limit":    "webhooks list --limit 0",
 		"no reason":   "webhooks skip " + webhookID + " --by ada",
+		"of nothing":  "webhooks skip " + webhookID + " --by ada --reason=",
 		"not the way": "webhooks recover docs --since -2h",
 	} {
 		t.Run(name, func(t *testing.T) {

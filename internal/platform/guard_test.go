@@ -139,8 +139,9 @@ func TestCircuitInTheHouse(t *testing.T) {
 	}
 	w.Calm()
 	for _, override := range []string{"forced-closed", "disabled"} {
-		if _, err := client.OverrideCircuit(t.Context(), api.OverrideCircuit{Integration: "main", Override: override}); err != nil {
-			t.Fatal(err)
+		status, err := client.OverrideCircuit(t.Context(), api.OverrideCircuit{Integration: "main", Override: override})
+		if err != nil || status.State != "closed" || status.Override != override {
+			t.Fatalf("the status of one that is %s is %+v, %v", override, status, err)
 		}
 		eventually(t, "nothing passes a circuit that is "+override, func() bool { return w.get(in) == nil })
 	}

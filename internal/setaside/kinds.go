@@ -38,3 +38,11 @@ const (
 	// HoldStray stops an active integration that has no grant.
 	HoldStray Kind = "hold-stray"
 )
+
+// Kinds lists all kinds.
+func Kinds() []Kind {
+	return []Kind{
+		Message, OpenRun, WakeRun, CloseRun, ResolveRun, FreeEntries, Directory, PurgeDeleted,
+		MarkStale, MarkSilent, EndOverride, JudgeRate, EndWait, AdoptToken, HoldStray,
+	}
+}

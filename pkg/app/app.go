@@ -91,7 +91,7 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 	root := &commands{}
 	exited := -1
 	parser, err := kong.New(root, kong.Name("tributary"), kong.Description("Connects a product to third-party APIs: scheduled syncs in which no item is lost."),
-		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.UsageOnError(), kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(streams.Out, streams.Err), kong.Exit(func(code int) { exited = code }))
 	if err != nil {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)

@@ -37,6 +37,7 @@ type commands struct {
 	TokenRefresher tokenRefresherCommand `cmd:"" help:"Run a token-refresher: OAuth tokens, and the rotation of keys."`
 	Migrate        migrateCommand        `cmd:"" help:"Bring the database up to date."`
 	Doctor         doctorCommand         `cmd:"" help:"Say what is missing here and how to get it."`
+	Version        versionCommand        `cmd:"" help:"Say which version this is."`
 
 	cli.Commands `embed:""`
 }

@@ -170,6 +170,13 @@ func (s *Scheduler) showCircuit(ctx context.Context, q api.ByIntegration) (api.C
 			reply.State = "probing"
 		}
 	}
+	switch outbound.CircuitOverride(reply.Override) {
+	case outbound.CircuitAuto:
+	case outbound.CircuitForcedOpen:
+		reply.State = "open"
+	case outbound.CircuitForcedClosed, outbound.CircuitDisabled:
+		reply.State = "closed"
+	}
 	return reply, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -15,6 +16,9 @@ import (
 func (s *Scheduler) listSetAside(ctx context.Context, q api.ListSetAside) (api.SetAsidePage, error) {
 	size, err := pageSize(q.Limit)
 	if err != nil {
+		return api.SetAsidePage{}, err
+	}
+	if err := checkKind(q.Kind); err != nil {
 		return api.SetAsidePage{}, err
 	}
 	p := dbsqlc.SetAsideListParams{Kind: q.Kind, AllOfThem: q.All, Most: int32(size) + 1}
@@ -58,6 +62,9 @@ func (s *Scheduler) retrySetAside(ctx context.Context, q api.RetrySetAside) (api
 	if (q.ID == "") != q.All || q.Kind != "" && !q.All {
 		return api.Retried{}, invalidf("give the id of what is set aside, or all, with or without a kind")
 	}
+	if err := checkKind(q.Kind); err != nil {
+		return api.Retried{}, err
+	}
 	retried := 1
 	if q.All {
 		var err error
@@ -95,10 +102,18 @@ func (s *Scheduler) dropSetAside(ctx context.Context, q api.DropSetAside) (api.S
 	return setAsideReply(row), nil
 }
 
+// checkKind refuses a kind of work that does not exist. Empty stands for all.
+func checkKind(kind string) error {
+	if kinds := setaside.Kinds(); kind != "" && !slices.Contains(kinds, setaside.Kind(kind)) {
+		return invalidf("no kind of work is %q; the kinds are %v", kind, kinds)
+	}
+	return nil
+}
+
 func setAsideID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
-		return uuid.Nil, invalidf("%q is not the id of anything that is set aside; list it with: tributary outbox list", text)
+		return uuid.Nil, notFoundf("%q is not the id of anything that is set aside; list it with: tributary outbox list", text)
 	}
 	return id, nil
 }

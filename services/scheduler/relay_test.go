@@ -147,7 +147,11 @@ func TestRefusedMessages(t *testing.T) {
 	_, err = f.RetrySetAside(t.Context(), api.RetrySetAside{ID: aside[nowhere].ID})
 	wantCode(t, err, api.NotFound, "may have been done")
 	_, err = f.DropSetAside(t.Context(), api.DropSetAside{ID: "seven", By: "ann", Reason: "x"})
-	wantCode(t, err, api.Invalid, "tributary outbox list")
+	wantCode(t, err, api.NotFound, "tributary outbox list")
+	_, err = f.SetAside(t.Context(), api.ListSetAside{Kind: "nope"})
+	wantCode(t, err, api.Invalid, "close-run")
+	_, err = f.RetrySetAside(t.Context(), api.RetrySetAside{All: true, Kind: "nope"})
+	wantCode(t, err, api.Invalid, "close-run")
 }
 
 // TestTwoRelaysKeepTheOrder has another process hold the first of two messages on a subject, as it does while it
