@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // empty is shop with an enumeration that finds nothing.
@@ -126,6 +129,29 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			"outbox", "new.subject like '%%sync-stale%%' and new.subject like '%%%s%%'",
 			"select count(*) from integrations where id = $1 and stale_since is not null",
 		},
+		"resolve-run": {
+			`insert into sync_runs (id, integration_id, provider, mode, cause, state, complete, closed_at, heartbeat_at, window_from, cursor_version, created_at)
+			select gen_random_uuid(), id, provider, 'full', 'command', 'partial', true, now(), now(), now(), 0, now() from integrations`,
+			"sync_runs", "new.integration_id = '%s' and new.resolved_at is not null",
+			"select count(*) from sync_runs where integration_id = $1 and resolved_at is not null",
+		},
+		"free-entries": {
+			`insert into sync_runs (id, integration_id, provider, mode, cause, state, closed_at, heartbeat_at, window_from, cursor_version, created_at)
+			select gen_random_uuid(), id, provider, 'full', 'command', 'succeeded', now() - interval '1 hour', now(), now(), 0, now() from integrations`,
+			"sync_runs", "new.integration_id = '%s' and new.entries_freed_at is not null",
+			"select count(*) from sync_runs where integration_id = $1 and entries_freed_at is not null",
+		},
+		"mark-silent": {
+			"insert into webhook_sources (integration_id, last_received_at) select id, now() - interval '1 year' from integrations",
+			"outbox", "new.subject like '%%webhooks-silent%%' and new.subject like '%%%s%%'",
+			"select count(*) from webhook_sources where integration_id = $1 and silent_since is not null",
+		},
+		"judge-rate": {
+			`insert into request_counts (integration_id, grain, starts_at, succeeded, upstream, throttle, client, unknown, cached, duration_ms)
+			select id, 'minute', date_trunc('minute', now()), 0, 1000, 0, 0, 0, 0, 0 from integrations`,
+			"outbox", "new.subject like '%%failure-rate-elevated%%' and new.subject like '%%%s%%'",
+			"select count(*) from integrations where id = $1 and failure_rate_since is not null",
+		},
 		"end-override": {
 			"update integrations set circuit_override = 'forced-open', circuit_until = now(), next_sync_at = null",
 			"integrations", "new.id = '%s' and new.circuit_until is null",
@@ -143,7 +169,7 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			providers := map[string]contracts.Provider{"shop": empty{}}
 			f.startScheduler(t, providers, func(c *platform.Config) {
 				patient(c)
-				c.Scheduler.Sweep = 50 * time.Millisecond
+				c.Scheduler.Sweep, c.Scheduler.Health = 50*time.Millisecond, 50*time.Millisecond
 			})
 			f.awaitProviders(t, []map[string]contracts.Provider{providers})
 			var ids []string
@@ -174,4 +200,71 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			await(t, "an empty list", func() bool { return len(f.byKind(t)) == 0 })
 		})
 	}
+}
+
+// TestOneDeletedIntegrationCanNotBePurged has Postgres refuse to forget one deleted integration: the others are
+// forgotten.
+func TestOneDeletedIntegrationCanNotBePurged(t *testing.T) {
+	t.Parallel()
+	f := prepare(t)
+	f.startScheduler(t, map[string]contracts.Provider{"shop": empty{}}, func(c *platform.Config) {
+		patient(c)
+		c.Scheduler.Sweep = 50 * time.Millisecond
+	})
+	f.exec(t, `create function refuse_purge() returns trigger language plpgsql as $$ begin
+		if old.integration_id::text like 'bad%' then raise exception 'refused' using errcode = '54000'; end if;
+		return old; end $$`)
+	f.exec(t, "create trigger refuse before delete on deleted_integrations for each row execute function refuse_purge()")
+	f.exec(t, `insert into deleted_integrations (integration_id, deleted_at) values
+		('bad00000-0000-0000-0000-000000000000', now() - interval '3 hours'),
+		('00000000-0000-0000-0000-000000000001', now() - interval '2 hours'),
+		('00000000-0000-0000-0000-000000000002', now() - interval '2 hours')`)
+	left := func() (n int) {
+		if err := f.pool.QueryRow(t.Context(), "select count(*) from deleted_integrations").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	await(t, "the others to be forgotten", func() bool { return left() == 1 })
+	await(t, "the failure to be listed", func() bool { return f.byKind(t)["purge-deleted"].Tries > 0 })
+	f.exec(t, "drop trigger refuse on deleted_integrations")
+	f.elapse(t)
+	await(t, "the bad one to be forgotten", func() bool { return left() == 0 && len(f.byKind(t)) == 0 })
+}
+
+// TestOneIntegrationCanNotBeWrittenToTheDirectory has Postgres refuse what is noted when one integration's credentials
+// are handed on: the others get their entries.
+func TestOneIntegrationCanNotBeWrittenToTheDirectory(t *testing.T) {
+	t.Parallel()
+	f := prepare(t)
+	providers := map[string]contracts.Provider{"shop": shop{}}
+	f.startScheduler(t, providers, func(c *platform.Config) {
+		patient(c)
+		c.Scheduler.Tick, c.Scheduler.Sweep = 50*time.Millisecond, 50*time.Millisecond
+	})
+	f.awaitProviders(t, []map[string]contracts.Provider{providers})
+	mend := f.refuse(t, "secret_audit", "new.why = 'tell the webhook ingress' and new.integration_id = (select id from integrations where name = 'bad')")
+	js, err := jetstream.New(f.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := js.KeyValue(t.Context(), events.BucketDirectory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := f.mustCreate(t, newShop("bad")).ID
+	good := f.mustCreate(t, newShop("good")).ID
+	has := func(id string) bool {
+		_, err := bucket.Get(t.Context(), id)
+		return err == nil
+	}
+	await(t, "the other's entry", func() bool { return has(good) })
+	await(t, "the failure to be listed", func() bool { return f.byKind(t)["write-directory"].IntegrationID == bad })
+	if has(bad) {
+		t.Error("the bad one has an entry")
+	}
+	mend()
+	f.elapse(t)
+	f.exec(t, "update integrations set version = version + 1")
+	await(t, "the bad one's entry", func() bool { return has(bad) })
 }
