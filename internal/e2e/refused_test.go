@@ -72,6 +72,12 @@ func TestWebhookWhoseResultIsRefused(t *testing.T) {
 			t.Errorf("r%d was handled %d times, want once", n, handled)
 		}
 	}
+	var said int
+	err := w.pool.QueryRow(t.Context(), `select count(*) from webhooks where integration_id = $1 and result is null
+		and reason = 'what the handler returned could not be kept'`, id).Scan(&said)
+	if err != nil || said != deliveries {
+		t.Errorf("%d deliveries say that their results are lost, %v", said, err)
+	}
 }
 
 // TestLimitOfMessagesIsLowered reloads NATS with a lower limit in the middle of a sync whose batches and retries are larger: no process ends, no item is lost, and the run takes no try for it.
