@@ -10,7 +10,7 @@ export CGO_ENABLED := 0
 PKG ?= ./...
 TESTFLAGS ?= -vet=off -count=1 -timeout=30m
 # Modules of their own, tested along with all of this one.
-EXAMPLES := $(if $(filter ./...,$(PKG)),$(patsubst %/go.mod,%,$(wildcard examples/*/go.mod pkg/*/vendortest/go.mod internal/e2e/*/go.mod)))
+EXAMPLES := $(if $(filter ./...,$(PKG)),$(patsubst %/go.mod,%,$(wildcard examples/*/go.mod pkg/*/vendortest/go.mod internal/e2e/*/go.mod deploy/check/go.mod)))
 TOOL := go tool -modfile=tools/go.mod
 BUF := go tool -modfile=tools/buf/go.mod buf
 
