@@ -88,17 +88,19 @@ func TestRefusedForLong(t *testing.T) {
 		status int
 		body   string
 		alive  bool
+		bound  time.Duration
 		ends   bool
 	}{
-		"forbidden":                         {403, "no", false, true},
-		"in a form of its own":              {400, `{"problem":"stale"}`, false, true},
-		"while the token can still be used": {403, "no", true, false},
-		"for the application's sake":        {401, `{"error":"invalid_client"}`, false, false},
-		"as it fails":                       {502, "", false, false},
+		"forbidden":                         {status: 403, body: "no", ends: true},
+		"in a form of its own":              {status: 400, body: `{"problem":"stale"}`, ends: true},
+		"within its bound":                  {status: 403, body: "no", bound: time.Hour},
+		"while the token can still be used": {status: 403, body: "no", alive: true},
+		"for the application's sake":        {status: 401, body: `{"error":"invalid_client"}`},
+		"as it fails":                       {status: 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := start(t, func(c *platform.Config) {
-				c.TokenRefresher.RefusedFor, c.TokenRefresher.BackoffMost = 0, 50*time.Millisecond
+				c.TokenRefresher.RefusedFor, c.TokenRefresher.BackoffMost = tt.bound, 50*time.Millisecond
 			})
 			f.server.with(func() { f.server.answer = refusing(tt.status, tt.body) })
 			token := f.server.plant("a")
@@ -130,6 +132,28 @@ func TestRefusedForLong(t *testing.T) {
 				t.Errorf("the reason is %q", got.Reason)
 			}
 		})
+	}
+}
+
+// The upstream asks for patience until a date: the refresher waits until then, and does not ask again.
+func TestPatienceUntilADate(t *testing.T) {
+	f := start(t, nil)
+	until := time.Now().Add(10 * time.Minute)
+	f.server.with(func() {
+		f.server.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("Retry-After", until.UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusTooManyRequests)
+			return false
+		}
+	})
+	id := f.create("one", "mail", f.soon())
+	f.await("the refresh that fails", func() bool { return f.grant(id).Failures == 1 })
+	got := f.grant(id)
+	if got.State != "connected" || got.DueAt == nil || got.DueAt.Before(until.Add(-5*time.Second)) || got.DueAt.After(until.Add(2*time.Minute)) {
+		t.Errorf("the grant is %s and due at %v, want %s", got.State, got.DueAt, until)
+	}
+	if n := f.server.count(&f.server.asked); n != 1 {
+		t.Errorf("the upstream was asked %d times", n)
 	}
 }
 
