@@ -3,6 +3,7 @@ package telemetry_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -49,6 +50,23 @@ func TestLogLines(t *testing.T) {
 		panics.Report(log, panics.Try("the handler", func() error { return deep(1000) }))
 		if line := out.String(); len(line) > 20<<10 || !strings.Contains(line, "log_test.go") {
 			t.Errorf("%s: a panic is a line of %d bytes: %.500q", format, len(line), line)
+		}
+	}
+}
+
+// TestLogLinesHoldNoSecrets logs the texts of errors that quote credentials.
+func TestLogLinesHoldNoSecrets(t *testing.T) {
+	t.Parallel()
+	const bad = "Get \"https://u:hunter2x1@api.example/?access_token=hunter2x2\": 401: Authorization: Bearer hunter2x3"
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		log, err := telemetry.NewLogger(&out, format, "debug")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.With("with", bad).Info(bad, "text", bad, "error", errors.New(bad), "any", []string{bad}, slog.Group("group", "error", fmt.Errorf("in: %w", errors.New(bad))))
+		if line := out.String(); strings.Contains(line, "hunter2") || strings.Count(line, "api.example") != 6 {
+			t.Errorf("%s: %s", format, line)
 		}
 	}
 }

@@ -33,7 +33,8 @@ const scrapesAtATime = 4
 // maxLogged is how many bytes of a text a log line has. It is enough for the part of a stack that says where a panic was.
 const maxLogged = 8 << 10
 
-// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error. Every text of a line is cleaned and cut, for it may be foreign: see [foreign.Clean].
+// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error. Every text of a line is redacted, cleaned and cut, for it may be
+// foreign: see [foreign.Redact] and [foreign.Clean].
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {
@@ -49,11 +50,14 @@ func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	return nil, fmt.Errorf("log format %q: it can be text or json", format)
 }
 
-// clean cleans and cuts an attribute, the message among them.
+// shown is a text as a log line may have it.
+func shown(text string) string { return foreign.Clean(foreign.Redact(text), maxLogged).String() }
+
+// clean redacts, cleans and cuts an attribute, the message among them.
 func clean(_ []string, attr slog.Attr) slog.Attr {
 	switch attr.Value.Kind() {
 	case slog.KindString:
-		attr.Value = slog.StringValue(foreign.Clean(attr.Value.String(), maxLogged).String())
+		attr.Value = slog.StringValue(shown(attr.Value.String()))
 	case slog.KindAny:
 		var text string
 		switch value := attr.Value.Any().(type) {
@@ -64,10 +68,10 @@ func clean(_ []string, attr slog.Attr) slog.Attr {
 			if panics.Try("the error", func() error { text = value.Error(); return nil }) != nil {
 				return attr
 			}
-			attr.Value = slog.StringValue(foreign.Clean(text, maxLogged).String())
+			attr.Value = slog.StringValue(shown(text))
 		default:
 			text = fmt.Sprintf("%+v", value)
-			if cleaned := foreign.Clean(text, maxLogged).String(); cleaned != text {
+			if cleaned := shown(text); cleaned != text {
 				attr.Value = slog.StringValue(cleaned)
 			}
 		}
