@@ -326,6 +326,32 @@ func TestRecordOverSockets(t *testing.T) {
 	}
 }
 
+// An answer whose body breaks off is no clean success in the log.
+func TestRecordBrokenAnswer(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = w.Write([]byte("the beginning"))
+	}))
+	t.Cleanup(server.Close)
+	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, http.DefaultTransport)
+	res, err := l.chain.RoundTrip(request(t, http.MethodGet, server.URL, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(res.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the caller gets %v", err)
+	}
+	_ = res.Body.Close()
+	row := l.written()[0]
+	if row.Status != http.StatusOK || row.Class != contracts.FailureUpstream || row.Error != "the answer broke off: unexpected EOF" {
+		t.Errorf("the row has status %d, class %q and error %q", row.Status, row.Class, row.Error)
+	}
+	if !row.ResponseCut || row.ResponseBody != "the beginning" {
+		t.Errorf("the body is %q, cut %v", row.ResponseBody, row.ResponseCut)
+	}
+}
+
 func sha(text string) string {
 	digest := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(digest[:])

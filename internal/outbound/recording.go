@@ -3,6 +3,7 @@ package outbound
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"hash"
 	"io"
 	"net/http"
@@ -27,6 +28,8 @@ type recording struct {
 	// dropped says that there was no memory for it.
 	dropped bool
 	ended   bool
+	// broken is why the body could not be read to its end.
+	broken error
 	// full says that more than what is kept has come. Of a body that turns out then to be no text, digest is that of the whole.
 	full   bool
 	digest hash.Hash
@@ -42,6 +45,7 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.recording.add(p[:n])
 	if err != nil {
+		b.recording.fail(err)
 		b.recording.end()
 	}
 	return n, err
@@ -110,7 +114,16 @@ func (r *recording) restart() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.log.release(len(r.kept))
-	r.kept, r.size, r.dropped, r.ended, r.full, r.digest = nil, 0, false, false, false, nil
+	r.kept, r.size, r.dropped, r.ended, r.full, r.digest, r.broken = nil, 0, false, false, false, nil, nil
+}
+
+// fail notes that a body broke off, as it does when the connection is lost.
+func (r *recording) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended && !errors.Is(err, io.EOF) {
+		r.broken = err
+	}
 }
 
 func (r *recording) end() {

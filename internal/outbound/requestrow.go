@@ -46,7 +46,8 @@ type RequestRow struct {
 	// RequestHeader and ResponseHeader are JSON objects of lists.
 	RequestHeader, ResponseHeader string
 	RequestBody, ResponseBody     foreign.Text
-	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too.
+	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too. A body is also cut when it broke off
+	// upstream, which Error tells then.
 	RequestBytes, ResponseBytes int64
 	RequestCut, ResponseCut     bool
 	// BodiesDropped says that there was no memory for a body.
@@ -66,12 +67,16 @@ func (a *attempt) row(maxResponse int64) RequestRow {
 		return request.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
 	})
 	response, dropped := answer(), false
+	broken := a.response.brokenBy()
+	if broken != nil && a.failure == "" {
+		row.Class, a.failure = classify(nil, broken, 0), "the answer broke off: "+broken.Error()
+	}
 	row.Error, row.UpstreamID = foreign.Clean(response.Text(a.failure), errorBytes), foreign.Clean(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
 	row.ResponseHeader = headerText(response.Header(a.responseHeader))
 	row.ResponseBody, row.ResponseBytes, row.ResponseCut, dropped = a.response.text(func(body []byte, cut bool) []byte {
 		return response.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
 	})
-	row.BodiesDropped = row.BodiesDropped || dropped
+	row.BodiesDropped, row.ResponseCut = row.BodiesDropped || dropped, row.ResponseCut || broken != nil
 	if a.response.unwanted && row.ResponseBytes > 0 || maxResponse > 0 && row.ResponseBytes > maxResponse {
 		row.ResponseBody, row.ResponseCut = foreign.Line("["+strconv.FormatInt(row.ResponseBytes, 10)+" bytes]"), false
 	}
@@ -82,6 +87,13 @@ func (a *attempt) row(maxResponse int64) RequestRow {
 func (a *attempt) free() {
 	a.request.free()
 	a.response.free()
+}
+
+// brokenBy is why the body could not be read to its end; nil if nobody has seen that.
+func (r *recording) brokenBy() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.broken
 }
 
 // text is what is stored of a body. It ends the recording.
