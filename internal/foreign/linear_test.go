@@ -14,7 +14,7 @@ import (
 func TestRedactGrowsWithTheText(t *testing.T) {
 	t.Parallel()
 	for _, piece := range []string{
-		"a", "://", "https://", "https://a:b", "x://@", "token=", `{"`, "[", `\u`, `\"`, "Bearer ", "authorization: ", `"token":`, `"token":"`, "password ", "&token=a", "--", "<token>", "a=b&",
+		"a", "://", "https://", "https://a:b", "x://@", "token=", `{"`, "[", `\u`, `\"`, "Bearer ", "authorization: ", `"token":`, `"token":"`, "password ", "&token=a", "--", "<token>", "</token>", "<token></", "<token>a</token>", "<token", "&lt;pin&gt;&lt;/", "a=b&",
 		"%7B", `"`, "'", "@", ":", "?", "#", "?#", "eyJ.", "=", " ", "\n", `{"a":`, `token\":\"`, "basic ", `key="`, "-----BEGIN ", "/", "é", "\xff", "token%3D", "%25", "Cookie: a=b; ",
 	} {
 		began := time.Now()

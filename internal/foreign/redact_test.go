@@ -48,6 +48,14 @@ func TestRedact(t *testing.T) {
 		`{"Authorization":["Bearer abc"],"Host":["a"]}`:  `{"Authorization":[[REDACTED]],"Host":["a"]}`,
 		`{"client_secret":"cut he`:                       `{"client_secret":"[REDACTED]`,
 		`"{\\\"token\\\":\\\"v4lue\\\",\\\"n\\\":1}"`:    `"{\\\"token\\\":\\\"[REDACTED]\\\",\\\"n\\\":1}"`,
+		// XML.
+		`<wsse:Password Type="x">p&amp;4ss</wsse:Password><Code>NoSuchKey</Code><Key>a/b</Key>`: `<wsse:Password Type="x">[REDACTED]</wsse:Password><Code>NoSuchKey</Code><Key>a/b</Key>`,
+		"<a><SessionToken>\n x\n</SessionToken><token/><n>1</n></a>":                            "<a><SessionToken>[REDACTED]</SessionToken><token/><n>1</n></a>",
+		"<Credentials><User>u</User><Pin>1</Pin></Credentials><User>v</User>":                   "<Credentials>[REDACTED]</Credentials><User>v</User>",
+		`<?xml version="1.0"?><password>cut he`:                                                 `<?xml version="1.0"?><password>[REDACTED]`,
+		`{"body":"\u003cpassword\u003ex\u003c/password\u003e"}`:                                 `{"body":"\u003cpassword\u003e[REDACTED]\u003c/password\u003e"}`,
+		"&lt;password&gt;x&lt;/password&gt; is wrong":                                           "&lt;password&gt;[REDACTED]&lt;/password&gt; is wrong",
+		"give it <token> or <password>":                                                         "give it <token> or <password>",
 		// Passwords that end the authority of a URL.
 		`dial "postgres://u:p/4?s#s@db:5432/x": refused`: `dial "postgres://[REDACTED]@db:5432/x": refused`,
 		"https://api.example:443/users/@me":              "https://api.example:443/users/@me",

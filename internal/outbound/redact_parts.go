@@ -65,6 +65,8 @@ func redactPart(part []byte, declared []path, found *findings) []byte {
 		content = []byte(Redacted)
 	case strings.Contains(header("Content-Type"), "json"), looksLikeJSON(content):
 		content = redactJSON(content, declared, found)
+	default:
+		content = []byte(foreign.Redact(string(content)))
 	}
 	result := bytes.Join([][]byte{head, content}, gap)
 	if ending {

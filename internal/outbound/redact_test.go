@@ -64,6 +64,16 @@ func TestRedactBody(t *testing.T) {
 			want: "--b\r\nContent-Disposition: form-data; name=\"pin\"\r\n\r\n[REDACTED]\r\n--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"f.txt\"\r\n\r\n[6 bytes]\r\n--b--\r\n",
 		},
 		{
+			name: "XML", media: "application/soap+xml; charset=utf-8",
+			body: "<s:Header><w:Password>4242</w:Password></s:Header><a>1</a>", want: "<s:Header><w:Password>[REDACTED]</w:Password></s:Header><a>1</a>",
+		},
+		{name: "XML that is cut", cut: true, body: "<?xml version='1.0'?><Token>42", want: "<?xml version='1.0'?><Token>[REDACTED]"},
+		{
+			name: "XML in a part", media: parts,
+			body: "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n<Token>4242</Token>\r\n--b--\r\n",
+			want: "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n<Token>[REDACTED]</Token>\r\n--b--\r\n",
+		},
+		{
 			name: "a part that is cut", media: parts, cut: true,
 			body: "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n424", want: "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\n[REDACTED]",
 		},
