@@ -21,6 +21,9 @@ import (
 
 const connectEvery = time.Second
 
+// answerWithin is how long a server may be silent before [Connect] says that it waits.
+const answerWithin = 10 * time.Second
+
 // The rows that services work with.
 type (
 	// Integration is one connection to a third party, with its schedule and its cursor.
@@ -67,15 +70,15 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	for waiting := false; ; waiting = true {
-		err := pool.Ping(ctx)
+		err := answers(ctx, pool)
 		if err == nil {
 			return pool, nil
 		}
-		if !Unavailable(err) {
+		if ctx.Err() == nil && !Unavailable(err) && !errors.Is(err, context.DeadlineExceeded) {
 			pool.Close()
 			return nil, fmt.Errorf("connect to Postgres at %s:%d: %w", config.ConnConfig.Host, config.ConnConfig.Port, err)
 		}
-		if !waiting {
+		if !waiting && ctx.Err() == nil {
 			log.Warn("waiting for Postgres; start one or point --database-url at it",
 				"host", config.ConnConfig.Host, "port", config.ConnConfig.Port, "error", err)
 		}
@@ -86,6 +89,13 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 		case <-time.After(connectEvery):
 		}
 	}
+}
+
+// answers fails within answerWithin where a server's silence would take minutes.
+func answers(ctx context.Context, pool *pgxpool.Pool) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return pool.Ping(ctx)
 }
 
 // New makes a store of a pool, which stays the caller's to close. ring may be nil where no credentials are touched.

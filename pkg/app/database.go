@@ -24,7 +24,7 @@ func (p *program) openPostgres(url string, log *slog.Logger, tracers trace.Trace
 	if url == "" {
 		return nil, postgres.Listening{}, nil
 	}
-	pool, pooled, err := p.connectPostgres(url, log, tracers)
+	pool, pooled, err := p.connectPostgres(p.ctx, url, log, tracers)
 	if err != nil {
 		return nil, postgres.Listening{}, err
 	}
@@ -40,7 +40,7 @@ func (p *program) openPostgres(url string, log *slog.Logger, tracers trace.Trace
 }
 
 // connectPostgres connects, and refuses a server whose settings can't work. It tells whether a pooler is between.
-func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, bool, error) {
+func (p *program) connectPostgres(ctx context.Context, url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, bool, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, false, errDatabaseURL
@@ -49,20 +49,20 @@ func (p *program) connectPostgres(url string, log *slog.Logger, tracers trace.Tr
 	if p.config.OTLPEndpoint != "" {
 		config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTracerProvider(tracers))
 	}
-	pool, err := postgres.Connect(p.ctx, config.Copy(), log)
+	pool, err := postgres.Connect(ctx, config.Copy(), log)
 	if err != nil {
 		return nil, false, err
 	}
-	pooled, err := postgres.Pooled(p.ctx, pool)
+	pooled, err := postgres.Pooled(ctx, pool)
 	if err == nil && pooled {
 		pool.Close()
 		postgres.SuitPooler(config)
-		pool, err = postgres.Connect(p.ctx, config, log)
+		pool, err = postgres.Connect(ctx, config, log)
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	server, err := postgres.InspectServer(p.ctx, pool)
+	server, err := postgres.InspectServer(ctx, pool)
 	if err == nil {
 		err = server.Check()
 	}
@@ -92,12 +92,13 @@ func (p *program) listening(pooled bool, log *slog.Logger) (postgres.Listening, 
 	return postgres.Listening{Direct: direct}, nil
 }
 
-// migrate brings the database up to date, on connections that do not pass a pooler: the migrations' lock belongs to a session.
-func (p *program) migrate(url string, log *slog.Logger) (applied int, err error) {
+// migrate brings the database up to date, on connections that do not pass a pooler: the migrations' lock belongs to a
+// session. It waits for Postgres until ready ends, and then for as long as the migrations take.
+func (p *program) migrate(ready context.Context, url string, log *slog.Logger) (applied int, err error) {
 	if p.config.DatabaseDirectURL != "" {
 		url = string(p.config.DatabaseDirectURL)
 	}
-	pool, pooled, err := p.connectPostgres(url, log, nil)
+	pool, pooled, err := p.connectPostgres(ready, url, log, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -51,12 +51,13 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer stopDatabase()
-	url, stopNATS, err := p.startNATS(log, say)
+	kept := p.config.keptPorts()
+	url, stopNATS, err := p.startNATS(kept, log, say)
 	if err != nil {
 		return err
 	}
 	defer stopNATS()
-	if _, err := p.migrate(database, log); err != nil {
+	if _, err := p.migrate(ctx, database, log); err != nil {
 		return err
 	}
 	ring, err := p.keyRing(log)
@@ -68,7 +69,18 @@ func (c devCommand) Run(p *program) error {
 		return err
 	}
 	defer nc.Close()
-	ingress, err := devListener(ctx, p.config.Webhooks.Addr)
+	httpAddr, err := kept.address(ctx, "metrics", p.config.HTTPAddr, ":8080", 8080)
+	if err != nil {
+		return err
+	}
+	if httpAddr != "" {
+		say("metrics    http://%s/metrics", httpAddr)
+	}
+	webhookAddr, err := kept.address(ctx, "webhooks", p.config.Webhooks.Addr, ":8090", 8090)
+	if err != nil {
+		return err
+	}
+	ingress, err := listenFor(ctx, webhookAddr)
 	if err != nil {
 		return err
 	}
@@ -81,7 +93,7 @@ func (c devCommand) Run(p *program) error {
 	if p.config.OAuth.Addr == usualOAuthAddr {
 		p.config.OAuth.Addr = "127.0.0.1" + usualOAuthAddr
 	}
-	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: devAddr(ctx, p.config.HTTPAddr), webhooks: ingress}
+	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: httpAddr, webhooks: ingress}
 	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
 		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}
 		return narrator.run(ctx, func(ctx context.Context) error { return demo.ensure(ctx, nc, say) })
@@ -124,7 +136,7 @@ func (p *program) startPostgres(log *slog.Logger, failed context.CancelCauseFunc
 	return server.URL(), server.Stop, nil
 }
 
-func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url string, stop func(), err error) {
+func (p *program) startNATS(kept *ports, log *slog.Logger, say func(string, ...any)) (url string, stop func(), err error) {
 	if p.config.NATSURL != "" {
 		shown, err := bus.Redact(p.config.NATSURL)
 		if err != nil {
@@ -133,11 +145,13 @@ func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url str
 		say("nats       %s", shown)
 		return p.config.NATSURL, func() {}, nil
 	}
-	opts := embeddednats.Options{Dir: filepath.Join(p.config.DataDir, "nats"), Port: usualPort, Log: log, SyncAlways: true}
-	if !free(p.ctx, usualPort) {
-		opts.Port = embeddednats.RandomPort
+	port, err := kept.choose(p.ctx, "nats", usualPort)
+	if err != nil {
+		return "", nil, err
 	}
-	server, err := embeddednats.Start(opts)
+	server, err := embeddednats.Start(embeddednats.Options{
+		Dir: filepath.Join(p.config.DataDir, "nats"), Port: port, Log: log, SyncAlways: true,
+	})
 	if err != nil {
 		return "", nil, err
 	}
@@ -150,29 +164,6 @@ func (p *program) startNATS(log *slog.Logger, say func(string, ...any)) (url str
 		server.Stop()
 		_ = os.Remove(p.config.natsNote())
 	}, nil
-}
-
-// devAddr keeps the default port from making dev fail on a machine where something else has it.
-func devAddr(ctx context.Context, addr string) string {
-	if addr != ":8080" {
-		return addr
-	}
-	if free(ctx, 8080) {
-		return "127.0.0.1:8080"
-	}
-	return "127.0.0.1:0"
-}
-
-// devListener is where webhooks come in: as configured, and where something else has the default port, on another.
-func devListener(ctx context.Context, addr string) (net.Listener, error) {
-	const usual = ":8090"
-	if addr != usual {
-		return listenFor(ctx, addr)
-	}
-	if listener, err := listenFor(ctx, "127.0.0.1"+usual); err == nil {
-		return listener, nil
-	}
-	return listenFor(ctx, "127.0.0.1:0")
 }
 
 func listenFor(ctx context.Context, addr string) (net.Listener, error) {

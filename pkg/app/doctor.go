@@ -72,7 +72,7 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		return
 	}
 	_ = conn.Close(ctx)
-	pool, pooled, err := p.connectPostgres(string(p.config.DatabaseURL), slog.New(slog.DiscardHandler), nil)
+	pool, pooled, err := p.connectPostgres(ctx, string(p.config.DatabaseURL), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		say(false, "postgres", fmt.Sprintf("DATABASE_URL does not work: %v", err))
 		return

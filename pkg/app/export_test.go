@@ -23,6 +23,13 @@ func Handlers(ctx context.Context, eventType string, payload []byte, opts ...Opt
 	return nil
 }
 
+// ChoosePort is how dev chooses one, of those that are free.
+func ChoosePort(ctx context.Context, folder string, usual int, free func(int) bool) (int, error) {
+	kept := (&Config{DataDir: folder}).keptPorts()
+	kept.free = func(_ context.Context, port int) bool { return free(port) }
+	return kept.choose(ctx, "metrics", usual)
+}
+
 // Parse reads a command line as Run does, and does nothing with it.
 func Parse(args []string) error {
 	helped := false

@@ -62,8 +62,11 @@ type (
 	itemWorkerCommand     struct{}
 	tokenRefresherCommand struct{}
 	ingressCommand        struct{}
-	migrateCommand        struct{}
 )
+
+type migrateCommand struct {
+	Wait time.Duration `help:"How long to wait for Postgres to answer." default:"5m"`
+}
 
 func (schedulerCommand) Run(p *program) error  { return p.serve(platform.SchedulerService) }
 func (syncerCommand) Run(p *program) error     { return p.serve(platform.SyncerService) }
@@ -77,7 +80,7 @@ func (ingressCommand) Run(p *program) error {
 	return p.serve(platform.IngressService)
 }
 
-func (migrateCommand) Run(p *program) error {
+func (c migrateCommand) Run(p *program) error {
 	if p.config.DatabaseURL == "" {
 		return errNoDatabase
 	}
@@ -85,8 +88,13 @@ func (migrateCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	applied, err := p.migrate(string(p.config.DatabaseURL), log)
+	ready, cancel := context.WithTimeoutCause(p.ctx, c.Wait, fmt.Errorf("no answer from Postgres within %s", c.Wait))
+	defer cancel()
+	applied, err := p.migrate(ready, string(p.config.DatabaseURL), log)
 	if err != nil {
+		if ready.Err() != nil && errors.Is(err, context.DeadlineExceeded) {
+			return context.Cause(ready)
+		}
 		return err
 	}
 	_, _ = fmt.Fprintf(p.streams.Out, "%d migrations applied, the database is up to date\n", applied)
