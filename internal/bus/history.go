@@ -16,6 +16,8 @@ type history struct {
 	created time.Time
 	// last is the highest sequence that was seen.
 	last uint64
+	// asked is the broker's time when the stream was surveyed last.
+	asked time.Time
 	// epoch counts the changes of the history, and changed is closed by the next.
 	epoch   uint64
 	changed chan struct{}
@@ -47,6 +49,15 @@ func (h *histories) last(stream string) uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.of(stream).last
+}
+
+// look notes when a stream was surveyed, and returns when it was before that.
+func (h *histories) look(stream string, at time.Time) (before time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	one := h.of(stream)
+	before, one.asked = one.asked, at
+	return before
 }
 
 // epoch is how often the history of a stream was found to be another; changed is closed when that happens again.

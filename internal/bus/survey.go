@@ -36,6 +36,8 @@ type Loss struct {
 	Kind  LossKind
 	// At is the broker's time at which the present history began, or that of the survey.
 	At time.Time
+	// Seen is the broker's time at which this process last saw the history before. Other processes notice the same loss after it.
+	Seen time.Time
 	// Had and Has are the last sequences before and now.
 	Had, Has uint64
 }
@@ -107,18 +109,21 @@ func (b *Bus) surveyStream(ctx context.Context, config jetstream.StreamConfig) (
 	}
 	info := stream.CachedInfo()
 	b.rooms.note(config.Name, b.roomIn(info))
+	asked := info.TimeStamp
+	if asked.IsZero() {
+		asked = b.now()
+	}
+	seen := b.histories.look(config.Name, asked)
 	kind := b.histories.compare(config.Name, info.Created, info.State.LastSeq, had)
 	if kind == "" {
 		return nil, nil
 	}
-	loss := &Loss{Store: strings.TrimPrefix(config.Name, bucketPrefix), Kind: kind, At: info.Created, Had: had, Has: info.State.LastSeq}
+	loss := &Loss{Store: strings.TrimPrefix(config.Name, bucketPrefix), Kind: kind, At: info.Created, Seen: seen, Had: had, Has: info.State.LastSeq}
 	if kind == MadeAnew {
 		b.log.Warn("a stream or bucket was deleted and made anew; whatever follows it starts over", "store", loss.Store, "created", info.Created)
 		return loss, nil
 	}
-	if loss.At = info.TimeStamp; loss.At.IsZero() {
-		loss.At = b.now()
-	}
+	loss.At = asked
 	b.log.Error("NATS went back to an earlier state; messages under way are dropped, and whatever follows it starts over",
 		"store", loss.Store, "had_sequence", had, "has_sequence", info.State.LastSeq)
 	return loss, nil

@@ -30,18 +30,18 @@ func NewLossMetrics(registerer prometheus.Registerer) (*LossMetrics, error) {
 // survey looks after streams, buckets and consumers until ctx ends. What a loss means for the work is for the scheduler.
 func (p *Platform) survey(ctx context.Context, s *scheduler.Scheduler) error {
 	return p.Bus.Survey(ctx, func(found []bus.Loss) {
-		var runsLost time.Time
+		var runsLost, seen time.Time
 		for _, loss := range found {
 			p.losses.losses.WithLabelValues(loss.Store, string(loss.Kind)).Inc()
 			switch loss.Store {
 			case events.BucketCheckpoints, events.StreamItems, events.StreamSync:
 				if loss.At.After(runsLost) {
-					runsLost = loss.At
+					runsLost, seen = loss.At, loss.Seen
 				}
 			}
 		}
 		if !runsLost.IsZero() {
-			s.StoreLost(runsLost)
+			s.StoreLost(runsLost, seen)
 		}
 	})
 }
