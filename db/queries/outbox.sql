@@ -58,3 +58,7 @@ select done_at from commands_done where id = any(sqlc.arg(ids)::text[]) order by
 -- CommandForget forgets commands that were carried out before a time, some at a time.
 delete from commands_done where id = any(array(
     select c.id from commands_done c where c.done_at < sqlc.arg(done_before) order by c.done_at limit sqlc.arg(most)));
+
+-- name: CommitBarrier :exec
+-- CommitBarrier has a transaction write something to the log of changes, and to no table: a commit that has written nothing waits for no standby.
+select pg_logical_emit_message(true, 'tributary', '');

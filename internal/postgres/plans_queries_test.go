@@ -138,7 +138,8 @@ var plans = map[string]plan{
 	"MappingEnsure": plan{}.often(), "MappingRemap": {}, "MappingRelease": {},
 	"MappingResolve": with(arguments{"externalids": "'{2,4,6}'"}).often(), "MappingFind": with(arguments{"internalids": "'{2,4,6}'"}).often(),
 
-	"GrantGet": with(arguments{"id": small}), "GrantUnadopted": plan{}.often(), "GrantAdopt": with(arguments{"state": "'connected'"}), "GrantConnect": {}, "GrantDue": plan{}.often(), "GrantTakeDue": plan{}.often(), "GrantTake": {},
+	"CommitBarrier": {},
+	"GrantGet":      with(arguments{"id": small}), "GrantUnadopted": plan{}.often(), "GrantAdopt": with(arguments{"state": "'connected'"}), "GrantConnect": {}, "GrantDue": plan{}.often(), "GrantTakeDue": plan{}.often(), "GrantTake": {},
 	"GrantRenew":     with(arguments{"ids": "array[" + small + "]", "fences": "'{1}'"}),
 	"GrantRefreshed": {}, "GrantKept": {}, "GrantFailed": {}, "GrantReleased": {}, "GrantEnd": with(arguments{"state": "'revoked'"}), "GrantStray": plan{}.often(), "GrantMeasure": plan{}.often(),
 

@@ -65,6 +65,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pg
 	config.AfterConnect = sendIDs
 	// The driver sends UTF-8, whatever the database or the role prefers.
 	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
+	HeedReplication(config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
@@ -106,10 +107,15 @@ func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 	return s
 }
 
-// InTx runs fn in a transaction, which commits if fn returns nil.
+// InTx runs fn in a transaction, which commits if fn returns nil. After an error of the commit itself, such as
+// [ErrUnreplicated], it may have committed.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		return fn(&Tx{Queries: dbsqlc.New(door{filtering{tx}}), accepts: s.Accepts})
+	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		return replicated(conn, func() error {
+			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+				return fn(&Tx{Queries: dbsqlc.New(door{filtering{tx}}), accepts: s.Accepts})
+			})
+		})
 	})
 }
 
@@ -171,7 +177,7 @@ func Unavailable(err error) bool {
 		// 08: connection exceptions; 40: serialization failure and deadlock, which a second try resolves
 		return len(server.Code) == 5 && (server.Code[:2] == "08" || server.Code[:2] == "40")
 	}
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || errors.Is(err, ErrUnreplicated) {
 		return true
 	}
 	return err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, context.Canceled) && pgconn.SafeToRetry(err) ||

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -144,7 +145,7 @@ func TestWebhookThatIsNotDescribed(t *testing.T) {
 	t.Parallel()
 	settings := itemworker.DefaultSettings()
 	settings.AskTimeout = 10 * time.Millisecond
-	in := newIntakeOf(t, 0, undescribed(newHanging(t)), settings)
+	in := newIntakeOf(t, 0, undescribed(newHanging(t)), settings, pgtest.DB(t))
 	if wait := in.deliver(postgres.NewID(), 1); wait != 0 {
 		t.Errorf("it was handed back for %s", wait)
 	}

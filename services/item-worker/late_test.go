@@ -40,15 +40,17 @@ type intake struct {
 	now         time.Time
 	integration uuid.UUID
 	crashes     []string
+	// stored is called when a webhook was stored, before it is decided about its message.
+	stored func()
 }
 
 func newIntake(t *testing.T, bound time.Duration) *intake {
 	t.Helper()
-	return newIntakeOf(t, bound, plain{}, itemworker.DefaultSettings())
+	return newIntakeOf(t, bound, plain{}, itemworker.DefaultSettings(), pgtest.DB(t))
 }
 
 // newIntakeOf stores the webhooks of a provider.
-func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider, settings itemworker.Settings) *intake {
+func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider, settings itemworker.Settings, pool *pgxpool.Pool) *intake {
 	t.Helper()
 	timing := events.DefaultTiming()
 	timing.LagBound = bound
@@ -64,7 +66,7 @@ func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider,
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &intake{t: t, pool: pgtest.DB(t), now: time.Now(), integration: postgres.NewID()}
+	in := &intake{t: t, pool: pool, now: time.Now(), integration: postgres.NewID()}
 	store := postgres.New(in.pool, nil)
 	_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: in.integration, Provider: "plain", Name: "one", Metadata: []byte("{}"), Now: in.now})
 	if err != nil {
@@ -72,9 +74,16 @@ func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider,
 	}
 	in.take = itemworker.NewTake(t.Context(), itemworker.Config{
 		Bus: b, Store: store, Registry: registry, Deliveries: delivery.NewCodec(nil), Log: slog.New(slog.DiscardHandler), Metrics: metrics,
-		Now: func() time.Time { return in.now }, Crash: func(point string) { in.crashes = append(in.crashes, point) }, Settings: settings,
+		Now: func() time.Time { return in.now }, Crash: in.crash, Settings: settings,
 	})
 	return in
+}
+
+func (in *intake) crash(point string) {
+	in.crashes = append(in.crashes, point)
+	if point == "item-worker: webhook stored" && in.stored != nil {
+		in.stored()
+	}
 }
 
 // deliver hands a webhook over for the n-th time, and returns for how long it is handed back; 0 when it is acknowledged.
@@ -141,12 +150,59 @@ func TestLateLookAtWebhooks(t *testing.T) {
 	in.wantOneRow()
 }
 
+// TestRowThatVanishes keeps a webhook in NATS whose row was there when it was delivered again, and is gone when its message is decided about: Postgres went back then.
+func TestRowThatVanishes(t *testing.T) {
+	t.Parallel()
+	in := newIntake(t, time.Minute)
+	id := postgres.NewID()
+	in.deliver(id, 1)
+	in.stored = func() {
+		if _, err := in.pool.Exec(t.Context(), "delete from webhooks"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wait := in.deliver(id, 1); wait == 0 {
+		t.Error("it is acknowledged, and nobody has it any more")
+	}
+	in.stored = nil
+	in.deliver(id, 2)
+	in.wantOneRow()
+}
+
 // TestWithoutLateLook acknowledges a webhook as soon as it is stored.
 func TestWithoutLateLook(t *testing.T) {
 	t.Parallel()
 	in := newIntake(t, 0)
 	if wait := in.deliver(postgres.NewID(), 1); wait != 0 {
 		t.Errorf("it waits for %s", wait)
+	}
+	in.wantOneRow()
+}
+
+// TestWebhookThatNoStandbyHas keeps a webhook in NATS while a synchronous standby may lack its row: because the wait for
+// it was cancelled, when it is stored and when it is found stored.
+func TestWebhookThatNoStandbyHas(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Alone(t)
+	pool, err := postgres.Connect(t.Context(), server.Config(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	in := newIntakeOf(t, 0, plain{}, itemworker.DefaultSettings(), pool)
+	id := postgres.NewID()
+	server.AwaitStandby(true)
+	for n := range uint64(2) {
+		done := server.CancelWait()
+		if wait := in.deliver(id, n+1); wait == 0 {
+			t.Errorf("delivery %d is acknowledged, though no standby has the row", n+1)
+		}
+		done()
+		in.wantOneRow()
+	}
+	server.AwaitStandby(false)
+	if wait := in.deliver(id, 3); wait != 0 {
+		t.Errorf("with all that is needed it waits for %s", wait)
 	}
 	in.wantOneRow()
 }

@@ -26,8 +26,8 @@ type stored struct {
 	event, order    foreign.Text
 	headers         string
 	sequence        uint64
-	// fresh is set when it has become one, and is no copy.
-	fresh *bool
+	// since is set to when it became one: now or by an earlier delivery. A copy has none.
+	since *time.Time
 }
 
 // take stores one message of the stream, together with others that come at the same time. It is acknowledged when it is in Postgres, and still is after the lag bound.
@@ -63,16 +63,11 @@ func (h *webhooks) keep(ctx context.Context, d *bus.Delivery) error {
 	}
 	h.Crash("item-worker: webhook stored")
 	h.kick()
-	switch {
-	case bound == 0:
+	if bound == 0 || row.since.IsZero() {
+		// A copy has no row, and the original's message guards the original's.
 		return nil
-	case *row.fresh:
-		now := h.Now()
-		return bus.AckAfter(bound, now, now)
 	}
-	// It was stored by a delivery before this one; or it is a copy, which has no row, and the original's message guards the original's.
-	_, err = h.lookLate(ctx, id)
-	return err
+	return bus.AckAfter(bound, *row.since, h.Now())
 }
 
 // mostApart is how many deliveries are known that are stored alone.
@@ -103,7 +98,7 @@ func (h *webhooks) storeOne(ctx context.Context, row stored) error {
 
 // rowOf asks the provider what the delivery is. When it can't say, the handler's try will.
 func (h *webhooks) rowOf(ctx context.Context, id uuid.UUID, message *eventsv1.WebhookReceived, sequence uint64) (stored, error) {
-	row := stored{id: id, message: message, sequence: sequence, fresh: new(bool)}
+	row := stored{id: id, message: message, sequence: sequence, since: new(time.Time)}
 	var err error
 	if row.integration, err = uuid.Parse(message.GetIntegrationId()); err != nil {
 		return row, fmt.Errorf("webhook %s: integration: %w", row.id, err)
@@ -178,10 +173,14 @@ func (h *webhooks) store(ctx context.Context, rows []stored) error {
 		sources, lasts = append(sources, id), append(lasts, at)
 	}
 	var fresh []*dbsqlc.WebhookInsertManyRow
+	var since map[uuid.UUID]time.Time
 	err := h.Store.InTx(ctx, func(tx *postgres.Tx) (err error) {
 		fresh, err = tx.WebhookInsertMany(ctx, p)
 		if err != nil {
 			return fmt.Errorf("store %d webhooks: %w", len(rows), err)
+		}
+		if since, err = storedBefore(ctx, tx, rows, fresh); err != nil {
+			return err
 		}
 		awake, err := tx.WebhookSourceTouch(ctx, sources, lasts)
 		if err != nil {
@@ -203,14 +202,34 @@ func (h *webhooks) store(ctx context.Context, rows []stored) error {
 		return err
 	}
 	h.Metrics.stored(rows, fresh)
-	ids := map[uuid.UUID]bool{}
 	for _, row := range fresh {
-		ids[row.ID] = true
+		since[row.ID] = now
 	}
 	for _, row := range rows {
-		*row.fresh = ids[row.id]
+		*row.since = since[row.id]
 	}
 	return nil
+}
+
+// storedBefore tells which deliveries were rows before, and since when. Their messages are acknowledged because of what
+// another transaction has written, which must be on the standby by then.
+func storedBefore(ctx context.Context, tx *postgres.Tx, rows []stored, fresh []*dbsqlc.WebhookInsertManyRow) (map[uuid.UUID]time.Time, error) {
+	since := map[uuid.UUID]time.Time{}
+	if len(fresh) == len(rows) {
+		return since, nil
+	}
+	ids := make([]uuid.UUID, 0, len(rows))
+	for _, row := range rows {
+		ids = append(ids, row.id)
+	}
+	before, err := tx.WebhookStored(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("look for %d webhooks: %w", len(ids), err)
+	}
+	for _, row := range before {
+		since[row.ID] = row.StoredAt
+	}
+	return since, tx.Barrier(ctx)
 }
 
 // orEmpty keeps nil from becoming null.

@@ -47,7 +47,7 @@ func (s *Scheduler) command(ctx context.Context, verb events.Verb, name string, 
 			}
 			if first == 0 {
 				done = &reply{result: "carried out before"}
-				return nil
+				return tx.Barrier(ctx)
 			}
 		}
 		integration, err := s.find(ctx, tx, name)

@@ -137,8 +137,11 @@ func (s *Scheduler) tellRejected(ctx context.Context, d *bus.Delivery, id, verb,
 	}
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		first, err := tx.CommandDone(ctx, "rejected/"+id, s.Now())
-		if err != nil || first == 0 {
+		if err != nil {
 			return err
+		}
+		if first == 0 {
+			return tx.Barrier(ctx)
 		}
 		return tx.Publish(ctx, s.Now(), postgres.Outgoing(m))
 	})

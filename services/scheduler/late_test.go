@@ -114,3 +114,36 @@ func TestLateLookAtCommands(t *testing.T) {
 		})
 	}
 }
+
+// TestCommandThatNoStandbyHas keeps a command in NATS while a synchronous standby may lack what it came to.
+func TestCommandThatNoStandbyHas(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Alone(t)
+	pool, err := postgres.Connect(t.Context(), server.Config(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	s := takesCommands(t, pool, 0, time.Now)
+	server.AwaitStandby(true)
+	for sequence, name := range []string{"one", "none"} { // one that is carried out, and one that is rejected
+		delivery := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, name), Sequence: uint64(sequence), Stored: time.Now()}
+		for delivery.Count = 1; delivery.Count <= 2; delivery.Count++ {
+			done := server.CancelWait()
+			err := scheduler.TakeCommand(t.Context(), s, delivery)
+			if _, back := errors.AsType[*bus.HandBack](err); !back {
+				t.Errorf("%s, delivery %d: %v, though no standby has what it came to", name, delivery.Count, err)
+			}
+			done()
+		}
+		server.AwaitStandby(false)
+		if err := scheduler.TakeCommand(t.Context(), s, delivery); err != nil {
+			t.Errorf("%s, with all that is needed: %v", name, err)
+		}
+		server.AwaitStandby(true)
+	}
+	var answers int
+	if err := pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-%'").Scan(&answers); err != nil || answers != 2 {
+		t.Errorf("%d answers, %v; want 2", answers, err)
+	}
+}

@@ -62,6 +62,16 @@ func (q *Queries) CommandForget(ctx context.Context, doneBefore time.Time, most 
 	return result.RowsAffected(), nil
 }
 
+const commitBarrier = `-- name: CommitBarrier :exec
+select pg_logical_emit_message(true, 'tributary', '')
+`
+
+// CommitBarrier has a transaction write something to the log of changes, and to no table: a commit that has written nothing waits for no standby.
+func (q *Queries) CommitBarrier(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, commitBarrier)
+	return err
+}
+
 const outboxBehind = `-- name: OutboxBehind :many
 select distinct o.subject from (select unnest($1::uuid[]) as id, unnest($2::text[]) as subject) c
 join outbox o on o.id < $3::uuid and o.id < c.id and o.subject = c.subject and o.id <> all ($1::uuid[])
