@@ -106,6 +106,9 @@ const (
 // MaxObjectBytes is how large the metadata or the credentials of an integration may be.
 const MaxObjectBytes = 64 << 10
 
+// MaxRequestBytes is how large a request may be.
+const MaxRequestBytes = 256 << 10
+
 // ByIntegration names an integration.
 type ByIntegration struct {
 	// Integration is its id or its name.

@@ -114,6 +114,9 @@ func (c *Client) request(ctx context.Context, endpoint Endpoint, provider string
 	if provider != "" && !events.ValidToken(provider) {
 		return nil, &Error{Code: Invalid, Message: fmt.Sprintf("%q can't be the key of a provider", provider)}
 	}
+	if len(body) > MaxRequestBytes {
+		return nil, Invalidf("the request has %d bytes, it can have %d at most", len(body), MaxRequestBytes)
+	}
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	msg := nats.NewMsg(endpoint.Subject(provider))

@@ -16,14 +16,19 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/share"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 const (
 	// answerWithin is how long the answer to one request may take.
 	answerWithin = 30 * time.Second
-	// answersAtATime bounds the requests that one process answers at a time; the rest waits.
+	// answersAtATime bounds the requests that one process answers at a time, and bytesAtATime how large they are together. Endpoints share both, so that one
+	// whose answers do not come leaves room for the others; the rest waits.
 	answersAtATime = 256
+	bytesAtATime   = 16 << 20
+	// mostWaiting bounds the requests that wait at one endpoint, and how large they are together. NATS' client drops what is more.
+	mostWaiting, mostWaitingBytes = 4096, 1 << 20
 )
 
 // Answer makes the reply to a request. A body beside an error is the endpoint's own form of the error.
@@ -52,7 +57,8 @@ type Route struct {
 type serving struct {
 	Server
 	ctx     context.Context
-	slots   chan struct{}
+	slots   *share.Share[string]
+	bytes   *share.Share[string]
 	gate    sync.RWMutex
 	stopped bool
 }
@@ -61,7 +67,7 @@ type serving struct {
 func (s Server) Serve(ctx context.Context, description string, routes []Route) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	server := &serving{Server: s, ctx: work, slots: make(chan struct{}, answersAtATime)}
+	server := &serving{Server: s, ctx: work, slots: share.New[string](answersAtATime), bytes: share.New[string](bytesAtATime)}
 	service, err := micro.AddService(s.Conn, micro.Config{Name: events.APIService, Version: Version, Description: description})
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
@@ -91,23 +97,42 @@ func (s *serving) add(service micro.Service, route Route) error {
 	if route.Provider != "" {
 		name += "-" + route.Provider
 	}
+	subject := route.Endpoint.Subject(route.Provider)
 	handler := micro.HandlerFunc(func(r micro.Request) {
-		// One slow answer must not hold up the next.
-		s.slots <- struct{}{}
+		release, ok := s.admit(subject, int64(len(r.Data())))
+		if !ok {
+			return
+		}
 		s.gate.RLock()
+		// One slow answer must not hold up the next.
 		go func() {
-			defer func() { s.gate.RUnlock(); <-s.slots }()
+			defer func() { s.gate.RUnlock(); release() }()
 			s.respond(r, route)
 		}()
 	})
-	opts := []micro.EndpointOpt{micro.WithEndpointSubject(route.Endpoint.Subject(route.Provider))}
+	opts := []micro.EndpointOpt{
+		micro.WithEndpointSubject(subject), micro.WithEndpointPendingLimits(mostWaiting, mostWaitingBytes),
+	}
 	if route.Everybody {
 		opts = append(opts, micro.WithEndpointQueueGroupDisabled())
 	}
 	if err := service.AddEndpoint(name, handler, opts...); err != nil {
-		return fmt.Errorf("serve %s: %w", route.Endpoint.Subject(route.Provider), err)
+		return fmt.Errorf("serve %s: %w", subject, err)
 	}
 	return nil
+}
+
+// admit waits for room for a request. It returns false when the server has stopped meanwhile.
+func (s *serving) admit(subject string, size int64) (release func(), ok bool) {
+	size = min(size, MaxRequestBytes) // a larger one is refused unread
+	if !s.slots.Wait(s.ctx, subject, 1) {
+		return nil, false
+	}
+	if !s.bytes.Wait(s.ctx, subject, size) {
+		s.slots.Give(subject, 1)
+		return nil, false
+	}
+	return func() { s.bytes.Give(subject, size); s.slots.Give(subject, 1) }, true
 }
 
 // respond answers one request, whatever happens on the way.
@@ -133,6 +158,9 @@ func (s *serving) respond(r micro.Request, route Route) {
 func (s *serving) guarded(r micro.Request, answer Answer) (reply []byte, err error) {
 	if s.stopped {
 		return nil, &Error{Code: Unavailable, Message: "this process is stopping; ask again"}
+	}
+	if len(r.Data()) > MaxRequestBytes {
+		return nil, Invalidf("the request has %d bytes, it can have %d at most", len(r.Data()), MaxRequestBytes)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, answerWithin)
 	defer cancel()
