@@ -29,7 +29,7 @@ type Registry struct {
 //   - a key that is not 1 to 63 lower-case letters, digits and inner or trailing hyphens
 //   - a nil provider; CredentialData or MetadataData that is a typed nil, not a pointer, or the same pointer twice
 //   - a method of these that panics, or does not return within 10 seconds
-//   - a DefaultSyncInterval that is not whole minutes or less than one, a rate limit that is not valid, a negative RefreshThreshold
+//   - a DefaultSyncInterval that is not whole minutes, less than one, or more than [MaxSyncInterval], a rate limit that is not valid, a negative RefreshThreshold
 //   - a method named like one of a contract but with another signature, or on the pointer when the value is registered
 //   - some methods of a contract without the others
 //   - a method whose name is a misspelling of a contract's method
@@ -157,6 +157,9 @@ func checkData(data func() any) error {
 func checkInterval(d time.Duration) error {
 	if d < time.Minute || d%time.Minute != 0 {
 		return fmt.Errorf("it returns %s: it must be whole minutes, at least 1m0s", d)
+	}
+	if d > MaxSyncInterval {
+		return fmt.Errorf("it returns %s: it must be at most %s", d, MaxSyncInterval)
 	}
 	return nil
 }

@@ -140,6 +140,7 @@ func TestNewRegistryRefusesValues(t *testing.T) {
 		{"no interval", "p", synced{}, `provider "p": DefaultSyncInterval: it returns 0s: it must be whole minutes, at least 1m0s`},
 		{"half a minute", "p", synced{interval: 90 * time.Second}, `provider "p": DefaultSyncInterval: it returns 1m30s: it must be whole minutes, at least 1m0s`},
 		{"negative interval", "p", synced{interval: -time.Minute}, `provider "p": DefaultSyncInterval: it returns -1m0s: it must be whole minutes, at least 1m0s`},
+		{"long interval", "p", synced{interval: contracts.MaxSyncInterval + time.Minute}, `provider "p": DefaultSyncInterval: it returns 8760h1m0s: it must be at most 8760h0m0s`},
 		{"no requests", "p", synced{interval: time.Minute, limit: contracts.PerHour(0)}, `provider "p": DefaultRateLimit: rate limit of 0 requests: it must be at least 1`},
 		{"short window", "p", limited{limit: contracts.Per(1, 999*time.Millisecond)}, `provider "p": RateLimit: rate limit window of 999ms: it must be at least 1s`},
 		{"negative threshold", "p", impatient{}, `provider "p": RefreshThreshold: it returns -1s: it must not be negative`},

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// MaxSyncInterval is the longest time between two syncs.
+const MaxSyncInterval = 365 * 24 * time.Hour
+
 // ScheduledSync is implemented by providers that can be synced on a schedule. It needs a [Provider] beside it.
 type ScheduledSync interface {
 	// Sync enumerates everything the upstream has and hands each record to session.Dispatch. It processes nothing, returns no
@@ -15,7 +18,7 @@ type ScheduledSync interface {
 	// promptly with ctx.Err().
 	Sync(ctx context.Context, in *Integration, session SyncSession) error
 	// DefaultSyncInterval is the time between two syncs of an integration that has no interval of its own: whole minutes, at least
-	// one.
+	// one, and [MaxSyncInterval] at most.
 	DefaultSyncInterval() time.Duration
 	// DefaultRateLimit is the request budget of one integration; nil means unlimited. A provider that implements [RateLimiter] is
 	// asked there instead.

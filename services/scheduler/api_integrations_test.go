@@ -96,14 +96,15 @@ func TestCreateRefuses(t *testing.T) {
 		"large metadata": {func(c *api.CreateIntegration) {
 			c.Metadata = json.RawMessage(`{"shop":"` + strings.Repeat("x", api.MaxObjectBytes) + `"}`)
 		}, "at most"},
-		"name with a dot":    {func(c *api.CreateIntegration) { c.Name = "a.b" }, `"a.b" is not valid`},
+		"name with a dot":    {func(c *api.CreateIntegration) { c.Name = "a.b" }, `name is "a.b", which is not valid`},
 		"name of nobody":     {func(c *api.CreateIntegration) { c.Name = "_" }, "not valid"},
 		"name like an id":    {func(c *api.CreateIntegration) { c.Name = uuid.NewString() }, "looks like an id"},
 		"interval no text":   {func(c *api.CreateIntegration) { c.SyncInterval = "often" }, "not a duration"},
 		"interval short":     {func(c *api.CreateIntegration) { c.SyncInterval = "30s" }, "whole minutes"},
 		"interval broken":    {func(c *api.CreateIntegration) { c.SyncInterval = "90s" }, "whole minutes"},
+		"interval endless":   {func(c *api.CreateIntegration) { c.SyncInterval = "8761h" }, "sync_interval is 8761h0m0s, it must be at most 8760h0m0s"},
 		"interval negative":  {func(c *api.CreateIntegration) { c.SyncInterval = "-5m" }, "whole minutes"},
-		"owner of two lines": {func(c *api.CreateIntegration) { c.Owner = "a\nb" }, "owner"},
+		"owner of two lines": {func(c *api.CreateIntegration) { c.Owner = "a\nb" }, "  owner has"},
 		"provider no token":  {func(c *api.CreateIntegration) { c.Provider = "a.*" }, "key of a provider"},
 	}
 	for name, test := range tests {

@@ -180,11 +180,11 @@ func (w *integrationWriter) updateRow(ctx context.Context, tx *postgres.Tx, befo
 // check applies the provider's rules, and the limits of what can be stored, to what is given.
 func (w *integrationWriter) check(owner string, metadata, credentials json.RawMessage) error {
 	if len(owner) > maxOwnerBytes || strings.ContainsFunc(owner, unicode.IsControl) {
-		return invalidf("an owner has at most %d bytes and no control characters", maxOwnerBytes)
+		return refuseField("owner", "has %d bytes or control characters; it can have %d bytes at most, and none of those", len(owner), maxOwnerBytes)
 	}
 	for what, raw := range map[string]json.RawMessage{"metadata": metadata, "credentials": credentials} {
 		if len(raw) > api.MaxObjectBytes {
-			return invalidf("the %s have %d bytes, they can have %d at most", what, len(raw), api.MaxObjectBytes)
+			return refuseField(what, "has %d bytes, it can have %d at most", len(raw), api.MaxObjectBytes)
 		}
 	}
 	if err := checkStorable(map[string]json.RawMessage{"metadata": metadata, "credentials": credentials}); err != nil {
@@ -221,12 +221,18 @@ func (w *integrationWriter) nameOf(given string) (string, error) {
 		}
 	}
 	if _, err := uuid.Parse(name); err == nil {
-		return "", invalidf("the name %q looks like an id, so that the one could be taken for the other", name)
+		return "", refuseField("name", "is %q, which looks like an id, so that the one could be taken for the other", name)
 	}
 	if !events.ValidToken(name) || name == events.None {
-		return "", invalidf("the name %q is not valid: letters, digits, dash and underscore, 100 at most, for it stands in subjects", name)
+		return "", refuseField("name", "is %q, which is not valid: letters, digits, dash and underscore, 100 at most, for it stands in subjects", name)
 	}
 	return name, nil
+}
+
+// refuseField is an error for one field of a request; the message completes a sentence that begins with the field.
+func refuseField(field, format string, args ...any) error {
+	problem := api.Problem{Field: field, Message: fmt.Sprintf(format, args...)}
+	return &api.Error{Code: api.Invalid, Message: "the request is not valid:", Problems: []api.Problem{problem}}
 }
 
 // parseInterval reads an interval; empty means none.
@@ -236,10 +242,13 @@ func parseInterval(text string) (*time.Duration, error) {
 	}
 	interval, err := time.ParseDuration(text)
 	if err != nil {
-		return nil, invalidf(`the sync interval %q is not a duration such as "15m" or "2h"`, text)
+		return nil, refuseField("sync_interval", `is %q, which is not a duration such as "15m" or "2h"`, text)
 	}
 	if interval < time.Minute || interval%time.Minute != 0 {
-		return nil, invalidf("the sync interval is %s, it must be whole minutes, at least 1m", interval)
+		return nil, refuseField("sync_interval", "is %s, it must be whole minutes, at least 1m", interval)
+	}
+	if interval > contracts.MaxSyncInterval {
+		return nil, refuseField("sync_interval", "is %s, it must be at most %s", interval, contracts.MaxSyncInterval)
 	}
 	return &interval, nil
 }
