@@ -198,6 +198,7 @@ func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.Sta
 	token, err := ask(ctx, r, a.row.Provider, "ExchangeCode", func(ctx context.Context) (contracts.Token, error) {
 		return a.flow.ExchangeCode(ctx, a.in, from.code, r.callback())
 	})
+	token = r.onOurClock(token)
 	if err == nil {
 		err = sendable(token)
 	}

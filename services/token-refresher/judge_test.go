@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -234,6 +236,38 @@ func TestSkewIsNamed(t *testing.T) {
 	told := f.event(events.IncidentOpened)
 	if reason := told["reason"].(string); !strings.Contains(reason, "clock is 2h0m") || !strings.Contains(reason, "ahead of the upstream's") {
 		t.Errorf("the incident is %v", told)
+	}
+}
+
+// A machine whose clock is off by hours has its tokens end when they do by the clock that all services go by.
+func TestTokensOfAMachineWithAnotherClock(t *testing.T) {
+	const skew = 3 * time.Hour
+	for name, ahead := range map[string]time.Duration{"behind": skew, "ahead": -skew} {
+		t.Run(name, func(t *testing.T) {
+			now := func() time.Time { return time.Now().Add(ahead) }
+			f := start(t, func(c *platform.Config) { c.Now = now })
+			token := f.server.plant("a")
+			soon := now().Add(time.Second)
+			token.ExpiresAt = &soon
+			refreshed := f.create("refreshed", "mail", &token)
+			f.await("a refresh", func() bool { return f.outcomes("refreshed") == 1 })
+			connected := f.create("connected", "mail", nil)
+			f.await("the integration to be held", func() bool { return f.status(connected) == "reauth-required" })
+			flow := f.begin(connected)
+			if status, page := open(t, flow.browser, flow.callback.String()); status != http.StatusOK {
+				t.Fatalf("the callback answers %d: %s", status, page)
+			}
+			for what, id := range map[string]uuid.UUID{"refreshed": refreshed, "connected": connected} {
+				grant := f.grant(id)
+				if grant.ExpiresAt == nil || grant.Brief != 0 {
+					t.Fatalf("the %s grant is %+v", what, grant)
+				}
+				// The upstream's tokens last an hour.
+				if lasts := grant.ExpiresAt.Sub(now()); lasts < 30*time.Minute || lasts > time.Hour {
+					t.Errorf("the %s token lasts for %s", what, lasts)
+				}
+			}
+		})
 	}
 }
 

@@ -38,6 +38,20 @@ func (d *dated) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// sameClock is up to which difference two clocks count as the same: as much as it takes to read both.
+const sameClock = time.Second
+
+// onOurClock is a token that a provider has made, on the clock that all services go by. The provider counts from the
+// time of this machine.
+func (r *Refresher) onOurClock(token contracts.Token) contracts.Token {
+	ahead := r.Now().Sub(time.Now())
+	if token.ExpiresAt != nil && ahead.Abs() >= sameClock {
+		ends := token.ExpiresAt.Add(ahead)
+		token.ExpiresAt = &ends
+	}
+	return token
+}
+
 // skewed is the difference of two clocks from which on it is named. A Date has whole seconds, and an answer takes some.
 const skewed = time.Minute
 

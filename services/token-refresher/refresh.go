@@ -123,6 +123,7 @@ func (r *Refresher) call(ctx context.Context, a *account, seen *clock) (token co
 	token, err = ask(seen.in(ctx), r, a.row.Provider, "RefreshToken", func(ctx context.Context) (contracts.Token, error) {
 		return a.flow.RefreshToken(ctx, a.in)
 	})
+	token = r.onOurClock(token)
 	if err == nil {
 		err = sendable(token)
 	}
