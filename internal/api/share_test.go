@@ -26,7 +26,7 @@ func serve(t *testing.T) (nc *nats.Conn, entered *atomic.Int64) {
 	hung := func(context.Context, micro.Request) ([]byte, error) {
 		entered.Add(1)
 		<-ctx.Done()
-		return []byte("{}"), nil
+		return []byte("{}"), ctx.Err()
 	}
 	quick := func(context.Context, micro.Request) ([]byte, error) { return []byte("{}"), nil }
 	server := api.Server{Conn: nc, Log: slog.New(slog.DiscardHandler), Grace: patience, Explain: func(_ api.Endpoint, err error) *api.Error {

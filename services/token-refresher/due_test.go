@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -36,14 +34,13 @@ func (q queue) awaitEntered(f *fixture, n int64) {
 }
 
 // fill makes grants of the provider that are due.
-func (f *fixture) fill(provider string, n int) (ids []uuid.UUID) {
+func (f *fixture) fill(provider string, n int) {
 	f.t.Helper()
 	expired := time.Now().Add(-time.Second)
 	for i := range n {
 		name := fmt.Sprintf("%s-%d-%d", provider, f.many.Add(1), i)
-		ids = append(ids, f.create(name, provider, &contracts.Token{AccessToken: "old", RefreshToken: name, ExpiresAt: &expired}))
+		f.create(name, provider, &contracts.Token{AccessToken: "old", RefreshToken: name, ExpiresAt: &expired})
 	}
-	return ids
 }
 
 // A provider whose token endpoint hangs leaves room for the others, also where their tokens are asked for.

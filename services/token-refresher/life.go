@@ -44,7 +44,7 @@ const sameClock = time.Second
 // onOurClock is a token that a provider has made, on the clock that all services go by. The provider counts from the
 // time of this machine.
 func (r *Refresher) onOurClock(token contracts.Token) contracts.Token {
-	ahead := r.Now().Sub(time.Now())
+	ahead := time.Until(r.Now())
 	if token.ExpiresAt != nil && ahead.Abs() >= sameClock {
 		ends := token.ExpiresAt.Add(ahead)
 		token.ExpiresAt = &ends
