@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"pkg/contracts":    {},
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},
-	"pkg/oauth2":       {"pkg/contracts"},
+	"pkg/oauth2":       {"pkg/contracts", "internal/foreign"},
 	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound"},
 	"pkg/app":          {"pkg", "internal", "services", "db"},
 

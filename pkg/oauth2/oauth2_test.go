@@ -142,6 +142,10 @@ func TestRefreshToken(t *testing.T) {
 		{name: "a token that was used before", answer: answer(400, `{"error":"unauthorized_client"}`), ended: true, wantError: "unauthorized_client"},
 		{name: "GitHub's ended grant, with status 200", answer: answer(200, `{"error":"bad_refresh_token"}`), ended: true, wantError: "bad_refresh_token"},
 		{name: "a wrong client", answer: answer(401, `{"error":"invalid_client","error_description":"no\nsuch"}`), wantError: "401 invalid_client: no such"},
+		{
+			name: "a secret in what it says", answer: answer(401, `{"error":"invalid_client","error_description":"secret=s3cret1 is \u001b wrong"}`),
+			wantError: "invalid_client: secret=[REDACTED] is \ufffd wrong",
+		},
 		{name: "patience", answer: answer(429, `{}`, "Retry-After", "7"), deferred: 7 * time.Second, wantError: "429"},
 		{
 			name: "patience until a date", answer: answer(429, `{}`, "Retry-After", "Wed, 01 Jan 2020 12:00:07 GMT", "Date", "Wed, 01 Jan 2020 12:00:00 GMT"),

@@ -9,10 +9,10 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/oauth2"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -128,16 +128,7 @@ func revoke(ctx context.Context, in *contracts.Integration, address string, clie
 	}
 }
 
-// shown is upstream text without control characters, cut.
+// shown is upstream text on one line, redacted, cleaned and cut.
 func shown(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "?"))
-	if len(text) > maxDescription {
-		text = strings.ToValidUTF8(text[:maxDescription], "") + "…"
-	}
-	return text
+	return foreign.Clean(foreign.Redact(strings.Join(strings.Fields(text), " ")), maxDescription).String()
 }
