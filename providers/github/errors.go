@@ -27,11 +27,12 @@ type Error struct {
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s: %d %s", e.Request, e.Status, http.StatusText(e.Status))
-	if e.Message != "" {
-		text += ": " + e.Message
-	}
+	// The message may be long, and whoever stores an error cuts its end.
 	if e.RequestID != "" {
 		text += " (request " + e.RequestID + ")"
+	}
+	if e.Message != "" {
+		text += ": " + e.Message
 	}
 	return text
 }
@@ -69,16 +70,15 @@ func (c *client) redacted(text string) string {
 	return strings.ReplaceAll(text, c.token, "[REDACTED]")
 }
 
-// messageOf is GitHub's message, cut to what an error can hold. Other bodies, a proxy's page for instance, say nothing.
+// messageOf is GitHub's message. Other bodies, a proxy's page for instance, say nothing.
 func messageOf(body []byte) string {
 	var said struct {
 		Message string `json:"message"`
 	}
-	const most = 300
 	if json.Unmarshal(body, &said) != nil {
 		return ""
 	}
-	return strings.ToValidUTF8(said.Message[:min(len(said.Message), most)], "")
+	return said.Message
 }
 
 // isRateLimit tells a limit, which comes as 429 or 403, from a missing permission, which is a 403 too.
