@@ -57,3 +57,14 @@ func TestStoring(t *testing.T) {
 	}
 	storing(true)
 }
+
+// A stream that is away says nothing about the others.
+func TestAnswers(t *testing.T) {
+	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{})
+	if err := b.Answers(t.Context(), events.StreamItems, bus.StreamOf(events.BucketLimits)); err != nil {
+		t.Error(err)
+	}
+	if err := b.Answers(t.Context(), events.StreamItems, "OTHER"); err == nil {
+		t.Error("a stream that is not there answers")
+	}
+}

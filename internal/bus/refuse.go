@@ -74,16 +74,20 @@ func (b *Bus) refuses(ctx context.Context, subject string, err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
-// Answers returns an error while JetStream can't be reached, or a stream or a bucket has no leader.
-func (b *Bus) Answers(ctx context.Context) error {
+// StreamOf is the stream that holds a bucket.
+func StreamOf(bucket string) string { return bucketPrefix + bucket }
+
+// Answers returns an error while JetStream can't be reached, or one of some streams has no leader. The stream of a
+// bucket is called as [StreamOf] says.
+func (b *Bus) Answers(ctx context.Context, streams ...string) error {
 	if err := b.Ready(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	for _, config := range b.streams() {
-		if _, err := b.js.Stream(ctx, config.Name); err != nil {
-			return fmt.Errorf("reach %s: %w", config.Name, err)
+	for _, name := range streams {
+		if _, err := b.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("reach %s: %w", name, err)
 		}
 	}
 	return nil

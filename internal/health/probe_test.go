@@ -63,7 +63,7 @@ func (w *world) checker(t *testing.T, provider contracts.Provider) *health.Check
 		t.Fatal(err)
 	}
 	set := &setaside.Set{
-		Store: w.Store, Log: w.Log, Metrics: metrics, Now: w.Now, Ready: func(context.Context) error { return nil }, Settings: setaside.DefaultSettings(),
+		Store: w.Store, Log: w.Log, Metrics: metrics, Now: w.Now, Ready: func(context.Context, setaside.Kind) error { return nil }, Settings: setaside.DefaultSettings(),
 	}
 	return &health.Checker{Keeper: w.Keeper, Registry: registry, Integrations: loader, SetAside: set}
 }

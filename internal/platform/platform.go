@@ -271,9 +271,31 @@ func (p *Platform) buildSetAside() error {
 	}
 	p.setAside = &setaside.Set{
 		Store: p.Store, Log: p.config.Log, Metrics: metrics, Now: p.config.Now, Settings: p.config.SetAside,
-		Ready: func(ctx context.Context) error { return errors.Join(p.Store.Ready(ctx), p.Bus.Answers(ctx)) },
+		Ready: func(ctx context.Context, kind setaside.Kind) error {
+			return errors.Join(p.Store.Ready(ctx), p.Bus.Answers(ctx, streamsFor(kind)...))
+		},
 	}
 	return nil
+}
+
+// streamsFor are the streams that the steps of a list need beside Postgres. One that is away says nothing about the
+// others' steps.
+func streamsFor(kind setaside.Kind) []string {
+	checkpoints := bus.StreamOf(events.BucketCheckpoints)
+	switch kind {
+	case setaside.CloseRun:
+		return []string{events.StreamSync, events.StreamItems, checkpoints}
+	case setaside.ResolveRun, setaside.FreeEntries:
+		return []string{events.StreamItems, checkpoints}
+	case setaside.EndWait:
+		return []string{events.StreamItems}
+	case setaside.Directory:
+		return []string{bus.StreamOf(events.BucketDirectory)}
+	case setaside.AdoptToken:
+		return []string{bus.StreamOf(events.BucketGrants)}
+	default:
+		return nil
+	}
 }
 
 // Run runs services until ctx ends, and returns when all have stopped. The first that fails ends the others.

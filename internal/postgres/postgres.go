@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/watchdog"
@@ -197,6 +198,18 @@ func Locked(err error) bool {
 func TimedOut(err error) bool {
 	server, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (server.Code == "57014" || server.Code == "55P03")
+}
+
+// Within bounds a step. One that takes too long has failed: its error does not say that the database is away, though it
+// came from there.
+func Within(ctx context.Context, limit time.Duration, step func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := step(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("not done within %s: %s", limit, foreign.Of(err))
+	}
+	return err
 }
 
 // NewID makes a UUIDv7: ids sort by the time they were made.

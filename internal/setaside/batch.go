@@ -94,7 +94,7 @@ func (s *Set) failed(ctx context.Context, kind Kind, e Element, cause error) err
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if away := s.Ready(ctx); away != nil {
+	if away := s.Ready(ctx, kind); away != nil {
 		return errors.Join(fmt.Errorf("%s %s: %w", kind, e.Key, cause), away)
 	}
 	return s.note(ctx, kind, e, cause)

@@ -46,8 +46,9 @@ type Set struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
-	// Ready returns an error while a store that steps need can't be reached. A step that fails meanwhile is not blamed for it.
-	Ready    func(ctx context.Context) error
+	// Ready returns an error while a store that steps of a kind need can't be reached. A step that fails meanwhile is not
+	// blamed for it.
+	Ready    func(ctx context.Context, kind Kind) error
 	Settings Settings
 }
 
@@ -69,13 +70,16 @@ func Of(id, integration uuid.UUID) Element {
 	return Element{Key: id.String(), Integration: integration}
 }
 
-// try bounds a step. One that runs out of its time has failed: its error does not say that a store is away, though it came from there.
+// try bounds a step, and returns its panic as an error.
 func (s *Set) try(ctx context.Context, kind Kind, step func(context.Context) error) error {
-	bounded, cancel := context.WithTimeout(ctx, s.Settings.Step)
-	defer cancel()
-	err := panics.Try(string(kind), func() error { return step(bounded) })
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil && !errors.Is(err, ErrLeft) {
-		return fmt.Errorf("not done within %s: %s", s.Settings.Step, foreign.Of(err))
+	left := false
+	err := postgres.Within(ctx, s.Settings.Step, func(ctx context.Context) error {
+		err := panics.Try(string(kind), func() error { return step(ctx) })
+		left = errors.Is(err, ErrLeft)
+		return err
+	})
+	if left {
+		return ErrLeft
 	}
 	return err
 }

@@ -49,7 +49,12 @@ func newWorld(t *testing.T) *world {
 	}
 	w.Set = &setaside.Set{
 		Store: postgres.New(pgtest.DB(t), nil), Log: slog.New(slog.NewTextHandler(w.log, nil)), Metrics: metrics, Now: func() time.Time { return w.now },
-		Ready: func(context.Context) error { return w.away }, Settings: setaside.DefaultSettings(),
+		Ready: func(_ context.Context, of setaside.Kind) error {
+			if of != kind {
+				t.Errorf("it is asked whether %q can be done", of)
+			}
+			return w.away
+		}, Settings: setaside.DefaultSettings(),
 	}
 	return w
 }

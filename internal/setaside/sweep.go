@@ -73,7 +73,7 @@ func (s *Set) do(ctx context.Context, kind Kind, e Element, failed bool, step fu
 	case err == nil:
 		return s.done(ctx, kind, e)
 	}
-	if away := s.Ready(ctx); away != nil {
+	if away := s.Ready(ctx, kind); away != nil {
 		return fmt.Errorf("%s %s: %w; %w: %w", kind, e.Key, err, errAway, away)
 	}
 	return s.note(ctx, kind, e, err)

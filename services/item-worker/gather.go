@@ -2,12 +2,10 @@ package itemworker
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 )
@@ -77,7 +75,7 @@ func (g *gatherer[T]) flush(ctx context.Context, all []gathered[T]) {
 	for _, one := range all {
 		values = append(values, one.value)
 	}
-	err := g.within(ctx, values)
+	err := postgres.Within(ctx, writeWithin, func(ctx context.Context) error { return g.write(ctx, values) })
 	if err != nil && len(all) > 1 && !postgres.Unavailable(err) && ctx.Err() == nil {
 		var group errgroup.Group
 		group.SetLimit(aloneAtATime)
@@ -96,16 +94,6 @@ func (g *gatherer[T]) flush(ctx context.Context, all []gathered[T]) {
 }
 
 // alone writes a value beside all others.
-func (g *gatherer[T]) alone(ctx context.Context, value T) error { return g.within(ctx, []T{value}) }
-
-// within bounds a write. One that takes too long is no sign that the database is away, though its error looks like
-// that.
-func (g *gatherer[T]) within(ctx context.Context, values []T) error {
-	bounded, cancel := context.WithTimeout(ctx, writeWithin)
-	defer cancel()
-	err := g.write(bounded, values)
-	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("not done within %s: %s", writeWithin, foreign.Of(err))
-	}
-	return err
+func (g *gatherer[T]) alone(ctx context.Context, value T) error {
+	return postgres.Within(ctx, writeWithin, func(ctx context.Context) error { return g.write(ctx, []T{value}) })
 }

@@ -35,22 +35,17 @@ func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit
 	}
 	count := int32(q.Limit)
 	p := dbsqlc.IntegrationSetRateParams{RateLimit: &count, RateWindow: &window, RateSliding: q.Sliding, RateUntil: q.Until}
-	return w.changeRate(ctx, q.Integration, p, "rate-limit-set", q.By)
+	if _, err := w.changeRate(ctx, q.Integration, p, "rate-limit-set", q.By); err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
 }
 
 func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateLimit) (api.RateLimitStatus, error) {
-	var found *postgres.Integration
-	err := w.locked(ctx, q.Integration, func(tx *postgres.Tx, row *postgres.Integration) error {
-		found = row
-		if err := w.setRate(ctx, tx, row, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By); err != nil {
-			return err
-		}
-		return tx.WaitsEnd(ctx, waitEnded(row.ID, deferral.Patience, w.Now()))
-	})
+	found, err := w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By, deferral.Patience)
 	if err != nil {
 		return api.RateLimitStatus{}, err
 	}
-	w.Log.Info("budget changed", "integration", q.Integration, "provider", w.key, "what", "cleared", "by", q.By)
 	in, err := w.Health.Integrations.Load(ctx, found.ID, found.Version)
 	if err == nil {
 		err = w.Budgets.Lift(ctx, w.provider, in)
@@ -61,13 +56,24 @@ func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateL
 	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
 }
 
-func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string) (api.RateLimitStatus, error) {
-	err := w.locked(ctx, name, func(tx *postgres.Tx, row *postgres.Integration) error { return w.setRate(ctx, tx, row, p, what, by) })
-	if err != nil {
-		return api.RateLimitStatus{}, err
+// changeRate changes a budget, and ends waits for other causes beside that of the budget.
+func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string, ends ...deferral.Cause) (found *postgres.Integration, err error) {
+	err = w.locked(ctx, name, func(tx *postgres.Tx, row *postgres.Integration) error {
+		found = row
+		if err := w.setRate(ctx, tx, row, p, what, by); err != nil {
+			return err
+		}
+		for _, cause := range ends {
+			if err := tx.WaitsEnd(ctx, waitEnded(row.ID, cause, w.Now())); err != nil {
+				return fmt.Errorf("end waits of %s: %w", row.ID, err)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		w.Log.Info("budget changed", "integration", name, "provider", w.key, "what", what, "by", by)
 	}
-	w.Log.Info("budget changed", "integration", name, "provider", w.key, "what", what, "by", by)
-	return w.showRateLimit(ctx, api.ByIntegration{Integration: name})
+	return found, err
 }
 
 // showRateLimit needs the provider, which knows its budget and what its upstream counts by.

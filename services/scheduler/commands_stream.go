@@ -13,8 +13,9 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// maxCommandDeliveries is after how many failures that are not the database's absence a command is given up.
-const maxCommandDeliveries = 5
+// maxCommandFailures is after how many failures a command is given up. A database that is away, and a lock that is
+// waited for in vain, are none.
+const maxCommandFailures = 5
 
 // maxLockRests is how many times as long as it waits for a lock a command rests at most before it tries again.
 // The more commands rest, the more integrations may be locked before their commands take all slots.
@@ -97,8 +98,15 @@ func (s *Scheduler) handleCommand(ctx context.Context, d *bus.Delivery, id strin
 	if handBack, ok := errors.AsType[*bus.HandBack](err); ok {
 		return handBack
 	}
-	if err != nil && d.Count >= s.maxDeliveries() {
-		return s.tellRejected(ctx, d, id, string(verb), integration, fmt.Errorf("it failed %d times: %w", d.Count, err))
+	if err == nil {
+		s.failures.forget(id)
+		return nil
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	if n := s.failures.add(id); n >= maxCommandFailures {
+		return s.tellRejected(ctx, d, id, string(verb), integration, fmt.Errorf("it failed %d times: %w", n, err))
 	}
 	return err
 }
@@ -114,16 +122,8 @@ func (s *Scheduler) inTurn(ctx context.Context, d *bus.Delivery, verb events.Ver
 	return err
 }
 
-// maxDeliveries is [maxCommandDeliveries]; with a lag bound twice as many, for late looks are deliveries too.
-func (s *Scheduler) maxDeliveries() uint64 {
-	if s.Bus.Timing().LagBound > 0 {
-		return 2 * maxCommandDeliveries
-	}
-	return maxCommandDeliveries
-}
-
 // tellRejected writes the event that answers a command which can't be carried out. An answer that fails for another
-// reason than a store that is away is given up after as many deliveries again: the error is [errUnanswerable] then.
+// reason than a store that is away is given up after as many failures again: the error is [errUnanswerable] then.
 func (s *Scheduler) tellRejected(ctx context.Context, d *bus.Delivery, id, verb, integration string, why error) error {
 	rejected := &eventsv1.CommandRejected{
 		Integration: foreign.Word(integration).String(), Verb: foreign.Word(verb).String(), Reason: foreign.Of(why).String(),
@@ -148,7 +148,9 @@ func (s *Scheduler) tellRejected(ctx context.Context, d *bus.Delivery, id, verb,
 	switch {
 	case postgres.Unavailable(err):
 		return bus.Again(connectRetry, err.Error())
-	case err != nil && ctx.Err() == nil && d.Count >= 2*s.maxDeliveries():
+	case err == nil:
+		s.failures.forget(id)
+	case ctx.Err() == nil && s.failures.add("rejected/"+id) >= maxCommandFailures:
 		return fmt.Errorf("%w: %w", errUnanswerable, err)
 	}
 	return err

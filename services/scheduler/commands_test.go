@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -88,26 +89,24 @@ func TestReasonsOfRejectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestUnanswerableCommandsAreDropped has Postgres refuse every answer to a command: after some deliveries it is
+// TestUnanswerableCommandsAreDropped has Postgres refuse every answer to a command: after some failures it is
 // acknowledged, but not by a process that is stopping.
 func TestUnanswerableCommandsAreDropped(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		bound time.Duration
-		most  uint64
-	}{"at once": {0, 10}, "with a lag bound": {time.Minute, 20}} {
+	const most = 5
+	for name, bound := range map[string]time.Duration{"at once": 0, "with a lag bound": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			pool := pgtest.DB(t)
-			s := takesCommands(t, pool, c.bound, time.Now)
+			s := takesCommands(t, pool, bound, time.Now)
 			_, err := pool.Exec(t.Context(), "alter table outbox add constraint none check (subject not like '%command-rejected%')")
 			if err != nil {
 				t.Fatal(err)
 			}
 			d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "nobody"), Header: nats.Header{}, Sequence: 7}
-			for d.Count = 1; d.Count < c.most; d.Count++ {
+			for d.Count = 1; d.Count < most; d.Count++ {
 				if err := scheduler.TakeCommand(t.Context(), s, d); err == nil {
-					t.Fatalf("the command is acknowledged at delivery %d, want it to be tried %d times", d.Count, c.most)
+					t.Fatalf("the command is acknowledged at delivery %d, want it to be tried %d times", d.Count, most)
 				}
 			}
 			stopped, stop := context.WithCancel(t.Context())
@@ -119,6 +118,47 @@ func TestUnanswerableCommandsAreDropped(t *testing.T) {
 				t.Errorf("after %d deliveries: %v, want it to be acknowledged", d.Count, err)
 			}
 		})
+	}
+}
+
+// TestDeliveriesAreNoFailures delivers a command many times that waits for a lock, and then fails for another reason: it
+// has all its tries, and is rejected after the last.
+func TestDeliveriesAreNoFailures(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.DB(t)
+	s := takesCommands(t, pool, 0, time.Now)
+	s.Settings.LockWait = time.Millisecond
+	tx, err := pool.Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), "select 1 from integrations for no key update")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7}
+	for d.Count = 1; d.Count <= 20; d.Count++ {
+		if _, ok := errors.AsType[*bus.HandBack](scheduler.TakeCommand(t.Context(), s, d)); !ok {
+			t.Fatalf("delivery %d does not rest", d.Count)
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Settings.LockWait = time.Minute
+	_, err = pool.Exec(t.Context(), "alter table outbox add constraint none check (subject not like '%command-accepted%')")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n < 5; n++ {
+		if err := scheduler.TakeCommand(t.Context(), s, d); err == nil {
+			t.Fatalf("the command is given up after %d failures", n)
+		}
+	}
+	if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+		t.Errorf("after five failures: %v, want the command to be rejected", err)
+	}
+	if n := scheduler.CommandsCounted(s, "pause", "rejected"); n != 1 {
+		t.Errorf("%v commands count as rejected, want 1", n)
 	}
 }
 

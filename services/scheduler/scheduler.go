@@ -56,6 +56,8 @@ type Settings struct {
 	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries
 	// again, then longer.
 	LockWait time.Duration
+	// Hasten is how long the items of one integration are brought forward before others have their turn.
+	Hasten time.Duration
 	// Grace is how long a command may go on after the service was told to stop.
 	Grace time.Duration
 }
@@ -65,7 +67,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
 		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
-		Grace: 10 * time.Second, Closers: 8,
+		Grace: 10 * time.Second, Closers: 8, Hasten: 30 * time.Second,
 	}
 }
 
@@ -104,6 +106,7 @@ type Scheduler struct {
 	tracked   *tracker
 	lost      losses
 	turns     turns
+	failures  failures
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.

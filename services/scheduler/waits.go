@@ -19,8 +19,6 @@ const (
 	endedAtATime = 100
 	// secondPass is how long after its end a cause is looked after once more: what was being deferred at that moment was in no list yet.
 	secondPass = 10 * time.Second
-	// hastenFor bounds how long the items of one integration are brought forward before others have their turn.
-	hastenFor = 30 * time.Second
 )
 
 // endWaits brings forward what waits for causes that have ended: runs, webhooks and items. A cause stays noted until both passes are made, whatever dies meanwhile.
@@ -50,7 +48,7 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	if err != nil {
 		return fmt.Errorf("wake the webhooks of %s: %w", row.IntegrationID, err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, hastenFor)
+	bounded, cancel := context.WithTimeout(ctx, s.Settings.Hasten)
 	defer cancel()
 	items, err := s.Bus.Hasten(bounded, events.StreamItems, events.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
 		cause := header.Get(events.HeaderWaitsFor)
@@ -65,7 +63,8 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 		kick(s.due)
 	}
 	if more {
-		return setaside.ErrLeft // the next look goes on, after those of others
+		// The next look goes on, after those for others: as if it had ended now, it is the last of the list.
+		return s.Store.WaitsEnd(ctx, waitEnded(row.IntegrationID, deferral.Cause(row.Cause), s.Now()))
 	}
 	if row.Passes == 0 {
 		return s.Store.WaitsEndedPassed(ctx, dbsqlc.WaitsEndedPassedParams{IntegrationID: row.IntegrationID, Cause: row.Cause, At: row.At})
