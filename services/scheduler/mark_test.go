@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
@@ -32,14 +33,16 @@ type marked struct {
 	kv   nats.KeyValue
 	now  time.Time
 	log  *bytes.Buffer
-	both []func(context.Context) error
+	// metrics are those of both.
+	metrics *prometheus.Registry
+	both    []func(context.Context) error
 }
 
 var errCrash = errors.New("the process died")
 
 func newMarked(t *testing.T, crash func(string)) *marked {
 	t.Helper()
-	m := &marked{t: t, pool: pgtest.DB(t), now: time.Now().UTC().Truncate(time.Microsecond), log: &bytes.Buffer{}}
+	m := &marked{t: t, pool: pgtest.DB(t), now: time.Now().UTC().Truncate(time.Microsecond), log: &bytes.Buffer{}, metrics: prometheus.NewRegistry()}
 	conn := natstest.New(t).Connect()
 	b, err := bus.New(conn, bus.Options{})
 	if err != nil {
@@ -59,11 +62,11 @@ func newMarked(t *testing.T, crash func(string)) *marked {
 	if err != nil {
 		t.Fatal(err)
 	}
+	metrics, err := scheduler.NewMetrics(m.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
-		metrics, err := scheduler.NewMetrics(prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
-		}
 		s, err := scheduler.New(scheduler.Config{
 			Bus: b, Store: postgres.New(m.pool, nil), Registry: registry, Metrics: metrics, Log: slog.New(slog.NewTextHandler(m.log, nil)),
 			Now: func() time.Time { return m.now }, Crash: crash, Settings: scheduler.DefaultSettings(),
@@ -115,6 +118,20 @@ func (m *marked) wantTold(want ...string) {
 	}
 }
 
+// wantMetrics compares how often each store went back, and by how much it last did.
+func (m *marked) wantMetrics(times, seconds string) {
+	m.t.Helper()
+	want := `# HELP tributary_scheduler_store_went_back_total Times that a store was found to have gone back to an earlier state.
+# TYPE tributary_scheduler_store_went_back_total counter
+` + times + `# HELP tributary_scheduler_store_went_back_seconds By how much a store went back when it last did.
+# TYPE tributary_scheduler_store_went_back_seconds gauge
+` + seconds
+	names := []string{"tributary_scheduler_store_went_back_total", "tributary_scheduler_store_went_back_seconds"}
+	if err := testutil.GatherAndCompare(m.metrics, strings.NewReader(want), names...); err != nil {
+		m.t.Error(err)
+	}
+}
+
 // TestMark has each store go back by some seconds: it is told once, with how far, and the mark goes on.
 func TestMark(t *testing.T) {
 	t.Parallel()
@@ -137,6 +154,11 @@ func TestMark(t *testing.T) {
 	}
 	m.pass(3)
 	m.wantTold("postgres by=5s", "nats by=11s")
+	m.wantMetrics(`tributary_scheduler_store_went_back_total{store="nats"} 1
+tributary_scheduler_store_went_back_total{store="postgres"} 1
+`, `tributary_scheduler_store_went_back_seconds{store="nats"} 11
+tributary_scheduler_store_went_back_seconds{store="postgres"} 5
+`)
 	m.exec("delete from mark")
 	m.pass(3)
 	var n int
