@@ -13,27 +13,64 @@ import (
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
-// failoverPoints are where a process dies and Postgres goes back to what it was when the run had begun. The run is repeated from the points on at
-// which NATS has called something finished.
-func failoverPoints() map[string]bool {
-	return map[string]bool{
-		"syncer: batch published": false, "syncer: total written": false,
-		"item-worker: records stored": false, "item-worker: records committed": false, "item-worker: receipts stored": false,
-		"item-worker: before entry": false, "item-worker: entry written": true,
-		"scheduler: before close": true, "scheduler: run closed": true,
+// failoverPoint is where a process dies and Postgres goes back to what it was when the run had begun.
+type failoverPoint struct {
+	// repeats says that NATS has called something finished by then, so that the run is repeated.
+	repeats bool
+	// inSuite is what the suite does there; TestProveFailoverPoints does both.
+	inSuite loss
+}
+
+// loss is how Postgres goes back.
+type loss string
+
+const (
+	promotion loss = "a standby is promoted"
+	backup    loss = "a backup is restored"
+)
+
+// failoverPoints are the crash points on the way of items between the copy of the database and the close. TestFailoverPointsAreWhole has the others.
+func failoverPoints() map[string]failoverPoint {
+	return map[string]failoverPoint{
+		"syncer: batch published":        {inSuite: backup},
+		"syncer: before total":           {},
+		"syncer: total written":          {inSuite: backup},
+		"item-worker: records stored":    {inSuite: backup},
+		"item-worker: records committed": {inSuite: promotion},
+		"item-worker: receipts stored":   {inSuite: promotion},
+		"item-worker: before entry":      {inSuite: backup},
+		"item-worker: entry written":     {repeats: true, inSuite: promotion},
+		"scheduler: before close":        {repeats: true, inSuite: backup},
+		"scheduler: run closed":          {repeats: true, inSuite: backup},
 		// Nothing dies, and the primary is lost after the close.
-		"": true,
+		"": {repeats: true, inSuite: promotion},
 	}
 }
 
-// TestFailover loses the last commits of Postgres at every crash point of the way of items: an asynchronous standby is promoted, or a backup restored, under the
+// TestFailover loses the last commits of Postgres at crash points of the way of items: an asynchronous standby is promoted, or a backup restored, under the
 // address that the services have. Afterwards the table has every record of the upstream, and each was handled.
 func TestFailover(t *testing.T) {
-	for point, repeats := range failoverPoints() {
-		t.Run(point, func(t *testing.T) {
-			f := newFailover(t)
-			f.round(point, len(point)%2 == 0, repeats)
+	for name, point := range failoverPoints() {
+		if point.inSuite == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			newFailover(t).round(name, point.inSuite == promotion, point.repeats)
 		})
+	}
+}
+
+// TestProveFailoverPoints has a promotion and a restored backup at each of the points.
+func TestProveFailoverPoints(t *testing.T) {
+	if os.Getenv("PROVE") == "" {
+		t.Skip("make prove runs this")
+	}
+	for name, point := range failoverPoints() {
+		for _, how := range []loss{promotion, backup} {
+			t.Run(name+", "+string(how), func(t *testing.T) {
+				newFailover(t).round(name, how == promotion, point.repeats)
+			})
+		}
 	}
 }
 
