@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -166,4 +167,26 @@ func TestItemsWaitForAKeyThatIsLost(t *testing.T) {
 	}
 	w.exec(t, "update credentials set key_id = 'test' where integration_id = $1", batch.GetIntegrationId())
 	await(t, "the items to be done", func() bool { return w.called("one") == 1 && w.called("two") == 1 })
+}
+
+// TestABatchThatCanNotBeBegun has Postgres fail for a reason that is no outage when it is asked whether a run goes on:
+// the batch comes again, its delivery counts as no failure of its items, and it is handled once all is well.
+func TestABatchThatCanNotBeBegun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, obey, asIs)
+	w.start(t)
+	batch := with(w.open(t, 1), "done")
+	w.exec(t, "alter table sync_runs rename to sync_runs_away")
+	w.send(t, batch)
+	key := checkpoint.Key{Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(), Index: checkpoint.First}
+	await(t, "the batch to be handed back", func() bool {
+		entry, err := w.Checkpoints.Read(t.Context(), key)
+		return err == nil && entry.GetProgressAtDelivery() >= 2
+	})
+	w.exec(t, "alter table sync_runs_away rename to sync_runs")
+	w.awaitAck(t, batch)
+	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: done})
+	if n := w.called("done"); n != 1 {
+		t.Errorf("the handler was called %d times", n)
+	}
 }

@@ -168,7 +168,8 @@ func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) 
 		return bus.Again(time.Minute, "a batch that this version can't read")
 	}
 	job, err := w.admit(ctx, lane, d, batch)
-	if err == nil && job != nil {
+	admitted := err == nil
+	if admitted && job != nil {
 		err = job.run(ctx)
 	}
 	switch {
@@ -179,8 +180,28 @@ func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) 
 		return w.handBack(ctx, d, batch, 2*time.Second, err)
 	case errors.Is(err, errStopping), errors.Is(err, errRest):
 		return w.handBack(ctx, d, batch, 0, err)
+	case !admitted:
+		wait := admitWait(d.Count)
+		w.Log.Warn("a batch can't be begun; it comes again", "run", batch.GetRunId(), "batch", batch.GetBatch(), "provider", batch.GetProvider(),
+			"delivery", d.Count, "wait", wait, "error", err)
+		return w.handBack(ctx, d, batch, wait, err)
 	}
 	return err
+}
+
+const (
+	// admitFirst is how long a batch rests that could not be begun. It doubles up to admitMost.
+	admitFirst = 2 * time.Second
+	admitMost  = time.Minute
+)
+
+// admitWait is how long a batch rests that could not be begun at its count-th delivery.
+func admitWait(count uint64) time.Duration {
+	wait := admitFirst
+	for ; count > 1 && wait < admitMost; count-- {
+		wait *= 2
+	}
+	return min(wait, admitMost)
 }
 
 var (
