@@ -46,10 +46,6 @@ select exists (select 1 from outbox where subject = sqlc.arg(subject));
 -- CommandDone notes a command as carried out, in the transaction that does so; no row means that it was before.
 insert into commands_done (id, done_at) values (sqlc.arg(id), sqlc.arg(now)) on conflict do nothing;
 
--- name: CommandBoundLocks :exec
--- CommandBoundLocks has the statements that follow in the transaction wait no longer than that for a lock of another one.
-select set_config('lock_timeout', sqlc.arg(milliseconds)::bigint::text, true);
-
 -- name: CommandDoneAt :one
 -- CommandDoneAt tells when a command was carried out, or when it was rejected under its other id.
 select done_at from commands_done where id = any(sqlc.arg(ids)::text[]) order by done_at limit 1;

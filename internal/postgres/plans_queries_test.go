@@ -162,10 +162,9 @@ var plans = map[string]plan{
 	"OutboxDrop":   row("outbox"),
 	"OutboxHasDue": with(arguments{"subject": "'subject 9000'"}, arguments{"subject": "'none'"}).often(),
 	"MarkGet":      plan{}.scanning("mark"), "MarkBegin": {}, "MarkMove": plan{}.scanning("mark"),
-	"CommandDone":       {},
-	"CommandBoundLocks": {},
-	"CommandDoneAt":     with(arguments{"ids": "'{TRIBUTARY_COMMANDS/5,rejected/TRIBUTARY_COMMANDS/5}'"}).often(),
-	"CommandForget":     with(arguments{"donebefore": monthAgo}).often(),
+	"CommandDone":   {},
+	"CommandDoneAt": with(arguments{"ids": "'{TRIBUTARY_COMMANDS/5,rejected/TRIBUTARY_COMMANDS/5}'"}).often(),
+	"CommandForget": with(arguments{"donebefore": monthAgo}).often(),
 
 	"RecordUpsertMany": with(arguments{"payloads": "'{\"{}\"}'", "eventtypes": "'{shop.Order}'", "externalids": "'{50}'"}).often(),
 	// It counts what an integration has, which is what it reads.

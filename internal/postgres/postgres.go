@@ -111,13 +111,17 @@ func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 // InTx runs fn in a transaction, which commits if fn returns nil. After an error of the commit itself, such as
 // [ErrUnreplicated], it may have committed.
 func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
-	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+	err := s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		return replicated(conn, func() error {
-			return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			return pgx.BeginTxFunc(ctx, conn, beginning(ctx), func(tx pgx.Tx) error {
 				return fn(&Tx{Queries: dbsqlc.New(door{filtering{tx}}), accepts: s.Accepts})
 			})
 		})
 	})
+	if Locked(err) {
+		return fmt.Errorf("another transaction holds a lock that is needed: %w", err)
+	}
+	return err
 }
 
 // Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number

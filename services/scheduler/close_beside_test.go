@@ -1,12 +1,14 @@
 package scheduler_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
 // lockWaits counts the statements that wait for a lock.
@@ -46,4 +48,33 @@ func TestClosingsThatHangHoldUpTheirProviderAlone(t *testing.T) {
 	for _, id := range hanging {
 		s.wantClosed(t, id, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
 	}
+}
+
+// TestLockedIntegrationsPutOffTheirRuns locks more integrations than the scheduler has workers: the run of another one closes meanwhile, theirs when they are free.
+func TestLockedIntegrationsPutOffTheirRuns(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *platform.Config) {
+		c.Scheduler.Closers, c.Scheduler.LockWait = 2, 100*time.Millisecond
+		c.SetAside.Step, c.SetAside.Waits = time.Hour, []time.Duration{time.Second}
+	})
+	var locked, runs []uuid.UUID
+	for range 3 {
+		integration := s.integration(t, "ledger", "")
+		locked, runs = append(locked, integration), append(runs, s.begin(t, integration, "full").ID)
+	}
+	other := s.begin(t, s.integration(t, "ledger", ""), "full")
+	free := s.lock(t, "select 1 from integrations where id = any($1) for update", locked)
+	for _, id := range runs {
+		s.finish(t, s.run(t, id), came{state: done, checkpoint: "10"})
+	}
+	await(t, "a run to be put off", func() bool {
+		return strings.Contains(s.byKind(t)[string(setaside.CloseRun)].Error, "another transaction holds a lock")
+	})
+	s.finish(t, other, came{state: done, checkpoint: "30"})
+	s.wantClosed(t, other.ID, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
+	free()
+	for _, id := range runs {
+		s.wantClosed(t, id, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
+	}
+	await(t, "nothing to be failing", func() bool { return len(s.byKind(t)) == 0 })
 }

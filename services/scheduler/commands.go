@@ -34,11 +34,9 @@ type reply struct {
 // empty id is always new. A refusal is a *rejection.
 func (s *Scheduler) command(ctx context.Context, verb events.Verb, name string, c *eventsv1.Command, id string) (result, runID string, err error) {
 	var done *reply
+	ctx = postgres.BoundLocks(ctx, s.Settings.LockWait)
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		done = nil
-		if err := tx.CommandBoundLocks(ctx, s.Settings.LockWait.Milliseconds()); err != nil {
-			return fmt.Errorf("bound the wait for locks: %w", err)
-		}
 		now := s.Now()
 		if id != "" {
 			first, err := tx.CommandDone(ctx, id, now)

@@ -53,8 +53,8 @@ type Settings struct {
 	Closers int
 	// Retention is for how long things are kept.
 	Retention Retention
-	// LockWait is how long a command waits for a lock that another transaction holds. It rests as long before it tries
-	// again, then longer.
+	// LockWait is how long a transaction waits for a lock that another one holds. A command rests as long before it
+	// tries again, then longer. Other work is put off as what has failed.
 	LockWait time.Duration
 	// Hasten is how long the items of one integration are brought forward before others have their turn.
 	Hasten time.Duration
@@ -146,6 +146,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Whoever locks a row for long delays what is to be done with it, and nothing else.
+	ctx = postgres.BoundLocks(ctx, s.Settings.LockWait)
 	mark := &mark{Scheduler: s, cells: cells}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

@@ -66,6 +66,8 @@ type Settings struct {
 	RevokeFor time.Duration
 	// AuditKeep is how long the audit is kept.
 	AuditKeep time.Duration
+	// LockWait is how long a step of the sweep waits for a lock that another transaction holds. What an upstream has answered waits longer.
+	LockWait time.Duration
 	// Grace is how long a refresh may go on after the service was told to stop.
 	Grace time.Duration
 	// DrainDelay is how long the routes are still served after that, while load balancers notice that the process is not ready.
@@ -83,7 +85,7 @@ func DefaultSettings() Settings {
 		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
 		Floor: 10 * time.Second, RefusedFor: time.Hour,
 		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
-		RevokeFor: 7 * 24 * time.Hour, AuditKeep: 400 * 24 * time.Hour, Grace: 25 * time.Second,
+		RevokeFor: 7 * 24 * time.Hour, AuditKeep: 400 * 24 * time.Hour, LockWait: 5 * time.Second, Grace: 25 * time.Second,
 	}
 }
 
@@ -186,6 +188,7 @@ func (r *Refresher) Run(ctx context.Context) error {
 
 // sweep is for what no clock of a grant announces.
 func (r *Refresher) sweep(ctx context.Context) error {
+	ctx = postgres.BoundLocks(ctx, r.Settings.LockWait)
 	return errors.Join(r.compareShadows(ctx), r.adoptChanged(ctx), r.holdStrays(ctx), r.revokeDeleted(ctx), r.forget(ctx), r.measure(ctx))
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -78,19 +80,48 @@ func TestCredentialsThatCannotBeAdopted(t *testing.T) {
 	if _, err := f.pool.Exec(t.Context(), "update credentials set sealed = 'garbage', version = version + 1 where integration_id = $1", bad); err != nil {
 		t.Fatal(err)
 	}
+	f.awaitUnadopted(bad, "")
+	f.awaitState(f.create("good", "mail", f.soon()), "connected")
+}
+
+// awaitUnadopted waits until it has failed to adopt an integration's tokens, with an error that says so.
+func (f *fixture) awaitUnadopted(id uuid.UUID, why string) {
+	f.t.Helper()
 	f.await("the failure to be listed", func() bool {
-		page, err := f.SetAside(t.Context(), api.ListSetAside{All: true})
+		page, err := f.SetAside(f.t.Context(), api.ListSetAside{All: true})
 		if err != nil {
-			t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		for _, one := range page.SetAside {
-			if one.Kind == "adopt-token" && one.IntegrationID == bad.String() && one.Tries > 0 {
+			if one.Kind == "adopt-token" && one.IntegrationID == id.String() && strings.Contains(one.Error, why) {
 				return true
 			}
 		}
 		return false
 	})
-	f.awaitState(f.create("good", "mail", f.soon()), "connected")
+}
+
+// A locked integration delays its own tokens alone.
+func TestLockedIntegrationIsAdoptedLater(t *testing.T) {
+	f := start(t, func(c *platform.Config) { c.TokenRefresher.LockWait = 100 * time.Millisecond })
+	held := f.create("held", "mail", f.soon())
+	f.awaitState(held, "connected")
+	tx, err := f.pool.Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), "select 1 from integrations where id = $1 for no key update", held)
+	}
+	if err == nil {
+		_, err = f.pool.Exec(t.Context(), "update oauth_grants set credentials_version = 0 where integration_id = $1", held)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.awaitUnadopted(held, "another transaction holds a lock")
+	f.awaitState(f.create("free", "mail", f.soon()), "connected")
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.await("the tokens to be adopted", func() bool { return f.grant(held).CredentialsVersion > 0 })
 }
 
 // halting is a provider of which one method does not return before the test ends.

@@ -13,16 +13,6 @@ import (
 	"github.com/google/uuid"
 )
 
-const commandBoundLocks = `-- name: CommandBoundLocks :exec
-select set_config('lock_timeout', $1::bigint::text, true)
-`
-
-// CommandBoundLocks has the statements that follow in the transaction wait no longer than that for a lock of another one.
-func (q *Queries) CommandBoundLocks(ctx context.Context, milliseconds int64) error {
-	_, err := q.db.Exec(ctx, commandBoundLocks, milliseconds)
-	return err
-}
-
 const commandDone = `-- name: CommandDone :execrows
 insert into commands_done (id, done_at) values ($1, $2) on conflict do nothing
 `
