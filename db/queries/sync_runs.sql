@@ -164,9 +164,10 @@ where r.id = sqlc.arg(id) and r.closed_at is not null and r.resolved_at is null 
   and not exists (select 1 from dead_items d where d.run_id = r.id and d.status in ('open', 'redriving'));
 
 -- name: RunWithEntries :many
--- RunWithEntries finds closed runs whose bucket entries may still exist.
+-- RunWithEntries finds closed runs whose bucket entries may still exist: those after a run, by when they were closed.
 select * from sync_runs where closed_at < sqlc.arg(closed_before) and entries_freed_at is null
-order by closed_at limit sqlc.arg(most);
+  and (closed_at, id) > (sqlc.arg(after_closed)::timestamptz, sqlc.arg(after_id)::uuid)
+order by closed_at, id limit sqlc.arg(most);
 
 -- name: RunEntriesFreed :exec
 update sync_runs set entries_freed_at = sqlc.arg(now) where id = sqlc.arg(id);

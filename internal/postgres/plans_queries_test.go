@@ -212,7 +212,7 @@ var plans = map[string]plan{
 	"RunSupersede":        with(arguments{"id": "id('run', 50)"}),
 	"RunResolvable":       plan{}.often(),
 	"RunResolvableNow":    row("run"),
-	"RunWithEntries":      with(arguments{"closedbefore": "now()"}).often(),
+	"RunWithEntries":      with(arguments{"closedbefore": "now()", "afterclosed": "now() - interval '400 days'", "afterid": "id('run', 7)"}).often(),
 	"RunEntriesFreed":     row("run"),
 	"RunIntegrations":     with(arguments{"ids": "array[id('run', 7), id('run', 8)]"}).often(),
 	"RunOpenIDs":          plan{}.often(),

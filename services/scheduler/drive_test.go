@@ -208,3 +208,27 @@ func TestResetCursorIsRefusedWhileARunIsOpen(t *testing.T) {
 		t.Errorf("the run is %s", now.State)
 	}
 }
+
+// TestRunsWithMessagesHoldUpNoEntries has a page full of closed runs that have messages still: the entries of one that was closed after them are freed.
+func TestRunsWithMessagesHoldUpNoEntries(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *platform.Config) { c.Scheduler.EntriesGrace = time.Minute })
+	held := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.finish(t, held)
+	s.awaitClosed(t, held.ID)
+	var ids []uuid.UUID
+	for range 100 {
+		copied := *held
+		copied.ID = postgres.NewID()
+		s.plantItems(t, &copied)
+		ids = append(ids, copied.ID)
+	}
+	s.exec(t, `insert into sync_runs select (jsonb_populate_record(r, jsonb_build_object('id', new.id, 'closed_at', now() - interval '2 hours'))).*
+		from sync_runs r, unnest($2::uuid[]) new(id) where r.id = $1`, held.ID, ids)
+	s.exec(t, "update sync_runs set closed_at = now() - interval '1 hour' where id = $1", held.ID)
+	await(t, "entries to be freed", func() bool { return s.run(t, held.ID).EntriesFreedAt != nil })
+	s.wantEntries(t, held, false)
+	if kept := s.run(t, ids[0]); kept.EntriesFreedAt != nil {
+		t.Error("entries were freed of a run that has messages")
+	}
+}

@@ -109,6 +109,8 @@ type Scheduler struct {
 	failures  failures
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
+	// entriesAfter is the last run of a full page whose entries were to be freed; the sweep alone looks at it.
+	entriesAfter runPlace
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
 	relayAway bool
 }

@@ -225,15 +225,28 @@ func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integratio
 	return health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}, now)
 }
 
-// freeEntries removes the entries of closed runs that have no messages any more.
+// runPlace is the place of a closed run among all, by when they were closed.
+type runPlace struct {
+	closed time.Time
+	id     uuid.UUID
+}
+
+// freeEntries removes the entries of closed runs that have no messages any more. A sweep goes on behind the page of the one before: runs that have messages for long take no
+// other's place.
 func (s *Scheduler) freeEntries(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
 		Kind: setaside.FreeEntries, Most: sweepAtATime, Name: nameOfRun, Step: s.freeOne,
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
 			before := s.Now().Add(-s.Settings.EntriesGrace)
-			runs, err := s.Store.RunWithEntries(ctx, &before, most)
+			runs, err := s.Store.RunWithEntries(ctx, dbsqlc.RunWithEntriesParams{
+				ClosedBefore: &before, AfterClosed: s.entriesAfter.closed, AfterID: s.entriesAfter.id, Most: most,
+			})
 			if err != nil {
 				return nil, fmt.Errorf("look for entries to free: %w", err)
+			}
+			s.entriesAfter = runPlace{}
+			if last := len(runs) - 1; len(runs) == int(most) {
+				s.entriesAfter = runPlace{*runs[last].ClosedAt, runs[last].ID}
 			}
 			return runs, nil
 		},

@@ -1408,12 +1408,25 @@ func (q *Queries) RunWake(ctx context.Context, arg RunWakeParams) (*SyncRun, err
 
 const runWithEntries = `-- name: RunWithEntries :many
 select id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons from sync_runs where closed_at < $1 and entries_freed_at is null
-order by closed_at limit $2
+  and (closed_at, id) > ($2::timestamptz, $3::uuid)
+order by closed_at, id limit $4
 `
 
-// RunWithEntries finds closed runs whose bucket entries may still exist.
-func (q *Queries) RunWithEntries(ctx context.Context, closedBefore *time.Time, most int32) ([]*SyncRun, error) {
-	rows, err := q.db.Query(ctx, runWithEntries, closedBefore, most)
+type RunWithEntriesParams struct {
+	ClosedBefore *time.Time
+	AfterClosed  time.Time
+	AfterID      uuid.UUID
+	Most         int32
+}
+
+// RunWithEntries finds closed runs whose bucket entries may still exist: those after a run, by when they were closed.
+func (q *Queries) RunWithEntries(ctx context.Context, arg RunWithEntriesParams) ([]*SyncRun, error) {
+	rows, err := q.db.Query(ctx, runWithEntries,
+		arg.ClosedBefore,
+		arg.AfterClosed,
+		arg.AfterID,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
