@@ -175,6 +175,10 @@ func TestABatchThatCanNotBeBegun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
 	w.start(t)
+	// The worker has begun once it has handled a first batch.
+	first := with(w.open(t, 1), "first")
+	w.send(t, first)
+	w.awaitAck(t, first)
 	batch := with(w.open(t, 1), "done")
 	w.exec(t, "alter table sync_runs rename to sync_runs_away")
 	w.send(t, batch)
