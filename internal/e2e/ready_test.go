@@ -118,7 +118,7 @@ func TestReadyMeansThatStoresTakeWrites(t *testing.T) {
 	w.await("the log to say why", func() bool {
 		return strings.Contains(p.output.tail(), "TRIBUTARY_SYNC is full: it has 1 messages, as many as it may")
 	})
-	metrics, err := http.Get("http://" + address + "/metrics") //nolint:noctx // it is this test's own server
+	metrics, err := http.Get("http://" + address + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

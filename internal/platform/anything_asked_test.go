@@ -117,8 +117,7 @@ type sample map[string][]string
 // object draws a request: each field is left out, well-formed, or anything.
 func (d *texts) object(of reflect.Type, known sample) []byte {
 	object := []byte{'{'}
-	for i := range of.NumField() {
-		field := of.Field(i)
+	for field := range of.Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "-" || d.below(4) == 0 && name != "integration" {
 			continue

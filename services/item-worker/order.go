@@ -32,7 +32,10 @@ func (j *job) order(ctx context.Context, records []record) ([]record, []result) 
 	rest, cause := records, error(nil)
 	for behind := 0; len(rest) > 0 && behind < mostLeftBehind && ctx.Err() == nil; behind++ {
 		o := &ordering{records: rest, keys: make([]string, len(rest)), errs: make([]error, len(rest))}
-		_, cause = ask(ctx, j.worker, "the order of checkpoints", func() (struct{}, error) { return struct{}{}, o.run(orderer) })
+		_, cause = ask(ctx, j.worker, "the order of checkpoints", func() (struct{}, error) {
+			o.run(orderer)
+			return struct{}{}, nil
+		})
 		o.left.Store(true)
 		asked := o.asked.Load()
 		for i, r := range rest[:asked] {
@@ -69,7 +72,7 @@ type ordering struct {
 	left atomic.Bool
 }
 
-func (o *ordering) run(orderer contracts.CheckpointOrderer) error {
+func (o *ordering) run(orderer contracts.CheckpointOrderer) {
 	for i, r := range o.records {
 		if checkpoint := r.item.GetCheckpoint(); len(checkpoint) > 0 {
 			o.errs[i] = panics.Try("the order of checkpoints", func() (err error) {
@@ -82,7 +85,6 @@ func (o *ordering) run(orderer contracts.CheckpointOrderer) error {
 		}
 		o.asked.Add(1)
 	}
-	return nil
 }
 
 // newest keeps the newest version of each record, for one statement can't touch a row twice.
