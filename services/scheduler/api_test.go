@@ -220,15 +220,10 @@ func TestPanicBecomesInternal(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, built, platform.SchedulerService)
-	for {
+	await(t, "the scheduler with the provider", func() bool {
 		_, err = f.CreateIntegration(t.Context(), api.CreateIntegration{Provider: "broken"})
-		if api.CodeOf(err) == api.Internal {
-			break
-		}
-		if t.Context().Err() != nil {
-			t.Fatal(err)
-		}
-	}
+		return api.CodeOf(err) == api.Internal
+	})
 	if strings.Contains(err.Error(), "nobody knows") {
 		t.Errorf("the error shows the panic: %v", err)
 	}

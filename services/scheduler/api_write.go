@@ -215,7 +215,11 @@ func (w *integrationWriter) check(owner string, metadata, credentials json.RawMe
 func (w *integrationWriter) nameOf(given string) (string, error) {
 	name := given
 	if name == "" {
-		name, _ = panics.Compute("the provider's name", func() (string, error) { return w.provider.Name(), nil })
+		var err error
+		name, err = panics.Compute("the provider's name", func() (string, error) { return w.provider.Name(), nil })
+		if err != nil {
+			return "", err
+		}
 		if !events.ValidToken(name) {
 			name = w.key
 		}
