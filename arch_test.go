@@ -207,7 +207,8 @@ var unwatched = map[string]string{
 	"services/item-worker.runTogether": "it ends with its delivery",
 }
 
-// TestLoopsAreWatched refuses a loop by a ticker that does not run its steps through package watchdog: it could hang unseen.
+// TestLoopsAreWatched refuses a loop by a ticker that does not run its steps through package watchdog: it could hang
+// unseen.
 func TestLoopsAreWatched(t *testing.T) {
 	t.Parallel()
 	unused := maps.Clone(unwatched)

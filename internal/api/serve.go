@@ -23,11 +23,12 @@ import (
 const (
 	// answerWithin is how long the answer to one request may take.
 	answerWithin = 30 * time.Second
-	// answersAtATime bounds the requests that one process answers at a time, and bytesAtATime how large they are together. Endpoints share both, so that one
-	// whose answers do not come leaves room for the others; the rest waits.
+	// answersAtATime bounds the requests that one process answers at a time, and bytesAtATime how large they are
+	// together. Endpoints share both, so that one whose answers do not come leaves room for the others; the rest waits.
 	answersAtATime = 256
 	bytesAtATime   = 16 << 20
-	// mostWaiting bounds the requests that wait at one endpoint, and how large they are together. NATS' client drops what is more.
+	// mostWaiting bounds the requests that wait at one endpoint, and how large they are together. NATS' client drops
+	// what is more.
 	mostWaiting, mostWaitingBytes = 4096, 1 << 20
 )
 
@@ -211,8 +212,9 @@ func decode(body []byte, into any) error {
 	return nil
 }
 
-// Encode leaves < and > as they are: cursors and payloads are shown as they were stored. U+FFFD stands for bytes that are not
-// UTF-8, which the payload of a dead item may have. Clients in other languages could not read the reply with them.
+// Encode leaves < and > as they are: cursors and payloads are shown as they were stored. U+FFFD stands for bytes that
+// are not UTF-8, which the payload of a dead item may have. Clients in other languages could not read the reply with
+// them.
 func Encode(reply any) ([]byte, error) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)

@@ -36,7 +36,8 @@ type Loss struct {
 	Kind  LossKind
 	// At is the broker's time at which the present history began, or that of the survey.
 	At time.Time
-	// Seen is the broker's time at which this process last saw the history before. Other processes notice the same loss after it.
+	// Seen is the broker's time at which this process last saw the history before. Other processes notice the same loss
+	// after it.
 	Seen time.Time
 	// Had and Has are the last sequences before and now.
 	Had, Has uint64

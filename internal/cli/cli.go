@@ -81,7 +81,8 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// text is the value of a flag that must say something. The parser calls Validate, so that an empty one is a usage error.
+// text is the value of a flag that must say something. The parser calls Validate, so that an empty one is a usage
+// error.
 type text string
 
 func (t text) Validate() error {

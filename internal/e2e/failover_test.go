@@ -29,7 +29,8 @@ const (
 	backup    loss = "a backup is restored"
 )
 
-// failoverPoints are the crash points on the way of items between the copy of the database and the close. TestFailoverPointsAreWhole has the others.
+// failoverPoints are the crash points on the way of items between the copy of the database and the close.
+// TestFailoverPointsAreWhole has the others.
 func failoverPoints() map[string]failoverPoint {
 	return map[string]failoverPoint{
 		"syncer: batch published":        {inSuite: backup},
@@ -47,8 +48,9 @@ func failoverPoints() map[string]failoverPoint {
 	}
 }
 
-// TestFailover loses the last commits of Postgres at crash points of the way of items: an asynchronous standby is promoted, or a backup restored, under the
-// address that the services have. Afterwards the table has every record of the upstream, and each was handled.
+// TestFailover loses the last commits of Postgres at crash points of the way of items: an asynchronous standby is
+// promoted, or a backup restored, under the address that the services have. Afterwards the table has every record of
+// the upstream, and each was handled.
 func TestFailover(t *testing.T) {
 	for name, point := range failoverPoints() {
 		if point.inSuite == "" {

@@ -5,9 +5,11 @@ import "strings"
 // Redacted stands where something secret was.
 const Redacted = "[REDACTED]"
 
-// Redact takes out of a text without a known structure, such as an error, what is secret by the name that it stands under: in the queries of URLs, in name=value, in
-// "name": "value", in elements of XML, in headers such as Authorization, and in the parts of a multipart body, which are left out whole. The user of a URL is taken out too. The rules for
-// names are those of [SecretName]. A text that is redacted twice is the same as one that is redacted once.
+// Redact takes out of a text without a known structure, such as an error, what is secret by the name that it stands
+// under: in the queries of URLs, in name=value, in "name": "value", in elements of XML, in headers such as
+// Authorization, and in the parts of a multipart body, which are left out whole. The user of a URL is taken out too.
+// The rules for names are those of [SecretName]. A text that is redacted twice is the same as one that is redacted
+// once.
 func Redact(text string) string {
 	if strings.IndexByte(text, ':') >= 0 {
 		text = redactMultipart(text)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Client is what a share is counted by: an IPv4 address, or the /64 network of an IPv6 address, of which one host may use all addresses.
-// The zero Client stands for a trusted proxy, which speaks for many clients.
+// Client is what a share is counted by: an IPv4 address, or the /64 network of an IPv6 address, of which one host may
+// use all addresses. The zero Client stands for a trusted proxy, which speaks for many clients.
 type Client netip.Prefix
 
 const (

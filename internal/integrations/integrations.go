@@ -130,8 +130,8 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	}
 }
 
-// keep returns what is in memory of an integration, or puts the beginning of it there. A chain asks the provider what it
-// is, which must hold up no other integration.
+// keep returns what is in memory of an integration, or puts the beginning of it there. A chain asks the provider what
+// it is, which must hold up no other integration.
 func (l *Loader) keep(id uuid.UUID, provider contracts.Provider) *loaded {
 	l.mu.Lock()
 	have := l.loaded[id]

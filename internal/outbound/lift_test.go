@@ -10,8 +10,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// TestLiftEndsWaitsInPlace has a request wait in place as the upstream asked, for 10 minutes or, where the upstream names
-// no time, for 30 s. An operator lifts that in another process, and the request is sent again.
+// TestLiftEndsWaitsInPlace has a request wait in place as the upstream asked, for 10 minutes or, where the upstream
+// names no time, for 30 s. An operator lifts that in another process, and the request is sent again.
 func TestLiftEndsWaitsInPlace(t *testing.T) {
 	for name, test := range map[string]struct {
 		header http.Header

@@ -46,8 +46,8 @@ type RequestRow struct {
 	// RequestHeader and ResponseHeader are JSON objects of lists.
 	RequestHeader, ResponseHeader string
 	RequestBody, ResponseBody     foreign.Text
-	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too. A body is also cut when it broke off
-	// upstream, which Error tells then.
+	// RequestBytes and ResponseBytes are how much was read of the bodies, the cut ones too. A body is also cut when it
+	// broke off upstream, which Error tells then.
 	RequestBytes, ResponseBytes int64
 	RequestCut, ResponseCut     bool
 	// BodiesDropped says that there was no memory for a body.

@@ -111,7 +111,8 @@ func endpointOf(subject string) api.Endpoint {
 	return api.Endpoint(strings.Join(parts[:min(len(parts), 2)], "."))
 }
 
-// sample is what texts are drawn from where only some of them get on: the names of fields, and values that are well-formed.
+// sample is what texts are drawn from where only some of them get on: the names of fields, and values that are
+// well-formed.
 type sample map[string][]string
 
 // object draws a request: each field is left out, well-formed, or anything.
@@ -168,8 +169,8 @@ func quoted(text string) []byte {
 	return encoded
 }
 
-// operateOnce is what operators say in one round: about metadata, as reasons, and in every request. What they break belongs to an integration of its
-// own. It returns how many commands were carried out.
+// operateOnce is what operators say in one round: about metadata, as reasons, and in every request. What they break
+// belongs to an integration of its own. It returns how many commands were carried out.
 func (f *hostile) operateOnce(p anything, subjects []string, victim string) (accepted int) {
 	f.Helper()
 	f.metadataOf(p, victim)
@@ -185,7 +186,8 @@ func (f *hostile) operateOnce(p anything, subjects []string, victim string) (acc
 	return accepted
 }
 
-// askAnything asks every endpoint at each of its subjects, three times. No answer may be a failure of who gives it, and each can be read.
+// askAnything asks every endpoint at each of its subjects, three times. No answer may be a failure of who gives it, and
+// each can be read.
 func (f *hostile) askAnything(p anything, subjects []string, known sample) {
 	f.Helper()
 	for _, subject := range subjects {
@@ -253,8 +255,8 @@ func isRefused(err error) bool {
 	return false
 }
 
-// reasonsOf has dead items retried and skipped, and an integration paused and resumed, for any reason and by anybody. It returns how many commands were
-// carried out.
+// reasonsOf has dead items retried and skipped, and an integration paused and resumed, for any reason and by anybody.
+// It returns how many commands were carried out.
 func (f *hostile) reasonsOf(p anything, integration string, known sample) (accepted int) {
 	f.Helper()
 	client := api.New(f.nc, time.Minute)

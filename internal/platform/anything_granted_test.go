@@ -25,7 +25,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/oauth2"
 )
 
-// granting is a provider whose authorization server answers anything. It asks that server by itself, or says anything without asking.
+// granting is a provider whose authorization server answers anything. It asks that server by itself, or says anything
+// without asking.
 type granting struct {
 	contracts.NoMetadata
 	contracts.TypedCredentials[struct {
@@ -162,8 +163,8 @@ func (f *hostile) browse(c *platform.Config) {
 	s.Tick, s.Sweep, s.Backoff, s.BackoffMost, s.Floor = 20*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond, 50*time.Millisecond, 10*time.Millisecond
 }
 
-// grantOnce is one round of authorizations, refreshes and revocations, in all of which anything is said. Then an authorization with a server that is well
-// must succeed.
+// grantOnce is one round of authorizations, refreshes and revocations, in all of which anything is said. Then an
+// authorization with a server that is well must succeed.
 func (f *hostile) grantOnce(d *texts, round string) {
 	f.Helper()
 	client := api.New(f.nc, time.Minute)

@@ -39,7 +39,7 @@ func replicated(conn *pgxpool.Conn, transaction func() error) error {
 	return nil
 }
 
-// Barrier has the transaction wait for a synchronous standby when it commits, though it may write nothing: then all that
-// it has seen is on the standby. Whoever acknowledges a message because of a row that another transaction has written
-// needs it.
+// Barrier has the transaction wait for a synchronous standby when it commits, though it may write nothing: then all
+// that it has seen is on the standby. Whoever acknowledges a message because of a row that another transaction has
+// written needs it.
 func (tx *Tx) Barrier(ctx context.Context) error { return tx.CommitBarrier(ctx) }

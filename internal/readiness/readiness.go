@@ -87,7 +87,8 @@ func (b *Board) Add(checks ...Check) {
 	}
 }
 
-// Run runs all checks side by side, again and again, until ctx ends. One that hangs holds up no other for longer than its time, and is called again once it has returned.
+// Run runs all checks side by side, again and again, until ctx ends. One that hangs holds up no other for longer than
+// its time, and is called again once it has returned.
 func (b *Board) Run(ctx context.Context) {
 	ticks := time.NewTicker(every)
 	defer ticks.Stop()

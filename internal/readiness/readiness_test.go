@@ -105,7 +105,8 @@ func TestChecksAreApart(t *testing.T) {
 	})
 }
 
-// A check that ignores its context is left behind: it holds up no other, is not called beside itself, and is well again once it returns.
+// A check that ignores its context is left behind: it holds up no other, is not called beside itself, and is well again
+// once it returns.
 func TestCheckIsLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stuck atomic.Bool

@@ -46,8 +46,8 @@ type Set struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 	Now     func() time.Time
-	// Ready returns an error while a store that steps of a kind need can't be reached. A step that fails meanwhile is not
-	// blamed for it.
+	// Ready returns an error while a store that steps of a kind need can't be reached. A step that fails meanwhile is
+	// not blamed for it.
 	Ready    func(ctx context.Context, kind Kind) error
 	Settings Settings
 }

@@ -15,14 +15,16 @@ type Sweep[T any] struct {
 	List func(ctx context.Context, most int32) ([]T, error)
 	Name func(T) Element
 	Step func(ctx context.Context, element T) error
-	// Workers run the steps, side by side and after [Run] has returned. Without them each step runs once the one before has ended.
+	// Workers run the steps, side by side and after [Run] has returned. Without them each step runs once the one before
+	// has ended.
 	Workers *Workers
 	// Share is what an element's worker is counted to. It goes with Workers.
 	Share func(T) string
 }
 
-// Run runs the step for each element that is not waiting for its next try. An element that fails or panics is noted and the others go on. The error is that
-// of the list, of a store that can't be reached, or of the context. With workers it may be that of a step of an earlier call.
+// Run runs the step for each element that is not waiting for its next try. An element that fails or panics is noted and
+// the others go on. The error is that of the list, of a store that can't be reached, or of the context. With workers it
+// may be that of a step of an earlier call.
 func Run[T any](ctx context.Context, s *Set, w Sweep[T]) error {
 	known, err := s.Load(ctx, w.Kind)
 	if err != nil {

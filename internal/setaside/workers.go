@@ -8,8 +8,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/share"
 )
 
-// Workers run steps of sweeps side by side, so that a step that takes long holds up few others. Each step is counted to a share, such as its provider. A share has
-// at most as many workers as it leaves free: there is one for the next share, however many steps of others hang. A process works on an element once at a time.
+// Workers run steps of sweeps side by side, so that a step that takes long holds up few others. Each step is counted to
+// a share, such as its provider. A share has at most as many workers as it leaves free: there is one for the next
+// share, however many steps of others hang. A process works on an element once at a time.
 type Workers struct {
 	free *share.Share[string]
 	// running counts the goroutines that work.

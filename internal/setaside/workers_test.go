@@ -65,7 +65,8 @@ func (c *crew) wantBegun(t *testing.T, want string) {
 	}
 }
 
-// TestAHangingShare has the steps of one share hang: others, also those of later sweeps, are done meanwhile, and no element twice.
+// TestAHangingShare has the steps of one share hang: others, also those of later sweeps, are done meanwhile, and no
+// element twice.
 func TestAHangingShare(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 4)
@@ -94,7 +95,8 @@ func TestAHangingShare(t *testing.T) {
 	}
 }
 
-// TestWorkersNoteFailures as a sweep without workers does; and what says that a store is away ends up in the next sweep, which has what was left.
+// TestWorkersNoteFailures as a sweep without workers does; and what says that a store is away ends up in the next
+// sweep, which has what was left.
 func TestWorkersNoteFailures(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 2)

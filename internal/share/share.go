@@ -1,4 +1,5 @@
-// Package share divides a resource among those who want all of it, such as the clients of a server or the providers of a process.
+// Package share divides a resource among those who want all of it, such as the clients of a server or the providers of
+// a process.
 package share
 
 import (
@@ -6,9 +7,9 @@ import (
 	"sync"
 )
 
-// Share divides a resource among keys. A key may hold as much as is free after it has taken: alone half of the resource, and one of n
-// greedy keys 1/(n+1) of it. So there is always room for the next key, without a quota for each. The zero key has no share and may take
-// everything.
+// Share divides a resource among keys. A key may hold as much as is free after it has taken: alone half of the
+// resource, and one of n greedy keys 1/(n+1) of it. So there is always room for the next key, without a quota for each.
+// The zero key has no share and may take everything.
 type Share[Key comparable] struct {
 	mu   sync.Mutex
 	free int64
@@ -23,7 +24,8 @@ func New[Key comparable](units int64) *Share[Key] {
 	return &Share[Key]{free: units, held: map[Key]int64{}, given: make(chan struct{})}
 }
 
-// Take takes n units for a key. It returns false when there are not as many, or when the key would hold more than what is left free.
+// Take takes n units for a key. It returns false when there are not as many, or when the key would hold more than what
+// is left free.
 func (s *Share[Key]) Take(key Key, n int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -33,8 +33,8 @@ const scrapesAtATime = 4
 // maxLogged is how many bytes of a text a log line has. It is enough for the part of a stack that says where a panic was.
 const maxLogged = 8 << 10
 
-// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error. Every text of a line is redacted, cleaned and cut, for it may be
-// foreign: see [foreign.Redact] and [foreign.Clean].
+// NewLogger logs to w as text or JSON, from a level on: debug, info, warn or error. Every text of a line is redacted,
+// cleaned and cut, for it may be foreign: see [foreign.Redact] and [foreign.Clean].
 func NewLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {

@@ -27,8 +27,8 @@ func New() *Validator {
 	return &Validator{rules: validator.New(validator.WithRequiredStructEnabled())}
 }
 
-// Credentials says whether raw is valid as credentials of the provider. Nil and empty count as an empty object. The error is an [*Error], unless
-// the provider's code panics or does not return.
+// Credentials says whether raw is valid as credentials of the provider. Nil and empty count as an empty object. The
+// error is an [*Error], unless the provider's code panics or does not return.
 func (v *Validator) Credentials(p contracts.Provider, raw json.RawMessage) error {
 	return v.check("the provider's rules for credentials", raw, func() subject {
 		s := subject{name: "credentials", rules: p.CredentialRules(), data: p.CredentialData()}

@@ -1,5 +1,6 @@
-// Package watchdog notices a loop of the process whose step does not end. A step that fails says so in the log; one that hangs says nothing.
-// Every loop of a service runs its steps through [Step]; package platform reports what hangs as not ready.
+// Package watchdog notices a loop of the process whose step does not end. A step that fails says so in the log; one
+// that hangs says nothing. Every loop of a service runs its steps through [Step]; package platform reports what hangs
+// as not ready.
 package watchdog
 
 import (
@@ -29,7 +30,8 @@ func WithBoard(ctx context.Context, b *Board) context.Context {
 	return context.WithValue(ctx, boardKey{}, b)
 }
 
-// Step calls f, and shows on the board of ctx that a loop is at it. what completes "the loop …". Without a board, it only calls f.
+// Step calls f, and shows on the board of ctx that a loop is at it. what completes "the loop …". Without a board, it
+// only calls f.
 func Step(ctx context.Context, what string, f func() error) error {
 	if b, ok := ctx.Value(boardKey{}).(*Board); ok {
 		defer b.begin(what)()

@@ -38,8 +38,8 @@ func execute(t *testing.T, address, sql string) {
 	}
 }
 
-// TestServicesRefuseADatabaseThatCanNotWork starts each service that needs a database on one that lacks a migration, and
-// on one whose encoding can't keep every text.
+// TestServicesRefuseADatabaseThatCanNotWork starts each service that needs a database on one that lacks a migration,
+// and on one whose encoding can't keep every text.
 func TestServicesRefuseADatabaseThatCanNotWork(t *testing.T) {
 	t.Setenv("TRIBUTARY_KEYS", "test:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 	t.Setenv("TRIBUTARY_NATS_URL", natstest.NewListening(t).URL())

@@ -12,8 +12,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/app"
 )
 
-// A command acts on the NATS that it is told, or on that of the dev process in its data folder, and never on another one
-// that happens to listen.
+// A command acts on the NATS that it is told, or on that of the dev process in its data folder, and never on another
+// one that happens to listen.
 func TestCommandsUseNoOtherNATS(t *testing.T) {
 	t.Setenv("TRIBUTARY_NATS_URL", "")
 	server, err := embeddednats.Start(embeddednats.Options{Dir: t.TempDir(), Port: embeddednats.RandomPort})

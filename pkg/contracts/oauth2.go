@@ -18,8 +18,9 @@ type Token struct {
 	AccessToken string `json:"access_token"`
 	// RefreshToken replaces the stored one; when it is empty, the stored one is kept.
 	RefreshToken string `json:"refresh_token,omitempty"`
-	// ExpiresAt is when the access token ends, on the clock of the process that got it, as in time.Now().Add(life); nil means never or unknown, and such a token is not refreshed ahead of time. A stored expiry never
-	// outlives its token: nil removes it.
+	// ExpiresAt is when the access token ends, on the clock of the process that got it, as in time.Now().Add(life); nil
+	// means never or unknown, and such a token is not refreshed ahead of time. A stored expiry never outlives its
+	// token: nil removes it.
 	ExpiresAt *time.Time `json:"token_expires_at"`
 }
 

@@ -237,7 +237,8 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-// TestErrorBeginsWithTheRequest has the end of a long error cut, as whoever stores it does: what GitHub's support asks for is still there.
+// TestErrorBeginsWithTheRequest has the end of a long error cut, as whoever stores it does: what GitHub's support asks
+// for is still there.
 func TestErrorBeginsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	failed := &github.Error{Request: "GET /issues", Status: http.StatusBadGateway, Message: strings.Repeat("x", 4000), RequestID: "AB:12"}

@@ -58,8 +58,8 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 	return outcomes
 }
 
-// Order has a provider order the records of items. It returns the keys of those that may be stored, and what the others came
-// to.
+// Order has a provider order the records of items. It returns the keys of those that may be stored, and what the others
+// came to.
 func Order(ctx context.Context, provider contracts.Provider, settings Settings, items []*eventsv1.Item) (keys map[int32]string, failed map[int32]Outcome) {
 	w := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: settings})
 	j := &job{worker: w, provider: provider, batch: &eventsv1.ItemBatch{FirstAt: timestamppb.Now(), Items: items}}

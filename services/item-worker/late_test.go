@@ -150,7 +150,8 @@ func TestLateLookAtWebhooks(t *testing.T) {
 	in.wantOneRow()
 }
 
-// TestRowThatVanishes keeps a webhook in NATS whose row was there when it was delivered again, and is gone when its message is decided about: Postgres went back then.
+// TestRowThatVanishes keeps a webhook in NATS whose row was there when it was delivered again, and is gone when its
+// message is decided about: Postgres went back then.
 func TestRowThatVanishes(t *testing.T) {
 	t.Parallel()
 	in := newIntake(t, time.Minute)
@@ -179,8 +180,8 @@ func TestWithoutLateLook(t *testing.T) {
 	in.wantOneRow()
 }
 
-// TestWebhookThatNoStandbyHas keeps a webhook in NATS while a synchronous standby may lack its row: because the wait for
-// it was cancelled, when it is stored and when it is found stored.
+// TestWebhookThatNoStandbyHas keeps a webhook in NATS while a synchronous standby may lack its row: because the wait
+// for it was cancelled, when it is stored and when it is found stored.
 func TestWebhookThatNoStandbyHas(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Alone(t)

@@ -138,8 +138,8 @@ func TestABadRecordHurtsOnlyItself(t *testing.T) {
 	}
 }
 
-// TestRecordsThatPostgresGivesUp has a statement run out of its time, or of its time for locks, because of one record of
-// three: that one waits, which costs no try, and the others are stored.
+// TestRecordsThatPostgresGivesUp has a statement run out of its time, or of its time for locks, because of one record
+// of three: that one waits, which costs no try, and the others are stored.
 func TestRecordsThatPostgresGivesUp(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"57014", "55P03"} {

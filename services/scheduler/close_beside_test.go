@@ -23,7 +23,8 @@ func (s *stage) lockWaits(t *testing.T) (n int) {
 	return n
 }
 
-// TestClosingsThatHangHoldUpTheirProviderAlone has more closings of one provider hang than it has workers: runs of others close meanwhile, and its own once they can.
+// TestClosingsThatHangHoldUpTheirProviderAlone has more closings of one provider hang than it has workers: runs of
+// others close meanwhile, and its own once they can.
 func TestClosingsThatHangHoldUpTheirProviderAlone(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) {
@@ -50,7 +51,8 @@ func TestClosingsThatHangHoldUpTheirProviderAlone(t *testing.T) {
 	}
 }
 
-// TestLockedIntegrationsPutOffTheirRuns locks more integrations than the scheduler has workers: the run of another one closes meanwhile, theirs when they are free.
+// TestLockedIntegrationsPutOffTheirRuns locks more integrations than the scheduler has workers: the run of another one
+// closes meanwhile, theirs when they are free.
 func TestLockedIntegrationsPutOffTheirRuns(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) {

@@ -121,8 +121,8 @@ func TestUnanswerableCommandsAreDropped(t *testing.T) {
 	}
 }
 
-// TestDeliveriesAreNoFailures delivers a command many times that waits for a lock, and then fails for another reason: it
-// has all its tries, and is rejected after the last.
+// TestDeliveriesAreNoFailures delivers a command many times that waits for a lock, and then fails for another reason:
+// it has all its tries, and is rejected after the last.
 func TestDeliveriesAreNoFailures(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.DB(t)

@@ -209,7 +209,8 @@ func TestResetCursorIsRefusedWhileARunIsOpen(t *testing.T) {
 	}
 }
 
-// TestRunsWithMessagesHoldUpNoEntries has a page full of closed runs that have messages still: the entries of one that was closed after them are freed.
+// TestRunsWithMessagesHoldUpNoEntries has a page full of closed runs that have messages still: the entries of one that
+// was closed after them are freed.
 func TestRunsWithMessagesHoldUpNoEntries(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) { c.Scheduler.EntriesGrace = time.Minute })

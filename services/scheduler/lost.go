@@ -44,12 +44,13 @@ func (l *losses) settled(at time.Time) {
 	}
 }
 
-// StoreLost says that the broker has lost messages or checkpoints that were stored before at, the broker's time. Open runs that may have had some of them start again as
-// their next attempt, at once. seen is when this process last saw the broker before the loss. It may be called whether or not the scheduler runs.
+// StoreLost says that the broker has lost messages or checkpoints that were stored before at, the broker's time. Open
+// runs that may have had some of them start again as their next attempt, at once. seen is when this process last saw
+// the broker before the loss. It may be called whether or not the scheduler runs.
 func (s *Scheduler) StoreLost(at, seen time.Time) { s.lost.note(at, seen) }
 
-// driveLost drives the runs that a loss concerns. Schedulers that notice the same loss drive each run once: they agree on when it was noticed first, and the wake of a run that was
-// driven is later.
+// driveLost drives the runs that a loss concerns. Schedulers that notice the same loss drive each run once: they agree
+// on when it was noticed first, and the wake of a run that was driven is later.
 func (s *Scheduler) driveLost(ctx context.Context) error {
 	own, seen := s.lost.get()
 	if own.IsZero() {
@@ -88,7 +89,8 @@ func (s *Scheduler) driveLost(ctx context.Context) error {
 // lossKey is the cell with the time at which the newest loss was noticed first.
 const lossKey = "loss"
 
-// noticed is when any scheduler first noticed the loss that this one noticed at a time. A time after seen is that of the same loss. One of an earlier loss is replaced.
+// noticed is when any scheduler first noticed the loss that this one noticed at a time. A time after seen is that of
+// the same loss. One of an earlier loss is replaced.
 func (s *Scheduler) noticed(ctx context.Context, at, seen time.Time) (time.Time, error) {
 	cells, err := s.Bus.Cells(ctx, events.BucketMark)
 	if err != nil {

@@ -231,8 +231,8 @@ type runPlace struct {
 	id     uuid.UUID
 }
 
-// freeEntries removes the entries of closed runs that have no messages any more. A sweep goes on behind the page of the one before: runs that have messages for long take no
-// other's place.
+// freeEntries removes the entries of closed runs that have no messages any more. A sweep goes on behind the page of the
+// one before: runs that have messages for long take no other's place.
 func (s *Scheduler) freeEntries(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
 		Kind: setaside.FreeEntries, Most: sweepAtATime, Name: nameOfRun, Step: s.freeOne,

@@ -7,8 +7,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 )
 
-// TestLongWakingLeavesOthersTheirTurn has more causes end at once than one look takes, and the time for each is too short
-// to bring its items forward. Each goes behind the others, so that the last has its turn as well.
+// TestLongWakingLeavesOthersTheirTurn has more causes end at once than one look takes, and the time for each is too
+// short to bring its items forward. Each goes behind the others, so that the last has its turn as well.
 func TestLongWakingLeavesOthersTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, func(c *platform.Config) { c.Scheduler.Hasten = time.Nanosecond })

@@ -8,9 +8,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 )
 
-// aside is the place of an enumeration that goes on without its slot: because its requests wait, which may do so side by
-// side, or because others wait for a slot. The first reason gives the slot away, and the end of the last one takes one
-// again.
+// aside is the place of an enumeration that goes on without its slot: because its requests wait, which may do so side
+// by side, or because others wait for a slot. The first reason gives the slot away, and the end of the last one takes
+// one again.
 type aside struct {
 	places   chan struct{}
 	delivery *bus.Delivery
@@ -59,8 +59,8 @@ func (a *aside) leave() {
 	a.since = time.Now()
 }
 
-// yield gives the slot away if the enumeration has had it for a turn and no other can begin; what it does until its next
-// batch, it does without one.
+// yield gives the slot away if the enumeration has had it for a turn and no other can begin; what it does until its
+// next batch, it does without one.
 func (a *aside) yield(turn time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

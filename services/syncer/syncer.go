@@ -32,8 +32,8 @@ import (
 type Settings struct {
 	// Runs is how many runs of one provider a process enumerates at a time.
 	Runs int
-	// Turn is how long an enumeration keeps its slot while others wait for one. Then it gives the slot away, and takes one
-	// again with its next batch.
+	// Turn is how long an enumeration keeps its slot while others wait for one. Then it gives the slot away, and takes
+	// one again with its next batch.
 	Turn time.Duration
 	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone. Larger batches cost less CPU an item until
 	// handlers that take a millisecond begin to wait for the last of each; the broker's limit is 1 MiB by default.

@@ -22,7 +22,8 @@ const (
 	askAgain = time.Second
 	// lastSecond is when a token is good for nobody any more: see the tokens of internal/integrations.
 	lastSecond = time.Second
-	// mostTries bounds the refreshes that one demand can cost, should none of them settle it. Then the answer is to ask again.
+	// mostTries bounds the refreshes that one demand can cost, should none of them settle it. Then the answer is to ask
+	// again.
 	mostTries = 3
 )
 

@@ -66,7 +66,8 @@ type Settings struct {
 	RevokeFor time.Duration
 	// AuditKeep is how long the audit is kept.
 	AuditKeep time.Duration
-	// LockWait is how long a step of the sweep waits for a lock that another transaction holds. What an upstream has answered waits longer.
+	// LockWait is how long a step of the sweep waits for a lock that another transaction holds. What an upstream has
+	// answered waits longer.
 	LockWait time.Duration
 	// Grace is how long a refresh may go on after the service was told to stop.
 	Grace time.Duration
