@@ -198,7 +198,9 @@ func TestHeadersThatNeverEnd(t *testing.T) {
 
 // Thousands of requests of one address, each with a large body and a wrong signature, do not keep another address from its turn.
 func TestFloodOfOneAddress(t *testing.T) {
-	f := newFixture(t, func(f *fixture) { f.settings.Checks, f.settings.InFlight = 1, 8 })
+	f := newFixture(t, patient, func(f *fixture) {
+		f.settings.Checks, f.settings.InFlight, f.settings.StoreTimeout = 1, 8, 30*time.Second
+	})
 	f.ready()
 	body := bytes.Repeat([]byte("x"), 64<<10)
 	ctx, stop := context.WithCancel(t.Context())
