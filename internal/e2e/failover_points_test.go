@@ -14,6 +14,7 @@ import (
 const (
 	beforeTheCopy = "it is passed before the copy of the database is made"
 	notReached    = "a sync in which nothing fails does not pass it: TestCrashPoints has it, without a failover"
+	withRedrives  = "TestProveFailoverRedrives has a failover there"
 	ofWebhooks    = "it is on the way of webhooks: TestWebhookCrashPoints has it, without a failover"
 	ofCommands    = "it is on the way of commands: TestCommandFoundLate and TestCrashPoints have it, without a failover"
 	ofTokens      = "it is on the way of tokens: the tests of OAuth have it, without a failover"
@@ -26,7 +27,8 @@ func failsNowhere() map[string]string {
 	return map[string]string{
 		"scheduler: runs opened": beforeTheCopy, "scheduler: outbox message published": beforeTheCopy, "syncer: attempt started": beforeTheCopy,
 		"syncer: dead item stored": notReached, "syncer: waiting": untried,
-		"item-worker: hop published": notReached, "item-worker: dead items stored": notReached, "item-worker: dead item resolved": notReached,
+		"item-worker: hop published": withRedrives, "item-worker: dead items stored": withRedrives,
+		"item-worker: dead item resolved": withRedrives,
 		"scheduler: before late reduce":   notReached,
 		"item-worker: marked running":     "it is before a handler is called, so that nothing is finished",
 		"webhook-ingress: webhook stored": ofWebhooks, "item-worker: webhook stored": ofWebhooks, "item-worker: webhooks claimed": ofWebhooks,
