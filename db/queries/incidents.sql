@@ -2,10 +2,10 @@
 -- IncidentRaise opens an incident, or has the open one say that a source is in trouble: its severity only rises. The caller has locked the
 -- integration.
 with before as (
-    select n.id from incidents n where n.integration_id = sqlc.arg(integration_id) and n.closed_at is null
+    select n.id from incidents n where n.integration_id = sqlc.arg(integration_id)::uuid and n.closed_at is null
 ), raised as (
     insert into incidents as n (id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at)
-    values (sqlc.arg(id), sqlc.arg(integration_id), sqlc.arg(source)::text, sqlc.arg(reason), array[sqlc.arg(source)::text], sqlc.arg(severity)::text, sqlc.arg(now), sqlc.arg(now))
+    values (sqlc.arg(id), sqlc.arg(integration_id)::uuid, sqlc.arg(source)::text, sqlc.arg(reason), array[sqlc.arg(source)::text], sqlc.arg(severity)::text, sqlc.arg(now), sqlc.arg(now))
     on conflict (integration_id) where closed_at is null do update set
         raised = case when sqlc.arg(source)::text = any(n.raised) then n.raised else n.raised || sqlc.arg(source)::text end,
         peak_severity = case when array_position(array['degraded', 'failing', 'disabled'], sqlc.arg(severity)::text)
@@ -22,7 +22,19 @@ update incidents set
     raised = array_remove(raised, sqlc.arg(source)::text),
     last_signal_at = sqlc.arg(now)::timestamptz,
     closed_at = case when array_remove(raised, sqlc.arg(source)::text) = '{}' then sqlc.arg(now)::timestamptz end
-where integration_id = sqlc.arg(integration_id) and closed_at is null and sqlc.arg(source)::text = any(raised)
+where integration_id = sqlc.arg(integration_id)::uuid and closed_at is null and sqlc.arg(source)::text = any(raised)
+returning *;
+
+-- name: IncidentInsert :execrows
+-- IncidentInsert opens an incident of the whole installation, once for each id.
+insert into incidents (id, source, reason, raised, peak_severity, opened_at, last_signal_at)
+values (sqlc.arg(id), sqlc.arg(source)::text, sqlc.arg(reason), array[sqlc.arg(source)::text], sqlc.arg(severity)::text, sqlc.arg(opened_at), sqlc.arg(opened_at))
+on conflict (id) do nothing;
+
+-- name: IncidentResolve :one
+-- IncidentResolve closes an open incident of the whole installation.
+update incidents set raised = '{}', last_signal_at = sqlc.arg(now)::timestamptz, closed_at = sqlc.arg(now)::timestamptz
+where id = sqlc.arg(id) and integration_id is null and closed_at is null
 returning *;
 
 -- name: IncidentSignalInsert :exec
@@ -37,7 +49,7 @@ where sqlc.arg(severity)::text is distinct from (
 select * from incidents where id = sqlc.arg(id);
 
 -- name: IncidentGetOpen :one
-select * from incidents where integration_id = sqlc.arg(integration_id) and closed_at is null;
+select * from incidents where integration_id = sqlc.arg(integration_id)::uuid and closed_at is null;
 
 -- name: IncidentList :many
 -- IncidentList is a page of incidents, the newest first: of one integration or all, the open ones or all.

@@ -19,6 +19,8 @@ const (
 	IncidentsList Endpoint = "incidents.list"
 	// IncidentsShow takes a [ByID] and returns an [Incident] with its timeline.
 	IncidentsShow Endpoint = "incidents.show"
+	// IncidentsResolve takes a [ResolveIncident] and returns the [Incident].
+	IncidentsResolve Endpoint = "incidents.resolve"
 )
 
 // Health is how an integration's upstream fares, by what requests come to.
@@ -109,11 +111,12 @@ type StatsPage struct {
 	Next string `json:"next,omitempty"`
 }
 
-// Incident is a time in which something was wrong with an integration.
+// Incident is a time in which something was wrong with an integration, or a store that went back to an earlier state.
 type Incident struct {
-	ID          string `json:"id"`
+	ID string `json:"id"`
+	// Integration is empty where the incident is of the whole installation.
 	Integration string `json:"integration"`
-	// Source and Reason are the first sign: health, circuit, sync or token.
+	// Source and Reason are the first sign: health, circuit, sync, token, database, nats or provider.
 	Source string `json:"source"`
 	Reason string `json:"reason"`
 	// Raised are the sources that say now that something is wrong.
@@ -152,6 +155,13 @@ type IncidentPage struct {
 	Incidents []Incident `json:"incidents"`
 	// Next is empty on the last page.
 	Next string `json:"next,omitempty"`
+}
+
+// ResolveIncident closes an incident of the whole installation. Those of integrations close by themselves.
+type ResolveIncident struct {
+	ID     string `json:"id"`
+	Reason string `json:"reason"`
+	By     string `json:"by"`
 }
 
 // Healths returns one page.
@@ -194,4 +204,9 @@ func (c *Client) Incidents(ctx context.Context, list ListIncidents) (IncidentPag
 // Incident returns one incident with its timeline.
 func (c *Client) Incident(ctx context.Context, id string) (Incident, error) {
 	return ask[Incident](ctx, c, IncidentsShow, "", ByID{ID: id})
+}
+
+// ResolveIncident closes an incident of the whole installation, and returns it.
+func (c *Client) ResolveIncident(ctx context.Context, resolve ResolveIncident) (Incident, error) {
+	return ask[Incident](ctx, c, IncidentsResolve, "", resolve)
 }

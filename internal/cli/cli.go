@@ -70,7 +70,7 @@ type Commands struct {
 	Health       HealthCommand       `cmd:"" help:"How integrations fare, and whose their credentials are."`
 	Test         TestCommand         `cmd:"" help:"Ask upstreams how they are; ends with 1 if any fails."`
 	Stats        StatsCommand        `cmd:"" help:"How requests and syncs went."`
-	Incidents    IncidentsCommand    `cmd:"" help:"Incidents: list, show."`
+	Incidents    IncidentsCommand    `cmd:"" help:"Incidents: list, show, resolve."`
 	Secrets      SecretsCommand      `cmd:"" help:"Sealed credentials: keys, their rotation, the audit."`
 }
 

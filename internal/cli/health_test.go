@@ -44,6 +44,7 @@ func TestHealthOutput(t *testing.T) {
 	}, {Integration: "wiki", Provider: "github"}}})
 	s.on(api.IncidentsList, "", api.IncidentPage{Incidents: []api.Incident{incident()}})
 	s.on(api.IncidentsShow, "", timeline)
+	s.on(api.IncidentsResolve, "", timeline)
 	for _, test := range []struct{ name, args string }{
 		{"healths", "health"},
 		{"health", "health docs"},
@@ -52,6 +53,7 @@ func TestHealthOutput(t *testing.T) {
 		{"incidents", "incidents list --open"},
 		{"incidents json", "incidents list --json"},
 		{"incident", "incidents show 1"},
+		{"resolve", "incidents resolve 1 --by ann --reason restored"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := s.run(nil, strings.Fields(test.args)...)

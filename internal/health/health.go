@@ -219,12 +219,21 @@ func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCou
 	return nil
 }
 
+// ref is nil for the whole installation.
 func ref(in *postgres.Integration) *eventsv1.Ref {
+	if in == nil {
+		return nil
+	}
 	return events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
 }
 
+// publish publishes an event of an integration; without one, of the whole installation.
 func publish(ctx context.Context, tx *postgres.Tx, now time.Time, name events.Name, in *postgres.Integration, told proto.Message) error {
-	m, err := events.NewEvent(name, in.Provider, in.ID.String(), "", told)
+	provider, integration := "", ""
+	if in != nil {
+		provider, integration = in.Provider, in.ID.String()
+	}
+	m, err := events.NewEvent(name, provider, integration, "", told)
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,10 @@ const (
 	SourceSync Source = "sync"
 	// SourceToken is a token that can't be renewed.
 	SourceToken Source = "token"
-	// SourceDatabase is a run whose records Postgres has forgotten.
+	// SourceDatabase is a Postgres that went back to an earlier state: of an integration, a run whose records it has forgotten.
 	SourceDatabase Source = "database"
+	// SourceNATS is a NATS that went back to an earlier state.
+	SourceNATS Source = "nats"
 	// SourceProvider is the provider's code or the application's, which breaks a rule or needs more requests than a
 	// window of its budget has: runs that end well clear it.
 	SourceProvider Source = "provider"

@@ -32,7 +32,7 @@ func questions() map[api.Endpoint]any {
 		api.RateLimitSet: api.SetRateLimit{}, api.RateLimitClear: api.ClearRateLimit{}, api.RateLimitStatusShow: api.ByIntegration{},
 		api.CircuitOverride: api.OverrideCircuit{}, api.CircuitShow: api.ByIntegration{}, api.CursorShow: api.ByIntegration{}, api.RecordsCount: api.ByIntegration{},
 		api.HealthList: api.ListIntegrations{}, api.HealthShow: api.ByIntegration{}, api.HealthTest: api.ByIntegration{},
-		api.StatsList: api.ListIntegrations{}, api.IncidentsList: api.ListIncidents{}, api.IncidentsShow: api.ByID{},
+		api.StatsList: api.ListIntegrations{}, api.IncidentsList: api.ListIncidents{}, api.IncidentsShow: api.ByID{}, api.IncidentsResolve: api.ResolveIncident{},
 		api.TokenShow: api.ByIntegration{}, api.TokenRefresh: api.RefreshToken{}, api.TokenConnect: api.ConnectIntegration{}, api.TokenRevoke: api.RevokeToken{},
 		api.SecretsStatus: struct{}{}, api.SecretsRotate: api.RotateSecrets{}, api.SecretsAudit: api.ListAudit{},
 	}

@@ -118,6 +118,8 @@ var plans = map[string]plan{
 	"KeyPrune":        with(arguments{"changedbefore": monthAgo, "most": "1000"}, arguments{"changedbefore": "now() - interval '90 days'", "most": "1000"}),
 
 	"IncidentRaise":        with(arguments{"id": "id('new', 1)", "severity": "'failing'", "source": "'health'"}),
+	"IncidentInsert":       with(arguments{"id": "id('new', 1)", "severity": "'failing'", "source": "'nats'"}),
+	"IncidentResolve":      row("incident"),
 	"IncidentClear":        with(arguments{"source": "'health'"}),
 	"IncidentSignalInsert": with(arguments{"incidentid": "id('incident', 50)", "source": "'health'", "severity": "''"}),
 	"IncidentGet":          row("incident"),

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -130,15 +129,17 @@ func (p *program) examineNATS(ctx context.Context, say func(bool, string, string
 		return
 	}
 	say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", shown, nc.ConnectedServerVersion()))
-	examineServices(ctx, nc, say)
+	client := api.New(nc, 5*time.Second)
+	examineServices(ctx, client, say)
+	examineIncidents(ctx, client.Incidents, say)
 }
 
 // clockTold is from which difference on a clock is worth a word.
 const clockTold = time.Second
 
 // examineServices tells how the processes are that run on this NATS: whether they are ready, and if not why and since when.
-func examineServices(ctx context.Context, nc *nats.Conn, say func(bool, string, string)) {
-	processes, err := api.New(nc, 5*time.Second).Processes(ctx)
+func examineServices(ctx context.Context, client *api.Client, say func(bool, string, string)) {
+	processes, err := client.Processes(ctx)
 	if api.CodeOf(err) == api.Unavailable {
 		say(true, "services", "none runs on this NATS")
 		return
@@ -162,6 +163,24 @@ func examineServices(ctx context.Context, nc *nats.Conn, say func(bool, string, 
 			text += fmt.Sprintf("; its clock is %s %s the broker's: set it right", ahead.Abs(), map[bool]string{true: "ahead of", false: "behind"}[ahead > 0])
 		}
 		say(len(troubles) == 0, "services", strings.Join(process.Services, ", ")+": "+text)
+	}
+}
+
+// examineIncidents warns of open incidents of the whole installation. Without a scheduler that answers, examineServices has said so.
+func examineIncidents(ctx context.Context, list func(context.Context, api.ListIncidents) (api.IncidentPage, error), say func(bool, string, string)) {
+	for before := ""; ; {
+		page, err := list(ctx, api.ListIncidents{Open: true, Before: before, Limit: api.MaxPage})
+		if err != nil {
+			return
+		}
+		for _, i := range page.Incidents {
+			if i.Integration == "" {
+				say(true, "incidents", fmt.Sprintf("warning: %s: %s. Then run: tributary incidents resolve %s", i.OpenedAt.Local().Format(time.DateTime), i.Reason, i.ID))
+			}
+		}
+		if before = page.Next; before == "" {
+			return
+		}
 	}
 }
 

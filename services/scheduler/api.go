@@ -52,6 +52,7 @@ func (s *Scheduler) routes() ([]api.Route, error) {
 		{Endpoint: api.StatsList, Answer: api.Takes(s.listStats)},
 		{Endpoint: api.IncidentsList, Answer: api.Takes(s.listIncidents)},
 		{Endpoint: api.IncidentsShow, Answer: api.Takes(s.showIncident)},
+		{Endpoint: api.IncidentsResolve, Answer: api.Takes(s.resolveIncident)},
 		// Each scheduler knows its own providers, so all of them answer.
 		{Endpoint: api.ProvidersList, Answer: api.Takes(s.listProviders), Everybody: true},
 	}

@@ -17,9 +17,6 @@ import (
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
-// timelineAtMost is how many signals an incident is shown with.
-const timelineAtMost = 500
-
 // page reads a page of integrations, and tells where the next begins.
 func (s *Scheduler) page(ctx context.Context, q api.ListIntegrations) (rows []*postgres.Integration, next string, err error) {
 	size, err := pageSize(q.Limit)
@@ -169,74 +166,6 @@ func requestStats(count *dbsqlc.RequestCountSumRow) api.RequestStats {
 		stats.AverageMS = float64(count.DurationMs) / float64(stats.Requests)
 	}
 	return stats
-}
-
-func (s *Scheduler) listIncidents(ctx context.Context, q api.ListIncidents) (api.IncidentPage, error) {
-	size, err := pageSize(q.Limit)
-	if err != nil {
-		return api.IncidentPage{}, err
-	}
-	integration, err := s.lookupID(ctx, q.Integration)
-	if err != nil {
-		return api.IncidentPage{}, err
-	}
-	before, err := parseBefore(q.Before)
-	if err != nil {
-		return api.IncidentPage{}, err
-	}
-	rows, err := s.Store.IncidentList(ctx, dbsqlc.IncidentListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1})
-	if err != nil {
-		return api.IncidentPage{}, fmt.Errorf("list incidents: %w", err)
-	}
-	page := api.IncidentPage{Incidents: make([]api.Incident, 0, len(rows))}
-	if len(rows) > size {
-		rows = rows[:size]
-		page.Next = rows[size-1].ID.String()
-	}
-	byID, err := names(ctx, s.Store, rows, func(row *dbsqlc.Incident) uuid.UUID { return row.IntegrationID })
-	if err != nil {
-		return api.IncidentPage{}, err
-	}
-	for _, row := range rows {
-		incident := incidentReply(row, byID[row.IntegrationID])
-		incident.Reason = brief(incident.Reason)
-		page.Incidents = append(page.Incidents, incident)
-	}
-	return page, nil
-}
-
-func (s *Scheduler) showIncident(ctx context.Context, q api.ByID) (api.Incident, error) {
-	id, err := uuid.Parse(q.ID)
-	if err != nil {
-		return api.Incident{}, notFoundf("%q is not the id of an incident; list them with: tributary incidents list", q.ID)
-	}
-	row, err := s.Store.IncidentGet(ctx, id)
-	if postgres.NotFound(err) {
-		return api.Incident{}, notFoundf("there is no incident %s", id)
-	}
-	if err != nil {
-		return api.Incident{}, fmt.Errorf("read incident %s: %w", id, err)
-	}
-	byID, err := names(ctx, s.Store, []*dbsqlc.Incident{row}, func(row *dbsqlc.Incident) uuid.UUID { return row.IntegrationID })
-	if err != nil {
-		return api.Incident{}, err
-	}
-	signals, err := s.Store.IncidentTimeline(ctx, id, timelineAtMost)
-	if err != nil {
-		return api.Incident{}, fmt.Errorf("read the timeline of incident %s: %w", id, err)
-	}
-	incident := incidentReply(row, byID[row.IntegrationID])
-	for _, signal := range signals {
-		incident.Timeline = append(incident.Timeline, api.IncidentSignal{At: signal.At, Source: signal.Source, Severity: signal.Severity, Reason: brief(signal.Reason)})
-	}
-	return incident, nil
-}
-
-func incidentReply(row *dbsqlc.Incident, name string) api.Incident {
-	return api.Incident{
-		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason.String(), Raised: row.Raised, PeakSeverity: row.PeakSeverity,
-		OpenedAt: row.OpenedAt, LastSignalAt: row.LastSignalAt, ClosedAt: row.ClosedAt,
-	}
 }
 
 // knownIdentity is whose the credentials were when that was last asked, for where the provider's code is not at hand.

@@ -141,3 +141,63 @@ func TestStats(t *testing.T) {
 		t.Errorf("run %s: (-want +got):\n%s", reply.GetRunId(), diff)
 	}
 }
+
+// TestIncidentsAreResolved resolves an incident of the whole installation, which is listed beside those of integrations; theirs close by themselves.
+func TestIncidentsAreResolved(t *testing.T) {
+	t.Parallel()
+	f := start(t, shops())
+	f.mustCreate(t, newShop("north"))
+	at, overall := time.Now().UTC().Truncate(time.Microsecond), postgres.NewID()
+	err := f.store.InTx(t.Context(), func(tx *postgres.Tx) error {
+		in, err := tx.IntegrationGetByName(t.Context(), "north")
+		if err != nil {
+			return err
+		}
+		if err := health.Raise(t.Context(), tx, in, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: "stale"}, at); err != nil {
+			return err
+		}
+		for range 2 {
+			signal := health.Signal{Source: health.SourceNATS, Severity: health.Failing, Reason: "NATS went back"}
+			if err := health.Open(t.Context(), tx, overall, signal, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := f.Incidents(t.Context(), api.ListIncidents{Open: true})
+	if err != nil || len(page.Incidents) != 2 {
+		t.Fatalf("listed: %+v, %v", page, err)
+	}
+	got := map[string]string{}
+	for _, i := range page.Incidents {
+		got[i.Integration] = i.ID
+	}
+	if got[""] != overall.String() {
+		t.Errorf("listed: %v", got)
+	}
+	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: overall.String(), By: "ann"})
+	wantCode(t, err, api.Invalid, "reason")
+	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: got["north"], By: "ann", Reason: "seen"})
+	wantCode(t, err, api.Refused, "north: it closes by itself")
+	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: postgres.NewID().String(), By: "ann", Reason: "seen"})
+	wantCode(t, err, api.NotFound, "there is no incident")
+	var shown api.Incident
+	for range 2 {
+		if shown, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: overall.String(), By: "ann", Reason: "restored"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	timeline := []string{}
+	for _, s := range shown.Timeline {
+		timeline = append(timeline, s.Source+" "+s.Severity+": "+s.Reason)
+	}
+	if diff := cmp.Diff([]string{"nats failing: NATS went back", "nats : resolved by ann: restored"}, timeline); diff != "" || shown.ClosedAt == nil || len(shown.Raised) != 0 {
+		t.Errorf("timeline (-want +got):\n%s\n%+v", diff, shown)
+	}
+	if told := f.event(t, events.IncidentClosed); told["incident_id"] != overall.String() || told["integration"] != nil {
+		t.Errorf("told: %v", told)
+	}
+}

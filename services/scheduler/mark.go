@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -20,6 +22,20 @@ type mirror struct {
 	N     int64     `json:"n"`
 	Nonce uuid.UUID `json:"nonce"`
 	At    time.Time `json:"at"`
+	// Back is the store that went back, until an incident in Postgres says so.
+	Back *wentBack `json:"back,omitempty"`
+}
+
+// wentBack is a store that went back to an earlier state.
+type wentBack struct {
+	// Incident is the id that its incident gets, so that it is opened once.
+	Incident uuid.UUID `json:"incident"`
+	// Store is postgres or nats.
+	Store string `json:"store"`
+	// By is how far it went back, at least.
+	By time.Duration `json:"by"`
+	// At is when that was noticed.
+	At time.Time `json:"at"`
 }
 
 // markCells is the bucket of the mirror.
@@ -49,6 +65,9 @@ func (m *mark) compare(ctx context.Context) error {
 	var seen mirror
 	if err := json.Unmarshal(value, &seen); err != nil {
 		return fmt.Errorf("read the mirror of the mark: %w", err)
+	}
+	if seen.Back != nil {
+		return m.open(ctx, seen, revision)
 	}
 	if now := m.Now(); now.Sub(seen.At) >= m.Settings.Mark {
 		row, err := m.Store.MarkMove(ctx, dbsqlc.MarkMoveParams{N: seen.N, Mirrored: seen.Nonce, Nonce: uuid.New(), Now: now})
@@ -113,19 +132,55 @@ func (m *mark) judge(ctx context.Context, row *dbsqlc.MarkGetRow, seen mirror, r
 		}
 		row = again
 	}
-	followed, err := m.follow(ctx, mirror{N: row.N, Nonce: row.Nonce, At: row.At}, revision)
+	to := mirror{N: row.N, Nonce: row.Nonce, At: row.At}
+	if !ahead {
+		to.Back = m.whichWentBack(row, seen)
+	}
+	followed, err := m.follow(ctx, to, revision)
 	if err != nil || !followed || ahead {
 		return err
 	}
-	if row.N > seen.N+1 {
-		m.wentBack("nats", "NATS", row.At.Sub(seen.At))
-	} else {
-		m.wentBack("postgres", "Postgres", seen.At.Sub(row.At))
-	}
+	name, _ := to.Back.names()
+	m.Log.Error(name+" went back to an earlier state; what it lost, and what is repeated, is in docs/recovery.md",
+		"store", to.Back.Store, "by", to.Back.By, "incident", to.Back.Incident)
+	m.Metrics.back(to.Back.Store, to.Back.By)
 	return nil
 }
 
-func (m *mark) wentBack(store, name string, by time.Duration) {
-	m.Log.Error(name+" went back to an earlier state; what it lost, and what is repeated, is in docs/recovery.md", "store", store, "by", by)
-	m.Metrics.back(store, by)
+// whichWentBack compares a row with a mirror that does not fit. Moves are Settings.Mark apart, so the number of lost moves is a bound too. It alone counts where Postgres has lost
+// its whole mark and begun a new one.
+func (m *mark) whichWentBack(row *dbsqlc.MarkGetRow, seen mirror) *wentBack {
+	back := &wentBack{Incident: postgres.NewID(), Store: "postgres", At: m.Now()}
+	moves, by := seen.N-row.N, seen.At.Sub(row.At)
+	if row.N > seen.N+1 {
+		back.Store, moves, by = "nats", -moves, -by
+	}
+	back.By = max(by, time.Duration(moves)*m.Settings.Mark)
+	return back
+}
+
+// names is what people call the store, and what its incident names as its source.
+func (b *wentBack) names() (string, health.Source) {
+	if b.Store == "nats" {
+		return "NATS", health.SourceNATS
+	}
+	return "Postgres", health.SourceDatabase
+}
+
+// open opens the incident of a store that went back. Only then the mirror drops the note, so that a scheduler that dies between loses nothing.
+func (m *mark) open(ctx context.Context, seen mirror, revision uint64) error {
+	name, source := seen.Back.names()
+	reason := foreign.Line(fmt.Sprintf("%s went back to an earlier state, by %s or more; docs/recovery.md says what is lost and what to do",
+		name, seen.Back.By.Round(time.Millisecond)))
+	err := m.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		signal := health.Signal{Source: source, Severity: health.Failing, Reason: reason}
+		return health.Open(ctx, tx, seen.Back.Incident, signal, seen.Back.At)
+	})
+	if err != nil {
+		return err
+	}
+	m.Crash("scheduler: incident of a store opened")
+	seen.Back = nil
+	_, err = m.follow(ctx, seen, revision)
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -28,11 +30,12 @@ import (
 
 // marked is two schedulers that compare the stores when the test says so.
 type marked struct {
-	t    *testing.T
-	pool *pgxpool.Pool
-	kv   nats.KeyValue
-	now  time.Time
-	log  *bytes.Buffer
+	t     *testing.T
+	pool  *pgxpool.Pool
+	store *postgres.Store
+	kv    nats.KeyValue
+	now   time.Time
+	log   *bytes.Buffer
 	// metrics are those of both.
 	metrics *prometheus.Registry
 	both    []func(context.Context) error
@@ -43,6 +46,7 @@ var errCrash = errors.New("the process died")
 func newMarked(t *testing.T, crash func(string)) *marked {
 	t.Helper()
 	m := &marked{t: t, pool: pgtest.DB(t), now: time.Now().UTC().Truncate(time.Microsecond), log: &bytes.Buffer{}, metrics: prometheus.NewRegistry()}
+	m.store = postgres.New(m.pool, nil)
 	conn := natstest.New(t).Connect()
 	b, err := bus.New(conn, bus.Options{})
 	if err != nil {
@@ -68,7 +72,7 @@ func newMarked(t *testing.T, crash func(string)) *marked {
 	}
 	for range 2 {
 		s, err := scheduler.New(scheduler.Config{
-			Bus: b, Store: postgres.New(m.pool, nil), Registry: registry, Metrics: metrics, Log: slog.New(slog.NewTextHandler(m.log, nil)),
+			Bus: b, Store: m.store, Registry: registry, Metrics: metrics, Log: slog.New(slog.NewTextHandler(m.log, nil)),
 			Now: func() time.Time { return m.now }, Crash: crash, Settings: scheduler.DefaultSettings(),
 		})
 		if err != nil {
@@ -110,6 +114,7 @@ func (m *marked) wantTold(want ...string) {
 	got := []string{}
 	for line := range strings.Lines(m.log.String()) {
 		if _, said, found := strings.Cut(strings.TrimSpace(line), "store="); found && strings.Contains(line, "level=ERROR") {
+			said, _, _ = strings.Cut(said, " incident=")
 			got = append(got, said)
 		}
 	}
@@ -129,6 +134,31 @@ func (m *marked) wantMetrics(times, seconds string) {
 	names := []string{"tributary_scheduler_store_went_back_total", "tributary_scheduler_store_went_back_seconds"}
 	if err := testutil.GatherAndCompare(m.metrics, strings.NewReader(want), names...); err != nil {
 		m.t.Error(err)
+	}
+}
+
+// wantIncidents compares the incidents of the whole installation, the oldest first, and how many events opened them.
+func (m *marked) wantIncidents(want ...string) {
+	m.t.Helper()
+	rows, err := m.store.IncidentList(m.t.Context(), dbsqlc.IncidentListParams{OpenOnly: true, Most: 100})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	got := []string{}
+	for _, row := range slices.Backward(rows) {
+		if row.IntegrationID != nil {
+			m.t.Errorf("it is of integration %s", row.IntegrationID)
+		}
+		reason, _, _ := strings.Cut(row.Reason.String(), " or more")
+		got = append(got, row.Source+" "+row.PeakSeverity+": "+reason)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		m.t.Errorf("incidents (-want +got):\n%s", diff)
+	}
+	var events int
+	err = m.pool.QueryRow(m.t.Context(), "select count(*) from outbox where subject = 'tributary.events.incident-opened._._'").Scan(&events)
+	if err != nil || events != len(want) {
+		m.t.Errorf("%d events, %v, want %d", events, err, len(want))
 	}
 }
 
@@ -159,15 +189,44 @@ tributary_scheduler_store_went_back_total{store="postgres"} 1
 `, `tributary_scheduler_store_went_back_seconds{store="nats"} 11
 tributary_scheduler_store_went_back_seconds{store="postgres"} 5
 `)
+	m.wantIncidents("database failing: Postgres went back to an earlier state, by 5s", "nats failing: NATS went back to an earlier state, by 11s")
+}
+
+// TestMarkIsGone has Postgres lose its whole mark: as long as the mark has moved, it went back at least, and the mark begins anew.
+func TestMarkIsGone(t *testing.T) {
+	t.Parallel()
+	m := newMarked(t, nil)
+	m.pass(8)
 	m.exec("delete from mark")
 	m.pass(3)
+	m.wantTold("postgres by=7s")
+	m.wantIncidents("database failing: Postgres went back to an earlier state, by 7s")
 	var n int
-	if err := m.pool.QueryRow(t.Context(), "select n from mark").Scan(&n); err != nil || n < 2 {
+	if err := m.pool.QueryRow(t.Context(), "select n from mark").Scan(&n); err != nil || n > 3 {
 		t.Errorf("the mark is at %d, %v", n, err)
 	}
-	if told := strings.Count(m.log.String(), "store=postgres"); told != 2 {
-		t.Errorf("Postgres went back %d times, want 2", told)
+}
+
+// TestIncidentIsOpenedWhenPostgresTakesIt has Postgres refuse the incident of its way back for some seconds.
+func TestIncidentIsOpenedWhenPostgresTakesIt(t *testing.T) {
+	t.Parallel()
+	m := newMarked(t, nil)
+	m.pass(3)
+	m.exec("update mark set nonce = $1, at = at - interval '2 seconds'", uuid.New())
+	m.exec("alter table incidents add constraint none check (false)")
+	m.now = m.now.Add(time.Second)
+	if err := m.both[0](t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	for range 3 {
+		if err := m.both[1](t.Context()); err == nil {
+			t.Error("the incident was opened")
+		}
+	}
+	m.exec("alter table incidents drop constraint none")
+	m.pass(3)
+	m.wantTold("postgres by=2s")
+	m.wantIncidents("database failing: Postgres went back to an earlier state, by 2s")
 }
 
 // TestMarkGoesBackWithAnotherHistory puts back a mark whose number is the mirror's, and that was made in another history.
@@ -180,27 +239,52 @@ func TestMarkGoesBackWithAnotherHistory(t *testing.T) {
 	m.wantTold("postgres by=2s")
 }
 
-// TestMarkOfADeadScheduler has one die between the two stores: the mirror follows, and nothing is told.
-func TestMarkOfADeadScheduler(t *testing.T) {
-	t.Parallel()
+// newDying is two schedulers of which the first dies at the last of some comparisons.
+func newDying(t *testing.T) (m *marked, dying func(comparisons int)) {
+	t.Helper()
 	dies := false
-	m := newMarked(t, func(string) {
+	m = newMarked(t, func(string) {
 		if dies {
 			panic(errCrash)
 		}
 	})
-	m.pass(3)
-	dies = true
-	m.now = m.now.Add(time.Second)
-	func() {
+	return m, func(comparisons int) {
+		t.Helper()
+		done := 0
+		dies = true
 		defer func() {
-			if recover() != errCrash { //nolint:errorlint // it is that value
-				t.Error("the scheduler did not die")
+			dies = false
+			if recover() != errCrash || done != comparisons-1 { //nolint:errorlint // it is that value
+				t.Errorf("the scheduler did not die after %d comparisons", done)
 			}
 		}()
-		_ = m.both[0](t.Context())
-	}()
-	dies = false
+		for ; done < comparisons; done++ {
+			m.now = m.now.Add(time.Second)
+			if err := m.both[0](t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestMarkOfADeadScheduler has one die between the two stores: the mirror follows, and nothing is told.
+func TestMarkOfADeadScheduler(t *testing.T) {
+	t.Parallel()
+	m, dying := newDying(t)
+	m.pass(3)
+	dying(1)
 	m.pass(3)
 	m.wantTold()
+}
+
+// TestIncidentOfADeadScheduler has one die when it has opened the incident: there is one incident and one event.
+func TestIncidentOfADeadScheduler(t *testing.T) {
+	t.Parallel()
+	m, dying := newDying(t)
+	m.pass(3)
+	m.exec("update mark set nonce = $1, at = at - interval '2 seconds'", uuid.New())
+	dying(2)
+	m.pass(3)
+	m.wantTold("postgres by=2s")
+	m.wantIncidents("database failing: Postgres went back to an earlier state, by 2s")
 }

@@ -18,7 +18,7 @@ update incidents set
     raised = array_remove(raised, $1::text),
     last_signal_at = $2::timestamptz,
     closed_at = case when array_remove(raised, $1::text) = '{}' then $2::timestamptz end
-where integration_id = $3 and closed_at is null and $1::text = any(raised)
+where integration_id = $3::uuid and closed_at is null and $1::text = any(raised)
 returning id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at, closed_at
 `
 
@@ -110,7 +110,7 @@ func (q *Queries) IncidentGet(ctx context.Context, id uuid.UUID) (*Incident, err
 }
 
 const incidentGetOpen = `-- name: IncidentGetOpen :one
-select id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at, closed_at from incidents where integration_id = $1 and closed_at is null
+select id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at, closed_at from incidents where integration_id = $1::uuid and closed_at is null
 `
 
 func (q *Queries) IncidentGetOpen(ctx context.Context, integrationID uuid.UUID) (*Incident, error) {
@@ -128,6 +128,35 @@ func (q *Queries) IncidentGetOpen(ctx context.Context, integrationID uuid.UUID) 
 		&i.ClosedAt,
 	)
 	return &i, err
+}
+
+const incidentInsert = `-- name: IncidentInsert :execrows
+insert into incidents (id, source, reason, raised, peak_severity, opened_at, last_signal_at)
+values ($1, $2::text, $3, array[$2::text], $4::text, $5, $5)
+on conflict (id) do nothing
+`
+
+type IncidentInsertParams struct {
+	ID       uuid.UUID
+	Source   string
+	Reason   foreign.Text
+	Severity string
+	OpenedAt time.Time
+}
+
+// IncidentInsert opens an incident of the whole installation, once for each id.
+func (q *Queries) IncidentInsert(ctx context.Context, arg IncidentInsertParams) (int64, error) {
+	result, err := q.db.Exec(ctx, incidentInsert,
+		arg.ID,
+		arg.Source,
+		arg.Reason,
+		arg.Severity,
+		arg.OpenedAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const incidentList = `-- name: IncidentList :many
@@ -198,10 +227,10 @@ func (q *Queries) IncidentPrune(ctx context.Context, closedBefore *time.Time, mo
 
 const incidentRaise = `-- name: IncidentRaise :one
 with before as (
-    select n.id from incidents n where n.integration_id = $1 and n.closed_at is null
+    select n.id from incidents n where n.integration_id = $1::uuid and n.closed_at is null
 ), raised as (
     insert into incidents as n (id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at)
-    values ($2, $1, $3::text, $4, array[$3::text], $5::text, $6, $6)
+    values ($2, $1::uuid, $3::text, $4, array[$3::text], $5::text, $6, $6)
     on conflict (integration_id) where closed_at is null do update set
         raised = case when $3::text = any(n.raised) then n.raised else n.raised || $3::text end,
         peak_severity = case when array_position(array['degraded', 'failing', 'disabled'], $5::text)
@@ -223,7 +252,7 @@ type IncidentRaiseParams struct {
 
 type IncidentRaiseRow struct {
 	ID            uuid.UUID
-	IntegrationID uuid.UUID
+	IntegrationID *uuid.UUID
 	Source        string
 	Reason        foreign.Text
 	Raised        []string
@@ -257,6 +286,30 @@ func (q *Queries) IncidentRaise(ctx context.Context, arg IncidentRaiseParams) (*
 		&i.LastSignalAt,
 		&i.ClosedAt,
 		&i.Opened,
+	)
+	return &i, err
+}
+
+const incidentResolve = `-- name: IncidentResolve :one
+update incidents set raised = '{}', last_signal_at = $1::timestamptz, closed_at = $1::timestamptz
+where id = $2 and integration_id is null and closed_at is null
+returning id, integration_id, source, reason, raised, peak_severity, opened_at, last_signal_at, closed_at
+`
+
+// IncidentResolve closes an open incident of the whole installation.
+func (q *Queries) IncidentResolve(ctx context.Context, now time.Time, iD uuid.UUID) (*Incident, error) {
+	row := q.db.QueryRow(ctx, incidentResolve, now, iD)
+	var i Incident
+	err := row.Scan(
+		&i.ID,
+		&i.IntegrationID,
+		&i.Source,
+		&i.Reason,
+		&i.Raised,
+		&i.PeakSeverity,
+		&i.OpenedAt,
+		&i.LastSignalAt,
+		&i.ClosedAt,
 	)
 	return &i, err
 }

@@ -83,7 +83,7 @@ type IdempotencyKey struct {
 
 type Incident struct {
 	ID            uuid.UUID
-	IntegrationID uuid.UUID
+	IntegrationID *uuid.UUID
 	Source        string
 	Reason        foreign.Text
 	Raised        []string

@@ -1893,11 +1893,12 @@ func (x *IntegrationEnabled) GetAt() *timestamppb.Timestamp {
 }
 
 // IncidentOpened: something began to be wrong with an integration. While it is open, further signs go into it.
+// Without an integration, a store went back to an earlier state; each such event is an incident of its own.
 type IncidentOpened struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Integration *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`
 	IncidentId  string                 `protobuf:"bytes,2,opt,name=incident_id,json=incidentId,proto3" json:"incident_id,omitempty"`
-	// health, circuit, sync or token.
+	// health, circuit, sync, token, database, nats or provider.
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	// degraded, failing or disabled.
 	Severity      string                 `protobuf:"bytes,4,opt,name=severity,proto3" json:"severity,omitempty"`
@@ -1979,7 +1980,7 @@ func (x *IncidentOpened) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// IncidentClosed: nothing is wrong any more.
+// IncidentClosed: nothing is wrong any more. Without an integration, an operator has resolved it.
 type IncidentClosed struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Integration  *Ref                   `protobuf:"bytes,1,opt,name=integration,proto3" json:"integration,omitempty"`

@@ -1,0 +1,37 @@
+package app
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tributaryhq/tributary/internal/api"
+)
+
+// TestDoctorTellsOfIncidents has an open incident of the whole installation on the second page: doctor warns of it, and not of those of integrations.
+func TestDoctorTellsOfIncidents(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	pages := map[string]api.IncidentPage{
+		"":  {Incidents: []api.Incident{{ID: "2", Integration: "docs", Reason: "5 failures"}}, Next: "2"},
+		"2": {Incidents: []api.Incident{{ID: "1", Reason: "NATS went back", OpenedAt: at}}},
+	}
+	said := []string{}
+	examineIncidents(t.Context(), func(_ context.Context, list api.ListIncidents) (api.IncidentPage, error) {
+		if !list.Open {
+			t.Error("asked for closed ones too")
+		}
+		return pages[list.Before], nil
+	}, func(ok bool, what, text string) {
+		if !ok {
+			t.Error("it is no warning")
+		}
+		said = append(said, what+" "+text)
+	})
+	want := []string{"incidents warning: 2026-01-02 03:04:05: NATS went back. Then run: tributary incidents resolve 1"}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+}
