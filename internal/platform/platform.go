@@ -253,7 +253,7 @@ func (p *Platform) build() error {
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, Deliveries: deliveries,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, Deliveries: deliveries, SetAside: p.setAside,
 		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{

@@ -97,5 +97,5 @@ func (s *Set) failed(ctx context.Context, kind Kind, e Element, cause error) err
 	if away := s.Ready(ctx, kind); away != nil {
 		return errors.Join(fmt.Errorf("%s %s: %w", kind, e.Key, cause), away)
 	}
-	return s.note(ctx, kind, e, cause)
+	return s.Note(ctx, kind, e, cause)
 }

@@ -37,12 +37,14 @@ const (
 	AdoptToken Kind = "adopt-token"
 	// HoldStray stops an active integration that has no grant.
 	HoldStray Kind = "hold-stray"
+	// SettleWebhook writes what a webhook's handler came to. Its key is the id of the webhook.
+	SettleWebhook Kind = "settle-webhook"
 )
 
 // Kinds lists all kinds.
 func Kinds() []Kind {
 	return []Kind{
 		Message, OpenRun, WakeRun, CloseRun, ResolveRun, FreeEntries, Directory, PurgeDeleted,
-		MarkStale, MarkSilent, EndOverride, JudgeRate, EndWait, AdoptToken, HoldStray,
+		MarkStale, MarkSilent, EndOverride, JudgeRate, EndWait, AdoptToken, HoldStray, SettleWebhook,
 	}
 }

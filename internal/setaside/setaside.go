@@ -1,8 +1,8 @@
 // Package setaside keeps one bad element of a list from holding up the others. A sweep runs its step for each element;
 // one that fails is tried again later and later, and after a few tries it is set aside: counted, reported once by an
 // event and a log line, and listed for operators, who retry or drop it. The scheduler uses it for the outbox and for
-// the lists whose elements are runs and integrations of their own, and the token-refresher for its lists of
-// integrations.
+// the lists whose elements are runs and integrations of their own, the token-refresher for its lists of integrations,
+// and the item-worker for what became of webhooks.
 package setaside
 
 import (
@@ -84,8 +84,8 @@ func (s *Set) try(ctx context.Context, kind Kind, step func(context.Context) err
 	return err
 }
 
-// note counts a failure in a transaction of its own.
-func (s *Set) note(ctx context.Context, kind Kind, e Element, cause error) error {
+// Note counts a failure in a transaction of its own.
+func (s *Set) Note(ctx context.Context, kind Kind, e Element, cause error) error {
 	if postgres.Unavailable(cause) {
 		// A deadlock, or an outage that is over by now: the next sweep has it again.
 		return fmt.Errorf("%s %s: %w", kind, e.Key, cause)
@@ -160,8 +160,8 @@ func (s *Set) tell(row *dbsqlc.SetAside, cause error, begins bool) {
 	}
 }
 
-// done forgets an element that was done after all.
-func (s *Set) done(ctx context.Context, kind Kind, e Element) error {
+// NoteDone forgets an element that was done after all, in a transaction of its own.
+func (s *Set) NoteDone(ctx context.Context, kind Kind, e Element) error {
 	return s.Store.InTx(ctx, func(tx *postgres.Tx) error { return s.Done(ctx, tx, kind, e.Key) })
 }
 

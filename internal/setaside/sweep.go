@@ -73,10 +73,10 @@ func (s *Set) do(ctx context.Context, kind Kind, e Element, failed bool, step fu
 	case errors.Is(err, ErrLeft), err == nil && !failed:
 		return nil
 	case err == nil:
-		return s.done(ctx, kind, e)
+		return s.NoteDone(ctx, kind, e)
 	}
 	if away := s.Ready(ctx, kind); away != nil {
 		return fmt.Errorf("%s %s: %w; %w: %w", kind, e.Key, err, errAway, away)
 	}
-	return s.note(ctx, kind, e, err)
+	return s.Note(ctx, kind, e, err)
 }

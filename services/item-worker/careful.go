@@ -29,6 +29,7 @@ func (j *job) isSuspect() bool {
 func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 	j.worker.Log.Warn("batch came back without progress; its items run one at a time", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(),
 		"delivery", j.delivery.Count)
+	j.careful = true
 	if err := j.charge(ctx); err != nil {
 		return err
 	}

@@ -19,10 +19,11 @@ func (j *job) newEntry() *eventsv1.Entry {
 func (j *job) isFirst() bool { return j.batch.GetItems()[0].GetHop() == 0 }
 
 // fold notes the items that are done as one bit each and one checkpoint for all, where the provider's reducer may be applied to parts, and returns the
-// results that need outcomes of their own. A reducer that fails now may be mended before the run is closed: then it finds every value.
+// results that need outcomes of their own. A reducer that fails now may be mended before the run is closed: then it finds every value. It is not called for a batch whose
+// items run one at a time: should it end the process, an item would be charged with that.
 func (j *job) fold(entry *eventsv1.Entry, results []result) []result {
 	reducer, ok := j.provider.(contracts.ScheduledSync)
-	if _, associative := j.provider.(contracts.AssociativeReducer); !ok || !associative || !j.isFirst() {
+	if _, associative := j.provider.(contracts.AssociativeReducer); !ok || !associative || !j.isFirst() || j.careful {
 		return results
 	}
 	var others []result

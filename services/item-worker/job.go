@@ -31,6 +31,8 @@ type job struct {
 	redrive *uuid.UUID
 	// webhook is the id of the webhook whose items these are; then there is no run, and their fate is the webhook's.
 	webhook string
+	// careful says that items run one at a time, because one of them may end the process.
+	careful bool
 	// unwritten is what items came to and what is not stored yet.
 	unwritten unwritten
 }

@@ -288,6 +288,9 @@ func TestABatchThatComesBackIsTakenOneItemAtATime(t *testing.T) {
 		if got := alone.Load(); got != tt.alone {
 			t.Errorf("after %d deaths, %d items ran alone, want %d", tt.deaths, got, tt.alone)
 		}
+		if folded := len(w.entry(t, batch).GetFolded()) > 0; folded != (tt.alone == 0) {
+			t.Errorf("after %d deaths, the reducer was called: %v; beside an item it could charge that with its deeds", tt.deaths, folded)
+		}
 	}
 }
 

@@ -37,9 +37,6 @@ type finished struct {
 	deferrals  int32
 }
 
-// refusals is how often Postgres may refuse what became of a claim before others get its slot.
-const refusals = 3
-
 // work handles a claim and writes what became of it, as long as the claim stands. stopping ends when the service is
 // told to stop, ctx when its grace is over. free gives the slot to another claim.
 func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimRow, free func()) {
@@ -65,49 +62,6 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 		return
 	}
 	h.Crash("item-worker: webhook finished")
-}
-
-// insist writes what became of a claim, and tries that again until it is told to stop: then another worker takes the
-// claim when its lease is over. While Postgres is away, the claim keeps its slot. While Postgres refuses this one,
-// others go on.
-func (h *webhooks) insist(stopping, ctx context.Context, f finished, free func()) bool {
-	write := h.finishes.add
-	for refused := 0; ; {
-		err := write(context.WithoutCancel(ctx), f)
-		if err == nil {
-			return true
-		}
-		if lighter, ok := f.lighter(err); ok {
-			f = lighter
-			continue
-		}
-		h.Log.Warn("what became of a webhook is not written yet, trying again", "webhook", f.row.ID, "provider", f.row.Provider, "error", err)
-		if !postgres.Unavailable(err) {
-			write = h.finishes.alone
-			if refused++; refused == refusals {
-				defer h.setAside(f.row.Provider, free)()
-			}
-		}
-		select {
-		case <-stopping.Done():
-			return false
-		case <-time.After(patience << min(max(refused-refusals, 0), 5)):
-		}
-	}
-}
-
-// setAside counts a claim whose outcome Postgres refuses, and gives its slot to others unless there are too many of
-// those already.
-func (h *webhooks) setAside(provider string, free func()) (settled func()) {
-	unwritten := h.Metrics.unwritten.WithLabelValues(provider)
-	unwritten.Inc()
-	if h.unwritten.Add(1) <= int64(cap(h.slots)) {
-		free()
-	}
-	return func() {
-		h.unwritten.Add(-1)
-		unwritten.Dec()
-	}
 }
 
 // beside runs a delivery beside others, or alone when it has been in work at the death of its worker before. It does

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,12 +33,15 @@ func (c calls) WebhookHandlers() map[string]contracts.WebhookFunc {
 }
 
 // newCalls makes a worker with an integration of that provider.
-func newCalls(t *testing.T, provider calls, concurrency int) (w *world, integration uuid.UUID) {
+func newCalls(t *testing.T, provider calls, concurrency int, more ...func(*platform.Config)) (w *world, integration uuid.UUID) {
 	t.Helper()
 	w = newWorld(t, obey, func(c *platform.Config) {
 		c.Providers["hooks"] = provider
 		c.ItemWorker.Webhooks.Poll = 20 * time.Millisecond
 		c.ItemWorker.Webhooks.Concurrency = concurrency
+		for _, adjust := range more {
+			adjust(c)
+		}
 	})
 	integration = postgres.NewID()
 	if _, err := w.Store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
@@ -60,7 +64,7 @@ func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
 			w, integration := newCalls(t, calls{
 				first:  func(context.Context) error { times.Add(1); return nil },
 				second: func(context.Context) error { return nil },
-			}, 1)
+			}, 1, func(c *platform.Config) { c.SetAside.Waits = []time.Duration{time.Millisecond} })
 			mend := w.refuseWith(t, code, "webhooks", "new.event_type = 'first' and new.status = 'processed'")
 			first := w.hook(t, integration, "first")
 			w.start(t)
@@ -69,12 +73,30 @@ func TestWebhookThatPostgresRefusesLetsOthersPass(t *testing.T) {
 			if got := w.settled(t, second); got.Status != "processed" {
 				t.Errorf("the second webhook is %+v", got)
 			}
+			await(t, "the first to be set aside", func() bool { return w.setAside(t, first) != "" })
+			if about := w.setAside(t, first); !strings.HasPrefix(about, "first ") {
+				t.Errorf("what is set aside is about %q", about)
+			}
+			var told int
+			w.scan(t, "select count(*) from outbox where subject like '%work-set-aside%' and $1 = $1", code, &told)
+			if told != 1 {
+				t.Errorf("%d events say that it is set aside", told)
+			}
 			mend()
 			if got := w.settled(t, first); got.Status != "processed" || times.Load() != 1 {
 				t.Errorf("the first webhook is %+v after %d calls of its handler", got, times.Load())
 			}
+			await(t, "nothing to be set aside", func() bool { return w.setAside(t, first) == "" })
 		})
 	}
+}
+
+// setAside is what is said of a webhook that is set aside; empty when it is not.
+func (w *world) setAside(t *testing.T, webhook uuid.UUID) (about string) {
+	t.Helper()
+	w.scan(t, `select coalesce(max(about), '') from set_aside
+		where kind = 'settle-webhook' and key = $1::uuid::text and set_aside_at is not null`, webhook, &about)
+	return about
 }
 
 // handled is an event for which the application has a handler.

@@ -22,6 +22,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -56,6 +57,8 @@ type Settings struct {
 	Park time.Duration
 	// Grace is how long handlers may go on after the service was told to stop.
 	Grace time.Duration
+	// LockWait is how long a transaction may wait for each lock that another one holds.
+	LockWait time.Duration
 	// Webhooks are the numbers of the other half.
 	Webhooks WebhookSettings
 }
@@ -66,7 +69,8 @@ func DefaultSettings() Settings {
 		Concurrency: 64, Batches: 16, Tries: 5,
 		Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
 		Waits:   deferral.Default(),
-		Window:  6 * time.Hour, Timeout: 5 * time.Minute, AskTimeout: 10 * time.Second, Progress: time.Second, Hold: 10 * time.Minute, Careful: 2, Park: 15 * time.Second, Grace: 20 * time.Second,
+		Window:  6 * time.Hour, Timeout: 5 * time.Minute, AskTimeout: 10 * time.Second, Progress: time.Second, Hold: 10 * time.Minute, Careful: 2, Park: 15 * time.Second,
+		Grace: 20 * time.Second, LockWait: 5 * time.Second,
 		Webhooks: DefaultWebhookSettings(),
 	}
 }
@@ -83,6 +87,8 @@ type Config struct {
 	Integrations *integrations.Loader
 	// Deliveries opens what is sealed of webhooks.
 	Deliveries *delivery.Codec
+	// SetAside has the webhooks whose outcome Postgres refuses.
+	SetAside *setaside.Set
 	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table, unless a
 	// worker has had one for their type: then they wait for a worker that has it.
 	Handlers map[string][]ItemHandler
@@ -129,6 +135,7 @@ func New(config Config) *Worker {
 
 // Run works off the items of the providers in the registry until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
+	ctx = postgres.BoundLocks(ctx, w.Settings.LockWait)
 	workers, err := w.Bus.Bucket(ctx, events.BucketWorkers)
 	if err != nil {
 		return err
