@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -329,41 +328,4 @@ func (s *Scheduler) deadItem(ctx context.Context, tx *postgres.Tx, integration *
 		return nil, fmt.Errorf("read dead item %s: %w", id, err)
 	}
 	return row, nil
-}
-
-func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	run, err := tx.RunLockOpen(ctx, integration.ID)
-	if err != nil && !postgres.NotFound(err) {
-		return nil, fmt.Errorf("look for an open run: %w", err)
-	}
-	isOpen := err == nil
-	if isOpen && !c.GetCancel() {
-		return nil, reject(`run %s is open; wait for its end, or say {"cancel":true} as well`, run.ID)
-	}
-	var to *string
-	text := ""
-	if c.To != nil && json.Valid([]byte(c.GetTo())) && c.GetTo() != "null" {
-		text = c.GetTo()
-		to = &text
-	}
-	now := s.Now()
-	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
-		ID: integration.ID, SyncCursor: to, CursorVersion: integration.CursorVersion, Now: now,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reset the cursor: %w", err)
-	}
-	done := &reply{result: "reset"}
-	if isOpen {
-		// After the reset, so that a sync which waits for the run's end starts from the new cursor.
-		if done, err = s.cancel(ctx, tx, integration, run, c); err != nil {
-			return nil, err
-		}
-		done.result = "cancelled and reset"
-	}
-	m, err := cursorEvent(integration, "", text, c.GetBy(), version, now)
-	if err != nil {
-		return nil, err
-	}
-	return done, tx.Publish(ctx, now, m)
 }
