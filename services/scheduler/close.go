@@ -369,23 +369,3 @@ func (s *Scheduler) streaks(ctx context.Context, tx *postgres.Tx, integration *p
 	}
 	return messages, nil
 }
-
-// followUp opens the sync that was asked for while the run was open.
-func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration uuid.UUID, run *postgres.Run, now time.Time) error {
-	if run.FollowUp == nil {
-		return nil
-	}
-	fresh, err := tx.IntegrationGet(ctx, integration)
-	if err != nil {
-		return fmt.Errorf("read integration %s: %w", integration, err)
-	}
-	if fresh.Status != "active" {
-		// The sync that was asked for comes as soon as the integration is resumed.
-		return tx.IntegrationSetNextSync(ctx, &now, integration)
-	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{fresh}, *run.FollowUp, "command", now)
-	if err != nil || len(runs) == 0 || run.FollowUpSince == nil || *run.FollowUp == "full" {
-		return err
-	}
-	return s.startFrom(ctx, tx, fresh, runs[0], *run.FollowUpSince)
-}

@@ -67,3 +67,32 @@ func TestRecoverWithoutACursorOfATime(t *testing.T) {
 		}
 	}
 }
+
+// A run ends though the provider can't say from where the sync that follows is to start. That one is a full sync, which
+// leaves no gap.
+func TestRecoverAfterARunWithoutACursorOfATime(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]func(){"error": func() {}, "panic": func() { panic("boo") }} {
+		for _, end := range []string{"close", "cancel"} {
+			t.Run(name+" "+end, func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t, func(c *platform.Config) { c.Providers["ledger"] = undated{at: at} })
+				id := s.integration(t, "ledger", "7")
+				run := s.begin(t, id, "incremental")
+				if result := s.command(t, events.VerbRecover, id, &eventsv1.Command{Since: "2024-06-30T00:00:00Z"}); result != "queued-behind" {
+					t.Fatalf("the command is answered with %q", result)
+				}
+				if end == "cancel" {
+					s.command(t, events.VerbCancel, id, &eventsv1.Command{})
+				} else {
+					s.finish(t, run, came{state: done, checkpoint: "8"})
+				}
+				s.awaitClosed(t, run.ID)
+				next, err := s.Store.RunGetOpen(t.Context(), id)
+				if err != nil || next.Mode != "full" || next.FollowUpSince != nil {
+					t.Errorf("the next run is %+v, %v; want a full sync", next, err)
+				}
+			})
+		}
+	}
+}

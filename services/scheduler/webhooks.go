@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,11 +9,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -72,87 +69,6 @@ func (s *Scheduler) webhook(ctx context.Context, tx *postgres.Tx, integration *p
 		return nil, fmt.Errorf("read webhook %s: %w", id, err)
 	}
 	return row, nil
-}
-
-// commandRecover closes a gap: it starts an incremental sync from an earlier time. The cursor stays where it is, or moves on from there.
-func (s *Scheduler) commandRecover(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status != "active" {
-		return nil, reject("the integration is %s: %s", integration.Status, orNone(integration.StatusReason))
-	}
-	since := timeOf(c.GetSince())
-	if since == nil || since.After(s.Now()) {
-		return nil, reject("since is not a time in the past")
-	}
-	if provider, err := s.Registry.Provider(integration.Provider); err == nil {
-		if !canRecover(provider) {
-			return nil, reject("provider %q has no incremental sync from a time (contracts.IncrementalSync and contracts.CursorDater); a full sync closes every gap", integration.Provider)
-		}
-	}
-	open, err := tx.RunLockOpen(ctx, integration.ID)
-	if err == nil {
-		// The sync follows when the run closes, from the earliest time that was asked for.
-		if err := tx.RunFollowUpSince(ctx, *since, open.ID); err != nil {
-			return nil, fmt.Errorf("remember the sync: %w", err)
-		}
-		return &reply{result: "queued-behind", run: &open.ID}, nil
-	}
-	if !postgres.NotFound(err) {
-		return nil, fmt.Errorf("look for an open run: %w", err)
-	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, "incremental", "command", s.Now())
-	if err != nil {
-		return nil, err
-	}
-	if len(runs) == 0 {
-		return nil, reject("a run was opened at this very moment; send the command again")
-	}
-	return &reply{result: "started", run: &runs[0].ID}, s.startFrom(ctx, tx, integration, runs[0], *since)
-}
-
-func canRecover(provider contracts.Provider) bool {
-	_, incremental := provider.(contracts.IncrementalSync)
-	_, dates := provider.(contracts.CursorDater)
-	return incremental && dates
-}
-
-// startFrom has a run that was just opened start from a time, unless its cursor is earlier still.
-func (s *Scheduler) startFrom(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, since time.Time) error {
-	provider, err := s.Registry.Provider(integration.Provider)
-	if err != nil {
-		return reject("no scheduler here has provider %q, whose cursor it takes", integration.Provider)
-	}
-	dater, ok := provider.(contracts.CursorDater)
-	if !ok {
-		return nil
-	}
-	from, err := cursorAt(dater, since)
-	if err != nil {
-		panics.Report(s.Log, err, "provider", integration.Provider)
-		return reject("provider %q makes no cursor of the time: %s", integration.Provider, foreign.Of(err))
-	}
-	if integration.SyncCursor == nil {
-		return nil
-	}
-	later, err := advances(provider, integration.SyncCursor, from)
-	if err != nil {
-		return reject("provider %q can't tell which cursor is earlier: %s", integration.Provider, foreign.Of(err))
-	}
-	if later {
-		return nil
-	}
-	if err := tx.RunSetCursorFrom(ctx, string(from), run.ID); err != nil {
-		return fmt.Errorf("set where run %s starts from: %w", run.ID, err)
-	}
-	return nil
-}
-
-// cursorAt asks the provider, whose code may panic, or not return.
-func cursorAt(dater contracts.CursorDater, at time.Time) (contracts.Cursor, error) {
-	cursor, err := panics.Compute("CursorAt", func() (contracts.Cursor, error) { return dater.CursorAt(at) })
-	if err == nil && !json.Valid(cursor) {
-		err = fmt.Errorf("CursorAt of %s gives no JSON", at)
-	}
-	return cursor, err
 }
 
 // timeOf reads a time of a command, which was checked before.
