@@ -41,26 +41,26 @@ type Checker struct {
 // ErrNotCheckable is what a check of an integration comes to whose provider is no [contracts.HealthChecker].
 var ErrNotCheckable = errors.New("the provider has no health check")
 
-// Check asks the upstream of an integration: nil when it answers and accepts the credentials. What the requests come to counts as it does for all requests; a
-// deferral counts for nothing.
-func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (err error) {
+// Check asks the upstream of an integration. What it is told is nil when the upstream answers and accepts the
+// credentials; it is the provider's error, though it may look like one of a store. The other error says why the upstream
+// could not be asked. What the requests come to counts as it does for all requests; a deferral counts for nothing.
+func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (told, err error) {
 	provider, err := c.Registry.Provider(row.Provider)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	checker, ok := provider.(contracts.HealthChecker)
 	if !ok {
-		return ErrNotCheckable
+		return ErrNotCheckable, nil
 	}
 	in, err := c.Integrations.Load(ctx, row.ID, row.Version)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
-	defer func() { err = outbound.NewRedactor(provider, in).Error(err) }()
-	_, err = panics.Within(ctx, leftAfter, "HealthCheck", func() (struct{}, error) { return struct{}{}, checker.HealthCheck(ctx, in) })
-	return err
+	_, told = panics.Within(ctx, leftAfter, "HealthCheck", func() (struct{}, error) { return struct{}{}, checker.HealthCheck(ctx, in) })
+	return outbound.NewRedactor(provider, in).Error(told), nil
 }
 
 // Sweep does what no request causes: it asks upstreams that are due to be asked, judges failure rates, closes forgotten incidents, and drops old
@@ -111,7 +111,10 @@ func (c *Checker) probe(ctx context.Context) error {
 }
 
 func (c *Checker) probeOne(ctx context.Context, row *postgres.Integration) error {
-	err := c.Check(ctx, row)
+	told, err := c.Check(ctx, row)
+	if told != nil {
+		err = told
+	}
 	deferral, deferred := contracts.AsDeferral(err)
 	switch {
 	case deferred:

@@ -193,15 +193,15 @@ func TestCheck(t *testing.T) {
 		}
 		return nil
 	}})
-	if err := c.Check(t.Context(), w.row(t)); err != nil {
-		t.Error(err)
+	if told, err := c.Check(t.Context(), w.row(t)); told != nil || err != nil {
+		t.Error(told, err)
 	}
 	status = http.StatusUnauthorized
-	if err := c.Check(t.Context(), w.row(t)); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("it came to %v", err)
+	if told, err := c.Check(t.Context(), w.row(t)); told == nil || err != nil || !strings.Contains(told.Error(), "401") {
+		t.Errorf("it came to %v, %v", told, err)
 	}
-	if err := w.checker(t, mute{}).Check(t.Context(), w.row(t)); !errors.Is(err, health.ErrNotCheckable) {
-		t.Errorf("it came to %v", err)
+	if told, err := w.checker(t, mute{}).Check(t.Context(), w.row(t)); !errors.Is(told, health.ErrNotCheckable) {
+		t.Errorf("it came to %v, %v", told, err)
 	}
 }
 
@@ -218,8 +218,8 @@ func TestHangingProviders(t *testing.T) {
 		<-held
 		return nil
 	}})
-	if err := c.Check(ctx, w.row(t)); !errors.Is(err, panics.ErrLeftBehind) {
-		t.Errorf("the health check came to %v", err)
+	if told, err := c.Check(ctx, w.row(t)); !errors.Is(told, panics.ErrLeftBehind) {
+		t.Errorf("the health check came to %v, %v", told, err)
 	}
 	if _, err := health.ResolveIdentity(ctx, silent{held: held}, nil); !errors.Is(err, panics.ErrLeftBehind) {
 		t.Errorf("the identity came to %v", err)

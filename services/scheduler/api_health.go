@@ -81,7 +81,13 @@ func (s *Scheduler) testHealth(ctx context.Context, q api.ByIntegration) (api.Te
 		return api.TestResult{}, err
 	}
 	started := time.Now()
-	err = s.Health.Check(ctx, row)
+	told, err := s.Health.Check(ctx, row)
+	if postgres.Unavailable(err) {
+		return api.TestResult{}, err
+	}
+	if told != nil {
+		err = told
+	}
 	reply := api.TestResult{Integration: row.Name, Provider: row.Provider, Result: "passed", TookMS: time.Since(started).Milliseconds()}
 	switch _, deferred := contracts.AsDeferral(err); {
 	case err == nil:
@@ -90,8 +96,6 @@ func (s *Scheduler) testHealth(ctx context.Context, q api.ByIntegration) (api.Te
 		reply.Result = "unsupported"
 	case deferred:
 		reply.Result = "deferred"
-	case postgres.Unavailable(err):
-		return api.TestResult{}, err
 	default:
 		reply.Result = "failed"
 	}

@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"net"
 	"log/slog"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ func (clinic) HealthCheck(_ context.Context, in *contracts.Integration) error {
 		return errors.New("it coughs")
 	case "busy":
 		return contracts.RetryAfter(time.Minute, errors.New("no budget"))
+	case "away":
+		// Such an error of Postgres would say that this is away.
+		return &net.OpError{Op: "dial", Err: errors.New("refused")}
 	}
 	return nil
 }
@@ -38,12 +42,12 @@ func (clinic) ResolveIdentity(context.Context, *contracts.Integration) (contract
 func TestHealthIsShownAndTested(t *testing.T) {
 	t.Parallel()
 	f := start(t, map[string]contracts.Provider{"shop": clinic{}}, map[string]contracts.Provider{"inbox": inbox{}})
-	for _, name := range []string{"well", "ill", "busy"} {
+	for _, name := range []string{"well", "ill", "busy", "away"} {
 		f.mustCreate(t, newShop(name))
 	}
 	f.mustCreate(t, api.CreateIntegration{Provider: "inbox", Name: "mute"})
 	got := map[string]string{}
-	for _, name := range []string{"well", "ill", "busy", "mute"} {
+	for _, name := range []string{"well", "ill", "busy", "away", "mute"} {
 		result, err := f.TestHealth(t.Context(), name, "")
 		if err != nil {
 			t.Fatal(err)
@@ -51,7 +55,7 @@ func TestHealthIsShownAndTested(t *testing.T) {
 		got[name] = result.Result + " " + result.Error
 	}
 	want := map[string]string{
-		"well": "passed ", "ill": "failed it coughs", "busy": "deferred retry after 1m0s: no budget", "mute": "unsupported the provider has no health check",
+		"well": "passed ", "ill": "failed it coughs", "busy": "deferred retry after 1m0s: no budget", "away": "failed dial: refused", "mute": "unsupported the provider has no health check",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tests (-want +got):\n%s", diff)
