@@ -28,14 +28,14 @@ func judge(provider contracts.Provider, res *http.Response, err error) judged {
 	if err != nil {
 		return judged{class: classify(provider, err, 0), err: err}
 	}
-	classifier, opinionated := provider.(contracts.FailureClassifier)
+	_, opinionated := provider.(contracts.FailureClassifier)
 	if res.StatusCode < http.StatusBadRequest {
 		// A success with an error inside is known to the provider alone.
 		if !opinionated || res.StatusCode == http.StatusNotModified || res.StatusCode == http.StatusNoContent {
 			return judged{status: res.StatusCode}
 		}
 		failure := responseError(res)
-		if class, ok := classifier.ClassifyFailure(failure); ok {
+		if class, ok := opinion(provider, failure); ok {
 			return judged{class: class, err: failure, status: res.StatusCode}
 		}
 		return judged{status: res.StatusCode}
@@ -44,11 +44,24 @@ func judge(provider contracts.Provider, res *http.Response, err error) judged {
 	return judged{class: classify(provider, failure, res.StatusCode), err: failure, status: res.StatusCode}
 }
 
+// opinion is what the provider says of a failure. A class that there is none of, which no log and no metric has a place
+// for, is unknown.
+func opinion(provider contracts.Provider, err error) (contracts.FailureClass, bool) {
+	classifier, ok := provider.(contracts.FailureClassifier)
+	if !ok {
+		return "", false
+	}
+	class, decided := classifier.ClassifyFailure(err)
+	switch class {
+	case contracts.FailureUpstream, contracts.FailureThrottle, contracts.FailureClient:
+		return class, decided
+	}
+	return contracts.FailureUnknown, decided
+}
+
 func classify(provider contracts.Provider, err error, status int) contracts.FailureClass {
-	if classifier, ok := provider.(contracts.FailureClassifier); ok {
-		if class, decided := classifier.ClassifyFailure(err); decided {
-			return class
-		}
+	if class, decided := opinion(provider, err); decided {
+		return class
 	}
 	switch {
 	case status == http.StatusTooManyRequests:

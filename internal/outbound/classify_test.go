@@ -19,6 +19,11 @@ func (opinionated) ClassifyFailure(err error) (contracts.FailureClass, bool) {
 	return contracts.FailureThrottle, ok && strings.Contains(string(failure.Excerpt), "limit")
 }
 
+// inventive has a class of its own, that there is none of.
+type inventive struct{ contracts.Provider }
+
+func (inventive) ClassifyFailure(error) (contracts.FailureClass, bool) { return "caf\xe9", true }
+
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -45,6 +50,8 @@ func TestJudge(t *testing.T) {
 		{name: "the provider knows better", provider: opinionated{}, status: 403, body: "rate limit", want: contracts.FailureThrottle},
 		{name: "an error inside a success", provider: opinionated{}, status: 200, body: "limit", want: contracts.FailureThrottle},
 		{name: "the provider has no opinion", provider: opinionated{}, status: 403, body: "no", want: contracts.FailureClient},
+		{name: "a class that there is none of", provider: inventive{}, status: 404, want: contracts.FailureUnknown},
+		{name: "such a class of a success", provider: inventive{}, status: 200, want: contracts.FailureUnknown},
 		{name: "a success without an error inside", provider: opinionated{}, status: 200, body: "fine"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -80,6 +80,6 @@ type FailureClassifier interface {
 	// errors. It is asked about successes too, and then says false unless there is an error inside.
 	//
 	// The answer is the class of the failure, and false when the core is to decide by status and kind of error. [FailureUnknown] with true
-	// is a decision.
+	// is a decision. A class of another name counts as FailureUnknown.
 	ClassifyFailure(err error) (FailureClass, bool)
 }
