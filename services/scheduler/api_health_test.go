@@ -3,8 +3,8 @@ package scheduler_test
 import (
 	"context"
 	"errors"
-	"net"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
