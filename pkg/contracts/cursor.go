@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -131,12 +130,12 @@ func isAbsent(raw []byte) bool {
 	return len(raw) == 0 || string(raw) == "null"
 }
 
-// excerpt is a value as errors quote it: on one line, and not all of it.
+// excerpt is a value as errors quote it: on one line, without characters that a terminal would obey, and not all of it.
 func excerpt(raw []byte) string {
 	const most = 64
-	text := strings.ToValidUTF8(string(raw[:min(len(raw), most)]), "")
-	if len(raw) > most {
-		text += "…"
+	quoted := fmt.Sprintf("%#.*q", most, raw)
+	if utf8.RuneCount(raw) > most {
+		quoted += "…"
 	}
-	return fmt.Sprintf("%#q", text)
+	return quoted
 }

@@ -135,7 +135,7 @@ func TestMaxRefusesOtherKinds(t *testing.T) {
 		{"a number in a string", contracts.MaxNumber{}, `"12"`, "checkpoint 2 of 2: `\"12\"` is not a number"},
 		{"an object", contracts.MaxNumber{}, `{"id":1}`, "checkpoint 2 of 2: `{\"id\":1}` is not a number"},
 		{"not JSON", contracts.MaxNumber{}, `012`, "checkpoint 2 of 2: `012` is not a number"},
-		{"a long one", contracts.MaxNumber{}, `"` + strings.Repeat("a", 100) + `"`, "checkpoint 2 of 2: `\"" + strings.Repeat("a", 63) + "…` is not a number"},
+		{"a long one", contracts.MaxNumber{}, `"` + strings.Repeat("a", 100) + `"`, "checkpoint 2 of 2: `\"" + strings.Repeat("a", 63) + "`… is not a number"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
