@@ -26,7 +26,7 @@ func (b *Bus) Storing(ctx context.Context) error {
 	msg := &nats.Msg{Subject: "$KV." + events.BucketWorkers + ".probe-" + b.id}
 	if err := b.publishOnce(ctx, msg); err != nil {
 		b.Restore(ctx, err)
-		return fmt.Errorf("NATS does not store messages: %w%s", err, advice(err))
+		return fmt.Errorf("NATS does not store messages in %s: %w%s", events.BucketWorkers, err, advice(err))
 	}
 	return nil
 }
@@ -35,7 +35,7 @@ func (b *Bus) Storing(ctx context.Context) error {
 func advice(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-		return "; JetStream is off, or has no leader: after its disk was full, make room and start nats-server anew"
+		return "; JetStream is off, or has no leader: look at the servers of the cluster. On one node whose disk was full, make room and start nats-server anew"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return "; look at its disk and its log: with a full disk nats-server has to be started anew once there is room"
 	}

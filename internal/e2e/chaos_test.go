@@ -113,11 +113,11 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 	return c
 }
 
-// startBroker starts a nats-server of its own process, to be killed or starved.
-func startBroker(t *testing.T, dir, port string) *process {
+// startBroker starts a nats-server of its own process, to be killed or starved. cluster is as in runNATS.
+func startBroker(t *testing.T, dir, port string, cluster ...string) *process {
 	t.Helper()
 	p := &process{name: "nats", output: &lockedBuffer{}, ended: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], dir, port)
+	p.cmd = exec.Command(os.Args[0], append([]string{dir, port}, cluster...)...)
 	p.cmd.Env = append(os.Environ(), roleVariable+"="+natsRole)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

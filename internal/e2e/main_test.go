@@ -21,12 +21,24 @@ const roleVariable = "TRIBUTARY_E2E_PROCESS"
 // natsRole makes it a nats-server, for tests that kill one.
 const natsRole = "nats"
 
-func runNATS(dir, port string) int {
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return 2
+// runNATS runs a server in a folder, on a port. In a cluster its name, its port for the others, and the ports of all follow.
+func runNATS(dir, port string, cluster ...string) int {
+	numbers := []int{}
+	for i, text := range append([]string{port}, cluster...) {
+		if i == 1 {
+			continue
+		}
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return 2
+		}
+		numbers = append(numbers, number)
 	}
-	server, err := natsserver.Start(natsserver.Options{Dir: dir, Port: number})
+	opts := natsserver.Options{Dir: dir, Port: numbers[0]}
+	if len(cluster) > 0 {
+		opts.Cluster = &natsserver.Cluster{Name: cluster[0], Port: numbers[1], Routes: numbers[2:]}
+	}
+	server, err := natsserver.Start(opts)
 	if err != nil {
 		_, _ = os.Stderr.WriteString(err.Error())
 		return 1
@@ -42,7 +54,7 @@ func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case "":
 	case natsRole:
-		os.Exit(runNATS(os.Args[1], os.Args[2]))
+		os.Exit(runNATS(os.Args[1], os.Args[2], os.Args[3:]...))
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code := app.Run(ctx, os.Args[1:], app.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, feedProviders(), app.OnItem(handleEntry))

@@ -125,10 +125,10 @@ func (p *program) examineNATS(ctx context.Context, say func(bool, string, string
 		_, err = js.AccountInfo()
 	}
 	if err != nil {
-		say(false, "nats", fmt.Sprintf("%s has no JetStream (%v); start nats-server with -js", shown, err))
-		return
+		say(false, "nats", fmt.Sprintf("%s has no JetStream (%v); start nats-server with -js, and of a cluster more than half of its servers", shown, err))
+	} else {
+		say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", shown, nc.ConnectedServerVersion()))
 	}
-	say(true, "nats", fmt.Sprintf("%s, version %s, with JetStream", shown, nc.ConnectedServerVersion()))
 	client := api.New(nc, 5*time.Second)
 	examineServices(ctx, client, say)
 	examineIncidents(ctx, client.Incidents, say)

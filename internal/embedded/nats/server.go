@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -37,6 +39,17 @@ type Options struct {
 	// SyncAlways makes the server fsync before it acknowledges, so that an acknowledged message survives a power cut. Without it a
 	// message survives the death of the process only.
 	SyncAlways bool
+	// Cluster has the server join others; nil for a server alone. A cluster is for tests.
+	Cluster *Cluster
+}
+
+// Cluster says where a server of a cluster takes the connections of the others, all on 127.0.0.1.
+type Cluster struct {
+	// Name tells the server from the others.
+	Name string
+	Port int
+	// Routes are the ports of all servers, its own among them: without it JetStream would not cluster.
+	Routes []int
 }
 
 // Server is a running server. It stays up until Stop.
@@ -74,6 +87,12 @@ func (s *Server) start(opts Options) (err error) {
 		DontListen: opts.Port == 0,
 		MaxPayload: maxPayload,
 		NoSigs:     true, // signals are the program's to handle
+	}
+	if c := opts.Cluster; c != nil {
+		s.opts.ServerName, s.opts.Cluster = c.Name, server.ClusterOpts{Name: "tributary", Host: "127.0.0.1", Port: c.Port}
+		for _, port := range c.Routes {
+			s.opts.Routes = append(s.opts.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
+		}
 	}
 	s.server, err = server.NewServer(s.opts)
 	if err != nil {
