@@ -28,7 +28,9 @@ type client struct {
 	limit, remaining int
 	// requests counts those that were answered.
 	requests int
-	answers  *answers
+	// redirected says that an answer came from another address than was asked, as with a repository that was renamed.
+	redirected bool
+	answers    *answers
 }
 
 func (p Provider) client(in *contracts.Integration) (*client, error) {
@@ -45,6 +47,7 @@ func (p Provider) client(in *contracts.Integration) (*client, error) {
 		return nil, contracts.Permanent(err)
 	}
 	own := *in.HTTP()
+	c := &client{http: &own, integration: in.ID(), base: base, metadata: metadata, token: credentials.Token, answers: p.answers}
 	own.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		const most = 10
 		if !isSameOrigin(base, req.URL) {
@@ -53,9 +56,10 @@ func (p Provider) client(in *contracts.Integration) (*client, error) {
 		if len(via) >= most {
 			return errors.New("too many redirects")
 		}
+		c.redirected = true
 		return nil
 	}
-	return &client{http: &own, integration: in.ID(), base: base, metadata: metadata, token: credentials.Token, answers: p.answers}, nil
+	return c, nil
 }
 
 // foreign refuses to leave the API's own host. Going on would read somebody else's records as the repository's.

@@ -75,7 +75,11 @@ func (e *enumeration) run(ctx context.Context, mayPause bool) error {
 			return nil
 		}
 	}
-	return e.recover(ctx)
+	if err := e.recover(ctx); err != nil {
+		return err
+	}
+	e.tellIfRenamed(ctx)
+	return nil
 }
 
 // dispatch hands an item over.
