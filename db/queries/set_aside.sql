@@ -48,5 +48,9 @@ select kind, count(*) as elements from set_aside where set_aside_at is not null 
 
 -- name: SetAsideForget :many
 -- SetAsideForget deletes what was not tried again long after its time, because the work is no longer there, and what was dropped long ago.
-delete from set_aside where dropped_at is null and next_try_at < sqlc.arg(next_try_before)::timestamptz or dropped_at < sqlc.arg(dropped_before)::timestamptz
+-- A reducer that ends its process is not tried, but remembered for as long as it has an integration.
+delete from set_aside a
+where case when a.kind = 'reduce' and coalesce(a.set_aside_at, a.dropped_at) is not null
+           then not exists (select 1 from integrations i where i.id = a.integration_id)
+           else a.dropped_at is null and a.next_try_at < sqlc.arg(next_try_before)::timestamptz or a.dropped_at < sqlc.arg(dropped_before)::timestamptz end
 returning *;

@@ -37,6 +37,9 @@ const (
 	AdoptToken Kind = "adopt-token"
 	// HoldStray stops an active integration that has no grant.
 	HoldStray Kind = "hold-stray"
+	// Reduce calls the reducer of an integration's runs, which has ended the process before. Its key is the id of the
+	// integration. One that is dropped, or set aside, is not called: the runs close without it.
+	Reduce Kind = "reduce"
 	// SettleWebhook writes what a webhook's handler came to. Its key is the id of the webhook.
 	SettleWebhook Kind = "settle-webhook"
 )
@@ -45,6 +48,6 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Message, OpenRun, WakeRun, CloseRun, ResolveRun, FreeEntries, Directory, PurgeDeleted,
-		MarkStale, MarkSilent, EndOverride, JudgeRate, EndWait, AdoptToken, HoldStray, SettleWebhook,
+		MarkStale, MarkSilent, EndOverride, JudgeRate, EndWait, AdoptToken, HoldStray, Reduce, SettleWebhook,
 	}
 }

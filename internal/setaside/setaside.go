@@ -125,25 +125,54 @@ func (s *Set) Load(ctx context.Context, kind Kind) (Known, error) {
 
 // Fail counts a failed try in the caller's transaction, and writes the event when it sets the element aside. The caller calls told once it has committed.
 func (s *Set) Fail(ctx context.Context, tx *postgres.Tx, kind Kind, e Element, cause error) (told func(), err error) {
-	now := s.Now()
-	row, err := tx.SetAsideFail(ctx, dbsqlc.SetAsideFailParams{
-		ID: postgres.NewID(), Kind: string(kind), Key: e.Key, IntegrationID: orNil(e.Integration), About: foreign.Clean(e.About, foreign.MaxError).String(), Error: foreign.Of(cause),
-		Now: now, Waits: s.Settings.Waits, MostTries: int32(s.Settings.Tries),
-	})
-	if postgres.NotFound(err) {
-		// Another process has counted this failure.
-		return func() {}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("note that %s %s failed: %w", kind, e.Key, err)
-	}
-	begins := row.SetAsideAt != nil && int(row.Tries) == s.Settings.Tries
-	if begins {
-		if err := publishSetAside(ctx, tx, row, now); err != nil {
-			return nil, err
-		}
+	row, begins, err := s.count(ctx, tx, kind, e, cause, s.Settings.Waits)
+	if err != nil || row == nil {
+		return func() {}, err
 	}
 	return func() { s.tell(row, cause, begins) }, nil
+}
+
+// Begin counts a try of what may end the process, before it is made; [Set.NoteDone] has to follow, whatever it comes to.
+// A try that nothing followed has ended its process, for the cause. It returns nil for half of the time that a step may
+// take, in which another process may be at it, and for what was dropped.
+func (s *Set) Begin(ctx context.Context, kind Kind, e Element, cause error) (row *dbsqlc.SetAside, err error) {
+	begins := false
+	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		row, begins, err = s.count(ctx, tx, kind, e, cause, []time.Duration{s.Settings.Step / 2})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if begins {
+		s.tell(row, cause, begins)
+	}
+	return row, nil
+}
+
+// IsGivenUp reports whether a try that [Set.Begin] has counted is not to be made, and none after it: an operator does not
+// want it, or all tries have ended their processes.
+func (s *Set) IsGivenUp(row *dbsqlc.SetAside) bool {
+	return row != nil && (row.DroppedAt != nil || int(row.Tries) >= s.Settings.Tries)
+}
+
+// count counts a try. It returns no row when another process has counted it, and whether the element is set aside by it.
+func (s *Set) count(ctx context.Context, tx *postgres.Tx, kind Kind, e Element, cause error, waits []time.Duration) (row *dbsqlc.SetAside, begins bool, err error) {
+	now := s.Now()
+	row, err = tx.SetAsideFail(ctx, dbsqlc.SetAsideFailParams{
+		ID: postgres.NewID(), Kind: string(kind), Key: e.Key, IntegrationID: orNil(e.Integration), About: foreign.Clean(e.About, foreign.MaxError).String(), Error: foreign.Of(cause),
+		Now: now, Waits: waits, MostTries: int32(s.Settings.Tries),
+	})
+	if postgres.NotFound(err) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("note a try of %s %s: %w", kind, e.Key, err)
+	}
+	if begins = row.SetAsideAt != nil && int(row.Tries) == s.Settings.Tries; begins {
+		err = publishSetAside(ctx, tx, row, now)
+	}
+	return row, begins, err
 }
 
 func (s *Set) tell(row *dbsqlc.SetAside, cause error, begins bool) {

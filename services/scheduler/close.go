@@ -32,8 +32,8 @@ type verdict struct {
 }
 
 // closeRun closes a run whose newest attempt is complete. It reports whether there is nothing left to do about the attempt; whoever commits first
-// wins.
-func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (settled bool, err error) {
+// wins. Without the reducer, a run that needs it fails.
+func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, without bool) (settled bool, err error) {
 	run, err := s.Store.RunGet(ctx, id)
 	if postgres.NotFound(err) {
 		return true, nil
@@ -51,7 +51,7 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 	started := s.Now()
 	ctx, span := s.spanOf(ctx, run, "close run")
 	defer span.End()
-	v, err := s.judge(ctx, run)
+	v, err := s.judge(ctx, run, without)
 	if errors.Is(err, errIncomplete) {
 		return false, nil
 	}
@@ -82,8 +82,8 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32) (
 	return true, nil
 }
 
-// judge reads what an attempt came to and asks the reducer for the cursor.
-func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, error) {
+// judge reads what an attempt came to and asks the reducer for the cursor, if it may.
+func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) (*verdict, error) {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
 		return nil, err
@@ -93,6 +93,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 		return nil, fmt.Errorf("provider %q can't be synced any more", run.Provider)
 	}
 	_, fold := provider.(contracts.AssociativeReducer)
+	fold = fold && !without
 	e, err := s.gather(ctx, run, reducer, fold)
 	if fold && errors.Is(err, checkpoint.ErrReducer) {
 		// Keep every value, so that a mended reducer finds them all.
@@ -109,6 +110,8 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run) (*verdict, err
 		v.state, v.err = "failed", "every item is dead"
 	case e.dead > 0:
 		v.state = "partial"
+	case len(e.values) > 0 && without:
+		v.state, v.err, v.reduceFailed = "failed", foreign.Of(errDeadly), true
 	case len(e.values) > 0:
 		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
 			panics.Report(s.Log, err, "run", run.ID)

@@ -309,7 +309,7 @@ func (s *Scheduler) resolveNow(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("look at run %s: %w", id, err)
 	}
-	if err := s.resolveOne(ctx, run); err != nil && !errors.Is(err, setaside.ErrLeft) {
+	if err := s.resolveOne(ctx, run, false); err != nil && !errors.Is(err, setaside.ErrLeft) {
 		return err
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -109,6 +110,10 @@ type Scheduler struct {
 	failures  failures
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
+	// reducers is held by one each, or as a whole by one that has ended a process before.
+	reducers *semaphore.Weighted
+	// resolving says that the process has looked for runs to resolve before; the sweep alone looks at it.
+	resolving bool
 	// entriesAfter is the last run of a full page whose entries were to be freed; the sweep alone looks at it.
 	entriesAfter runPlace
 	// relayAway says that the relay has reported a stream that can't be reached; the relay alone looks at it.
@@ -127,7 +132,7 @@ func New(config Config) (*Scheduler, error) {
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
 		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
 		lost: losses{kicks: make(chan struct{}, 1)}, turns: turns{all: map[string]*turn{}},
-		closers: setaside.NewWorkers(config.Settings.Closers),
+		closers: setaside.NewWorkers(config.Settings.Closers), reducers: semaphore.NewWeighted(allReducers),
 	}
 	for _, key := range config.Registry.Keys() {
 		provider, err := config.Registry.Provider(key)

@@ -72,7 +72,12 @@ type stage struct {
 
 func newStage(t *testing.T, adjust func(*platform.Config)) *stage {
 	t.Helper()
-	providers := map[string]contracts.Provider{"ledger": ledger{}, "diary": diary{}}
+	return newStageOf(t, map[string]contracts.Provider{"ledger": ledger{}, "diary": diary{}}, func(*stage) {}, adjust)
+}
+
+// newStageOf has other providers, and something done before the scheduler starts.
+func newStageOf(t *testing.T, providers map[string]contracts.Provider, before func(*stage), adjust func(*platform.Config)) *stage {
+	t.Helper()
 	s := &stage{fixture: prepare(t)}
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring, config.Providers = s.server.Connect(), s.pool, s.ring, providers
@@ -80,6 +85,7 @@ func newStage(t *testing.T, adjust func(*platform.Config)) *stage {
 	if s.Platform, err = platform.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
+	before(s)
 	s.startScheduler(t, providers, func(c *platform.Config) {
 		c.Scheduler.Tick, c.Scheduler.Sweep = 20*time.Millisecond, 50*time.Millisecond
 		adjust(c)

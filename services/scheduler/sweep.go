@@ -76,7 +76,15 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	if waiting {
 		return cmp.Or(s.Store.RunTouch(ctx, s.Now(), run.ID), setaside.ErrLeft)
 	}
-	if _, err := s.closeRun(ctx, run.ID, run.Attempt); err != nil {
+	known, err := s.SetAside.Load(ctx, setaside.Reduce)
+	if err != nil {
+		return err
+	}
+	err = s.reducing(ctx, run.IntegrationID, s.tracked.isFresh(attemptOf(run)), known, func(without bool) error {
+		_, err := s.closeRun(ctx, run.ID, run.Attempt, without)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
@@ -92,19 +100,23 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 
 // resolveLate reduces closed runs whose last dead item has been retried to success or skipped since.
 func (s *Scheduler) resolveLate(ctx context.Context) error {
+	fresh := s.resolving
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
-		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Step: s.resolveOne, Workers: s.closers, Share: providerOf,
+		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Workers: s.closers, Share: providerOf,
+		Step: func(ctx context.Context, run *postgres.Run) error { return s.resolveOne(ctx, run, fresh) },
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
 			runs, err := s.Store.RunResolvable(ctx, s.keys, most)
 			if err != nil {
 				return nil, fmt.Errorf("look for resolvable runs: %w", err)
 			}
+			s.resolving = true
 			return runs, nil
 		},
 	})
 }
 
-func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
+// resolveOne resolves a run. Unless it is fresh, it may have ended a process before.
+func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run, fresh bool) error {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
 		return err
@@ -121,12 +133,26 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run) error {
 	for _, row := range rows {
 		checkpoints = append(checkpoints, orNil(textOf(row.Checkpoint)))
 	}
-	candidate, err := checkpoint.Reduce(reducer, checkpoints)
+	known, err := s.SetAside.Load(ctx, setaside.Reduce)
 	if err != nil {
-		return s.reduceFailed(ctx, run, err)
+		return err
 	}
-	s.Crash("scheduler: before late reduce")
-	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+	return s.reducing(ctx, run.IntegrationID, fresh, known, func(without bool) error {
+		if without {
+			return s.reduceFailed(ctx, run, errDeadly)
+		}
+		candidate, err := checkpoint.Reduce(reducer, checkpoints)
+		if err != nil {
+			return s.reduceFailed(ctx, run, err)
+		}
+		s.Crash("scheduler: before late reduce")
+		return s.commitLate(ctx, run, provider, candidate)
+	})
+}
+
+// commitLate is the one transaction that resolves a run, and moves the cursor to the candidate if that is forward.
+func (s *Scheduler) commitLate(ctx context.Context, run *postgres.Run, provider contracts.Provider, candidate contracts.Cursor) error {
+	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := s.Now()
 		locked, err := tx.RunLock(ctx, run.ID)
 		if err != nil || locked.ResolvedAt != nil {

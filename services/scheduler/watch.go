@@ -20,7 +20,10 @@ type tracker struct {
 	mu       sync.Mutex
 	attempts map[attemptKey]*checkpoint.Progress
 	complete map[attemptKey]struct{}
-	ready    chan struct{}
+	// fresh are those that became complete under this process's eyes: none of them has ended a process before.
+	fresh map[attemptKey]struct{}
+	live  bool
+	ready chan struct{}
 }
 
 type attemptKey struct {
@@ -33,7 +36,7 @@ func attemptOf(run *postgres.Run) attemptKey {
 }
 
 func newTracker() *tracker {
-	return &tracker{attempts: map[attemptKey]*checkpoint.Progress{}, complete: map[attemptKey]struct{}{}, ready: make(chan struct{}, 1)}
+	return &tracker{attempts: map[attemptKey]*checkpoint.Progress{}, complete: map[attemptKey]struct{}{}, fresh: map[attemptKey]struct{}{}, ready: make(chan struct{}, 1)}
 }
 
 func (t *tracker) apply(u checkpoint.Update) {
@@ -47,9 +50,26 @@ func (t *tracker) apply(u checkpoint.Update) {
 	}
 	progress.Apply(u)
 	if progress.Complete() {
+		if _, before := t.complete[key]; !before && t.live {
+			t.fresh[key] = struct{}{}
+		}
 		t.complete[key] = struct{}{}
 		kick(t.ready)
 	}
+}
+
+// caughtUp says that what comes from now on is news.
+func (t *tracker) caughtUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.live = true
+}
+
+func (t *tracker) isFresh(key attemptKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, fresh := t.fresh[key]
+	return fresh
 }
 
 // take returns the attempts that are complete.
@@ -71,6 +91,7 @@ func (t *tracker) forget(key attemptKey) {
 		if other.run == key.run && other.attempt <= key.attempt {
 			delete(t.attempts, other)
 			delete(t.complete, other)
+			delete(t.fresh, other)
 		}
 	}
 }
@@ -94,6 +115,7 @@ func (t *tracker) drop(runs map[string]bool) {
 		if runs[key.run] {
 			delete(t.attempts, key)
 			delete(t.complete, key)
+			delete(t.fresh, key)
 		}
 	}
 }
@@ -106,7 +128,7 @@ func (s *Scheduler) watch(ctx context.Context) error {
 			s.Metrics.checkpointSeen(s.Now().Sub(u.At))
 		}
 		s.tracked.apply(u)
-	}, func() { live.Store(true) })
+	}, func() { live.Store(true); s.tracked.caughtUp() })
 }
 
 // closeReady closes the runs that look complete.
@@ -115,8 +137,12 @@ func (s *Scheduler) closeReady(ctx context.Context) error {
 	if len(complete) == 0 {
 		return nil
 	}
+	known, err := s.SetAside.Load(ctx, setaside.Reduce)
+	if err != nil {
+		return err
+	}
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[completeRun]{
-		Kind: setaside.CloseRun, Step: s.closeTracked, Workers: s.closers, Share: func(c completeRun) string { return c.provider },
+		Kind: setaside.CloseRun, Step: func(ctx context.Context, c completeRun) error { return s.closeTracked(ctx, c, known) }, Workers: s.closers, Share: func(c completeRun) string { return c.provider },
 		Name: func(c completeRun) setaside.Element { return setaside.Of(c.id, c.integration) },
 		List: func(ctx context.Context, _ int32) ([]completeRun, error) { return s.findComplete(ctx, complete) },
 	})
@@ -157,14 +183,16 @@ func (s *Scheduler) findComplete(ctx context.Context, keys []attemptKey) ([]comp
 	return found, nil
 }
 
-func (s *Scheduler) closeTracked(ctx context.Context, c completeRun) error {
-	settled, err := s.closeRun(ctx, c.id, c.key.attempt)
-	if err != nil {
-		return err
-	}
-	if !settled {
-		return setaside.ErrLeft
-	}
-	s.tracked.forget(c.key)
-	return nil
+func (s *Scheduler) closeTracked(ctx context.Context, c completeRun, known setaside.Known) error {
+	return s.reducing(ctx, c.integration, s.tracked.isFresh(c.key), known, func(without bool) error {
+		settled, err := s.closeRun(ctx, c.id, c.key.attempt, without)
+		if err != nil {
+			return err
+		}
+		if !settled {
+			return setaside.ErrLeft
+		}
+		s.tracked.forget(c.key)
+		return nil
+	})
 }

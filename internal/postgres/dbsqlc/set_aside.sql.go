@@ -168,11 +168,15 @@ func (q *Queries) SetAsideFail(ctx context.Context, arg SetAsideFailParams) (*Se
 }
 
 const setAsideForget = `-- name: SetAsideForget :many
-delete from set_aside where dropped_at is null and next_try_at < $1::timestamptz or dropped_at < $2::timestamptz
+delete from set_aside a
+where case when a.kind = 'reduce' and coalesce(a.set_aside_at, a.dropped_at) is not null
+           then not exists (select 1 from integrations i where i.id = a.integration_id)
+           else a.dropped_at is null and a.next_try_at < $1::timestamptz or a.dropped_at < $2::timestamptz end
 returning id, kind, key, integration_id, about, tries, error, failed_first, failed_last, next_try_at, set_aside_at, dropped_at, dropped_by, drop_reason
 `
 
 // SetAsideForget deletes what was not tried again long after its time, because the work is no longer there, and what was dropped long ago.
+// A reducer that ends its process is not tried, but remembered for as long as it has an integration.
 func (q *Queries) SetAsideForget(ctx context.Context, nextTryBefore time.Time, droppedBefore time.Time) ([]*SetAside, error) {
 	rows, err := q.db.Query(ctx, setAsideForget, nextTryBefore, droppedBefore)
 	if err != nil {
