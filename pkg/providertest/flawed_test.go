@@ -324,14 +324,6 @@ func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, 
 	return "https://accounts.example/authorize?" + query.Encode(), nil
 }
 
-func (flawed) ExchangeCode(context.Context, *contracts.Integration, string, string) (contracts.Token, error) {
-	return contracts.Token{}, errors.New("not in this test")
-}
-
-func (flawed) RefreshToken(context.Context, *contracts.Integration) (contracts.Token, error) {
-	return contracts.Token{}, errors.New("not in this test")
-}
-
 func (flawed) RevokeToken(context.Context, *contracts.Integration) error { return nil }
 
 func (flawed) RefreshThreshold() time.Duration { return 0 }

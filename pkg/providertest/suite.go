@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -33,13 +34,16 @@ type Suite struct {
 	Edit func(t testing.TB, item Item)
 	// Webhook is a delivery as the upstream signs it. Without it, that webhooks are verified is not tested.
 	Webhook func(t testing.TB) *contracts.WebhookRequest
+	// TokenAnswer is what the upstream's token endpoint answers with these tokens; refresh is empty where it gives no new one. Without it, the answer is that
+	// of RFC 6749.
+	TokenAnswer func(access, refresh string, life time.Duration) string
 	// Delivery is the signed delivery about the record of an item as it is now. Without it, that webhooks bring what the sync brings is not tested.
 	Delivery func(t testing.TB, item Item) *contracts.WebhookRequest
 }
 
 // Run tests that a provider keeps its contracts: registration, rules and types; that a sync finds everything, is repeatable, stops when it is told to, ends in
 // an error when the upstream fails at any page, and in a deferral when it asks for patience; that no edit is lost which happens while it reads; that the reducer
-// agrees with itself; that webhooks bring the records of the sync; that the provider keeps no state; and that no credential shows in errors, events or logs or
+// agrees with itself; that webhooks bring the records of the sync; that OAuth tokens are got and refreshed without a loss; that the provider keeps no state; and that no credential shows in errors, events or logs or
 // is sent to a foreign host. What belongs to a contract that the provider does not implement, or needs a function that the suite does not have, is left out.
 //
 // Requests leave through the platform's own client, so that authentication and deferrals are those of production. Run the test with -race too: state that a
@@ -56,6 +60,7 @@ func Run(t *testing.T, s Suite) {
 	}
 	if oauth, ok := s.Provider.(contracts.OAuth2); ok {
 		t.Run("oauth", func(t *testing.T) { k.oauth(t, oauth) })
+		t.Run("tokens", func(t *testing.T) { k.tokens(t, oauth) })
 	}
 	syncs, isSync := s.Provider.(contracts.ScheduledSync)
 	if isSync {
