@@ -53,7 +53,7 @@ func opinion(provider contracts.Provider, err error) (contracts.FailureClass, bo
 	}
 	class, decided := classifier.ClassifyFailure(err)
 	switch class {
-	case contracts.FailureUpstream, contracts.FailureThrottle, contracts.FailureClient:
+	case contracts.FailureUpstream, contracts.FailureThrottle, contracts.FailureClient, contracts.FailureUnknown:
 		return class, decided
 	}
 	return contracts.FailureUnknown, decided
