@@ -58,9 +58,10 @@ chaos: testenv ## Kill real processes at random for CHAOS_FOR (default 10m), the
 	@CHAOS_FOR=$${CHAOS_FOR:-10m} bin/testenv -- go test -vet=off -count=1 -timeout=0 -v -run '^TestChaos' ./internal/e2e
 
 .PHONY: prove
-prove: testenv ## Push real payloads of GitHub's through the whole sync path and as webhooks, kill everything on the way of webhooks, cut Postgres off, take leaders and servers from a NATS cluster, restore a backup of it, have eight processes at one budget, compare the upstream with GitHub's description (fetches 500 MB with npm), and plan every query on a million rows; then prove-upgrade and prove-oauth
+prove: testenv ## Push real payloads of GitHub's through the whole sync path and as webhooks, kill everything on the way of webhooks, cut Postgres off, take leaders and servers from a NATS cluster, restore a backup of it, have eight processes at one budget, compare the upstream with GitHub's description (fetches 500 MB with npm), plan every query on a million rows, and say anything in every contract for 200 rounds; then prove-upgrade and prove-oauth
 	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/outbound
 	@TRIBUTARY_PLAN_ROWS=1000000 bin/testenv -- go test -vet=off -count=1 -timeout=60m -run '^TestPlans$$' ./internal/postgres
+	@TRIBUTARY_ANYTHING_ROUNDS=200 bin/testenv -- go test -vet=off -count=1 -timeout=60m -v -run '^TestAnything$$' ./internal/platform
 	@$(MAKE) prove-upgrade prove-oauth
 
 OLD ?= HEAD~50

@@ -274,16 +274,21 @@ func (f *hostile) reasonsOf(p anything, integration string, known sample) (accep
 	return accepted
 }
 
-func (f *hostile) command(client *api.Client, verb events.Verb, c *eventsv1.Command) int {
+// command reports with 1 that a command was carried out. One that meets another transaction is sent again, as its
+// sender is told.
+func (f *hostile) command(client *api.Client, verb events.Verb, c *eventsv1.Command) (accepted int) {
 	f.Helper()
-	reply, err := client.Command(f.Context(), verb, c)
-	if err != nil && !isRefused(err) {
-		f.Errorf("the command %s fails: %v", verb, err)
-	}
-	if err != nil || !reply.GetAccepted() {
-		return 0
-	}
-	return 1
+	f.await(fmt.Sprint("an answer to the command ", verb), func() bool {
+		reply, err := client.Command(f.Context(), verb, c)
+		if err == nil && reply.GetAccepted() {
+			accepted = 1
+		}
+		if err != nil && !isRefused(err) && api.CodeOf(err) != api.Unavailable {
+			f.Errorf("the command %s fails: %v", verb, err)
+		}
+		return api.CodeOf(err) != api.Unavailable
+	})
+	return accepted
 }
 
 // rowsOf are ids of a table's rows.

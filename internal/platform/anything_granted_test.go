@@ -3,7 +3,6 @@ package platform_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,6 +47,61 @@ func newGranting(d *texts) granting {
 
 func (granting) Name() string { return "Granting" }
 
+// AuthorizationURL is anywhere, or anything.
+func (g granting) AuthorizationURL(ctx context.Context, in *contracts.Integration, redirectURI, state string) (string, error) {
+	g.note("AuthorizationURL")
+	if g.isHonest() || g.below(2) == 0 {
+		return g.AuthorizationCode.AuthorizationURL(ctx, in, redirectURI, state)
+	}
+	if g.below(2) == 0 {
+		return "", g.fail()
+	}
+	return "https://upstream.example/" + g.text(), nil
+}
+
+// HealthCheck sends a request of the platform's, which the access token goes with to the hosts of the flow.
+func (g granting) HealthCheck(ctx context.Context, in *contracts.Integration) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://upstream.example/me", http.NoBody)
+	if err != nil {
+		return err
+	}
+	answer, err := in.HTTP().Do(req)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+func (g granting) OAuth2Issuer(*contracts.Integration) (string, error) {
+	g.note("OAuth2Issuer")
+	switch {
+	case g.isHonest() || g.below(2) == 0:
+		return "", nil
+	case g.below(2) == 0:
+		return "", g.fail()
+	}
+	return g.text(), nil
+}
+
+func (g granting) RequiresOAuth2Issuer(*contracts.Integration) (bool, error) {
+	g.note("RequiresOAuth2Issuer")
+	if g.isHonest() || g.below(4) > 0 {
+		return false, nil
+	}
+	return true, g.fail()
+}
+
+func (g granting) OAuth2Hosts(in *contracts.Integration) ([]string, error) {
+	g.note("OAuth2Hosts")
+	switch {
+	case g.isHonest() || g.below(2) == 0:
+		return g.AuthorizationCode.OAuth2Hosts(in)
+	case g.below(2) == 0:
+		return nil, g.fail()
+	}
+	return g.list(), nil
+}
+
 // token is what the provider says without having asked anybody.
 func (g granting) token() (contracts.Token, error) {
 	at := time.Now().Add(time.Duration(g.below(3)-1) * time.Hour)
@@ -59,6 +113,7 @@ func (g granting) token() (contracts.Token, error) {
 }
 
 func (g granting) ExchangeCode(ctx context.Context, in *contracts.Integration, code, redirectURI string) (contracts.Token, error) {
+	g.note("ExchangeCode")
 	if g.isHonest() || g.below(2) == 0 {
 		return g.AuthorizationCode.ExchangeCode(ctx, in, code, redirectURI)
 	}
@@ -66,6 +121,7 @@ func (g granting) ExchangeCode(ctx context.Context, in *contracts.Integration, c
 }
 
 func (g granting) RefreshToken(ctx context.Context, in *contracts.Integration) (contracts.Token, error) {
+	g.note("RefreshToken")
 	if g.isHonest() || g.below(2) == 0 {
 		return g.AuthorizationCode.RefreshToken(ctx, in)
 	}
@@ -73,6 +129,7 @@ func (g granting) RefreshToken(ctx context.Context, in *contracts.Integration) (
 }
 
 func (g granting) RevokeToken(ctx context.Context, in *contracts.Integration) error {
+	g.note("RevokeToken")
 	if g.isHonest() || g.below(2) == 0 {
 		return g.AuthorizationCode.RevokeToken(ctx, in)
 	}
@@ -80,6 +137,7 @@ func (g granting) RevokeToken(ctx context.Context, in *contracts.Integration) er
 }
 
 func (g granting) ResolveIdentity(context.Context, *contracts.Integration) (contracts.Identity, error) {
+	g.note("ResolveIdentity")
 	if g.isHonest() {
 		return contracts.Identity{ID: "ann"}, nil
 	}
@@ -169,10 +227,12 @@ func (f *hostile) grantOnce(d *texts, round string) {
 	f.Helper()
 	client := api.New(f.nc, time.Minute)
 	var refreshed []uuid.UUID
+	refreshed = append(refreshed, f.expired("unattended", round+"-unattended"))
 	for n := range 6 {
-		id := f.expired(fmt.Sprint(round, "-", n))
+		id := f.expired("granting", fmt.Sprint(round, "-", n))
 		refreshed = append(refreshed, id)
 		f.authorize(client, id, url.Values{"code": {d.text()}, "iss": {d.text()}})
+		f.healthOf(client, id.String(), "granting")
 		f.authorize(client, id, url.Values{"error": {d.text()}, "error_description": {d.text()}})
 	}
 	for _, id := range refreshed {
@@ -186,7 +246,7 @@ func (f *hostile) grantOnce(d *texts, round string) {
 	}
 	d.setHonest(true)
 	defer d.setHonest(false)
-	id := f.expired(round + "-well")
+	id := f.expired("granting", round+"-well")
 	if page := f.authorize(client, id, url.Values{"code": {"good"}}); !strings.Contains(page, "Done") {
 		f.Errorf("an authorization ends with %s", page)
 	}
@@ -196,14 +256,14 @@ func (f *hostile) grantOnce(d *texts, round string) {
 }
 
 // expired makes an integration whose token is due to be refreshed.
-func (f *hostile) expired(name string) uuid.UUID {
+func (f *hostile) expired(provider, name string) uuid.UUID {
 	f.Helper()
 	id, now := postgres.NewID(), time.Now()
 	credentials, _ := json.Marshal(map[string]any{ // maps of texts can be encoded
 		"client_id": "tributary", "access_token": "old", "refresh_token": "old", "token_expires_at": now.Add(-time.Minute),
 	})
 	err := f.Store.InTx(f.Context(), func(tx *postgres.Tx) error {
-		row := dbsqlc.IntegrationInsertParams{ID: id, Provider: "granting", Name: name, Metadata: []byte("{}"), Now: now}
+		row := dbsqlc.IntegrationInsertParams{ID: id, Provider: provider, Name: name, Metadata: []byte("{}"), Now: now}
 		if _, err := tx.IntegrationInsert(f.Context(), row); err != nil {
 			return err
 		}
@@ -238,19 +298,22 @@ func (f *hostile) authorize(client *api.Client, id uuid.UUID, arrival url.Values
 		if err != nil {
 			f.Fatal(err)
 		}
-		if resp.StatusCode >= http.StatusInternalServerError {
-			f.Errorf("the browser is answered with %d", resp.StatusCode)
-		}
 		return resp, string(page)
 	}
-	resp, _ := get(link.URL)
+	resp, page := get(link.URL)
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return page // the provider has no address to go to
+	}
 	away, err := resp.Location()
 	if err != nil {
-		f.Fatal(errors.Join(errors.New("the link leads nowhere"), err))
+		f.Fatalf("the link leads nowhere: %v: %d %s", err, resp.StatusCode, page)
 	}
 	back, err := url.Parse(away.Query().Get("redirect_uri"))
 	if err != nil {
 		f.Fatal(err)
+	}
+	if back.Host == "" {
+		return "" // the provider has sent the browser away for good
 	}
 	arrival.Set("state", away.Query().Get("state"))
 	back.RawQuery = arrival.Encode()
@@ -258,6 +321,9 @@ func (f *hostile) authorize(client *api.Client, id uuid.UUID, arrival url.Values
 		// Servers of browsers take no such address.
 		return ""
 	}
-	_, page := get(back.String())
+	resp, page = get(back.String())
+	if resp.StatusCode >= http.StatusInternalServerError {
+		f.Errorf("the browser is answered with %d", resp.StatusCode)
+	}
 	return page
 }

@@ -6,17 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/api"
@@ -27,80 +27,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
-
-// texts draws texts of any bytes and any length, from a fixed seed.
-type texts struct {
-	mu sync.Mutex
-	*rand.Rand
-	// large says that the next long text may have megabytes.
-	large bool
-	// honest has the authorization server answer as it should: see [granting].
-	honest bool
-}
-
-// below draws a number.
-func (d *texts) below(n int) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.IntN(n)
-}
-
-// text draws one of the texts that stores and terminals do not take, or take at a price.
-func (d *texts) text() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	parts := []string{"", "plain", "a\x00b", "caf\xe9", "\xed\xa0\xbd", `cut \ud83d`, "\x1b[2J", "\u009b31m", "\u2028ü😀", "\xff\xfe", `\u0000`, "token=x1", "{\"a\":", "'; --", "%s%!d", "\r\n", "1e999999"}
-	text := parts[d.IntN(len(parts))]
-	switch d.IntN(6) {
-	case 0:
-		text = strings.Repeat(text+"x", d.IntN(20_000))
-	case 1:
-		raw := make([]byte, d.IntN(2000))
-		for i := range raw {
-			raw[i] = byte(d.IntN(256))
-		}
-		text += string(raw)
-	case 2:
-		if d.large {
-			d.large = false
-			text = strings.Repeat(text+"y", 3<<20/(len(text)+1))
-		}
-	}
-	return text + parts[d.IntN(len(parts))]
-}
-
-// document draws what a provider may take for JSON.
-func (d *texts) document() json.RawMessage {
-	text := d.text()
-	switch d.below(4) {
-	case 0:
-		return json.RawMessage(text)
-	case 1:
-		return json.RawMessage(`{"text":"` + strings.NewReplacer(`"`, "", "\n", "", "\r", "", "\x1b", "", "\x00", "").Replace(text) + `"}`)
-	case 2:
-		return json.RawMessage(strings.Repeat("[", len(text)%3000) + strings.Repeat("]", len(text)%3000))
-	}
-	encoded, _ := json.Marshal(map[string]string{text: text}) // texts can be encoded
-	return encoded
-}
-
-// fail is what foreign code does with a text: it returns an error of one of the kinds, or panics.
-func (d *texts) fail() error {
-	text := d.text()
-	switch d.below(5) {
-	case 0:
-		return contracts.Permanent(errors.New(text))
-	case 1:
-		return contracts.Skip(text)
-	case 2:
-		return contracts.RetryAfter(time.Millisecond, errors.New(text))
-	case 3:
-		panic(text)
-	}
-	return errors.New(text)
-}
 
 // anything is a provider that says anything wherever it may say something.
 type anything struct {
@@ -116,16 +45,37 @@ type noted struct {
 	More map[string]string `json:"more"`
 }
 
-func (anything) Name() string                           { return "Anything" }
-func (anything) DefaultSyncInterval() time.Duration     { return time.Hour }
-func (anything) DefaultRateLimit() *contracts.RateLimit { return nil }
+func (anything) DefaultSyncInterval() time.Duration { return time.Hour }
+
+func (p anything) Name() string {
+	if !p.isRunning() {
+		return "Anything"
+	}
+	p.note("Name")
+	return p.text()
+}
+
+func (p anything) DefaultRateLimit() *contracts.RateLimit {
+	p.note("DefaultRateLimit")
+	return nil
+}
 
 func (p anything) Sync(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
+	p.note("Sync")
+	return p.enumerate(ctx, in, session)
+}
+
+func (p anything) enumerate(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
+	if p.below(3) == 0 {
+		// With dead items there is nothing to reduce.
+		return session.Dispatch(ctx, unread{"anything.well", json.RawMessage("{}")}, 1, p.text())
+	}
 	for range 6 {
-		event := unread{p.text(), p.document()}
+		event := told{unread{p.text(), p.document()}, p.texts}
 		if p.below(2) == 0 {
 			event.eventType = "anything.handled"
 		}
+		p.note("Dispatch")
 		if err := session.Dispatch(ctx, event, p.document(), p.text()); err != nil {
 			return err
 		}
@@ -137,47 +87,40 @@ func (p anything) Sync(ctx context.Context, in *contracts.Integration, session c
 	return nil
 }
 
-// use has the mappings and the requests of an integration get texts. What they answer does not matter here.
-func (p anything) use(ctx context.Context, in *contracts.Integration) {
-	_, _, _ = in.Mappings().Ensure(ctx, p.text(), p.text(), p.text())
-	_, _ = in.Mappings().Find(ctx, p.text(), p.text())
-	keyed, err := contracts.WithIdempotencyKey(ctx, p.text())
-	if err != nil {
-		keyed = ctx
-	}
-	req, err := http.NewRequestWithContext(keyed, http.MethodPost, "https://upstream.example/x", strings.NewReader(p.text()))
-	if err != nil {
-		return
-	}
-	if answer, err := in.HTTP().Do(req); err == nil {
-		_, _ = io.Copy(io.Discard, answer.Body)
-		_ = answer.Body.Close()
-	}
-}
-
 func (p anything) ReduceCheckpoints([]contracts.Checkpoint) (contracts.Cursor, error) {
+	p.note("ReduceCheckpoints")
 	if p.below(3) == 0 {
 		return nil, p.fail()
 	}
 	return contracts.Cursor(p.document()), nil
 }
 
-func (anything) VerifyWebhookSignature(context.Context, *contracts.Integration, *contracts.WebhookRequest) error {
+func (p anything) VerifyWebhookSignature(context.Context, *contracts.Integration, *contracts.WebhookRequest) error {
+	p.note("VerifyWebhookSignature")
+	if p.below(6) == 0 {
+		return p.fail()
+	}
 	return nil
 }
 
 func (p anything) ResolveWebhookEvent(*contracts.WebhookRequest) (string, bool) {
-	return p.text(), true
+	p.asked("ResolveWebhookEvent")
+	if p.below(2) == 0 {
+		return p.handled[p.below(len(p.handled))], true
+	}
+	return p.text(), p.below(2) == 0
 }
 
 func (p anything) WebhookDeliveryID(*contracts.WebhookRequest) (string, bool) {
+	p.asked("WebhookDeliveryID")
 	return p.text(), p.below(4) > 0
 }
 
 func (p anything) HandleWebhook(ctx context.Context, in *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
+	p.note("HandleWebhook")
 	p.use(ctx, in)
 	if p.below(2) == 0 {
-		if err := contracts.Dispatch(ctx, unread{p.text(), p.document()}, nil, p.text()); err != nil {
+		if err := contracts.Dispatch(ctx, told{unread{p.text(), p.document()}, p.texts}, p.document(), p.text()); err != nil {
 			return nil, err
 		}
 	}
@@ -187,64 +130,34 @@ func (p anything) HandleWebhook(ctx context.Context, in *contracts.Integration, 
 	return map[string]string{p.text(): p.text()}, nil
 }
 
-// RoundTrip is the upstream, which answers anything.
-func (p anything) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Body != nil {
-		_, _ = io.Copy(io.Discard, req.Body)
-		_ = req.Body.Close()
-	}
-	if req.URL.Path != "/x" {
-		return p.grant(req), nil
-	}
-	if p.below(4) == 0 {
-		return nil, errors.New(p.text())
-	}
-	body := p.text()
-	return &http.Response{
-		StatusCode: []int{200, 400, 404, 422}[p.below(4)], Request: req, Header: http.Header{"X-Says": {p.text()}, "Content-Type": {p.text()}},
-		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}, nil
-}
-
-// TestAnything has every text of every contract be anything, with fixed seeds. After each round the system goes on: its run has ended, a record of another integration is
-// stored, and nothing is left in the queues.
+// TestAnything has every text of every contract be anything, with fixed seeds: a few, or as many as the environment asks
+// for. After each round the system goes on: its run has ended, a record of another integration is stored, and nothing is
+// left in the queues. The rounds go on until every method of every contract was called.
 func TestAnything(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := anything{texts: &texts{Rand: rand.New(rand.NewPCG(0, 0))}}
+	p := newAnything()
 	f := newHostile(t, func(f *hostile, c *platform.Config) {
 		f.browse(c)
-		c.Providers["granting"] = newGranting(p.texts)
-		c.Providers["anything"], c.Transport, c.WebhookListener, c.Ring = p, p, listener, ring
-		c.Handlers = map[string][]itemworker.ItemHandler{"anything.handled": {func(context.Context, *contracts.Integration, []byte) error { return p.fail() }}}
-		short := []time.Duration{10 * time.Millisecond}
-		c.Syncer.Tries, c.Syncer.Backoff, c.ItemWorker.Tries, c.ItemWorker.Backoff = 2, short, 2, short
-		c.ItemWorker.Webhooks.Tries, c.ItemWorker.Webhooks.Backoff = 2, short
-		// Deferrals in a row wait longer and longer, and one of five answers is a deferral.
-		waits := deferral.Bounds{Least: 10 * time.Millisecond, LeastMost: 100 * time.Millisecond, Most: time.Hour}
-		c.Syncer.Waits, c.ItemWorker.Waits = waits, waits
+		p.configure(t, c, listener)
 	})
-	id := postgres.NewID()
-	row := dbsqlc.IntegrationInsertParams{ID: id, Provider: "anything", Name: "anything", Metadata: []byte("{}"), Now: time.Now()}
-	if _, err := f.Store.IntegrationInsert(t.Context(), row); err != nil {
-		t.Fatal(err)
+	names := []string{"anything", "folding"}
+	base := "http://" + listener.Addr().String() + "/integrations/"
+	for _, name := range names {
+		f.insert(name)
+		f.await("the directory", func() bool { return deliver(t, base+name+"/"+name+"/webhook", "first") == http.StatusOK })
 	}
-	url := "http://" + listener.Addr().String() + "/integrations/anything/anything/webhook"
-	f.await("the directory", func() bool { return deliver(t, url, "first") == http.StatusOK })
 	subjects, accepted := f.endpoints(), 0
-	for seed := range uint64(5) {
-		p.mu.Lock()
-		p.Rand, p.large = rand.New(rand.NewPCG(seed, 7)), true
-		p.mu.Unlock()
-		t.Logf("seed %d", seed)
-		f.anythingOnce(p, id, url)
+	uncalled := p.uncalled(t)
+	for seed := uint64(0); seed < rounds(t) || len(uncalled) > 0 && seed < mostRounds; seed++ {
+		p.begin(seed)
+		t.Logf("seed %d, not called yet: %s", seed, uncalled)
+		for _, name := range names {
+			f.anythingOnce(p, name, base)
+		}
 		f.grantOnce(p.texts, fmt.Sprint("granted", seed))
 		accepted += f.operateOnce(p, subjects, fmt.Sprint("victim", seed))
 		healthy := fmt.Sprint("healthy", seed)
@@ -253,23 +166,99 @@ func TestAnything(t *testing.T) {
 		f.provider.script.mu.Unlock()
 		runOnce(t, f.Platform, f.id)
 		wantRecord(t, f.Platform, f.id, healthy, "well")
+		uncalled = p.uncalled(t)
 	}
 	if accepted == 0 {
 		t.Error("no command with a reason was carried out: this test shows nothing of them")
 	}
+	if len(uncalled) > 0 {
+		t.Errorf("nothing is shown of these methods of contracts, for they were not called: %s", uncalled)
+	}
 	f.await("empty queues", f.isIdle)
 }
 
+// roundsVariable is for how many rounds `make prove` asks.
+const roundsVariable = "TRIBUTARY_ANYTHING_ROUNDS"
+
+func rounds(t *testing.T) uint64 {
+	t.Helper()
+	asked, isAsked := os.LookupEnv(roundsVariable)
+	if !isAsked {
+		return 3
+	}
+	n, err := strconv.ParseUint(asked, 10, 32)
+	if err != nil {
+		t.Fatalf("%s: %v", roundsVariable, err)
+	}
+	return n
+}
+
+// mostRounds is after how many rounds a method that was not called never will be.
+const mostRounds = 50
+
+func newAnything() anything {
+	p := anything{texts: &texts{Rand: rand.New(rand.NewPCG(0, 0))}}
+	for range 4 {
+		p.handled = append(p.handled, p.text())
+	}
+	return p
+}
+
+// configure has a platform serve the providers, and repeat in a hurry what failed.
+func (p anything) configure(t *testing.T, c *platform.Config, listener net.Listener) {
+	t.Helper()
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(c.Providers, p.providers())
+	c.Transport, c.WebhookListener, c.Ring = p, listener, ring
+	c.Handlers = map[string][]itemworker.ItemHandler{"anything.handled": {func(context.Context, *contracts.Integration, []byte) error { return p.fail() }}}
+	short := []time.Duration{10 * time.Millisecond}
+	c.Syncer.Tries, c.Syncer.Backoff, c.ItemWorker.Tries, c.ItemWorker.Backoff = 2, short, 2, short
+	c.ItemWorker.Webhooks.Tries, c.ItemWorker.Webhooks.Backoff = 2, short
+	// Deferrals in a row wait longer and longer, and one of five answers is a deferral.
+	waits := deferral.Bounds{Least: 10 * time.Millisecond, LeastMost: 100 * time.Millisecond, Most: time.Hour}
+	c.Syncer.Waits, c.ItemWorker.Waits = waits, waits
+}
+
+func (p anything) providers() map[string]contracts.Provider {
+	granting := newGranting(p.texts)
+	return map[string]contracts.Provider{"anything": p, "folding": folding{p}, "granting": granting, "unattended": unattended{granting}}
+}
+
+// insert makes an integration that has the name of its provider.
+func (f *hostile) insert(provider string) {
+	f.Helper()
+	id := postgres.NewID()
+	row := dbsqlc.IntegrationInsertParams{ID: id, Provider: provider, Name: provider, Metadata: []byte("{}"), Now: time.Now()}
+	if _, err := f.Store.IntegrationInsert(f.Context(), row); err != nil {
+		f.Fatal(err)
+	}
+}
+
 // anythingOnce is one round: a run, webhooks, commands and requests of operators.
-func (f *hostile) anythingOnce(p anything, id uuid.UUID, url string) {
+func (f *hostile) anythingOnce(p anything, name, base string) {
 	f.Helper()
 	began := time.Now()
+	row, err := f.Store.IntegrationGetByName(f.Context(), name)
+	if err != nil {
+		f.Fatal(err)
+	}
+	id := row.ID
+	if _, err := f.pool.Exec(f.Context(), "update integrations set sync_cursor = '1' where id = $1", id); err != nil {
+		f.Fatal(err)
+	}
 	if err := f.Store.IntegrationSetNextSync(f.Context(), &began, id); err != nil {
 		f.Fatal(err)
 	}
 	for range 6 {
-		if code := deliver(f.T, url, p.text()); code >= http.StatusInternalServerError {
+		if code := deliver(f.T, base+name+"/"+name+"/webhook", p.text()); code >= http.StatusInternalServerError {
 			f.Errorf("a webhook is answered with %d", code)
+		}
+		// A provider that can't say what a webhook is about has its sender come again.
+		if code := deliver(f.T, base+name+"/webhook", p.text()); code > http.StatusInternalServerError {
+			f.Errorf("a webhook to all is answered with %d", code)
 		}
 	}
 	for _, verb := range events.Verbs() {
@@ -281,13 +270,21 @@ func (f *hostile) anythingOnce(p anything, id uuid.UUID, url string) {
 			continue // it would hold the healthy run up
 		}
 		// A message that exceeds what the broker takes never gets in.
-		if err := f.nc.Publish(events.CommandSubject(verb, "anything"), body); err != nil && !errors.Is(err, nats.ErrMaxPayload) {
+		if err := f.nc.Publish(events.CommandSubject(verb, name), body); err != nil && !errors.Is(err, nats.ErrMaxPayload) {
 			f.Fatal(err)
 		}
 	}
 	client := api.New(f.nc, time.Minute)
+	f.healthOf(client, name, name)
 	for range 4 {
-		_, err := client.CreateIntegration(f.Context(), api.CreateIntegration{Provider: "anything", Name: p.text(), Owner: p.text(), Metadata: p.document(), By: p.text()})
+		f.command(client, events.VerbRecover, &eventsv1.Command{Integration: name, Since: "2026-01-31T00:00:00Z"})
+	}
+	if p.below(3) == 0 {
+		// It wins over a sync from a time.
+		f.command(client, events.VerbSync, &eventsv1.Command{Integration: name, Mode: "full"})
+	}
+	for range 4 {
+		_, err := client.CreateIntegration(f.Context(), api.CreateIntegration{Provider: name, Name: p.text(), Owner: p.text(), Metadata: p.document(), By: p.text()})
 		if told, ok := errors.AsType[*api.Error](err); ok && told.Code == api.Internal {
 			f.Errorf("an integration could not be made: %s", told)
 		}
@@ -296,6 +293,17 @@ func (f *hostile) anythingOnce(p anything, id uuid.UUID, url string) {
 		runs, err := f.Store.RunList(f.Context(), dbsqlc.RunListParams{IntegrationID: &id, Most: 1})
 		return err == nil && len(runs) == 1 && !runs[0].CreatedAt.Before(began.Truncate(time.Microsecond)) && runs[0].ClosedAt != nil
 	})
+}
+
+// healthOf has a provider say how its upstream is, and who the integration is there.
+func (f *hostile) healthOf(client *api.Client, integration, provider string) {
+	f.Helper()
+	if _, err := client.TestHealth(f.Context(), integration, provider); err != nil {
+		f.Errorf("the health of %s could not be tested: %v", integration, err)
+	}
+	if _, err := client.Health(f.Context(), integration, provider); err != nil {
+		f.Errorf("the health of %s could not be had: %v", integration, err)
+	}
 }
 
 // deliver sends a webhook.
