@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +50,42 @@ func TestSilentRunsAreDrivenAgain(t *testing.T) {
 	await(t, "the run with messages to be looked at", func() bool { return time.Since(s.run(t, busy.ID).HeartbeatAt) < time.Hour })
 	if now := s.run(t, busy.ID); now.Wake != busy.Wake || now.State != busy.State {
 		t.Errorf("the run with messages is %s, and has the wake %d after %d", now.State, now.Wake, busy.Wake)
+	}
+}
+
+// TestARunThatShowsLifeIsLeftAlone has a syncer show life between the look for silent runs and the moment at which one
+// would be driven again.
+func TestARunThatShowsLifeIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	s := newStage(t, func(c *platform.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		c.Scheduler.Silent, c.Scheduler.LockWait = 10*time.Minute, time.Hour
+	})
+	alive := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.takeDue(t, alive.IntegrationID)
+	beat, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = beat.Rollback(context.Background()) }()
+	if _, err := beat.Exec(t.Context(), "update sync_runs set heartbeat_at = now() + interval '1 hour' where id = $1", alive.ID); err != nil {
+		t.Fatal(err)
+	}
+	ahead.Store(int64(time.Hour))
+	await(t, "the sweep to wait for the run", func() bool { return s.lockWaits(t) == 1 })
+	if err := beat.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	silent := s.begin(t, s.integration(t, "ledger", ""), "full")
+	s.takeDue(t, silent.IntegrationID)
+	await(t, "a silent run to be driven again", func() bool {
+		// A sweep that found the due event touches the run once more.
+		s.silence(t, silent.ID)
+		return s.run(t, silent.ID).Wake > silent.Wake
+	})
+	if now := s.run(t, alive.ID); now.Wake != alive.Wake {
+		t.Errorf("the run that shows life was driven again: wake %d after %d", now.Wake, alive.Wake)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -63,6 +65,25 @@ func TestEnumerationsThatGiveUp(t *testing.T) {
 	}
 }
 
+// TestAnEnumerationThatIsStoppedCountsWhatIsOnItsWay has a provider fall silent on its last try, with a batch that is
+// not full: the total leaves that out, or the run would wait for it for ever.
+func TestAnEnumerationThatIsStoppedCountsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *platform.Config) {
+		c.Syncer.Silence, c.Syncer.Grace, c.Syncer.Linger, c.Syncer.BatchItems = time.Second, 100*time.Millisecond, time.Hour, 2
+	})
+	run := w.open(t, func(ctx context.Context, session contracts.SyncSession, method string) error {
+		err := dispatches("a", "b", "c")(ctx, session, method)
+		<-ctx.Done()
+		return err
+	})
+	w.set(t, run, "tries = 4")
+	run = w.enumerate(t, run)
+	if total := w.total(t, run); total.GetItems() != 2 || total.GetBatches() != 1 || !strings.Contains(total.GetError(), "neither handed an item over nor returned") {
+		t.Errorf("the total is %v, want the two items of the batch that was full", total)
+	}
+}
+
 // TestEnumerationsThatAreTriedAgain wait for as long as they should, and only failures take a try.
 func TestEnumerationsThatAreTriedAgain(t *testing.T) {
 	t.Parallel()
@@ -76,6 +97,8 @@ func TestEnumerationsThatAreTriedAgain(t *testing.T) {
 	}{
 		"first failure": {play: returns(errors.New("broken")), wait: 10 * time.Second, tries: 1, want: "broken"},
 		"third failure": {columns: "tries = 2, deferrals = 3", play: returns(errors.New("broken")), wait: 2 * time.Minute, tries: 3, want: "broken"},
+		// The provider has a Postgres of its own, which says nothing about ours.
+		"its database is away": {play: returns(&pgconn.PgError{Code: "57P01", Message: "shutting down"}), wait: 10 * time.Second, tries: 1, want: "shutting down"},
 		"a panic": {
 			play: func(context.Context, contracts.SyncSession, string) error { panic("at the upstream") },
 			wait: 10 * time.Second, tries: 1, want: "panicked: at the upstream",
