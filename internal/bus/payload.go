@@ -17,7 +17,7 @@ const violation = "-ERR 'Maximum Payload Violation'\r\n"
 const holdFor = time.Second
 
 // surviveViolations has a connection come back that the broker has ended over the size of a message. The client closes for good when it reads that line; without the line it connects again
-// as after any other break, and learns the new limit. On a connection with TLS the line can't be seen.
+// as after any other break, and learns the new limit. Where the client begins TLS the line can't be seen, see [secured].
 func surviveViolations(o *nats.Options) error {
 	if o.InProcessServer != nil {
 		o.InProcessServer = inProcess{o.InProcessServer}
@@ -26,6 +26,11 @@ func surviveViolations(o *nats.Options) error {
 	inner := o.CustomDialer
 	if inner == nil {
 		inner = &net.Dialer{Timeout: o.Timeout}
+	}
+	inner = secure(o, inner)
+	if d, is := inner.(*secured); is {
+		o.CustomDialer = securedDialer{dialer{inner}, d}
+		return nil
 	}
 	o.CustomDialer = dialer{inner}
 	return nil
@@ -42,7 +47,21 @@ type dialer struct{ inner nats.CustomDialer }
 
 func (d dialer) Dial(network, address string) (net.Conn, error) {
 	conn, err := d.inner.Dial(network, address)
-	return tolerant{conn}, err
+	if err != nil {
+		return nil, err
+	}
+	return tolerant{conn}, nil
+}
+
+// securedDialer is a dialer that begins TLS.
+type securedDialer struct {
+	dialer
+	*secured
+}
+
+// Dial is the outer dialer's.
+func (d securedDialer) Dial(network, address string) (net.Conn, error) {
+	return d.dialer.Dial(network, address)
 }
 
 // tolerant is a connection that does not pass a violation on when it is the last that comes.

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"strings"
@@ -17,18 +18,27 @@ import (
 
 const violation = "-ERR 'Maximum Payload Violation'\r\n"
 
-// dials connects as services do: over the network, and without a socket.
+// dials connects as services do: over the network, with TLS, and without a socket.
 func dials(t *testing.T, each func(t *testing.T, server *natstest.Server, dial func(logged *bytes.Buffer) *nats.Conn)) {
 	t.Helper()
-	for name, opts := range map[string]func(*natstest.Server) []nats.Option{
-		"network":    func(*natstest.Server) []nats.Option { return nil },
-		"in process": func(s *natstest.Server) []nats.Option { return []nats.Option{nats.InProcessServer(s)} },
+	for name, start := range map[string]func(testing.TB) (*natstest.Server, []nats.Option){
+		"network": func(t testing.TB) (*natstest.Server, []nats.Option) { t.Helper(); return natstest.NewListening(t), nil },
+		"TLS": func(t testing.TB) (*natstest.Server, []nats.Option) {
+			t.Helper()
+			server, roots := natstest.NewTLS(t)
+			return server, []nats.Option{nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})}
+		},
+		"in process": func(t testing.TB) (*natstest.Server, []nats.Option) {
+			t.Helper()
+			server := natstest.NewListening(t)
+			return server, []nats.Option{nats.InProcessServer(server)}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := natstest.NewListening(t)
+			server, opts := start(t)
 			each(t, server, func(logged *bytes.Buffer) *nats.Conn {
-				nc, err := bus.Dial(t.Context(), server.URL(), slog.New(slog.NewTextHandler(logged, nil)), opts(server)...)
+				nc, err := bus.Dial(t.Context(), server.URL(), slog.New(slog.NewTextHandler(logged, nil)), opts...)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -3,6 +3,7 @@
 package natsserver
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,8 @@ type Options struct {
 	// SyncAlways makes the server fsync before it acknowledges, so that an acknowledged message survives a power cut. Without it a
 	// message survives the death of the process only.
 	SyncAlways bool
+	// TLS has the server demand TLS of its clients; nil for none.
+	TLS *tls.Config
 	// Cluster has the server join others; nil for a server alone. A cluster is for tests.
 	Cluster *Cluster
 }
@@ -87,6 +90,9 @@ func (s *Server) start(opts Options) (err error) {
 		DontListen: opts.Port == 0,
 		MaxPayload: maxPayload,
 		NoSigs:     true, // signals are the program's to handle
+	}
+	if opts.TLS != nil {
+		s.opts.TLS, s.opts.TLSConfig, s.opts.TLSTimeout = true, opts.TLS, readyWithin.Seconds()
 	}
 	if c := opts.Cluster; c != nil {
 		s.opts.ServerName, s.opts.Cluster = c.Name, server.ClusterOpts{Name: "tributary", Host: "127.0.0.1", Port: c.Port}

@@ -2,6 +2,8 @@
 package natstest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -37,6 +39,16 @@ func New(t testing.TB) *Server {
 func NewListening(t testing.TB) *Server {
 	t.Helper()
 	return start(t, FreePort(t))
+}
+
+// NewTLS is NewListening with TLS. The server's certificate is for localhost, and its URL has that name; roots check it.
+func NewTLS(t testing.TB) (server *Server, roots *x509.CertPool) {
+	t.Helper()
+	certificate, roots := certify(t)
+	s := &Server{t: t, opts: natsserver.Options{Dir: t.TempDir(), Port: FreePort(t), TLS: &tls.Config{Certificates: []tls.Certificate{certificate}}}}
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s, roots
 }
 
 // Bubble runs f under [synctest.Test], with servers and clients inside keeping to the bubble's fake time: ack waits, back-offs,
@@ -76,6 +88,9 @@ func (s *Server) URL() string {
 	defer s.mu.Unlock()
 	if s.opts.Port <= 0 {
 		return ""
+	}
+	if s.opts.TLS != nil {
+		return "tls://" + net.JoinHostPort("localhost", strconv.Itoa(s.opts.Port))
 	}
 	return "nats://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(s.opts.Port))
 }
