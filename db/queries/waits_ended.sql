@@ -15,6 +15,15 @@ where i.provider = any(sqlc.arg(providers)::text[]) and i.id in (
 order by i.id
 on conflict (integration_id, cause) do update set at = excluded.at, passes = 0;
 
+-- name: IntegrationsThatMayWait :many
+-- IntegrationsThatMayWait lists the integrations of a provider that have a webhook or a dead item that waits, or an open run.
+select i.id, i.version from integrations i
+where i.provider = sqlc.arg(provider) and i.id in (
+    select w.integration_id from webhooks w where w.status = 'pending' and w.waiting_for <> ''
+    union all select r.integration_id from sync_runs r where r.closed_at is null
+    union all select d.integration_id from dead_items d where d.status = 'redriving')
+order by i.id;
+
 -- name: WaitsEndedDue :many
 -- WaitsEndedDue lists what no pass was made for, and what is due for the second.
 select w.integration_id, w.cause, w.at, w.passes, i.provider from waits_ended w join integrations i on i.id = w.integration_id

@@ -66,6 +66,18 @@ func boundedKey(provider contracts.Provider, in *contracts.Integration) (string,
 	return panics.Compute("BudgetKey", func() (string, error) { return budgetKey(provider, in), nil })
 }
 
+// ShareBudget reports whether the upstream counts the requests of two integrations of a provider together.
+func ShareBudget(provider contracts.Provider, a, b *contracts.Integration) (bool, error) {
+	keys := [2]string{}
+	for i, in := range []*contracts.Integration{a, b} {
+		var err error
+		if keys[i], err = boundedKey(provider, in); err != nil {
+			return false, err
+		}
+	}
+	return keys[0] == keys[1], nil
+}
+
 // budgetKey is "<provider>.<what the upstream counts by>": the integration's id, or a hash of what the provider says.
 func budgetKey(provider contracts.Provider, in *contracts.Integration) string {
 	if keyer, ok := provider.(contracts.BudgetKeyer); ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,6 +59,12 @@ func (waitingOnce) VerifyWebhookSignature(context.Context, *contracts.Integratio
 	return nil
 }
 
+// BudgetKey has integrations share a budget whose names begin equally.
+func (waitingOnce) BudgetKey(in *contracts.Integration) string {
+	key, _, _ := strings.Cut(in.Name(), "-")
+	return key
+}
+
 func (waitingOnce) ResolveWebhookEvent(*contracts.WebhookRequest) (string, bool) { return "", false }
 
 // ending is how a cause of waits ends.
@@ -88,6 +95,17 @@ var (
 			t.Fatal(err)
 		}
 	}}
+	// bySharedClear clears the budget of another integration that shares it, and of one that does not.
+	bySharedClear = ending{contracts.ErrBudgetExhausted, func(t *testing.T, w *waitingWorld) {
+		t.Helper()
+		for _, name := range []string{"else", "waiting-too"} {
+			if n := endedOf(t, w); n > 0 {
+				t.Errorf("%d causes of its waits have ended too early", n)
+			}
+			clearAnother(t, w.Platform, w.client, name)
+		}
+	}}
+	bySharedLift   = ending{errors.New("the upstream asks for it"), bySharedClear.ends}
 	byLift         = ending{errors.New("the upstream asks for it"), byRateLimitClear.ends}
 	byRaisedBudget = ending{contracts.ErrBudgetExhausted, func(t *testing.T, w *waitingWorld) {
 		t.Helper()
@@ -159,15 +177,17 @@ func TestWaitsEndEarly(t *testing.T) {
 		ending
 		of []string
 	}{
-		"circuit auto":           {byCircuitAuto, []string{"run", "item", "webhook"}},
-		"rate-limit clear":       {byRateLimitClear, []string{"run", "item"}},
-		"rate-limit clear, lift": {byLift, []string{"webhook"}},
-		"rate-limit set":         {byRaisedBudget, []string{"run", "webhook"}},
-		"integrations update":    {byUpdate, []string{"item", "webhook"}},
-		"resume":                 {byResume, []string{"run", "item", "webhook"}},
-		"a new token":            {byToken, []string{"run", "webhook"}},
-		"a worker starts":        {byWorker, []string{"item", "webhook"}},
-		"handlers forget":        {byForgetting, []string{"item", "webhook"}},
+		"circuit auto":                      {byCircuitAuto, []string{"run", "item", "webhook"}},
+		"rate-limit clear":                  {byRateLimitClear, []string{"run", "item"}},
+		"rate-limit clear, lift":            {byLift, []string{"webhook"}},
+		"rate-limit clear of another":       {bySharedClear, []string{"run", "item"}},
+		"rate-limit clear of another, lift": {bySharedLift, []string{"webhook"}},
+		"rate-limit set":                    {byRaisedBudget, []string{"run", "webhook"}},
+		"integrations update":               {byUpdate, []string{"item", "webhook"}},
+		"resume":                            {byResume, []string{"run", "item", "webhook"}},
+		"a new token":                       {byToken, []string{"run", "webhook"}},
+		"a worker starts":                   {byWorker, []string{"item", "webhook"}},
+		"handlers forget":                   {byForgetting, []string{"item", "webhook"}},
 	} {
 		for _, what := range tt.of {
 			t.Run(name+" of a "+what, func(t *testing.T) {
@@ -252,6 +272,28 @@ func (w *waitingWorld) webhooks(t *testing.T, which string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// endedOf counts the causes that have ended by a cleared budget, of those that the integration may wait for.
+func endedOf(t *testing.T, w *waitingWorld) (n int) {
+	t.Helper()
+	const query = "select count(*) from waits_ended where integration_id = $1 and cause in ('budget', 'patience')"
+	if err := w.config.Pool.QueryRow(t.Context(), query, w.id).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// clearAnother makes an integration and clears its budget.
+func clearAnother(t *testing.T, p *platform.Platform, client *api.Client, name string) {
+	t.Helper()
+	made := dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: "waiting", Name: name, Metadata: []byte("{}"), Now: time.Now()}
+	if _, err := p.Store.IntegrationInsert(t.Context(), made); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ClearRateLimit(t.Context(), api.ClearRateLimit{Integration: name}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func newestRun(t *testing.T, p *platform.Platform, id uuid.UUID) *postgres.Run {

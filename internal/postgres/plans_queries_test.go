@@ -246,7 +246,8 @@ var plans = map[string]plan{
 	"WebhookList":       list("id('webhook', 30000)", arguments{"status": "'failed'"}, arguments{"status": "'pending'"}, arguments{"status": "'skipped'"}, arguments{"status": "''"}),
 	"WebhookCount":      {},
 	"WaitsEnd":          {}, "WaitsEndedDue": plan{}.often().scanning("waits_ended"), "WaitsEndedPassed": plan{}.scanning("waits_ended"), "WaitsEndedDone": plan{}.scanning("waits_ended"), "RunEndWaits": with(arguments{"integrationid": small, "cause": "'any'"}),
-	"WaitsEndForHandlers": {},
-	"WebhookEndWaits":     with(arguments{"integrationid": large, "cause": "'any'"}),
-	"WebhookPrune":        with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
+	"WaitsEndForHandlers":     {},
+	"IntegrationsThatMayWait": {},
+	"WebhookEndWaits":         with(arguments{"integrationid": large, "cause": "'any'"}),
+	"WebhookPrune":            with(arguments{"receivedbefore": monthAgo, "most": "1000"}),
 }

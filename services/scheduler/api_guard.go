@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -42,30 +44,81 @@ func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit
 }
 
 func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateLimit) (api.RateLimitStatus, error) {
-	found, err := w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By, deferral.Patience)
+	named, err := w.lookup(ctx, q.Integration)
 	if err != nil {
 		return api.RateLimitStatus{}, err
 	}
-	in, err := w.Health.Integrations.Load(ctx, found.ID, found.Version)
+	sharing, err := w.sharing(ctx, named)
+	if err != nil {
+		w.Log.Warn("could not find the integrations that share a budget; what they wait for is lifted, and they find it later",
+			"integration", q.Integration, "error", err)
+	}
+	lifted := append(sharing, named.ID)
+	found, err := w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By, lifted...)
+	if err != nil {
+		return api.RateLimitStatus{}, err
+	}
+	w.lift(ctx, found)
+	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
+}
+
+// lift has requests be sent again to an upstream that has asked to be left alone.
+func (w *integrationWriter) lift(ctx context.Context, row *postgres.Integration) {
+	in, err := w.Health.Integrations.Load(ctx, row.ID, row.Version)
 	if err == nil {
 		err = w.Budgets.Lift(ctx, w.provider, in)
 	}
 	if err != nil {
-		w.Log.Warn("could not lift what an upstream has asked for", "integration", q.Integration, "error", err)
+		w.Log.Warn("could not lift what an upstream has asked for", "integration", row.Name, "error", err)
 	}
-	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
 }
 
-// changeRate changes a budget, and ends waits for other causes beside that of the budget.
-func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string, ends ...deferral.Cause) (found *postgres.Integration, err error) {
+// sharing finds the other integrations whose requests the upstream counts together with those of one, as far as
+// something of them may wait.
+func (w *integrationWriter) sharing(ctx context.Context, row *postgres.Integration) (ids []uuid.UUID, err error) {
+	if _, shares := w.provider.(contracts.BudgetKeyer); !shares {
+		return nil, nil
+	}
+	in, err := w.Health.Integrations.Load(ctx, row.ID, row.Version)
+	if err != nil {
+		return nil, err
+	}
+	others, err := w.Store.IntegrationsThatMayWait(ctx, w.key)
+	if err != nil {
+		return nil, fmt.Errorf("list integrations that may wait: %w", err)
+	}
+	for _, other := range others {
+		loaded, err := w.Health.Integrations.Load(ctx, other.ID, other.Version)
+		if postgres.NotFound(err) || other.ID == row.ID {
+			continue
+		}
+		if err != nil {
+			return ids, err
+		}
+		shared, err := outbound.ShareBudget(w.provider, in, loaded)
+		if err != nil {
+			return ids, err
+		}
+		if shared {
+			ids = append(ids, other.ID)
+		}
+	}
+	return ids, nil
+}
+
+// changeRate changes a budget. Of the integrations for which it is lifted as well what their upstream has asked for,
+// the waits for either end.
+func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string, lifted ...uuid.UUID) (found *postgres.Integration, err error) {
 	err = w.locked(ctx, name, func(tx *postgres.Tx, row *postgres.Integration) error {
 		found = row
 		if err := w.setRate(ctx, tx, row, p, what, by); err != nil {
 			return err
 		}
-		for _, cause := range ends {
-			if err := tx.WaitsEnd(ctx, waitEnded(row.ID, cause, w.Now())); err != nil {
-				return fmt.Errorf("end waits of %s: %w", row.ID, err)
+		for _, id := range lifted {
+			for _, cause := range []deferral.Cause{deferral.Budget, deferral.Patience} {
+				if err := tx.WaitsEnd(ctx, waitEnded(id, cause, w.Now())); err != nil {
+					return fmt.Errorf("end waits of %s: %w", id, err)
+				}
 			}
 		}
 		return nil

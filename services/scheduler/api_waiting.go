@@ -12,14 +12,14 @@ import (
 const (
 	// waitingShown is how many waiting items of a run are shown.
 	waitingShown = 100
-	// waitingTimeout is how long the bucket may take to tell of them.
-	waitingTimeout = 2 * time.Second
+	// bucketTimeout is how long the bucket may take to tell of a run's items.
+	bucketTimeout = 2 * time.Second
 )
 
 // waiting returns items of an open run that wait for another try. The bucket has them, and the tracker knows which of
 // its entries to read. A run is shown without them when the bucket does not answer.
 func (s *Scheduler) waiting(ctx context.Context, key attemptKey) []api.WaitingItem {
-	ctx, cancel := context.WithTimeout(ctx, waitingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 	waiting, err := s.Checkpoints.ReadWaiting(ctx, s.tracked.waiting(key), waitingShown)
 	if err != nil {

@@ -141,6 +141,10 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 	if err != nil {
 		return api.Integration{}, err
 	}
+	if len(q.Metadata) > 0 || len(q.Credentials) > 0 {
+		// What the upstream has asked for may have been about what is mended. It asks again if not.
+		w.lift(ctx, updated)
+	}
 	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key, "by", q.By)
 	kick(w.due)
 	return w.detailed(ctx, updated)

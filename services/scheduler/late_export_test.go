@@ -9,6 +9,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // TakeCommand does what a scheduler does with a message of the commands' stream.
@@ -19,6 +21,12 @@ func TakeCommand(ctx context.Context, s *Scheduler, d *bus.Delivery) error {
 // CommandsCounted is how many commands of a verb have come to a result.
 func CommandsCounted(s *Scheduler, verb, result string) float64 {
 	return testutil.ToFloat64(s.Metrics.commands.WithLabelValues(verb, result))
+}
+
+// CarryOut carries a command out, as a scheduler whose services do not run.
+func CarryOut(ctx context.Context, s *Scheduler, verb events.Verb, integration string, c *eventsv1.Command) (string, error) {
+	result, _, err := s.command(ctx, verb, integration, c, "")
+	return result, err
 }
 
 // CursorAt asks a provider for the cursor of a time.

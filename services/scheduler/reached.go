@@ -26,14 +26,33 @@ func (t *tracker) reached(key attemptKey) (r reached, total bool) {
 	if !seen {
 		return reached{}, false
 	}
-	r = reached{items: progress.Items(), duplicates: progress.Total().GetDuplicates(), Counts: progress.Counts(), skips: progress.Skips()}
-	return r, progress.Total() != nil
+	return numbersOf(progress), progress.Total() != nil
+}
+
+// seen returns the numbers of a run's attempt that the bucket has. A scheduler that has just started has not heard of all
+// of it, and reads the attempt.
+func (s *Scheduler) seen(ctx context.Context, run *postgres.Run) (reached, bool) {
+	if s.tracked.live.Load() {
+		return s.tracked.reached(attemptOf(run))
+	}
+	bounded, cancel := context.WithTimeout(ctx, bucketTimeout)
+	defer cancel()
+	var progress checkpoint.Progress
+	if err := s.Checkpoints.ReadAll(bounded, run.ID.String(), run.Attempt, progress.Apply); err != nil {
+		s.Log.Warn("the numbers of a run are those that this scheduler has heard of", "run", run.ID, "error", err)
+		return s.tracked.reached(attemptOf(run))
+	}
+	return numbersOf(&progress), progress.Total() != nil
+}
+
+func numbersOf(p *checkpoint.Progress) reached {
+	return reached{items: p.Items(), duplicates: p.Total().GetDuplicates(), Counts: p.Counts(), skips: p.Skips()}
 }
 
 // reached returns the numbers that a run keeps when it is cancelled. The rows of dead items count, and not the bucket:
 // an item that was dead may be resolved or skipped by now.
 func (s *Scheduler) reached(ctx context.Context, tx *postgres.Tx, run *postgres.Run) (reached, error) {
-	r, total := s.tracked.reached(attemptOf(run))
+	r, total := s.seen(ctx, run)
 	rows, err := tx.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
 		return reached{}, fmt.Errorf("read dead items of run %s: %w", run.ID, err)

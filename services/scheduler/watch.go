@@ -22,8 +22,9 @@ type tracker struct {
 	complete map[attemptKey]struct{}
 	// fresh are those that became complete under this process's eyes: none of them has ended a process before.
 	fresh map[attemptKey]struct{}
-	live  bool
 	ready chan struct{}
+	// live says that all that the bucket held at the start has been seen.
+	live atomic.Bool
 }
 
 type attemptKey struct {
@@ -50,7 +51,7 @@ func (t *tracker) apply(u checkpoint.Update) {
 	}
 	progress.Apply(u)
 	if progress.Complete() {
-		if _, before := t.complete[key]; !before && t.live {
+		if _, before := t.complete[key]; !before && t.live.Load() {
 			t.fresh[key] = struct{}{}
 		}
 		t.complete[key] = struct{}{}
@@ -59,11 +60,7 @@ func (t *tracker) apply(u checkpoint.Update) {
 }
 
 // caughtUp says that what comes from now on is news.
-func (t *tracker) caughtUp() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.live = true
-}
+func (t *tracker) caughtUp() { t.live.Store(true) }
 
 func (t *tracker) isFresh(key attemptKey) bool {
 	t.mu.Lock()
@@ -122,13 +119,12 @@ func (t *tracker) drop(runs map[string]bool) {
 
 // watch follows the whole bucket. Completion is seen within about a millisecond of the last outcome.
 func (s *Scheduler) watch(ctx context.Context) error {
-	var live atomic.Bool
 	return s.Checkpoints.Watch(ctx, "", 0, func(u checkpoint.Update) {
-		if live.Load() {
+		if s.tracked.live.Load() {
 			s.Metrics.checkpointSeen(s.Now().Sub(u.At))
 		}
 		s.tracked.apply(u)
-	}, func() { live.Store(true); s.tracked.caughtUp() })
+	}, s.tracked.caughtUp)
 }
 
 // closeReady closes the runs that look complete.

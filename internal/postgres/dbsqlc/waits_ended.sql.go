@@ -12,6 +12,41 @@ import (
 	"github.com/google/uuid"
 )
 
+const integrationsThatMayWait = `-- name: IntegrationsThatMayWait :many
+select i.id, i.version from integrations i
+where i.provider = $1 and i.id in (
+    select w.integration_id from webhooks w where w.status = 'pending' and w.waiting_for <> ''
+    union all select r.integration_id from sync_runs r where r.closed_at is null
+    union all select d.integration_id from dead_items d where d.status = 'redriving')
+order by i.id
+`
+
+type IntegrationsThatMayWaitRow struct {
+	ID      uuid.UUID
+	Version int64
+}
+
+// IntegrationsThatMayWait lists the integrations of a provider that have a webhook or a dead item that waits, or an open run.
+func (q *Queries) IntegrationsThatMayWait(ctx context.Context, provider string) ([]*IntegrationsThatMayWaitRow, error) {
+	rows, err := q.db.Query(ctx, integrationsThatMayWait, provider)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*IntegrationsThatMayWaitRow
+	for rows.Next() {
+		var i IntegrationsThatMayWaitRow
+		if err := rows.Scan(&i.ID, &i.Version); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const runEndWaits = `-- name: RunEndWaits :execrows
 update sync_runs set waiting_until = $1::timestamptz
 where integration_id = $2 and closed_at is null and state = 'waiting' and waiting_for <> ''

@@ -1,0 +1,37 @@
+package scheduler_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
+	"github.com/tributaryhq/tributary/services/scheduler"
+)
+
+// TestCancelByASchedulerThatHasHeardOfNothing has a scheduler that has just started cancel a run: it keeps its numbers.
+func TestCancelByASchedulerThatHasHeardOfNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, asIs)
+	integration := s.integration(t, "ledger", "3")
+	run := s.begin(t, integration, "incremental")
+	s.batch(t, run, 0, came{state: done, checkpoint: "30"}, came{state: done, checkpoint: "31"}, came{state: skipped}, came{state: dead}, came{state: retrying})
+	metrics, err := scheduler.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := scheduler.New(scheduler.Config{
+		Bus: s.Bus, Store: s.Store, Checkpoints: s.Checkpoints, Registry: s.Registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler),
+		Now: time.Now, Settings: scheduler.DefaultSettings(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := scheduler.CarryOut(t.Context(), fresh, events.VerbCancel, integration.String(), &eventsv1.Command{}); err != nil {
+		t.Fatal(err)
+	}
+	s.wantClosed(t, run.ID, "cancelled: 5 items, 2 done, 1 dead, 1 skipped")
+}
