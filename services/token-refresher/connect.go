@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 
@@ -102,7 +103,8 @@ func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []
 	if err != nil {
 		return departure{}, fmt.Errorf("make the address to authorize at: %w", a.redacted(err))
 	}
-	if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	// package url takes control characters in a fragment, and a browser does not.
+	if u, err := url.Parse(address); err != nil || strings.ContainsFunc(address, unicode.IsControl) || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return departure{}, errors.New("the provider's address to authorize at is none of the web")
 	}
 	now := r.Now()

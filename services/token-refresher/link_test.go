@@ -1,11 +1,14 @@
 package tokenrefresher_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // A link belongs to the browser that opens it first, and ends with the authorization.
@@ -64,5 +67,31 @@ func TestLinkWorksOnce(t *testing.T) {
 		t.Error("the link has no nonce")
 	} else if status, _ := open(t, browser(t), stripped); status != http.StatusForbidden {
 		t.Errorf("a link without its nonce answers %d", status)
+	}
+}
+
+// misleading is a provider whose users are sent to whatever address.
+type misleading struct {
+	mail
+	address string
+}
+
+func (m misleading) AuthorizationURL(context.Context, *contracts.Integration, string, string) (string, error) {
+	return m.address, nil
+}
+
+// An address that no browser takes is refused here, with a page that the user can read.
+func TestAddressesOfNoBrowser(t *testing.T) {
+	for _, address := range []string{"https://accounts.example/#\x15x", "https://accounts.example/#a\r\nb", "javascript:alert(1)"} {
+		t.Run(address, func(t *testing.T) {
+			f := start(t, func(c *platform.Config) { c.Providers["misleading"] = misleading{c.Providers["mail"].(mail), address} })
+			link, err := f.ConnectIntegration(t.Context(), api.ConnectIntegration{Integration: f.create("one", "misleading", nil).String(), By: "ann"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status, page := open(t, browser(t), link.URL); status != http.StatusServiceUnavailable {
+				t.Errorf("the link answers %d: %s", status, page)
+			}
+		})
 	}
 }
