@@ -36,7 +36,7 @@ func (reducer) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts.
 // TestReduce has reducers fail in every way, of which none gives a cursor.
 func TestReduce(t *testing.T) {
 	t.Parallel()
-	for first, want := range map[string]string{"7": "", "panic": "panicked: at the checkpoint", "fail": "no"} {
+	for first, want := range map[string]string{"7": "", "panic": "panicked: at the checkpoint", "fail": "no", "half": "is not JSON"} {
 		cursor, err := checkpoint.Reduce(reducer{}, []contracts.Checkpoint{contracts.Checkpoint(first)})
 		if want == "" {
 			if string(cursor) != first || err != nil {
@@ -47,6 +47,15 @@ func TestReduce(t *testing.T) {
 		if cursor != nil || !errors.Is(err, checkpoint.ErrReducer) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the cursor is %s, %v; want none and %q", first, cursor, err, want)
 		}
+	}
+}
+
+// TestReduceGivesUTF8 has a reducer return JSON that Postgres and messages have no place for.
+func TestReduceGivesUTF8(t *testing.T) {
+	t.Parallel()
+	cursor, err := checkpoint.Reduce(reducer{}, []contracts.Checkpoint{contracts.Checkpoint("\"caf\xe9\"")})
+	if string(cursor) != "\"caf\ufffd\"" || err != nil {
+		t.Errorf("the cursor is %q, %v", cursor, err)
 	}
 }
 

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -104,10 +103,13 @@ func setStart(ctx context.Context, tx *postgres.Tx, run *postgres.Run, from cont
 // cursorAt asks the provider, whose code may panic, or not return.
 func cursorAt(dater contracts.CursorDater, at time.Time) (contracts.Cursor, error) {
 	cursor, err := panics.Compute("CursorAt", func() (contracts.Cursor, error) { return dater.CursorAt(at) })
-	if err == nil && !json.Valid(cursor) {
-		err = fmt.Errorf("CursorAt of %s gives no JSON", at)
+	if err != nil {
+		return nil, err
 	}
-	return cursor, err
+	if cursor, err = contracts.NewCursor(cursor); err != nil || cursor == nil {
+		return nil, fmt.Errorf("CursorAt of %s gives no JSON", at)
+	}
+	return cursor, nil
 }
 
 // followUp opens the sync that was asked for while the run was open.
