@@ -135,13 +135,22 @@ select * from webhooks where id = sqlc.arg(id);
 -- name: WebhookList :many
 -- WebhookList lists deliveries, newest first, without what may be large: those before one, when it is given.
 select w.id, w.integration_id, i.name as integration_name, w.provider, w.delivery_id, w.event_type, w.status, w.tries, w.replays, w.next_try_at, w.reason, w.error,
-       w.received_at, w.finished_at, length(w.body)::integer as body_bytes
+       w.received_at, w.finished_at, length(w.body)::integer as body_bytes, w.waiting_for
 from webhooks w join integrations i on i.id = w.integration_id
 where (sqlc.narg(integration_id)::uuid is null or w.integration_id = sqlc.narg(integration_id)::uuid)
   and (sqlc.arg(status)::text = '' or w.status = sqlc.arg(status)::text)
   and (sqlc.narg(before)::uuid is null or w.id < sqlc.narg(before)::uuid)
 order by w.id desc
 limit sqlc.arg(most);
+
+-- name: WebhookBehind :many
+-- WebhookBehind tells behind which delivery each of some waits, because of their order.
+select w.id, o.id as behind from webhooks w
+cross join lateral (
+    select h.id from webhooks h where h.integration_id = w.integration_id and h.ordering_key = w.ordering_key and h.ordering_key <> ''
+      and h.status in ('pending', 'processing') and h.id < w.id
+    order by h.id limit 1) o
+where w.id = any(sqlc.arg(ids)::uuid[]) and w.status = 'pending';
 
 -- name: WebhookCount :many
 -- WebhookCount counts what is not finished, and what failed.

@@ -21,7 +21,11 @@ type Webhook struct {
 	Tries   int32 `json:"tries"`
 	Replays int32 `json:"replays"`
 	// NextTryAt is when a pending one is handled.
-	NextTryAt  *time.Time `json:"next_try_at"`
+	NextTryAt *time.Time `json:"next_try_at"`
+	// WaitingFor is what one waits for that was deferred: as of a run. Behind is the id of the webhook that has to be
+	// finished first, because of their order.
+	WaitingFor string     `json:"waiting_for,omitempty"`
+	Behind     string     `json:"behind,omitempty"`
 	Reason     string     `json:"reason,omitempty"`
 	Error      string     `json:"error,omitempty"`
 	BodyBytes  int32      `json:"body_bytes"`

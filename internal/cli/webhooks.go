@@ -55,10 +55,18 @@ func (c *WebhooksListCommand) Run(env *Env) error {
 	return c.print(env, all, func() error {
 		rows := make([][]string, 0, len(all))
 		for _, h := range all {
-			rows = append(rows, []string{h.ID, h.Integration, h.Status, h.EventType, h.DeliveryID, strconv.Itoa(int(h.Tries)), ago(env.Now(), &h.ReceivedAt), h.Error})
+			rows = append(rows, []string{h.ID, h.Integration, h.Status, h.EventType, h.DeliveryID, strconv.Itoa(int(h.Tries)), ago(env.Now(), &h.ReceivedAt), whyNot(h)})
 		}
 		return table(env, []string{"WEBHOOK", "INTEGRATION", "STATUS", "EVENT", "DELIVERY", "TRIES", "RECEIVED", "ERROR"}, rows)
 	})
+}
+
+// whyNot is why a webhook is not done.
+func whyNot(h api.Webhook) string {
+	if h.Behind != "" {
+		return "waits behind " + h.Behind
+	}
+	return h.Error
 }
 
 // WebhooksShowCommand shows one webhook.
@@ -104,6 +112,8 @@ func showWebhook(env *Env, h api.Webhook) error {
 		{"by", details.ResolvedBy},
 		{"reason", h.Reason},
 		{"error", h.Error},
+		{"waits for", h.WaitingFor},
+		{"waits behind", h.Behind},
 		{"tries", strconv.Itoa(int(h.Tries))},
 		{"replays", strconv.Itoa(int(h.Replays))},
 		{"received", stamp(&h.ReceivedAt)},

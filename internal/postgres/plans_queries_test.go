@@ -245,6 +245,7 @@ var plans = map[string]plan{
 	"WebhookGet":        row("webhook"),
 	"WebhookList":       list("id('webhook', 30000)", arguments{"status": "'failed'"}, arguments{"status": "'pending'"}, arguments{"status": "'skipped'"}, arguments{"status": "''"}),
 	"WebhookCount":      {},
+	"WebhookBehind":     with(arguments{"ids": "array[id('webhook', 30000)]"}),
 	"WaitsEnd":          {}, "WaitsEndedDue": plan{}.often().scanning("waits_ended"), "WaitsEndedPassed": plan{}.scanning("waits_ended"), "WaitsEndedDone": plan{}.scanning("waits_ended"), "RunEndWaits": with(arguments{"integrationid": small, "cause": "'any'"}),
 	"WaitsEndForHandlers":     {},
 	"IntegrationsThatMayWait": {},

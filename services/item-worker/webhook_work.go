@@ -86,6 +86,8 @@ func (h *webhooks) tell(f finished) {
 	switch {
 	case f.status == "failed":
 		h.Log.Warn("webhook failed; replay it when its cause is mended", append(attributes, "reason", f.reason, "error", f.err)...)
+	case f.status == "pending" && f.err != nil && f.row.OrderingKey != "":
+		h.Log.Warn("webhook to be tried again; those behind it in its order wait", append(attributes, "at", f.next, "waiting_for", f.waitingFor, "error", f.err)...)
 	case f.status == "pending" && f.err != nil:
 		h.Log.Info("webhook to be tried again", append(attributes, "at", f.next, "error", f.err)...)
 	default:

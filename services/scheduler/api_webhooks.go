@@ -47,11 +47,33 @@ func (s *Scheduler) listWebhooks(ctx context.Context, q api.ListWebhooks) (api.W
 			BodyBytes: row.BodyBytes, ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt,
 		}
 		if row.Status == "pending" {
-			reply.NextTryAt = &row.NextTryAt
+			reply.NextTryAt, reply.WaitingFor = &row.NextTryAt, row.WaitingFor
 		}
 		page.Webhooks = append(page.Webhooks, reply)
 	}
-	return page, nil
+	return page, s.orderOf(ctx, page.Webhooks)
+}
+
+// orderOf fills in behind which other webhook each waits.
+func (s *Scheduler) orderOf(ctx context.Context, webhooks []api.Webhook) error {
+	at := map[uuid.UUID]int{}
+	var ids []uuid.UUID
+	for i, h := range webhooks {
+		if id, err := uuid.Parse(h.ID); err == nil && h.Status == "pending" {
+			at[id], ids = i, append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := s.Store.WebhookBehind(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("ask what webhooks wait for: %w", err)
+	}
+	for _, row := range rows {
+		webhooks[at[row.ID]].Behind = row.Behind.String()
+	}
+	return nil
 }
 
 func (s *Scheduler) showWebhook(ctx context.Context, q api.ByID) (api.Webhook, error) {
@@ -84,8 +106,9 @@ func (s *Scheduler) showWebhook(ctx context.Context, q api.ByID) (api.Webhook, e
 		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: row.Reason.String(), Error: row.Error.String(),
 		BodyBytes: int32(len(row.Body)), ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt, Details: details,
 	}
+	one := []api.Webhook{reply}
 	if row.Status == "pending" {
-		reply.NextTryAt = &row.NextTryAt
+		one[0].NextTryAt, one[0].WaitingFor = &row.NextTryAt, row.WaitingFor
 	}
-	return reply, nil
+	return one[0], s.orderOf(ctx, one)
 }

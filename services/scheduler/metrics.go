@@ -13,20 +13,22 @@ import (
 
 // Metrics are what a scheduler measures.
 type Metrics struct {
-	lag       *prometheus.HistogramVec
-	runs      *prometheus.CounterVec
-	duration  *prometheus.HistogramVec
-	reducing  *prometheus.HistogramVec
-	entries   prometheus.Histogram
-	drives    *prometheus.CounterVec
-	repeats   *prometheus.CounterVec
-	wentBack  *prometheus.CounterVec
-	backBy    *prometheus.GaugeVec
-	messages  prometheus.Counter
-	commands  *prometheus.CounterVec
-	open      *prometheus.GaugeVec
-	dead      *prometheus.GaugeVec
-	webhooks  *prometheus.GaugeVec
+	lag      *prometheus.HistogramVec
+	runs     *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	reducing *prometheus.HistogramVec
+	entries  prometheus.Histogram
+	drives   *prometheus.CounterVec
+	repeats  *prometheus.CounterVec
+	wentBack *prometheus.CounterVec
+	backBy   *prometheus.GaugeVec
+	messages prometheus.Counter
+	commands *prometheus.CounterVec
+	open     *prometheus.GaugeVec
+	dead     *prometheus.GaugeVec
+	webhooks *prometheus.GaugeVec
+	// oldest is the age of the oldest webhook of each status.
+	oldest    *prometheus.GaugeVec
 	keys      *prometheus.GaugeVec
 	outbox    prometheus.Gauge
 	outboxLag prometheus.Gauge
@@ -66,11 +68,12 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		open:      gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
 		dead:      gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
 		webhooks:  gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
+		oldest:    gauge("webhooks_oldest_seconds", "Age of the oldest webhook that is pending, in work or failed, by status.", "provider", "status"),
 		keys:      gauge("unknown_idempotency_keys", "Idempotency keys of which nobody knows what came of their request.", "provider"),
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages, m.commands, m.open, m.dead, m.webhooks, m.keys, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages, m.commands, m.open, m.dead, m.webhooks, m.oldest, m.keys, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
@@ -132,7 +135,9 @@ func (s *Scheduler) measure(ctx context.Context) error {
 		return err
 	}
 	s.Metrics.webhooks.Reset()
+	s.Metrics.oldest.Reset()
 	for _, row := range waiting {
+		s.Metrics.oldest.WithLabelValues(row.Provider, row.Status).Set(max(s.Now().Sub(row.Oldest), 0).Seconds())
 		s.Metrics.webhooks.WithLabelValues(row.Provider, row.Status).Set(float64(row.Webhooks))
 	}
 	unknown, err := s.Store.KeyCountUnknown(ctx)

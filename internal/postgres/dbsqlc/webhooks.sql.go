@@ -14,6 +14,41 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
+const webhookBehind = `-- name: WebhookBehind :many
+select w.id, o.id as behind from webhooks w
+cross join lateral (
+    select h.id from webhooks h where h.integration_id = w.integration_id and h.ordering_key = w.ordering_key and h.ordering_key <> ''
+      and h.status in ('pending', 'processing') and h.id < w.id
+    order by h.id limit 1) o
+where w.id = any($1::uuid[]) and w.status = 'pending'
+`
+
+type WebhookBehindRow struct {
+	ID     uuid.UUID
+	Behind uuid.UUID
+}
+
+// WebhookBehind tells behind which delivery each of some waits, because of their order.
+func (q *Queries) WebhookBehind(ctx context.Context, ids []uuid.UUID) ([]*WebhookBehindRow, error) {
+	rows, err := q.db.Query(ctx, webhookBehind, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []*WebhookBehindRow
+	for rows.Next() {
+		var i WebhookBehindRow
+		if err := rows.Scan(&i.ID, &i.Behind); err != nil {
+			return nil, err
+		}
+		items = append(items, &i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const webhookClaim = `-- name: WebhookClaim :many
 with abandoned as (
     select p.id from webhooks p
@@ -410,7 +445,7 @@ func (q *Queries) WebhookInsertMany(ctx context.Context, arg WebhookInsertManyPa
 
 const webhookList = `-- name: WebhookList :many
 select w.id, w.integration_id, i.name as integration_name, w.provider, w.delivery_id, w.event_type, w.status, w.tries, w.replays, w.next_try_at, w.reason, w.error,
-       w.received_at, w.finished_at, length(w.body)::integer as body_bytes
+       w.received_at, w.finished_at, length(w.body)::integer as body_bytes, w.waiting_for
 from webhooks w join integrations i on i.id = w.integration_id
 where ($1::uuid is null or w.integration_id = $1::uuid)
   and ($2::text = '' or w.status = $2::text)
@@ -442,6 +477,7 @@ type WebhookListRow struct {
 	ReceivedAt      time.Time
 	FinishedAt      *time.Time
 	BodyBytes       int32
+	WaitingFor      string
 }
 
 // WebhookList lists deliveries, newest first, without what may be large: those before one, when it is given.
@@ -475,6 +511,7 @@ func (q *Queries) WebhookList(ctx context.Context, arg WebhookListParams) ([]*We
 			&i.ReceivedAt,
 			&i.FinishedAt,
 			&i.BodyBytes,
+			&i.WaitingFor,
 		); err != nil {
 			return nil, err
 		}
