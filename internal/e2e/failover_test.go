@@ -179,27 +179,41 @@ func (f *failover) roundAfter(wait time.Duration) {
 // wantAll waits for the end of both runs and compares what they left with the upstream. It returns how many attempts they took together.
 func (f *failover) wantAll() (attempts int) {
 	f.t.Helper()
-	newest := strconv.FormatInt(f.newest(), 10)
-	for _, id := range []uuid.UUID{f.stored, f.handled} {
-		run := f.awaitClosed(id, f.runs)
+	attempts = f.wantSucceeded(f.runs, f.stored, f.handled)
+	f.wantWhole(f.recordIDs(f.stored))
+	return attempts
+}
+
+// wantSucceeded waits for the end of the n-th runs of integrations, and returns how many attempts they took together.
+func (w *world) wantSucceeded(n int, integrations ...uuid.UUID) (attempts int) {
+	w.t.Helper()
+	newest := strconv.FormatInt(w.newest(), 10)
+	for _, id := range integrations {
+		run := w.awaitClosed(id, n)
 		attempts += int(run.Attempts)
 		if run.State != "succeeded" {
-			f.t.Errorf("the run is %s: %s", run.State, run.Error)
+			w.t.Errorf("the run is %s: %s", run.State, run.Error)
 		}
-		f.wantCursor(id, newest)
+		w.wantCursor(id, newest)
 	}
+	return attempts
+}
+
+// wantWhole has every record of the upstream be stored and handled.
+func (w *world) wantWhole(stored []string) {
+	w.t.Helper()
 	missing := []string{}
 	settled := map[int64]bool{}
-	for _, h := range f.handlings("") {
+	for _, h := range w.handlings("") {
 		settled[h.Entry.Seq] = true
 	}
 	kept := map[string]bool{}
-	for _, id := range f.recordIDs(f.stored) {
+	for _, id := range stored {
 		kept[id] = true
 	}
-	f.upstream.mu.Lock()
-	defer f.upstream.mu.Unlock()
-	for _, e := range f.entries {
+	w.upstream.mu.Lock()
+	defer w.upstream.mu.Unlock()
+	for _, e := range w.entries {
 		if !kept[e.ID] {
 			missing = append(missing, "record "+e.ID)
 		}
@@ -208,9 +222,8 @@ func (f *failover) wantAll() (attempts int) {
 		}
 	}
 	if len(missing) > 0 {
-		f.t.Errorf("%d are missing: %s", len(missing), strings.Join(missing[:min(len(missing), 10)], ", "))
+		w.t.Errorf("%d are missing: %s", len(missing), strings.Join(missing[:min(len(missing), 10)], ", "))
 	}
-	return attempts
 }
 
 // recordIDs lists the external ids of an integration's records.

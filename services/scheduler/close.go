@@ -127,6 +127,11 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		closed = nil
 		now := s.Now()
+		// The integration first, as commands lock them.
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
+		}
 		locked, err := tx.RunLock(ctx, run.ID)
 		if err != nil {
 			return fmt.Errorf("lock run %s: %w", run.ID, err)
@@ -139,10 +144,6 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		}
 		if err := received(ctx, tx, locked, v); err != nil {
 			return err
-		}
-		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
-		if err != nil {
-			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
 		}
 		if locked.Lost != "" {
 			v.state, v.err = "failed", locked.Lost

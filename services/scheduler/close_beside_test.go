@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -79,4 +80,29 @@ func TestLockedIntegrationsPutOffTheirRuns(t *testing.T) {
 		s.wantClosed(t, id, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
 	}
 	await(t, "nothing to be failing", func() bool { return len(s.byKind(t)) == 0 })
+}
+
+// TestACloseAndACommandLockInOneOrder has a command hold an integration while its run closes, and take the run then: the
+// close has not taken it before.
+func TestACloseAndACommandLockInOneOrder(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })
+	run := s.begin(t, s.integration(t, "ledger", ""), "full")
+	command, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = command.Rollback(context.Background()) }()
+	if _, err := command.Exec(t.Context(), "select 1 from integrations where id = $1 for no key update", run.IntegrationID); err != nil {
+		t.Fatal(err)
+	}
+	s.finish(t, run, came{state: done, checkpoint: "10"})
+	await(t, "the close to wait", func() bool { return s.lockWaits(t) == 1 })
+	if _, err := command.Exec(t.Context(), "select 1 from sync_runs where id = $1 for update", run.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantClosed(t, run.ID, "succeeded: 1 items, 1 done, 0 dead, 0 skipped")
 }

@@ -144,6 +144,10 @@ func (m *mark) judge(ctx context.Context, row *dbsqlc.MarkGetRow, seen mirror, r
 	m.Log.Error(name+" went back to an earlier state; what it lost, and what is repeated, is in docs/recovery.md",
 		"store", to.Back.Store, "by", to.Back.By, "incident", to.Back.Incident)
 	m.Metrics.back(to.Back.Store, to.Back.By)
+	if to.Back.Store == "nats" {
+		// No scheduler may have lived that saw its history before.
+		m.StoreLost(m.Now(), seen.At)
+	}
 	return nil
 }
 

@@ -28,6 +28,10 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 	repeated := false
 	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		repeated = false
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
+		}
 		locked, err := tx.RunLock(ctx, run.ID)
 		if err != nil {
 			return fmt.Errorf("lock run %s: %w", run.ID, err)
@@ -36,10 +40,6 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 			return nil
 		}
 		repeated = true
-		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
-		if err != nil {
-			return fmt.Errorf("lock integration %s: %w", run.IntegrationID, err)
-		}
 		now := s.Now()
 		reason := foreign.Line(fmt.Sprintf("run %s: %s; it is repeated", run.ID, why))
 		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceDatabase, Severity: health.Degraded, Reason: reason}, now); err != nil {

@@ -154,13 +154,13 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run, fresh boo
 func (s *Scheduler) commitLate(ctx context.Context, run *postgres.Run, provider contracts.Provider, candidate contracts.Cursor) error {
 	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := s.Now()
-		locked, err := tx.RunLock(ctx, run.ID)
-		if err != nil || locked.ResolvedAt != nil {
-			return err
-		}
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
 		if err != nil {
 			return fmt.Errorf("lock integration: %w", err)
+		}
+		locked, err := tx.RunLock(ctx, run.ID)
+		if err != nil || locked.ResolvedAt != nil {
+			return err
 		}
 		if _, err := tx.RunGetOpen(ctx, run.IntegrationID); !postgres.NotFound(err) {
 			// A later run is open: after its close.

@@ -23,14 +23,17 @@ func (s *Syncer) lost(ctx context.Context, run *postgres.Run, why error) {
 	s.Metrics.failed(run.Provider)
 	reason := foreign.Of(why)
 	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		closed, err := tx.RunLost(ctx, dbsqlc.RunLostParams{ID: run.ID, Attempt: run.Attempt, Lost: reason})
+		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
 		if postgres.NotFound(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
+		closed, err := tx.RunLost(ctx, dbsqlc.RunLostParams{ID: run.ID, Attempt: run.Attempt, Lost: reason})
+		if postgres.NotFound(err) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
