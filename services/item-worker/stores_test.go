@@ -56,6 +56,23 @@ func TestADeadItemAndItsEventAreOne(t *testing.T) {
 	}
 }
 
+// TestADeadItemThatPostgresRefusesHoldsUpNoOther has Postgres refuse the row of one of three dead items.
+func TestADeadItemThatPostgresRefusesHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, obey, asIs)
+	batch := with(w.open(t, 1), "permanent", "permanent", "permanent")
+	mend := w.refuseWith(t, "P0001", "dead_items", "new.external_id = 'x1'")
+	w.start(t)
+	w.send(t, batch)
+	await(t, "the others to be stored", func() bool { return len(w.dead(t, batch)) == 2 })
+	mend()
+	w.awaitAck(t, batch)
+	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: dead, 1: dead, 2: dead})
+	if n := w.called("permanent"); n != 3 {
+		t.Errorf("the handler was called %d times for three items", n)
+	}
+}
+
 // TestNothingIsAcknowledgedBeforeItIsWritten has Postgres refuse receipts for longer than outcomes are kept.
 func TestNothingIsAcknowledgedBeforeItIsWritten(t *testing.T) {
 	t.Parallel()

@@ -148,6 +148,18 @@ func TestWhatChangesWhileARunIsJudged(t *testing.T) {
 				s.wantCursor(t, run.IntegrationID, "50")
 			},
 		},
+		"a dead item is retried to success": {
+			items: []came{{state: done, checkpoint: "30"}, {state: dead, checkpoint: "50"}},
+			change: func(ctx context.Context, s *stage, run *postgres.Run) error {
+				_, err := s.pool.Exec(ctx, "update dead_items set status = 'resolved' where run_id = $1", run.ID)
+				return err
+			},
+			check: func(t *testing.T, s *stage, run *postgres.Run) {
+				t.Helper()
+				s.wantClosed(t, run.ID, "succeeded: 2 items, 2 done, 0 dead, 0 skipped")
+				s.wantCursor(t, run.IntegrationID, "50")
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

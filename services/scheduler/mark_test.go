@@ -192,6 +192,18 @@ tributary_scheduler_store_went_back_seconds{store="postgres"} 5
 	m.wantIncidents("database failing: Postgres went back to an earlier state, by 5s", "nats failing: NATS went back to an earlier state, by 11s")
 }
 
+// TestMarkOfAnotherHistory is one move ahead of its mirror, and does not follow on it: Postgres went back and moved on.
+func TestMarkOfAnotherHistory(t *testing.T) {
+	t.Parallel()
+	m := newMarked(t, nil)
+	m.pass(3)
+	m.exec("update mark set n = n + 1, prev = $1, nonce = $2", uuid.New(), uuid.New())
+	m.pass(1)
+	if said := m.log.String(); !strings.Contains(said, "Postgres went back") || strings.Contains(said, "NATS went back") {
+		t.Errorf("told:\n%s", said)
+	}
+}
+
 // TestMarkIsGone has Postgres lose its whole mark: as long as the mark has moved, it went back at least, and the mark begins anew.
 func TestMarkIsGone(t *testing.T) {
 	t.Parallel()
