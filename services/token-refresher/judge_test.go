@@ -175,6 +175,23 @@ func TestLostTwice(t *testing.T) {
 	}
 }
 
+// A refresh token that two processes have died with is not sent by a third one.
+func TestRefreshTokenThatProcessesDiedWith(t *testing.T) {
+	f := start(t, nil)
+	token := f.server.plant("a")
+	expires := time.Now().Add(time.Hour)
+	token.ExpiresAt = &expires
+	id := f.create("one", "mail", &token)
+	f.awaitState(id, "connected")
+	if _, err := f.pool.Exec(t.Context(), `update oauth_grants set lost = 2, due_at = now()`); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitState(id, "reauth-required")
+	if n := f.server.count(&f.server.asked); n != 0 {
+		t.Errorf("the refresh token was sent %d times", n)
+	}
+}
+
 // Tokens that have ended when they come are not fetched on and on; whoever asks for one does not change that.
 func TestTokensThatEndOnArrival(t *testing.T) {
 	const floor = 100 * time.Millisecond
