@@ -15,6 +15,7 @@ const (
 	beforeTheCopy = "it is passed before the copy of the database is made"
 	notReached    = "a sync in which nothing fails does not pass it: TestCrashPoints has it, without a failover"
 	withRedrives  = "TestProveFailoverRedrives has a failover there"
+	withWebhooks  = "TestProveFailoverWebhooks has a failover there"
 	ofWebhooks    = "it is on the way of webhooks: TestWebhookCrashPoints has it, without a failover"
 	ofCommands    = "it is on the way of commands: TestCommandFoundLate and TestCrashPoints have it, without a failover"
 	ofTokens      = "it is on the way of tokens: the tests of OAuth have it, without a failover"
@@ -31,8 +32,8 @@ func failsNowhere() map[string]string {
 		"item-worker: dead item resolved": withRedrives,
 		"scheduler: before late reduce":   notReached,
 		"item-worker: marked running":     "it is before a handler is called, so that nothing is finished",
-		"webhook-ingress: webhook stored": ofWebhooks, "item-worker: webhook stored": ofWebhooks, "item-worker: webhooks claimed": ofWebhooks,
-		"item-worker: webhook's items handled": ofWebhooks, "item-worker: before webhook finished": ofWebhooks, "item-worker: webhook finished": ofWebhooks,
+		"webhook-ingress: webhook stored": withWebhooks, "item-worker: webhook stored": withWebhooks, "item-worker: webhooks claimed": withWebhooks,
+		"item-worker: webhook's items handled": withWebhooks, "item-worker: before webhook finished": withWebhooks, "item-worker: webhook finished": withWebhooks,
 		"item-worker: webhook found late": ofWebhooks, "scheduler: directory entry written": ofWebhooks,
 		"scheduler: command found late": ofCommands, "scheduler: command carried out": ofCommands,
 		"scheduler: mark moved":                 "the mark informs only: TestMarkOfADeadScheduler has it",
