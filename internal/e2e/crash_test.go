@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -101,6 +102,23 @@ func (w *world) takeOver(processes []*process, service string, crashed chan<- st
 			close(crashed)
 		case <-w.t.Context().Done():
 		}
+	}
+}
+
+// TestSyncerDiesOnceItsRunWaits has an enumeration fail, and its syncer die once the run is put off: another goes on.
+func TestSyncerDiesOnceItsRunWaits(t *testing.T) {
+	w := newWorld(t)
+	w.fill(10)
+	w.setOnPage(func(_ int64, requests int) int { return statusIf(requests == 1, http.StatusTeapot) })
+	crashed := make(chan struct{})
+	go w.takeOver(w.startAll("TRIBUTARY_CRASH_AT=syncer: waiting"), "syncer", crashed)
+	id := w.create("one", "feed")
+	run := w.awaitClosed(id, 1)
+	w.wantRun(run, "succeeded", 10, 0)
+	w.wantCursor(id, "10")
+	<-crashed
+	if run.Tries != 2 {
+		t.Errorf("the run took %d tries, want the one that failed and another", run.Tries)
 	}
 }
 

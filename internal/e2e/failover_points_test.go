@@ -27,7 +27,7 @@ const (
 func failsNowhere() map[string]string {
 	return map[string]string{
 		"scheduler: runs opened": beforeTheCopy, "scheduler: outbox message published": beforeTheCopy, "syncer: attempt started": beforeTheCopy,
-		"syncer: dead item stored": notReached, "syncer: waiting": untried,
+		"syncer: dead item stored": notReached, "syncer: waiting": "nothing is finished by then: TestSyncerDiesOnceItsRunWaits has it, without a failover",
 		"item-worker: hop published": withRedrives, "item-worker: dead items stored": withRedrives,
 		"item-worker: dead item resolved": withRedrives,
 		"scheduler: before late reduce":   notReached,
