@@ -199,6 +199,7 @@ func TestForeignTexts(t *testing.T) {
 var unwatched = map[string]string{
 	"internal/readiness.Run":            "its results are stale, and so not ready, when it hangs",
 	"internal/bus.beat":                 "it ends with its delivery",
+	"internal/bus.drain":                "it ends by itself, soon after its watch",
 	"internal/postgres.poll":            "its caller has each call watched",
 	"services/syncer.heartbeat":         "it ends with its enumeration, and without it the run is driven again",
 	"services/syncer.guardCall":         "it ends with its enumeration, and only compares times",

@@ -58,11 +58,7 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 	}
 	defer func() {
 		_ = watcher.Stop()
-		// The client's goroutine may wait for somebody to take the next update.
-		go func() {
-			for range watcher.Updates() {
-			}
-		}()
+		go drain(watcher.Updates())
 	}()
 	step := func(f func()) {
 		_ = watchdog.Step(ctx, "follow "+bucket.Bucket(), func() error { f(); return nil })
@@ -85,6 +81,24 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 			case caughtUp != nil:
 				step(caughtUp)
 			}
+		}
+	}
+}
+
+// drainFor is how long nothing may come of a watch that was stopped before it is left. The client does not always close
+// its channel when the connection ends at the same moment.
+const drainFor = 10 * time.Second
+
+// drain takes the rest of a watch that was stopped: the client's goroutine may wait for somebody to take the next update.
+func drain(updates <-chan jetstream.KeyValueEntry) {
+	for {
+		select {
+		case _, ok := <-updates:
+			if !ok {
+				return
+			}
+		case <-time.After(drainFor):
+			return
 		}
 	}
 }
