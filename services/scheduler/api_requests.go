@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -117,12 +118,15 @@ func (s *Scheduler) listKeys(ctx context.Context, q api.ListKeys) (api.KeyPage, 
 	if err != nil {
 		return api.KeyPage{}, err
 	}
+	if q.Skip < 0 || q.Skip > math.MaxInt32 {
+		return api.KeyPage{}, invalidf("skip is %d, it can be 0 to %d", q.Skip, math.MaxInt32)
+	}
 	integration, err := s.lookupID(ctx, q.Integration)
 	if err != nil {
 		return api.KeyPage{}, err
 	}
 	rows, err := s.Store.KeyList(ctx, dbsqlc.KeyListParams{
-		IntegrationID: integration, Key: q.Key, AllOfThem: q.All, Now: s.Now(), Most: int32(size), Skip: int32(max(q.Skip, 0)),
+		IntegrationID: integration, Key: q.Key, AllOfThem: q.All, Now: s.Now(), Most: int32(size), Skip: int32(q.Skip),
 	})
 	if err != nil {
 		return api.KeyPage{}, fmt.Errorf("list idempotency keys: %w", err)

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -117,6 +118,11 @@ func TestKeysAPI(t *testing.T) {
 	}
 	if held := reserve("lost", time.Hour); held != nil {
 		t.Errorf("the key is still held: %+v", held)
+	}
+	for _, skip := range []int{-1, math.MaxInt32 + 1} {
+		if _, err := f.Keys(t.Context(), api.ListKeys{Skip: skip}); api.CodeOf(err) != api.Invalid {
+			t.Errorf("skipping %d keys is answered with %v", skip, err)
+		}
 	}
 	if keys, err := f.Keys(t.Context(), api.ListKeys{All: true}); err != nil || len(keys.Keys) != 2 {
 		t.Errorf("the keys are %+v, %v", keys, err)
