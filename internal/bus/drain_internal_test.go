@@ -22,7 +22,7 @@ func TestDrainEnds(t *testing.T) {
 					close(ended)
 				}()
 				for range 3 {
-					time.Sleep(drainFor - time.Second)
+					<-time.After(drainFor - time.Second)
 					updates <- nil
 				}
 				if closes {
