@@ -50,36 +50,44 @@ type Config struct {
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
 }
 
-// maxLagBound bounds how many messages wait in NATS for their late look.
-const maxLagBound = 5 * time.Minute
+const (
+	// maxLagBound bounds how many messages wait in NATS for their late look.
+	maxLagBound = 5 * time.Minute
+	// maxDrainDelay is more than any load balancer needs to notice.
+	maxDrainDelay = time.Hour
+	// maxAtATime is more runs, items or connections than one process can serve.
+	maxAtATime = 10_000
+	// maxMiB is a TiB.
+	maxMiB = 1 << 20
+	// maxDays is a hundred years: "for ever", and within what dates and durations can hold.
+	maxDays = 36_500
+)
 
 // Validate refuses values that make no sense; kong calls it.
 func (c *Config) Validate() error {
 	for _, number := range []struct {
-		name  string
-		value int
+		name               string
+		value, least, most int
 	}{
-		{"concurrency", c.Concurrency},
-		{"runs", c.Runs},
-		{"webhook-backlog", c.Webhooks.Backlog},
-		{"webhook-body-budget", c.Webhooks.BodyBudget},
-		{"webhook-connections", c.Webhooks.Connections},
-		{"keep-requests", c.KeepRequests},
-		{"keep-keys", c.KeepKeys},
-		{"keep-items", c.KeepItems},
-		{"keep-webhooks", c.KeepWebhooks},
-		{"keep-operations", c.KeepOperations},
-		{"keep-incidents", c.KeepIncidents},
+		{"concurrency", c.Concurrency, 1, maxAtATime},
+		{"runs", c.Runs, 1, maxAtATime},
+		{"connections", c.Connections, 5, maxAtATime},
+		{"webhook-backlog", c.Webhooks.Backlog, 1, maxMiB},
+		{"webhook-body-budget", c.Webhooks.BodyBudget, 1, maxMiB},
+		{"webhook-connections", c.Webhooks.Connections, 1, 1_000_000},
+		{"keep-requests", c.KeepRequests, 1, maxDays},
+		{"keep-keys", c.KeepKeys, 1, maxDays},
+		{"keep-items", c.KeepItems, 1, maxDays},
+		{"keep-webhooks", c.KeepWebhooks, 1, maxDays},
+		{"keep-operations", c.KeepOperations, 1, maxDays},
+		{"keep-incidents", c.KeepIncidents, 1, maxDays},
 	} {
-		if number.value < 1 {
-			return fmt.Errorf("--%s is %d, it must be at least 1", number.name, number.value)
+		if number.value < number.least || number.value > number.most {
+			return fmt.Errorf("--%s is %d, it can be %d to %d", number.name, number.value, number.least, number.most)
 		}
 	}
-	if c.Connections < 5 {
-		return fmt.Errorf("--connections is %d, it must be at least 5", c.Connections)
-	}
-	if c.DrainDelay < 0 {
-		return fmt.Errorf("--drain-delay is %s, it must not be negative", c.DrainDelay)
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
+		return fmt.Errorf("--drain-delay is %s, it can be 0s to %s", c.DrainDelay, maxDrainDelay)
 	}
 	if c.LagBound < 0 || c.LagBound > maxLagBound {
 		return fmt.Errorf("--database-lag-bound is %s, it can be 0s to %s", c.LagBound, maxLagBound)

@@ -42,6 +42,9 @@ func DefaultRetention() Retention {
 	return Retention{Requests: 90, Keys: 90, Items: 30, Webhooks: 30, Operations: 365, Incidents: 365}
 }
 
+// daysBefore is so many days before now. It goes by the calendar: a duration of more than 106,751 days would overflow, and be in the future.
+func daysBefore(now time.Time, days int) time.Time { return now.UTC().AddDate(0, 0, -days) }
+
 // pruning is what is deleted of one table.
 type pruning struct {
 	table string
@@ -98,7 +101,7 @@ func (s *Scheduler) tend(ctx context.Context) error {
 // prune deletes what is old; a table that can't be pruned leaves the others to be. When the time for the answer is over it says that there is more.
 func (s *Scheduler) prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
 	var reply api.Pruned
-	before := s.Now().Add(-time.Duration(s.Settings.Retention.Requests) * day)
+	before := daysBefore(s.Now(), s.Settings.Retention.Requests)
 	dropped, err := s.Store.DropRequestPartitions(ctx, before, q.DryRun)
 	requests := api.PrunedTable{Table: "requests", Days: s.Settings.Retention.Requests}
 	for _, partition := range dropped {
@@ -124,7 +127,7 @@ func (s *Scheduler) prune(ctx context.Context, q api.Prune) (api.Pruned, error) 
 var errDry = errors.New("only to be told")
 
 func (s *Scheduler) pruneTable(ctx context.Context, p pruning, dry bool) (rows int64, more bool, err error) {
-	before := s.Now().Add(-time.Duration(p.days) * day)
+	before := daysBefore(s.Now(), p.days)
 	if dry {
 		err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			var err error

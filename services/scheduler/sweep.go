@@ -329,6 +329,6 @@ func (s *Scheduler) cleanUp(ctx context.Context) error {
 	if _, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime); err != nil {
 		problems = append(problems, fmt.Errorf("forget old commands: %w", err))
 	}
-	problems = append(problems, s.SetAside.Forget(ctx, now.Add(-time.Duration(s.Settings.Retention.Items)*day)))
+	problems = append(problems, s.SetAside.Forget(ctx, daysBefore(now, s.Settings.Retention.Items)))
 	return errors.Join(problems...)
 }

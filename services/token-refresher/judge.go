@@ -134,9 +134,10 @@ func sendable(token contracts.Token) error {
 func (r *Refresher) wait(grant *postgres.Grant, f failure) time.Duration {
 	wait := min(r.Settings.Backoff<<min(grant.Failures, 10), r.Settings.BackoffMost)
 	wait += rand.N(wait/4 + 1)
-	switch deferral, deferred := contracts.AsDeferral(f.why); {
+	switch asks, deferred := contracts.AsDeferral(f.why); {
 	case deferred:
-		return max(wait, deferral.Delay)
+		asked, _ := r.Settings.Waits.Of(asks.Delay, 0)
+		return max(wait, asked)
 	case f.slow:
 		// It may be at work on the request still, and must be through with it before the token comes again.
 		return max(wait, r.Settings.Call)

@@ -30,6 +30,19 @@ func TestALeaseThatWasTakenTwice(t *testing.T) {
 	}
 }
 
+// TestTokenEndpointsAskForTooLong: one that asks for twenty years must not keep a grant from being refreshed.
+func TestTokenEndpointsAskForTooLong(t *testing.T) {
+	t.Parallel()
+	r := &Refresher{Config: Config{Settings: DefaultSettings()}}
+	for asked, want := range map[time.Duration]time.Duration{
+		20 * 365 * 24 * time.Hour: time.Hour, 10 * time.Minute: 10 * time.Minute,
+	} {
+		if got := r.wait(&postgres.Grant{}, failure{why: contracts.RetryAfter(asked, errors.New("later"))}); got != want {
+			t.Errorf("a refresh that is asked to wait for %s waits for %s", asked, got)
+		}
+	}
+}
+
 // TestWhatRefuses tells an upstream that does not want from one that can't now.
 func TestWhatRefuses(t *testing.T) {
 	t.Parallel()

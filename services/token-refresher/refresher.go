@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -54,6 +55,8 @@ type Settings struct {
 	Young time.Duration
 	// Backoff is the wait after the first refresh that failed; it doubles up to BackoffMost.
 	Backoff, BackoffMost time.Duration
+	// Waits bound how long a token endpoint or a provider can have a refresh wait.
+	Waits deferral.Bounds
 	// Floor is the least time between two refreshes of a grant whose tokens hardly last; it doubles from one to the next, up to BackoffMost.
 	Floor time.Duration
 	// RefusedFor is after how long a grant is given up whose upstream answers, refuses to refresh, and does not say that the grant has ended.
@@ -83,6 +86,7 @@ func DefaultSettings() Settings {
 		Addr: ":8082", PublicURL: "http://127.0.0.1:8082",
 		Tick: 500 * time.Millisecond, Sweep: 5 * time.Second, Concurrency: 64,
 		Call: 20 * time.Second, Lease: 15 * time.Second, Renew: 3 * time.Second, Young: 10 * time.Second,
+		Waits:   deferral.Default(),
 		Backoff: 5 * time.Second, BackoffMost: 5 * time.Minute, TroubleAfter: 3,
 		Floor: 10 * time.Second, RefusedFor: time.Hour,
 		StateLife: 600 * time.Second, LinkLife: 15 * time.Minute,
