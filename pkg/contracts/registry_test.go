@@ -213,6 +213,9 @@ func (everything) WebhookChallenge(context.Context, *contracts.Integration, *con
 	return nil, false, nil
 }
 func (everything) WebhookOrderingKey(*contracts.WebhookRequest) (string, bool) { return "", false }
+func (everything) WebhookSecrets(*contracts.Integration) []string              { return nil }
+func (everything) WebhookAccount(*contracts.WebhookRequest) (string, bool)     { return "", false }
+func (everything) IntegrationAccount(*contracts.Integration) string            { return "" }
 
 func (everything) AuthorizationURL(context.Context, *contracts.Integration, string, string) (string, error) {
 	return "", nil
@@ -229,6 +232,7 @@ func (everything) RevokeToken(context.Context, *contracts.Integration) error { r
 func (everything) CredentialHosts(*contracts.Integration) ([]string, error)  { return nil, nil }
 func (everything) OAuth2Issuer(*contracts.Integration) (string, error)       { return "", nil }
 func (everything) RequiresOAuth2Issuer(*contracts.Integration) (bool, error) { return false, nil }
+func (everything) GrantsUnattended()                                         {}
 func (everything) OAuth2Hosts(*contracts.Integration) ([]string, error)      { return nil, nil }
 func (everything) Authenticate(*contracts.Integration, *http.Request) error  { return nil }
 func (everything) HealthCheck(context.Context, *contracts.Integration) error { return nil }
@@ -240,7 +244,11 @@ func (everything) IsRetryable(error) contracts.Verdict                       { r
 func (everything) RetryDelay(error, int, int) (time.Duration, bool)          { return 0, false }
 func (everything) ClassifyFailure(error) (contracts.FailureClass, bool)      { return "", false }
 func (everything) RateLimit() *contracts.RateLimit                           { return nil }
-func (everything) UnloggedResponseEndpoints() []string                       { return nil }
+func (everything) BudgetKey(*contracts.Integration) string                   { return "" }
+func (everything) ReportRate(*http.Response) (contracts.RateReport, bool) {
+	return contracts.RateReport{}, false
+}
+func (everything) UnloggedResponseEndpoints() []string { return nil }
 func (everything) ResolveIdentity(context.Context, *contracts.Integration) (contracts.Identity, error) {
 	return contracts.Identity{}, nil
 }
@@ -254,27 +262,34 @@ func (impatient) DefaultSyncInterval() time.Duration { return time.Minute }
 // every compiles only while everything has every contract.
 type every interface {
 	contracts.Provider
+	contracts.ScheduledSync
 	contracts.IncrementalSync
 	contracts.CursorAdvancer
 	contracts.CursorDater
 	contracts.AssociativeReducer
 	contracts.CheckpointOrderer
+	contracts.CheckpointChecker
 	contracts.WebhookHandler
 	contracts.WebhookChallenger
 	contracts.WebhookOrderer
+	contracts.WebhookSharer
 	contracts.OAuth2
 	contracts.OAuth2Issuer
 	contracts.OAuth2IssuerRequirer
 	contracts.OAuth2HostNamer
+	contracts.UnattendedGranter
 	contracts.Authenticator
 	contracts.HostNamer
 	contracts.HealthChecker
 	contracts.Redactor
+	contracts.IdempotencySupporter
 	contracts.IdempotencyHeaderNamer
 	contracts.RetryCustomizer
 	contracts.FailureClassifier
 	contracts.IdentityResolver
 	contracts.RateLimiter
+	contracts.BudgetKeyer
+	contracts.RateReporter
 	contracts.ResponseLogLimiter
 }
 
