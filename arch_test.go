@@ -105,7 +105,7 @@ var onlyIn = map[string][]string{
 	module + "internal/embedded/pgtest":    {"internal/e2e"},
 	module + "internal/e2e":                {"internal/e2e"},
 	module + "internal/octokit":            {"internal/octokit"},
-	"testing":                              {"internal/embedded/natstest", "internal/embedded/pgtest", "internal/e2e", "pkg/providertest"},
+	"testing":                              {"internal/embedded/cable", "internal/embedded/natstest", "internal/embedded/pgtest", "internal/e2e", "pkg/providertest"},
 }
 
 const longestFile = 400 // lines

@@ -12,6 +12,13 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+const (
+	// pingEvery and pingsOut have a connection given up whose server has sent nothing for 20 to 30 s.
+	pingEvery, pingsOut = 10 * time.Second, 2
+	// writeTimeout is how long the network may take what is sent.
+	writeTimeout = 10 * time.Second
+)
+
 // errURL says nothing of the URL, which may hold a password anywhere.
 var errURL = errors.New("the URL of NATS can't be read; it looks like nats://user:password@localhost:4222, or several of these with commas")
 
@@ -37,6 +44,11 @@ func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Op
 		// Nothing is kept for a server that is away: what comes back may be an older state of it, for which acknowledgements and expected revisions mean other messages.
 		nats.ReconnectBufSize(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(pingsOut),
+		// What was written in part can't be gone on with.
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("NATS connection lost, reconnecting", "error", err)

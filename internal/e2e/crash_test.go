@@ -1,17 +1,14 @@
 package e2e_test
 
 import (
-	"io"
-	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -126,19 +123,19 @@ func TestPostgresIsAway(t *testing.T) {
 	w := newWorld(t)
 	w.fill(600)
 	w.setJudge(func(handled) verdict { <-time.After(2 * time.Millisecond); return verdict{} })
-	cable := newCable(t, w.database)
-	w.database = cable.url
+	line := cable.New(t, w.database)
+	w.database = line.URL
 	w.startAll()
 	id := w.create("one", "feed")
 	w.await("work", func() bool { return w.count("", "ok") > 50 })
-	cable.cut()
+	line.Cut()
 	before := len(w.handlings(""))
 	w.await("the work in hand to end", func() bool {
 		now := len(w.handlings(""))
 		defer func() { before = now }()
 		return now == before
 	})
-	cable.mend()
+	line.Mend()
 	w.wantRun(w.awaitClosed(id, 1), "succeeded", 600, 0)
 	w.wantCursor(id, "600")
 	w.wantHistory()
@@ -169,94 +166,4 @@ func TestNATSLosesItsStore(t *testing.T) {
 		t.Errorf("closed by attempt %d, want it driven again", run.Attempts)
 	}
 	w.wantCursor(id, "600")
-}
-
-// cable is a connection to Postgres that can be cut.
-type cable struct {
-	url string
-
-	mu     sync.Mutex
-	target string
-	isCut  bool
-	conns  map[net.Conn]bool
-}
-
-func newCable(t *testing.T, database string) *cable {
-	t.Helper()
-	parsed, err := url.Parse(database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	c := &cable{target: parsed.Host, conns: map[net.Conn]bool{}}
-	parsed.Host = listener.Addr().String()
-	c.url = parsed.String()
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go c.join(conn)
-		}
-	}()
-	return c
-}
-
-func (c *cable) join(conn net.Conn) {
-	c.mu.Lock()
-	target := c.target
-	c.mu.Unlock()
-	other, err := net.Dial("tcp", target)
-	if err != nil || !c.add(conn, other) {
-		_ = conn.Close()
-		return
-	}
-	go func() { _, _ = io.Copy(other, conn); _ = other.Close() }()
-	_, _ = io.Copy(conn, other)
-	_ = conn.Close()
-}
-
-func (c *cable) add(conns ...net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, conn := range conns {
-		if c.isCut {
-			_ = conn.Close()
-			continue
-		}
-		c.conns[conn] = true
-	}
-	return !c.isCut
-}
-
-func (c *cable) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.isCut = true
-	for conn := range c.conns {
-		_ = conn.Close()
-	}
-	clear(c.conns)
-}
-
-// turn leads to another server from now on.
-func (c *cable) turn(database string) {
-	parsed, err := url.Parse(database)
-	if err != nil {
-		panic(err)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.target = parsed.Host
-}
-
-func (c *cable) mend() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.isCut = false
 }

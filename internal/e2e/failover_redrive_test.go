@@ -104,7 +104,7 @@ func (r *redriven) copyInRedrive(how loss) *node {
 	held.open()
 	r.retry()
 	copied := r.cluster.backUp(how == promotion)
-	copied.wire.cut()
+	copied.wire.Cut()
 	r.turn.open()
 	return copied
 }

@@ -101,7 +101,7 @@ func newFailover(t *testing.T) *failover {
 	t.Parallel()
 	server := natstest.NewListening(t)
 	c := newCluster(t)
-	w := newWorldAt(t, server.URL(), server.Connect(), c.line.url)
+	w := newWorldAt(t, server.URL(), server.Connect(), c.line.URL)
 	w.nats = server
 	return &failover{world: w, cluster: c}
 }
@@ -129,7 +129,7 @@ func (f *failover) begin(replicates bool) (copied *node, held *gate) {
 		return true
 	})
 	copied = f.cluster.backUp(replicates)
-	copied.wire.cut()
+	copied.wire.Cut()
 	return copied, held
 }
 

@@ -32,7 +32,7 @@ func failWebhooksOver(t *testing.T, point string, how loss) {
 	t.Helper()
 	t.Parallel()
 	server, c := natstest.NewListening(t), newCluster(t)
-	w := newWorldAt(t, server.URL(), server.Connect(), c.line.url)
+	w := newWorldAt(t, server.URL(), server.Connect(), c.line.URL)
 	w.nats, w.env = server, []string{"TRIBUTARY_DATABASE_LAG_BOUND=45s"}
 	service := serviceOf(point)
 	w.start("scheduler")
@@ -45,7 +45,7 @@ func failWebhooksOver(t *testing.T, point string, how loss) {
 	}
 	w.awaitWebhooks(id, "processed", 1)
 	copied := c.backUp(how == promotion)
-	copied.wire.cut()
+	copied.wire.Cut()
 	processes[service].stop()
 	dying := w.start(service, "TRIBUTARY_CRASH_AT="+point)
 	const deliveries = 20

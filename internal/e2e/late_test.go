@@ -16,7 +16,7 @@ func TestLateLook(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, c := natstest.NewListening(t), newCluster(t)
-			w := newWorldAt(t, server.URL(), server.Connect(), c.line.url)
+			w := newWorldAt(t, server.URL(), server.Connect(), c.line.URL)
 			w.nats, w.env = server, []string{"TRIBUTARY_DATABASE_LAG_BOUND=" + bound.String()}
 			w.start("scheduler")
 			w.start("item-worker")
@@ -28,7 +28,7 @@ func TestLateLook(t *testing.T) {
 			}
 			w.awaitWebhooks(id, "processed", 1)
 			copied := c.backUp(true)
-			copied.wire.cut()
+			copied.wire.Cut()
 			const deliveries = 20
 			for n := range deliveries {
 				if !w.pushUntilTaken(url, fmt.Sprint("d", n), entry{ID: fmt.Sprint("r", n), Seq: int64(n + 2)}) {

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tributaryhq/tributary/db"
+	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	pgserver "github.com/tributaryhq/tributary/internal/embedded/postgres"
 )
 
@@ -25,7 +26,7 @@ import (
 type cluster struct {
 	t *testing.T
 	// line is the address that services have.
-	line    *cable
+	line    *cable.Cable
 	primary *node
 	bin     string
 	// password is the superuser's, and owner whom PostgreSQL runs as.
@@ -41,7 +42,7 @@ type node struct {
 	// url is the server's own address.
 	url string
 	// wire is what replication goes by; nil for a primary.
-	wire *cable
+	wire *cable.Cable
 	// kill ends the server as a power cut does.
 	kill func()
 }
@@ -60,7 +61,7 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, bin: server.Installation().BinDir, line: newCable(t, server.URL())}
+	c := &cluster{t: t, bin: server.Installation().BinDir, line: cable.New(t, server.URL())}
 	if _, err := os.Stat(filepath.Join(c.bin, "pg_basebackup")); err != nil {
 		t.Skip("the fetched PostgreSQL has no pg_basebackup, so that no failover is tested: apt-get install postgresql")
 	}
@@ -133,14 +134,14 @@ func (c *cluster) command(name string, args ...string) *exec.Cmd {
 // backUp copies the primary as it is now, and with replicates follows it from then on.
 func (c *cluster) backUp(replicates bool) *node {
 	c.t.Helper()
-	n := &node{wire: newCable(c.t, c.primary.url), port: freePort(c.t)}
+	n := &node{wire: cable.New(c.t, c.primary.url), port: freePort(c.t)}
 	dir, err := os.MkdirTemp(c.dir, "data-")
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	n.dir = dir
 	c.own(n.dir)
-	address, err := url.Parse(n.wire.url)
+	address, err := url.Parse(n.wire.URL)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -215,9 +216,9 @@ func (c *cluster) await(what string, holds func() bool) {
 // failOver kills the primary and has the copy take its place, under the address that services have.
 func (c *cluster) failOver(n *node) {
 	c.t.Helper()
-	c.line.cut()
+	c.line.Cut()
 	c.primary.kill()
-	n.wire.cut()
+	n.wire.Cut()
 	if n.kill == nil {
 		c.start(n)
 	} else {
@@ -229,6 +230,6 @@ func (c *cluster) failOver(n *node) {
 		return ask(c.t.Context(), n.url, "select pg_is_in_recovery()", &recovers) == nil && !recovers
 	})
 	c.primary = n
-	c.line.turn(n.url)
-	c.line.mend()
+	c.line.Turn(n.url)
+	c.line.Mend()
 }

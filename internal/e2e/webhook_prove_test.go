@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/internal/octokit"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	demo "github.com/tributaryhq/tributary/pkg/providertest/upstream"
@@ -167,8 +168,8 @@ func TestProveWebhooksWithoutPostgres(t *testing.T) {
 		t.Skip(octokit.Unasked)
 	}
 	w := newWorld(t)
-	cable := newCable(t, w.database)
-	w.database = cable.url
+	line := cable.New(t, w.database)
+	w.database = line.URL
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
@@ -177,13 +178,13 @@ func TestProveWebhooksWithoutPostgres(t *testing.T) {
 	if !w.pushUntilTaken(url, "warm", entry{ID: "warm", Seq: 1}) {
 		t.Fatal("the first was not taken")
 	}
-	cable.cut()
+	line.Cut()
 	l := w.pour(func() string { return url }, proveFor)
 	if n := l.unanswered.Load(); n > 0 {
 		t.Errorf("%d attempts got no 2xx while Postgres was away", n)
 	}
 	waiting := l.taken.Load()
-	cable.mend()
+	line.Mend()
 	mended := time.Now()
 	again := w.fates(id, l)
 	t.Logf("%d deliveries taken in %s without Postgres, %d not; processed %s after it was back, %d handled again", waiting, proveFor, l.unanswered.Load(), time.Since(mended).Round(time.Millisecond), again)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	demo "github.com/tributaryhq/tributary/pkg/providertest/upstream"
@@ -230,8 +231,8 @@ func (w *world) keepRunning(service string, stop <-chan struct{}, kept chan<- st
 // With Postgres away webhooks are taken in, also by an ingress that starts only then, and handled when it is back.
 func TestWebhooksWithoutPostgres(t *testing.T) {
 	w := newWorld(t)
-	cable := newCable(t, w.database)
-	w.database = cable.url
+	line := cable.New(t, w.database)
+	w.database = line.URL
 	w.start("scheduler")
 	w.start("item-worker")
 	in := w.startIngress()
@@ -240,7 +241,7 @@ func TestWebhooksWithoutPostgres(t *testing.T) {
 		t.Fatal("not taken")
 	}
 	w.awaitWebhooks(id, "processed", 1)
-	cable.cut()
+	line.Cut()
 	late := w.startIngress()
 	w.await("the late ingress", func() bool {
 		code, _ := w.push(late.url+"/integrations/hooked/one/webhook", "late", entry{ID: "late", Seq: 2})
@@ -252,7 +253,7 @@ func TestWebhooksWithoutPostgres(t *testing.T) {
 			t.Errorf("with Postgres away: %d %s", code, status)
 		}
 	}
-	cable.mend()
+	line.Mend()
 	w.awaitWebhooks(id, "processed", 52)
 }
 

@@ -1,0 +1,54 @@
+package bus_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/embedded/cable"
+	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/events"
+)
+
+// A server that neither answers nor ends the connection is left within half a minute.
+func TestSilentServerIsLeftInTime(t *testing.T) {
+	nc, err := bus.Dial(t.Context(), natstest.NewListening(t).URL(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if after := nc.Opts.PingInterval * time.Duration(nc.Opts.MaxPingsOut+1); after > 30*time.Second {
+		t.Errorf("a silent server is left after %s", after)
+	}
+	if nc.Opts.FlusherTimeout > 30*time.Second || !nc.Opts.ReconnectOnFlusherError {
+		t.Errorf("a server that takes nothing is left after %s: %t", nc.Opts.FlusherTimeout, nc.Opts.ReconnectOnFlusherError)
+	}
+}
+
+// The connection freezes, and new ones too for a while. The bus says that nothing is stored, and goes on.
+func TestFrozenConnection(t *testing.T) {
+	line := cable.New(t, natstest.NewListening(t).URL())
+	nc, err := bus.Dial(t.Context(), line.URL, slog.New(slog.DiscardHandler),
+		nats.PingInterval(200*time.Millisecond), nats.Timeout(500*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	b := newBus(t, nc, bus.Options{})
+	line.FreezeAll()
+	eventually(t, func() bool { return b.Storing(t.Context()) != nil })
+	published := make(chan error, 1)
+	go func() { published <- b.Publish(t.Context(), message("frozen", "body")) }()
+	eventually(t, func() bool { return nc.Status() == nats.RECONNECTING })
+	line.Mend()
+	if err := <-published; err != nil {
+		t.Error(err)
+	}
+	eventually(t, func() bool { return b.Storing(t.Context()) == nil })
+	if held, err := b.Holds(t.Context(), events.StreamItems, events.ItemsSubject(address)); err != nil || !held {
+		t.Errorf("the message that was published meanwhile is stored: %t, %v", held, err)
+	}
+}
