@@ -26,7 +26,7 @@ func (k *Keeper) CircuitMoved(ctx context.Context, t outbound.Transition) error 
 		return fmt.Errorf("a circuit of no integration: %w", err)
 	}
 	now := k.Now()
-	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
+	return k.Store.InTx(postgres.BoundLocks(ctx, lockWait), func(tx *postgres.Tx) error {
 		in, err := tx.IntegrationLock(ctx, id)
 		if postgres.NotFound(err) {
 			return nil

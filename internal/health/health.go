@@ -82,23 +82,10 @@ func (k *Keeper) Slowed(health string) int {
 	return 1
 }
 
-// ReportHealth moves integrations on by what their requests came to: in one statement, and with their events and incidents in one transaction. When that fails
-// though Postgres is well, each report is tried alone, and one that fails alone is dropped with an error in the log.
-func (k *Keeper) ReportHealth(ctx context.Context, reports []outbound.HealthReport) error {
-	err := k.reportHealth(ctx, reports)
-	if err == nil || ctx.Err() != nil || postgres.Unavailable(err) {
-		return err
-	}
-	for _, r := range reports {
-		err := k.reportHealth(ctx, []outbound.HealthReport{r})
-		if ctx.Err() != nil || postgres.Unavailable(err) {
-			return err
-		}
-		if err != nil {
-			k.Log.Error("what the requests of an integration came to can't be noted, and is dropped", "integration", r.Integration, "error", err)
-		}
-	}
-	return nil
+// ReportHealth moves integrations on by what their requests came to: in one statement, and with their events and
+// incidents in one transaction. It returns the reports that are to be made again; see [oneByOne].
+func (k *Keeper) ReportHealth(ctx context.Context, reports []outbound.HealthReport) ([]outbound.HealthReport, error) {
+	return oneByOne(ctx, k.Log, "what the requests of integrations came to", reports, k.reportHealth)
 }
 
 func (k *Keeper) reportHealth(ctx context.Context, reports []outbound.HealthReport) error {
@@ -201,8 +188,12 @@ func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason foreign.Text
 	})
 }
 
-// CountRequests adds to the counters of requests.
-func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCount) error {
+// CountRequests adds to the counters of requests. It returns the counts that are to be added again; see [oneByOne].
+func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCount) ([]outbound.RequestCount, error) {
+	return oneByOne(ctx, k.Log, "counts of requests", counts, k.countRequests)
+}
+
+func (k *Keeper) countRequests(ctx context.Context, counts []outbound.RequestCount) error {
 	var p dbsqlc.RequestCountAddParams
 	for _, c := range counts {
 		id, err := uuid.Parse(c.Integration)
@@ -213,10 +204,12 @@ func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCou
 		p.Upstream, p.Throttle, p.Client = append(p.Upstream, c.Upstream), append(p.Throttle, c.Throttle), append(p.Client, c.Client)
 		p.Unknown, p.Cached, p.DurationsMs = append(p.Unknown, c.Unknown), append(p.Cached, c.Cached), append(p.DurationsMs, c.Took.Milliseconds())
 	}
-	if err := k.Store.RequestCountAdd(ctx, p); err != nil {
-		return fmt.Errorf("count requests: %w", err)
-	}
-	return nil
+	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
+		if err := tx.RequestCountAdd(ctx, p); err != nil {
+			return fmt.Errorf("count requests: %w", err)
+		}
+		return nil
+	})
 }
 
 // ref is nil for the whole installation.

@@ -177,7 +177,7 @@ func TestReportsAtOnce(t *testing.T) {
 				batch := []outbound.HealthReport{r, r}
 				batch[i%2].Integration, batch[(i+1)%2].Integration = w.id.String(), other.String()
 				for {
-					err := w.ReportHealth(t.Context(), batch)
+					_, err := w.ReportHealth(t.Context(), batch)
 					if err == nil {
 						return
 					}
@@ -215,14 +215,14 @@ func TestUnknownIntegrationsArePassedOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	gone := outbound.HealthReport{Integration: postgres.NewID().String(), Failed: true, Failures: 9}
-	err := w.ReportHealth(t.Context(), []outbound.HealthReport{gone, {Integration: "nonsense"}, {Integration: w.id.String(), Failed: true, Failures: 9}})
+	_, err := w.ReportHealth(t.Context(), []outbound.HealthReport{gone, {Integration: "nonsense"}, {Integration: w.id.String(), Failed: true, Failures: 9}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if row := w.row(t); row.Health != health.Degraded {
 		t.Errorf("it is %s", row.Health)
 	}
-	err = w.CountRequests(t.Context(), []outbound.RequestCount{{Integration: postgres.NewID().String(), Minute: start, Succeeded: 1}, {Integration: w.id.String(), Minute: start, Succeeded: 2}})
+	_, err = w.CountRequests(t.Context(), []outbound.RequestCount{{Integration: postgres.NewID().String(), Minute: start, Succeeded: 1}, {Integration: w.id.String(), Minute: start, Succeeded: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestFailureRates(t *testing.T) {
 	count := func(minutesAgo int, c outbound.RequestCount) {
 		t.Helper()
 		c.Integration, c.Minute = w.id.String(), w.now.Add(-time.Duration(minutesAgo)*time.Minute)
-		if err := w.CountRequests(t.Context(), []outbound.RequestCount{c, c}[:1]); err != nil {
+		if _, err := w.CountRequests(t.Context(), []outbound.RequestCount{c, c}[:1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -347,7 +347,7 @@ func TestCounters(t *testing.T) {
 		all.Go(func() {
 			mine := c
 			mine.Minute = start.Add(time.Duration(i) * time.Minute)
-			if err := w.CountRequests(t.Context(), []outbound.RequestCount{c, mine}); err != nil {
+			if _, err := w.CountRequests(t.Context(), []outbound.RequestCount{c, mine}); err != nil {
 				t.Error(err)
 			}
 		})

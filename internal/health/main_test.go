@@ -81,7 +81,7 @@ func (w *world) succeeds(t *testing.T, n int) {
 func (w *world) report(t *testing.T, r outbound.HealthReport) {
 	t.Helper()
 	r.Integration = w.id.String()
-	if err := w.ReportHealth(t.Context(), []outbound.HealthReport{r}); err != nil {
+	if _, err := w.ReportHealth(t.Context(), []outbound.HealthReport{r}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -343,6 +344,34 @@ func TestResetAndRestore(t *testing.T) {
 }
 
 // Without the broker the upstream has its rest from the process that saw it fail.
+// TestATransitionThatCanNotBeToldOf holds up those of its own integration, and no other's.
+func TestATransitionThatCanNotBeToldOf(t *testing.T) {
+	t.Parallel()
+	of := func(integration string, number int64) Transition {
+		return Transition{Integration: integration, CircuitState: CircuitState{Transition: number}}
+	}
+	var told []string
+	locked := true
+	c := &Circuits{untold: []Transition{of("a", 1), of("b", 1), of("a", 2), of("c", 1), of("b", 2)}}
+	c.config.Told = func(_ context.Context, t Transition) error {
+		if locked && t.Integration == "a" {
+			return errors.New("locked")
+		}
+		told = append(told, fmt.Sprint(t.Integration, t.Transition))
+		return nil
+	}
+	if held, why := c.tell(t.Context(), slices.Clone(c.untold)); held != 1 || why == nil {
+		t.Errorf("held up are %d, %v", held, why)
+	}
+	locked = false
+	if held, why := c.tell(t.Context(), slices.Clone(c.untold)); held != 0 || why != nil || len(c.untold) > 0 {
+		t.Errorf("held up are %d, %v, and left %v", held, why, c.untold)
+	}
+	if diff := cmp.Diff([]string{"b1", "c1", "b2", "a1", "a2"}, told); diff != "" {
+		t.Errorf("told of (-want +got):\n%s", diff)
+	}
+}
+
 func TestCircuitWithoutBroker(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.server.Stop()

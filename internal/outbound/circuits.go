@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -243,11 +244,12 @@ func (c *Circuits) kick() {
 	}
 }
 
-// tellAll tells of this process's transitions, in order.
+// tellAll tells of this process's transitions, those of one integration in order. One that can't be told of holds up only
+// those of its own integration.
 func (c *Circuits) tellAll(ctx context.Context) error {
 	for ctx.Err() == nil {
 		c.mu.Lock()
-		untold := c.untold
+		untold := slices.Clone(c.untold)
 		c.mu.Unlock()
 		if len(untold) == 0 {
 			select {
@@ -256,17 +258,35 @@ func (c *Circuits) tellAll(ctx context.Context) error {
 			}
 			continue
 		}
-		err := watchdog.Step(ctx, "tell of circuits", func() error { return c.config.Told(ctx, untold[0]) })
-		if err == nil {
-			c.mu.Lock()
-			c.untold = c.untold[1:]
-			c.mu.Unlock()
-		} else if ctx.Err() == nil {
-			c.config.Log.Warn("a circuit's transition is not written down yet", "integration", untold[0].Integration, "error", err)
+		held := 0
+		why := watchdog.Step(ctx, "tell of circuits", func() (err error) {
+			held, err = c.tell(ctx, untold)
+			return err
+		})
+		if why != nil && ctx.Err() == nil {
+			c.config.Log.Warn("transitions of circuits are not written down yet", "integrations", held, "error", why)
 			_ = sleep(ctx, time.Second)
 		}
 	}
 	return nil
+}
+
+// tell tells of transitions, and returns of how many integrations some are held up, and why.
+func (c *Circuits) tell(ctx context.Context, untold []Transition) (held int, why error) {
+	behind := map[string]bool{}
+	for _, t := range untold {
+		if ctx.Err() != nil || behind[t.Integration] {
+			continue
+		}
+		if err := c.config.Told(ctx, t); err != nil {
+			behind[t.Integration], why = true, fmt.Errorf("integration %s: %w", t.Integration, err)
+			continue
+		}
+		c.mu.Lock()
+		c.untold = slices.DeleteFunc(c.untold, func(o Transition) bool { return o == t })
+		c.mu.Unlock()
+	}
+	return len(behind), why
 }
 
 func transitionOf(key string, state CircuitState) Transition {

@@ -73,9 +73,10 @@ func (c *RequestCount) add(d RequestCount) {
 
 // HealthStore keeps the health of integrations, over all processes.
 type HealthStore interface {
-	// ReportHealth adds to what was reported before. Integrations that are gone are passed over.
-	ReportHealth(ctx context.Context, reports []HealthReport) error
-	CountRequests(ctx context.Context, counts []RequestCount) error
+	// ReportHealth adds to what was reported before. Integrations that are gone are passed over. It returns those that are to be reported again, and why.
+	ReportHealth(ctx context.Context, reports []HealthReport) (later []HealthReport, err error)
+	// CountRequests adds to what was counted before. It returns those that are to be counted again, and why.
+	CountRequests(ctx context.Context, counts []RequestCount) (later []RequestCount, err error)
 }
 
 // Vitals watches the requests of a process. It keeps what they come to in memory and reports it in batches, so that a request costs no query. It is safe for
@@ -187,15 +188,13 @@ func (v *Vitals) report(ctx context.Context) error {
 	for _, report := range taken {
 		batch = append(batch, report)
 	}
-	err := v.store.ReportHealth(ctx, batch)
-	if err != nil {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for integration, older := range taken {
-			newer := v.reports[integration]
-			newer.Integration = integration
-			v.reports[integration] = older.then(newer)
-		}
+	later, err := v.store.ReportHealth(ctx, batch)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, older := range later {
+		newer := v.reports[older.Integration]
+		newer.Integration = older.Integration
+		v.reports[older.Integration] = older.then(newer)
 	}
 	return err
 }
@@ -212,16 +211,15 @@ func (v *Vitals) count(ctx context.Context) error {
 	for _, count := range taken {
 		batch = append(batch, *count)
 	}
-	err := v.store.CountRequests(ctx, batch)
-	if err != nil {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		for key, older := range taken {
-			if newer := v.counts[key]; newer != nil {
-				older.add(*newer)
-			}
-			v.counts[key] = older
+	later, err := v.store.CountRequests(ctx, batch)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, older := range later {
+		key := countKey{older.Integration, older.Minute.Unix()}
+		if newer := v.counts[key]; newer != nil {
+			older.add(*newer)
 		}
+		v.counts[key] = &older
 	}
 	return err
 }

@@ -25,25 +25,25 @@ type keptReports struct {
 	calls   int
 }
 
-func (k *keptReports) ReportHealth(_ context.Context, reports []HealthReport) error {
+func (k *keptReports) ReportHealth(_ context.Context, reports []HealthReport) ([]HealthReport, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failing {
-		return errors.New("the database is away")
+		return reports, errors.New("the database is away")
 	}
 	k.calls++
 	k.reports = append(k.reports, reports...)
-	return nil
+	return nil, nil
 }
 
-func (k *keptReports) CountRequests(_ context.Context, counts []RequestCount) error {
+func (k *keptReports) CountRequests(_ context.Context, counts []RequestCount) ([]RequestCount, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.failing {
-		return errors.New("the database is away")
+		return counts, errors.New("the database is away")
 	}
 	k.counts = append(k.counts, counts...)
-	return nil
+	return nil, nil
 }
 
 // The letters are what requests came to: a success, a failure, a refusal, and nothing that counts.

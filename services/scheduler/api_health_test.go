@@ -81,7 +81,7 @@ func TestDisabledIsEnabledByCommand(t *testing.T) {
 	settings.DisabledFor = 0
 	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Settings: settings}
 	down := outbound.HealthReport{Integration: id, Failed: true, Failures: 50, Error: "GET /x: 503"}
-	if err := keeper.ReportHealth(t.Context(), []outbound.HealthReport{down}); err != nil {
+	if _, err := keeper.ReportHealth(t.Context(), []outbound.HealthReport{down}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := f.Command(t.Context(), events.VerbSync, &eventsv1.Command{Integration: "north"})
@@ -127,7 +127,7 @@ func TestStats(t *testing.T) {
 	count := func(ago time.Duration, succeeded, upstream int64) outbound.RequestCount {
 		return outbound.RequestCount{Integration: id, Minute: now.Add(-ago), Succeeded: succeeded, Upstream: upstream, Cached: 1, Took: 10 * time.Millisecond}
 	}
-	if err := keeper.CountRequests(t.Context(), []outbound.RequestCount{count(0, 3, 1), count(48*time.Hour, 10, 0), count(14*24*time.Hour, 100, 0)}); err != nil {
+	if _, err := keeper.CountRequests(t.Context(), []outbound.RequestCount{count(0, 3, 1), count(48*time.Hour, 10, 0), count(14*24*time.Hour, 100, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	page, err := f.Stats(t.Context(), api.ListIntegrations{})
