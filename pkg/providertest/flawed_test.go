@@ -235,6 +235,9 @@ func (f flawed) ask(ctx context.Context, in *contracts.Integration, path string)
 		case "ends at a deferral":
 			return nil, contracts.Permanent(err)
 		case "waits by itself":
+			if strings.HasSuffix(path, "/me") {
+				break
+			}
 			select {
 			case <-time.After(time.Minute):
 			case <-ctx.Done():

@@ -37,20 +37,11 @@ func (k *kit) run(t *testing.T, sync enumerate, session *Session, upstream *reco
 		return sync(k.context(t), k.integration(t, upstream), session)
 	})
 	session.end()
+	if last := upstream.endless(); last != "" {
+		t.Errorf("the sync has made %d requests and goes on, the last one to %s: does it ask for the same page for ever?", requestLimit, last)
+	}
 	k.checkError(t, err)
 	return err
-}
-
-// guarded calls foreign code, and reports a panic of it.
-func (k *kit) guarded(t *testing.T, what string, call func() error) (err error) {
-	t.Helper()
-	defer func() {
-		if value := recover(); value != nil {
-			err = fmt.Errorf("%s panics: %v", what, value)
-			t.Error(err)
-		}
-	}()
-	return call()
 }
 
 // full is a sync of the fixture's upstream, which must succeed.
@@ -93,6 +84,8 @@ type recorder struct {
 	open int
 	// next has the paths whose latest answer named a next page.
 	next map[string]bool
+	// refused is the address of the first request beyond the limit.
+	refused string
 }
 
 // upstream is a recorder over the fixture's client.
@@ -111,13 +104,26 @@ func (r *recorder) count() int {
 	return r.n
 }
 
+// endless is the address that was asked when the sync had made all the requests that it may; empty when it made fewer.
+func (r *recorder) endless() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused
+}
+
 var nextLink = regexp.MustCompile(`(?i);\s*rel\s*=\s*"?next"?\s*(,|;|$)`)
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	r.n++
 	n := r.n
+	if n == requestLimit+1 {
+		r.refused = req.URL.Redacted()
+	}
 	r.mu.Unlock()
+	if n > requestLimit {
+		return nil, fmt.Errorf("the suite allows %d requests a sync", requestLimit)
+	}
 	if r.before != nil {
 		if instead := r.before(n); instead != nil {
 			return instead.RoundTrip(req)

@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -94,15 +93,10 @@ func (k *kit) side(t *testing.T, provider contracts.ScheduledSync) {
 		sessions[i] = &Session{}
 		in := k.integration(t, k.upstream())
 		group.Go(func() {
-			defer func() {
-				if value := recover(); value != nil {
-					errs[i] = fmt.Errorf("the sync panics: %v", value)
-				}
-			}()
-			errs[i] = provider.Sync(k.context(t), in, sessions[i])
+			errs[i] = attempt("the sync", func() error { return provider.Sync(k.context(t), in, sessions[i]) }).err
 		})
 	}
-	group.Wait()
+	_ = k.guarded(t, "a sync beside others", func() error { group.Wait(); return nil })
 	for i := range many {
 		if errs[i] != nil {
 			t.Errorf("of %d syncs side by side, one returns %v", many, errs[i])

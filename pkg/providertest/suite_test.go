@@ -1,6 +1,7 @@
 package providertest_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,7 +36,7 @@ func TestFlawed(t *testing.T) {
 
 // flaws are mistakes that authors make, and what the suite says of each. An empty text is of a mistake that the suite does not find.
 func flaws() map[string]string {
-	return map[string]string{
+	all := map[string]string{
 		// What a provider says of itself.
 		"no name":                              "Name is empty",
 		"no rules":                             "the provider has no rules for them",
@@ -90,7 +91,8 @@ func flaws() map[string]string {
 		"waits when it is refused":         "the sync asks to wait, but no wait mends it",
 		"passes over cut bodies":           "cut body: the sync ends as if it were complete",
 		"passes over what is not JSON":     "malformed: the sync ends as if it were complete",
-		"indexes what may be empty":        "the sync panics",
+		"indexes what may be empty":        "the sync panics at ",
+		"asks for one page for ever":       "does it ask for the same page for ever?",
 		"loses a deferral":                 "want a deferral of that time",
 		"ends at a deferral":               "want a deferral of that time",
 		"waits for a time of its own":      "want a deferral of that time",
@@ -149,34 +151,9 @@ func flaws() map[string]string {
 		"looks for the token alone":                    "takes a token in a 500 for a token",
 		"the client's secret in the address of tokens": "the address that RefreshToken sends its request to holds a credential",
 		"the grant in the address of tokens":           "has the refresh token or the code in the address",
-		// Webhooks.
-		"compares signatures in the time of their likeness": "",
-		"accepts every delivery":                            "a delivery is accepted though byte 0 of its body was changed",
-		"accepts unsigned deliveries":                       "a delivery is accepted without headers",
-		"accepts without a secret":                          "a delivery is accepted by an integration without credentials",
-		"signs only the beginning":                          "of its body was changed",
-		"verification panics without a signature":           "VerifyWebhookSignature panics",
-		"random types of deliveries":                        "the same delivery has the type",
-		"handlers for other types":                          "the provider has handlers, but none for the type",
-		"constant delivery ids":                             "have the same id",
-		"random delivery ids":                               "a second copy would be handled again",
-		"empty delivery ids":                                "the delivery's id is empty",
-		"one ordering key for all":                          "one that fails holds up all",
-		"random ordering keys":                              "has the ordering key",
-		"the handler does nothing":                          "dispatches nothing",
-		"the handler panics":                                "the handler of the delivery panics",
-		"the handler fails":                                 "the handler of the delivery that was given fails",
-		"the handler skips everything":                      "dispatches nothing",
-		"the handler changes the body":                      "the handler changes the body of the delivery",
-		"the handler returns what is not JSON":              "can't be kept as JSON",
-		"the handler returns a secret":                      "what the handler returns holds a credential",
-		"a handler that expects a note":                     "the handler of a delivery with the body",
-		"takes garbled deliveries for done":                 "is handled as if it were done",
-		"another id in a webhook":                           "the sync's record and the webhook's are two",
-		"another type in a webhook":                         "the sync's record and the webhook's are two",
-		"another checkpoint in a webhook":                   "neither knows which version is newer",
-		"no checkpoint in a webhook":                        "neither knows which version is newer",
 	}
+	maps.Copy(all, webhookFlaws())
+	return all
 }
 
 func TestTheSuiteFindsFlaws(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 // webhooks wants the signed delivery accepted, and refused with any one byte of its body changed, without its headers, and by an integration that has no secret. Its type
 // and id, if it has them, are the same each time.
 func (k *kit) webhooks(t *testing.T, handler contracts.WebhookHandler, make func(t testing.TB) *contracts.WebhookRequest) {
-	in := k.integration(t, nil)
+	in, delivery := k.integration(t, nil), make(t)
 	verify := func(in *contracts.Integration, mutate func(req *contracts.WebhookRequest)) error {
-		req := make(t)
+		req := cloned(delivery)
 		mutate(req)
 		err := k.guarded(t, "VerifyWebhookSignature", func() error { return handler.VerifyWebhookSignature(t.Context(), in, req) })
 		k.checkError(t, err)
@@ -25,8 +25,8 @@ func (k *kit) webhooks(t *testing.T, handler contracts.WebhookHandler, make func
 	if err := verify(in, func(*contracts.WebhookRequest) {}); err != nil {
 		t.Fatalf("the delivery that the upstream signed is refused: %v", err)
 	}
-	for i := range make(t).Body {
-		if verify(in, func(req *contracts.WebhookRequest) { req.Body = bytes.Clone(req.Body); req.Body[i] ^= 1 }) == nil {
+	for i := range delivery.Body {
+		if verify(in, func(req *contracts.WebhookRequest) { req.Body[i] ^= 1 }) == nil {
 			t.Fatalf("a delivery is accepted though byte %d of its body was changed", i)
 		}
 	}
@@ -49,6 +49,13 @@ func (k *kit) webhooks(t *testing.T, handler contracts.WebhookHandler, make func
 	k.deliveryID(t, handler, req, again)
 	k.handle(t, handler, make(t))
 	k.garbled(t, handler, make(t))
+}
+
+// cloned is a copy that shares nothing with the request.
+func cloned(req *contracts.WebhookRequest) *contracts.WebhookRequest {
+	other := *req
+	other.Header, other.Body = req.Header.Clone(), bytes.Clone(req.Body)
+	return &other
 }
 
 // deliveryID checks that an id names one delivery: req and again are the same one.

@@ -1,0 +1,48 @@
+package providertest_test
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/providertest"
+)
+
+// suiteOf is the suite of a provider without a flaw.
+func suiteOf(upstream *notes) providertest.Suite {
+	return providertest.Suite{
+		Provider: flawed{state: &state{seen: map[string]bool{}}}, Key: "notes",
+		Credentials: secrets{Key: apiKey, Secret: hookSecret}, Metadata: place{URL: upstream.URL}, Client: upstream.Client(),
+	}
+}
+
+// TestDeliveriesOfDifferentLength has a fixture that makes another, shorter delivery each time.
+func TestDeliveriesOfDifferentLength(t *testing.T) {
+	t.Parallel()
+	s, n := suiteOf(newNotes(t)), 50
+	s.Webhook = func(testing.TB) *contracts.WebhookRequest {
+		n--
+		body := []byte(`{"type":"note.changed","note":{"id":"n1","text":"` + strings.Repeat("x", n) + `"}}`)
+		return &contracts.WebhookRequest{Method: http.MethodPost, Path: "/", Body: body, Header: http.Header{"X-Signature": {signature(body)}}}
+	}
+	providertest.Run(t, s)
+}
+
+// TestTheSuiteEndsByItself has a provider that does not return: the suite says so before the timeout of the test binary ends everything.
+func TestTheSuiteEndsByItself(t *testing.T) {
+	t.Parallel()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), program, "-test.run=^TestFlawed$", "-test.timeout=20s")
+	run.Env = append(os.Environ(), "PROVIDERTEST_FLAW=waits for what does not come")
+	out, err := run.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("the sync has not returned after")) || bytes.Contains(out, []byte("test timed out")) {
+		t.Errorf("%v; want it to say that the sync has not returned:\n%s", err, out)
+	}
+}
