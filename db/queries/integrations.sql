@@ -85,12 +85,18 @@ where id = sqlc.arg(id)
 returning consecutive_sync_failures;
 
 -- name: IntegrationMarkStale :many
--- IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
+-- IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit, and those of other providers that
+-- have been due since a time without a run that shows signs of life: no scheduler that runs has their provider.
 with stale as (
     select i.id from integrations i
-    join (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(intervals)::interval[]) as default_interval) d on i.provider = d.provider
+    left join (select unnest(sqlc.arg(providers)::text[]) as provider, unnest(sqlc.arg(intervals)::interval[]) as default_interval) d on i.provider = d.provider
     where i.status = 'active' and i.stale_since is null and i.next_sync_at is not null and i.id <> all(sqlc.arg(without)::uuid[])
-      and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * sqlc.arg(intervals_allowed)::integer < sqlc.arg(now)
+      and case when d.provider is not null
+          then coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * sqlc.arg(intervals_allowed)::integer < sqlc.arg(now)
+          else i.next_sync_at < sqlc.arg(unclaimed_before)::timestamptz and not exists (
+              select from sync_runs r
+              where r.integration_id = i.id and r.closed_at is null and greatest(r.heartbeat_at, r.waiting_until) > sqlc.arg(unclaimed_before)::timestamptz)
+          end
     order by i.id
     limit sqlc.arg(most)
     for no key update of i skip locked

@@ -166,8 +166,11 @@ func examineServices(ctx context.Context, client *api.Client, say func(bool, str
 	}
 }
 
-// examineIncidents warns of open incidents of the whole installation. Without a scheduler that answers, examineServices has said so.
+// examineIncidents warns of open incidents: of each of the whole installation, and in one line of those of integrations. Without a scheduler that answers, examineServices has
+// said so.
 func examineIncidents(ctx context.Context, list func(context.Context, api.ListIncidents) (api.IncidentPage, error), say func(bool, string, string)) {
+	integrations := 0
+	var newest api.Incident
 	for before := ""; ; {
 		page, err := list(ctx, api.ListIncidents{Open: true, Before: before, Limit: api.MaxPage})
 		if err != nil {
@@ -176,11 +179,19 @@ func examineIncidents(ctx context.Context, list func(context.Context, api.ListIn
 		for _, i := range page.Incidents {
 			if i.Integration == "" {
 				say(true, "incidents", fmt.Sprintf("warning: %s: %s. Then run: tributary incidents resolve %s", i.OpenedAt.Local().Format(time.DateTime), i.Reason, i.ID))
+				continue
+			}
+			if integrations++; integrations == 1 {
+				newest = i
 			}
 		}
 		if before = page.Next; before == "" {
-			return
+			break
 		}
+	}
+	if integrations > 0 {
+		say(true, "incidents", fmt.Sprintf("warning: integrations have %d open incidents, the newest of %s: %s. See: tributary incidents list --open",
+			integrations, newest.Integration, newest.Reason))
 	}
 }
 

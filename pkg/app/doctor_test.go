@@ -10,12 +10,13 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 )
 
-// TestDoctorTellsOfIncidents has an open incident of the whole installation on the second page: doctor warns of it, and not of those of integrations.
+// TestDoctorTellsOfIncidents has an open incident of the whole installation on the second page: doctor warns of it, and in one line of those of
+// integrations.
 func TestDoctorTellsOfIncidents(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
 	pages := map[string]api.IncidentPage{
-		"":  {Incidents: []api.Incident{{ID: "2", Integration: "docs", Reason: "5 failures"}}, Next: "2"},
+		"":  {Incidents: []api.Incident{{ID: "3", Integration: "docs", Reason: "5 failures"}, {ID: "2", Integration: "code", Reason: "stale"}}, Next: "2"},
 		"2": {Incidents: []api.Incident{{ID: "1", Reason: "NATS went back", OpenedAt: at}}},
 	}
 	said := []string{}
@@ -30,7 +31,10 @@ func TestDoctorTellsOfIncidents(t *testing.T) {
 		}
 		said = append(said, what+" "+text)
 	})
-	want := []string{"incidents warning: 2026-01-02 03:04:05: NATS went back. Then run: tributary incidents resolve 1"}
+	want := []string{
+		"incidents warning: 2026-01-02 03:04:05: NATS went back. Then run: tributary incidents resolve 1",
+		"incidents warning: integrations have 2 open incidents, the newest of docs: 5 failures. See: tributary incidents list --open",
+	}
 	if diff := cmp.Diff(want, said); diff != "" {
 		t.Errorf("said (-want +got):\n%s", diff)
 	}

@@ -46,6 +46,8 @@ type Settings struct {
 	StuckAfter int
 	// StaleAfter is how many intervals may pass without a clean sync.
 	StaleAfter int
+	// UnclaimedAfter is for how long an integration of a provider that this process lacks may be due before it is stale.
+	UnclaimedAfter time.Duration
 	// WebhookSilence is how long an integration that has got webhooks may get none before an event says so; 0 says nothing.
 	WebhookSilence time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
@@ -67,7 +69,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
 		Grace: 10 * time.Second, Closers: 8, Hasten: 30 * time.Second,
 	}
 }

@@ -201,11 +201,9 @@ func (s *Scheduler) reduceFailed(ctx context.Context, run *postgres.Run, cause e
 	return err
 }
 
-// markStale says, once an episode, which integrations have had no clean sync for too long.
+// markStale says, once an episode, which integrations have had no clean sync for too long, and which nobody can sync
+// because no scheduler that runs has their provider.
 func (s *Scheduler) markStale(ctx context.Context) error {
-	if len(s.keys) == 0 {
-		return nil
-	}
 	intervals := make([]time.Duration, 0, len(s.keys))
 	for _, key := range s.keys {
 		intervals = append(intervals, s.intervals[key])
@@ -216,6 +214,7 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
 			rows, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
 				Now: &now, Providers: s.keys, Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
+				UnclaimedBefore: now.Add(-s.Settings.UnclaimedAfter),
 			})
 			if err != nil {
 				return nil, fmt.Errorf("look for stale integrations: %w", err)
@@ -246,8 +245,12 @@ func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integratio
 	if err := tx.Publish(ctx, now, m); err != nil {
 		return err
 	}
-	s.Log.Warn("integration is stale: no clean sync for too long", "integration", integration.Name, "provider", integration.Provider)
 	reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
+	if _, ours := s.intervals[integration.Provider]; !ours {
+		reason = foreign.Line(fmt.Sprintf("due since %s, but no scheduler that runs has the provider %q: run a build that has it, or pause the integration",
+			integration.NextSyncAt.UTC().Format(time.DateTime), integration.Provider))
+	}
+	s.Log.Warn("integration is stale", "integration", integration.Name, "provider", integration.Provider, "reason", reason)
 	return health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}, now)
 }
 

@@ -379,11 +379,16 @@ func (q *Queries) IntegrationLock(ctx context.Context, id uuid.UUID) (*Integrati
 const integrationMarkStale = `-- name: IntegrationMarkStale :many
 with stale as (
     select i.id from integrations i
-    join (select unnest($2::text[]) as provider, unnest($3::interval[]) as default_interval) d on i.provider = d.provider
+    left join (select unnest($2::text[]) as provider, unnest($3::interval[]) as default_interval) d on i.provider = d.provider
     where i.status = 'active' and i.stale_since is null and i.next_sync_at is not null and i.id <> all($4::uuid[])
-      and coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $5::integer < $1
+      and case when d.provider is not null
+          then coalesce(i.last_synced_at, i.created_at) + coalesce(i.sync_interval, d.default_interval) * $5::integer < $1
+          else i.next_sync_at < $6::timestamptz and not exists (
+              select from sync_runs r
+              where r.integration_id = i.id and r.closed_at is null and greatest(r.heartbeat_at, r.waiting_until) > $6::timestamptz)
+          end
     order by i.id
-    limit $6
+    limit $7
     for no key update of i skip locked
 )
 update integrations i set stale_since = $1
@@ -398,10 +403,12 @@ type IntegrationMarkStaleParams struct {
 	Intervals        []time.Duration
 	Without          []uuid.UUID
 	IntervalsAllowed int32
+	UnclaimedBefore  time.Time
 	Most             int32
 }
 
-// IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit.
+// IntegrationMarkStale marks, once an episode, active integrations whose last clean sync is longer ago than their limit, and those of other providers that
+// have been due since a time without a run that shows signs of life: no scheduler that runs has their provider.
 func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkStaleParams) ([]*Integration, error) {
 	rows, err := q.db.Query(ctx, integrationMarkStale,
 		arg.Now,
@@ -409,6 +416,7 @@ func (q *Queries) IntegrationMarkStale(ctx context.Context, arg IntegrationMarkS
 		arg.Intervals,
 		arg.Without,
 		arg.IntervalsAllowed,
+		arg.UnclaimedBefore,
 		arg.Most,
 	)
 	if err != nil {
