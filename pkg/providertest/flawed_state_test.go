@@ -15,6 +15,17 @@ type state struct {
 	listed  []note
 	seen    map[string]bool
 	pending []func()
+	kept    string
+}
+
+// first keeps the first text, and returns it ever after.
+func (s *state) first(text string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept == "" {
+		s.kept = text
+	}
+	return s.kept
 }
 
 // begin counts a sync, and runs what an earlier one has left behind.

@@ -2,6 +2,8 @@ package providertest_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -311,7 +313,13 @@ func (f flawed) refused(in *contracts.Integration, res *http.Response) error {
 func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, redirect, state string) (string, error) {
 	query := url.Values{"response_type": {"code"}, "client_id": {"us"}, "redirect_uri": {redirect}, "state": {state}}
 	verifier, _ := contracts.PKCEVerifierFrom(ctx)
+	sum := sha256.Sum256([]byte(verifier))
+	query.Set("code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]))
 	switch f.flaw {
+	case "no client":
+		query.Del("client_id")
+	case "no type of answer":
+		query.Del("response_type")
 	case "no state":
 		query.Del("state")
 	case "another redirect":
@@ -326,8 +334,6 @@ func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, 
 	}
 	return "https://accounts.example/authorize?" + query.Encode(), nil
 }
-
-func (flawed) RevokeToken(context.Context, *contracts.Integration) error { return nil }
 
 func (flawed) RefreshThreshold() time.Duration { return 0 }
 

@@ -128,31 +128,9 @@ func flaws() map[string]string {
 		"the cursor may not move":               "which is not forward",
 		"CursorAt is now":                       "differs from a full one",
 		"CursorAt is no time":                   "SyncIncremental",
-		// Authorization.
-		"no state":                           "every callback would be refused",
-		"state is not escaped":               "every callback would be refused",
-		"another redirect":                   "not \"https://tributary.example",
-		"the verifier as the challenge":      "not the S256 challenge",
-		"the client's secret in the address": "holds a secret",
-		// Tokens.
-		"the code is forgotten":                        "ExchangeCode sends the code 0 times",
-		"the access token for the refresh token":       "RefreshToken sends the refresh token 0 times",
-		"sends the refresh token twice":                "RefreshToken sends the refresh token 2 times",
-		"the refresh token is lost":                    "loses the refresh token",
-		"the old refresh token is kept":                "RefreshToken loses the refresh token that the upstream has given",
-		"the life of a token in milliseconds":          "is it read in the wrong unit?",
-		"the life of a token in minutes":               "is it read in the wrong unit?",
-		"the life of a token since 1970":               "is it read in the wrong unit?",
-		"a token without an end":                       "loses when the token ends",
-		"an ended grant is tried again":                "by which the user is asked again",
-		"a failing server ends the grant":              "500 is reported as a permanent error",
-		"takes every answer for a token":               "takes 500 for a token",
-		"takes 200 for a token":                        "takes an error under 200 for a token",
-		"looks for the token alone":                    "takes a token in a 500 for a token",
-		"the client's secret in the address of tokens": "the address that RefreshToken sends its request to holds a credential",
-		"the grant in the address of tokens":           "has the refresh token or the code in the address",
 	}
 	maps.Copy(all, webhookFlaws())
+	maps.Copy(all, flawsOfTokens())
 	return all
 }
 
@@ -172,8 +150,8 @@ func TestTheSuiteFindsFlaws(t *testing.T) {
 	if out, failed := try(t, ""); failed {
 		t.Fatalf("the provider has no flaw, and the suite fails:\n%s", out)
 	}
-	missed := 0
-	for flaw, says := range flaws() {
+	missed, all := 0, flaws()
+	for flaw, says := range all {
 		if says == "" {
 			missed++
 		}
@@ -185,7 +163,7 @@ func TestTheSuiteFindsFlaws(t *testing.T) {
 			}
 		})
 	}
-	if all := len(flaws()); missed*20 > all {
-		t.Errorf("of %d flaws the suite does not find %d, more than a twentieth", all, missed)
+	if missed*20 > len(all) {
+		t.Errorf("of %d flaws the suite does not find %d, more than a twentieth", len(all), missed)
 	}
 }

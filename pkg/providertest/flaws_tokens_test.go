@@ -1,0 +1,53 @@
+package providertest_test
+
+// flawsOfTokens are the flaws of authorization and tokens.
+func flawsOfTokens() map[string]string {
+	return map[string]string{
+		// Authorization.
+		"no state":                           "every callback would be refused",
+		"state is not escaped":               "every callback would be refused",
+		"another redirect":                   "not \"https://tributary.example",
+		"the verifier as the challenge":      "not the S256 challenge",
+		"the client's secret in the address": "holds a secret",
+		"no client":                          "the authorization address has no client_id",
+		"no type of answer":                  "the upstream would give no code",
+		// Tokens.
+		"the code is forgotten":                        "ExchangeCode sends the code 0 times",
+		"the access token for the refresh token":       "RefreshToken sends the refresh token 0 times",
+		"sends the refresh token twice":                "RefreshToken sends the refresh token 2 times",
+		"the refresh token is lost":                    "loses the refresh token",
+		"the old refresh token is kept":                "RefreshToken loses the refresh token that the upstream has given",
+		"the life of a token in milliseconds":          "is it a constant, or read in the wrong unit?",
+		"the life of a token in minutes":               "is it a constant, or read in the wrong unit?",
+		"the life of a token since 1970":               "is it a constant, or read in the wrong unit?",
+		"a token without an end":                       "loses when the token ends",
+		"an ended grant is tried again":                "by which the user is asked again",
+		"a failing server ends the grant":              "500 is reported as a permanent error",
+		"takes every answer for a token":               "takes 500 for a token",
+		"takes 200 for a token":                        "takes an error under 200 for a token",
+		"looks for the token alone":                    "takes a token in a 500 for a token",
+		"the client's secret in the address of tokens": "the address that RefreshToken sends its request to holds a credential",
+		"the grant in the address of tokens":           "has the refresh token or the code in the address",
+		"sends a refused refresh token again":          "sends its refresh token or code 2 times when the upstream answers with",
+		"a token request in an error":                  "holds a token, a code or a verifier",
+		"tokens in a log":                              "holds a token, a code or a verifier",
+		"a life of an hour":                            "is it a constant",
+		"no life is a life of nothing":                 "whose life the upstream does not name",
+		"keeps the first token":                        "does not return the access token that the upstream gives in this answer",
+		"a refresh token alone is lost":                "return it in the token beside the error",
+		"refreshes without a refresh token":            "RefreshToken sends a request though no refresh token is stored",
+		"waits for a refresh token":                    "when no refresh token is stored, returns there is no refresh token",
+		"an unknown client ends the grant":             "401 invalid_client is reported as a permanent error",
+		"what is not JSON ends the grant":              "what is not JSON is reported as a permanent error",
+		"too many requests end the grant":              "429 is reported as a permanent error",
+		"another grant type":                           `RefreshToken sends the grant_type "refresh"`,
+		"no redirect at the exchange":                  `ExchangeCode sends the redirect_uri ""`,
+		"no verifier":                                  "ExchangeCode does not send the code_verifier",
+		"a form that is not called one":                `with the Content-Type "", want`,
+		"a client without a name":                      "does not say which client asks for a token",
+		"tokens without the context":                   "RefreshToken does not notice that its context is done",
+		"tokens of a host that is not named":           "which is not among the hosts that OAuth2Hosts names",
+		"takes every grant for revoked":                "the grant stays open at the upstream",
+		"revokes without a token":                      "nothing is revoked",
+	}
+}
