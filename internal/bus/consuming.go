@@ -20,6 +20,8 @@ type consuming struct {
 	// asked for.
 	inWork, aside int
 	held          error
+	// harmed is why the broker hands nothing out, by the last survey.
+	harmed error
 	// pending is how many messages wait in the stream, by the last survey.
 	pending uint64
 }
@@ -87,10 +89,11 @@ func (c *consuming) hold(err error) {
 }
 
 // surveyed takes what the broker says of the consumer. While as many messages as may be are with processes, or are handed back for later, it is the broker that
-// holds others back.
-func (c *consuming) surveyed(info *jetstream.ConsumerInfo) {
+// holds others back. harmed says why it hands nothing out.
+func (c *consuming) surveyed(info *jetstream.ConsumerInfo, harmed error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.harmed = harmed
 	most := info.Config.MaxAckPending
 	if c.pending = info.NumPending; c.pending == 0 || most > 0 && info.NumAckPending >= most {
 		c.progress = time.Now()
@@ -105,6 +108,8 @@ func (c *consuming) stalled(after time.Duration) error {
 	switch {
 	case c.pending == 0, c.inWork >= max(c.Slots, 1), idle < after:
 		return nil
+	case c.harmed != nil:
+		return fmt.Errorf("%d messages wait for the consumer %s: %w", c.pending, c.Consumer.Durable, c.harmed)
 	case c.held != nil:
 		return fmt.Errorf("%d messages wait for the consumer %s, which takes none since %s: %w", c.pending, c.Consumer.Durable, idle.Round(time.Second), c.held)
 	}
@@ -136,7 +141,7 @@ func (b *Bus) surveyConsumers(ctx context.Context) error {
 			problems = append(problems, fmt.Errorf("look at consumer %s: %w", c.Consumer.Durable, err))
 			continue
 		}
-		c.surveyed(consumer.CachedInfo())
+		c.surveyed(consumer.CachedInfo(), b.mendConsumer(ctx, c.Stream, c.Consumption.Consumer, consumer.CachedInfo()))
 	}
 	return errors.Join(problems...)
 }

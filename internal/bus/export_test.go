@@ -11,3 +11,6 @@ func (b *Bus) Surveyed() int64 { return b.surveyed.Load() }
 
 // Look has the next survey begin at once.
 func (b *Bus) Look() { b.miss() }
+
+// Miss has the next survey begin at once.
+func (b *Bus) Miss() { b.miss() }

@@ -109,7 +109,8 @@ func (b *Bus) surveyStream(ctx context.Context, config jetstream.StreamConfig) (
 		return nil, err
 	}
 	info := stream.CachedInfo()
-	b.rooms.note(config.Name, b.roomIn(info))
+	mending := b.mendStream(ctx, config, info.Config)
+	b.rooms.note(config.Name, errors.Join(b.roomIn(info), mending))
 	asked := info.TimeStamp
 	if asked.IsZero() {
 		asked = b.now()
