@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},
 	"pkg/oauth2":       {"pkg/contracts", "internal/foreign"},
-	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound"},
+	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/validate"},
 	"pkg/app":          {"pkg", "internal", "services", "db"},
 
 	// A provider knows the contracts and nothing of the platform; their list knows all of them.

@@ -16,6 +16,8 @@ type state struct {
 	seen    map[string]bool
 	pending []func()
 	kept    string
+	// end is never closed.
+	end chan struct{}
 }
 
 // first keeps the first text, and returns it ever after.

@@ -20,7 +20,10 @@ func (f flawed) SyncIncremental(ctx context.Context, in *contracts.Integration, 
 	var since time.Time
 	if cursor, ok := session.Cursor(); ok && !f.is("not incremental") {
 		var err error
-		if since, err = cursor.Time(); err != nil {
+		if since, err = cursor.Time(); err != nil && f.is("a strange cursor is now") {
+			since, err = time.Now(), nil
+		}
+		if err != nil {
 			return err
 		}
 		if f.is("skips changes") {
@@ -40,6 +43,9 @@ func (f flawed) since(ctx context.Context, in *contracts.Integration, session co
 	}
 	if f.is("waits for what does not come") {
 		<-make(chan struct{})
+	}
+	if f.is("leaves goroutines behind") {
+		go func() { <-f.state.end }()
 	}
 	query := url.Values{}
 	if !since.IsZero() {
@@ -165,6 +171,8 @@ func (f flawed) item(in *contracts.Integration, n note) (event, checkpoint any, 
 			named
 			Key string
 		}{note: n, Key: credentials.Key}
+	case "the reducer compares texts":
+		checkpoint = n.UpdatedAt.Add(250 * time.Millisecond)
 	case "the time of day for the checkpoint":
 		checkpoint = time.Now()
 	case "the creation for the checkpoint":

@@ -4,13 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +51,9 @@ func (f flawed) CredentialRules() contracts.Rules {
 	}
 	if f.is("a rule for a field that is not there") {
 		return contracts.Rules{"api_key": "required"}
+	}
+	if f.is("a rule that there is none of") {
+		return contracts.Rules{"key": "required,minimum=8", "secret": "required"}
 	}
 	return contracts.TypedCredentials[secrets]{}.CredentialRules()
 }
@@ -118,6 +116,10 @@ func (f flawed) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts
 			return c, err
 		}
 		return contracts.Cursor(`"2024-01-01T00:00:00Z"`), nil
+	case "the reducer sorts its argument":
+		slices.SortFunc(checkpoints, func(a, b contracts.Checkpoint) int { return strings.Compare(string(a), string(b)) })
+	case "the reducer compares texts":
+		return contracts.MaxString{}.ReduceCheckpoints(checkpoints)
 	case "the reducer takes the time of day":
 		if len(checkpoints) == 0 || len(checkpoints[0]) == 0 {
 			return nil, nil
@@ -162,152 +164,6 @@ func (f flawed) CursorAt(at time.Time) (contracts.Cursor, error) {
 		return contracts.Cursor(strconv.FormatInt(at.Unix(), 10)), nil
 	}
 	return f.MaxTime.CursorAt(at)
-}
-
-func (f flawed) Authenticate(in *contracts.Integration, req *http.Request) error {
-	to, err := contracts.MetadataOf[place](in)
-	if err != nil {
-		return err
-	}
-	credentials, err := contracts.CredentialsOf[secrets](in)
-	if err != nil {
-		return err
-	}
-	if f.is("refuses foreign hosts") && !strings.HasPrefix(req.URL.String(), to.URL) {
-		return errors.New("foreign host")
-	}
-	if f.is("leaks to foreign hosts") || strings.HasPrefix(req.URL.String(), to.URL) {
-		req.Header.Set("X-Key", credentials.Key)
-	}
-	return nil
-}
-
-func (f flawed) HealthCheck(ctx context.Context, in *contracts.Integration) error {
-	if f.is("always healthy") {
-		return nil
-	}
-	if f.is("never healthy") {
-		return errors.New("unhealthy")
-	}
-	res, err := f.ask(ctx, in, "/me")
-	if err != nil {
-		if f.is("health hides a deferral") {
-			return errors.New("unhealthy: " + err.Error())
-		}
-		return err
-	}
-	defer res.Body.Close()
-	if res.StatusCode >= http.StatusInternalServerError && f.is("healthy at 500") {
-		return nil
-	}
-	if res.StatusCode != http.StatusOK {
-		return errors.New(res.Status)
-	}
-	return nil
-}
-
-// ask asks for a path, or for a whole address.
-func (f flawed) ask(ctx context.Context, in *contracts.Integration, path string) (*http.Response, error) {
-	to, err := contracts.MetadataOf[place](in)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.HasPrefix(path, "http") {
-		path = to.URL + path
-	}
-	if f.is("does not pass the context on") {
-		ctx = contracts.WithAttempts(context.WithoutCancel(ctx), 1)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-	if err != nil {
-		return nil, err
-	}
-	client := in.HTTP()
-	if f.is("uses a client of its own") {
-		client = &http.Client{}
-		if err := f.Authenticate(in, req); err != nil {
-			return nil, err
-		}
-	}
-	res, err := client.Do(req)
-	if _, deferred := contracts.AsDeferral(err); deferred {
-		switch f.flaw {
-		case "loses a deferral":
-			return nil, errors.New("list notes: " + err.Error())
-		case "ends at a deferral":
-			return nil, contracts.Permanent(err)
-		case "waits by itself":
-			if strings.HasSuffix(path, "/me") {
-				break
-			}
-			select {
-			case <-time.After(time.Minute):
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		case "waits for a time of its own":
-			return nil, contracts.RetryAfter(time.Hour, errors.New("too many requests"))
-		}
-	}
-	return res, err
-}
-
-var next = regexp.MustCompile(`<([^>]+)>; rel="next"`)
-
-// page asks for a page and returns its notes and the address of the next one.
-func (f flawed) page(ctx context.Context, in *contracts.Integration, path string) (listed []note, following string, err error) {
-	res, err := f.ask(ctx, in, path)
-	if err != nil {
-		return nil, "", err
-	}
-	if !f.is("leaves bodies open") {
-		defer res.Body.Close()
-	}
-	raw, err := io.ReadAll(res.Body)
-	if err != nil && !f.is("passes over cut bodies") {
-		return nil, "", err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, "", f.refused(in, res)
-	}
-	if f.is("indexes what may be empty") {
-		var heads []map[string]any
-		if err := json.Unmarshal(raw, &heads); err != nil {
-			return nil, "", err
-		}
-		if len(heads) > 0 {
-			_ = heads[0]["id"].(string)
-		}
-	}
-	if link := next.FindStringSubmatch(res.Header.Get("Link")); link != nil {
-		following = link[1]
-	}
-	if f.is("passes over what is not JSON") && !json.Valid(raw) || f.is("passes over cut bodies") && len(raw) < 20 {
-		return nil, "", nil
-	}
-	return listed, following, json.Unmarshal(raw, &listed)
-}
-
-// refused is what an answer other than 200 is turned into.
-func (f flawed) refused(in *contracts.Integration, res *http.Response) error {
-	credentials, err := contracts.CredentialsOf[secrets](in)
-	if err != nil {
-		return err
-	}
-	err = errors.New(res.Status)
-	switch {
-	case f.is("secret in an error"):
-		return fmt.Errorf("key %s: %w", credentials.Key, err)
-	case f.is("secret in a log"):
-		in.Log().Warn("refused", "key", credentials.Key)
-	case f.is("takes 500 for the end") && res.StatusCode >= http.StatusInternalServerError:
-		return contracts.Permanent(err)
-	case f.is("waits when it is refused"):
-		return contracts.RetryAfter(time.Hour, err)
-	case f.is("takes 404 for nothing") && res.StatusCode == http.StatusNotFound, f.is("takes 403 for nothing") && res.StatusCode == http.StatusForbidden:
-		return nil
-	}
-	return err
 }
 
 func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, redirect, state string) (string, error) {

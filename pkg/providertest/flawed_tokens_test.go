@@ -84,7 +84,11 @@ func (f flawed) RevokeToken(ctx context.Context, in *contracts.Integration) erro
 	return nil
 }
 
-func (f flawed) OAuth2Hosts(*contracts.Integration) ([]string, error) {
+func (f flawed) OAuth2Hosts(in *contracts.Integration) ([]string, error) {
+	if f.is("requests to a host that is not named") {
+		hosts, err := contracts.MetadataHosts(in)
+		return append(hosts, accounts), err
+	}
 	if f.is("tokens of a host that is not named") {
 		return []string{"login.example"}, nil
 	}

@@ -90,7 +90,7 @@ func (k *kit) guarded(t *testing.T, what string, call func() error) error {
 	go func() {
 		var o outcome
 		defer func() { result <- o }()
-		o = attempt(what, call)
+		o = attempt(what, func() error { return k.labelled(call) })
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

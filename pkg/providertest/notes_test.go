@@ -51,8 +51,9 @@ func newNotes(t testing.TB) *notes {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /notes", n.list)
 	mux.HandleFunc("GET /me", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /open", func(http.ResponseWriter, *http.Request) {})
 	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Key") != apiKey {
+		if r.Header.Get("X-Key") != apiKey && r.URL.Path != "/open" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

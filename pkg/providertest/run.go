@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -84,6 +85,8 @@ type recorder struct {
 	open int
 	// next has the paths whose latest answer named a next page.
 	next map[string]bool
+	// asked are the requests in their order, with their bodies.
+	asked []string
 	// refused is the address of the first request beyond the limit.
 	refused string
 }
@@ -111,10 +114,41 @@ func (r *recorder) endless() string {
 	return r.refused
 }
 
+// again is the first request after a number of them that repeats an earlier one; empty when none does.
+func (r *recorder) again(after int) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := after; i < len(r.asked); i++ {
+		if slices.Contains(r.asked[:i], r.asked[i]) {
+			return r.asked[i]
+		}
+	}
+	return ""
+}
+
+// bodyOf is a copy of the body, or nothing where the request has none to copy.
+func bodyOf(req *http.Request) string {
+	if req.GetBody == nil {
+		return ""
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = body.Close() }()
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return ""
+	}
+	return " " + string(raw)
+}
+
 var nextLink = regexp.MustCompile(`(?i);\s*rel\s*=\s*"?next"?\s*(,|;|$)`)
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	asked := req.Method + " " + req.URL.Redacted() + bodyOf(req)
 	r.mu.Lock()
+	r.asked = append(r.asked, asked)
 	r.n++
 	n := r.n
 	if n == requestLimit+1 {

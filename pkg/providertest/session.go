@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -31,13 +32,15 @@ type Session struct {
 	// onItem, when set, numbers the items by the requests made so far.
 	onItem func() int
 
-	mu         sync.Mutex
-	items      []Item
-	asked      []int
-	ended      bool
-	late       int
-	events     []any
-	known      map[Item]bool
+	mu     sync.Mutex
+	items  []Item
+	asked  []int
+	ended  bool
+	late   int
+	events []any
+	known  map[Item]bool
+	// second is the latest checkpoint that is a time with a fraction of a second.
+	second     time.Time
 	duplicates int
 }
 
@@ -81,6 +84,9 @@ func (s *Session) Dispatch(ctx context.Context, event, checkpoint any, externalI
 		s.known = map[Item]bool{}
 	}
 	s.known[item] = true
+	if at, ok := checkpoint.(time.Time); ok && at.Nanosecond() > 0 {
+		s.second = at
+	}
 	s.items = append(s.items, item)
 	s.asked = append(s.asked, asked)
 	s.events = append(s.events, event)
@@ -115,6 +121,13 @@ func (s *Session) Duplicates() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.duplicates
+}
+
+// fraction is a checkpoint that was a time with a fraction of a second, and false when there was none.
+func (s *Session) fraction() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.second, !s.second.IsZero()
 }
 
 // IDs are the external ids of the items of one event type, in their order; of all when the type is empty.

@@ -7,13 +7,13 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -63,6 +63,9 @@ func Run(t *testing.T, s Suite) {
 	if health, ok := s.Provider.(contracts.HealthChecker); ok {
 		step("health", func(t *testing.T) { k.health(t, health) })
 	}
+	if resolver, ok := s.Provider.(contracts.IdentityResolver); ok {
+		step("identity", func(t *testing.T) { k.identity(t, resolver) })
+	}
 	if oauth, ok := s.Provider.(contracts.OAuth2); ok {
 		step("oauth", func(t *testing.T) { k.oauth(t, oauth) })
 		step("tokens", func(t *testing.T) { k.tokens(t, oauth) })
@@ -73,9 +76,12 @@ func Run(t *testing.T, s Suite) {
 		step("failures", func(t *testing.T) { k.failures(t, syncs) })
 		step("cancellation", func(t *testing.T) { k.cancellation(t, syncs) })
 		step("side by side", func(t *testing.T) { k.side(t, syncs) })
+		step("credential hosts", func(t *testing.T) { k.covered(t, syncs) })
+		step("other credentials", func(t *testing.T) { k.others(t, syncs) })
 	}
 	if syncs, ok := s.Provider.(contracts.IncrementalSync); ok {
 		step("incremental", func(t *testing.T) { k.incremental(t, syncs) })
+		step("stored cursors", func(t *testing.T) { k.strangers(t, syncs) })
 		if k.Edit != nil {
 			step("edits", func(t *testing.T) { k.edits(t, syncs) })
 		}
@@ -89,6 +95,7 @@ func Run(t *testing.T, s Suite) {
 		}
 	}
 	step("nothing comes late", k.late)
+	step("no goroutines are left", k.abandoned)
 	step("logs hold no secret", func(t *testing.T) { k.noSecret(t, "the log", k.log.String()) })
 }
 
@@ -114,6 +121,9 @@ func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.
 func (k *kit) registers(t *testing.T) {
 	if _, err := contracts.NewRegistry(map[string]contracts.Provider{k.Key: k.Provider}); err != nil {
 		t.Fatal(err)
+	}
+	if err := validate.Rules(k.Provider); err != nil {
+		t.Errorf("no process would start with these rules: %v", err)
 	}
 	if strings.TrimSpace(k.Provider.Name()) == "" {
 		t.Error("Name is empty")
@@ -207,114 +217,6 @@ func lookUp(values map[string]any, path string) (any, bool) {
 	}
 	inner, _ := value.(map[string]any)
 	return lookUp(inner, rest)
-}
-
-// foreignHost checks that requests to foreign hosts leave without credentials: those that Authenticate is called for, and those of the client.
-func (k *kit) foreignHost(t *testing.T) {
-	in := k.integration(t, nil)
-	auth, signs := k.Provider.(contracts.Authenticator)
-	for _, address := range []string{"https://foreign.example/x", "http://foreign.example:8443/x?a=b"} {
-		where := "a request to " + address
-		req, err := http.NewRequestWithContext(k.context(t), http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if signs {
-			if err := k.guarded(t, "Authenticate", func() error { return auth.Authenticate(in, req) }); err != nil {
-				t.Errorf("Authenticate of %s: %v; it should leave it as it is", where, err)
-			}
-		}
-		k.noSecret(t, where, written(t, req))
-		outward := transportFunc(func(req *http.Request) (*http.Response, error) {
-			k.noSecret(t, where, written(t, req))
-			return answering(http.StatusOK, "{}").RoundTrip(req)
-		})
-		plain, err := http.NewRequestWithContext(k.context(t), http.MethodGet, address, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := k.integration(t, outward).HTTP().Do(plain)
-		if err == nil {
-			_ = res.Body.Close()
-		}
-	}
-}
-
-func written(t *testing.T, req *http.Request) string {
-	t.Helper()
-	var sent bytes.Buffer
-	if err := req.Write(&sent); err != nil {
-		t.Fatal(err)
-	}
-	return sent.String()
-}
-
-func (k *kit) health(t *testing.T, provider contracts.HealthChecker) {
-	check := func(transport http.RoundTripper) error {
-		err := k.guarded(t, "HealthCheck", func() error { return provider.HealthCheck(k.context(t), k.integration(t, transport)) })
-		k.checkError(t, err)
-		return err
-	}
-	if err := check(nil); err != nil {
-		t.Errorf("HealthCheck of a healthy upstream: %v", err)
-	}
-	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusInternalServerError} {
-		if check(answering(status, "")) == nil {
-			t.Errorf("HealthCheck is healthy although the upstream answers %d", status)
-		}
-	}
-	limited := answering(http.StatusTooManyRequests, "")
-	limited.header = http.Header{"Retry-After": {strconv.Itoa(int(wait.Seconds()))}}
-	if _, deferred := contracts.AsDeferral(check(limited)); !deferred {
-		t.Error("HealthCheck of an upstream that answers 429 should be a deferral, which says nothing about health")
-	}
-}
-
-// noSecret fails when a text holds one of the fixture's credentials.
-func (k *kit) noSecret(t *testing.T, where, text string) {
-	t.Helper()
-	var credentials any
-	if raw := encode(t, k.Credentials); raw != nil {
-		if err := json.Unmarshal(raw, &credentials); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, secret := range secretsIn(credentials) {
-		if strings.Contains(text, secret) {
-			t.Errorf("%s holds a credential", where)
-		}
-	}
-}
-
-func (k *kit) checkError(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		k.noSecret(t, "an error", err.Error())
-	}
-}
-
-// secretsIn are the strings of credentials that are long enough to be secrets.
-func secretsIn(value any) []string {
-	const least = 8
-	switch v := value.(type) {
-	case string:
-		if len(v) >= least {
-			return []string{v}
-		}
-	case map[string]any:
-		var all []string
-		for _, inner := range v {
-			all = append(all, secretsIn(inner)...)
-		}
-		return all
-	case []any:
-		var all []string
-		for _, inner := range v {
-			all = append(all, secretsIn(inner)...)
-		}
-		return all
-	}
-	return nil
 }
 
 // logBuffer keeps a log that several goroutines may write.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -19,14 +20,15 @@ func refusals() map[string]*answerer {
 	cut := answering(http.StatusOK, `[{"id":`)
 	cut.cut = true
 	return map[string]*answerer{
-		"500":             answering(http.StatusInternalServerError, ""),
-		"401":             answering(http.StatusUnauthorized, ""),
-		"403":             answering(http.StatusForbidden, ""),
-		"404":             answering(http.StatusNotFound, ""),
-		"refused":         {fails: true},
-		"malformed":       answering(http.StatusOK, `[{"`),
-		"not what it was": answering(http.StatusOK, `<html>welcome to the hotel's network</html>`),
-		"cut body":        cut,
+		"500":               answering(http.StatusInternalServerError, ""),
+		"401":               answering(http.StatusUnauthorized, ""),
+		"403":               answering(http.StatusForbidden, ""),
+		"404":               answering(http.StatusNotFound, ""),
+		"refused":           {fails: true},
+		"malformed":         answering(http.StatusOK, `[{"`),
+		"not what it was":   answering(http.StatusOK, `<html>welcome to the hotel's network</html>`),
+		"cut body":          cut,
+		"200 with an error": answering(http.StatusOK, `{"error":"temporarily unavailable","errors":[{"message":"temporarily unavailable"}]}`),
 	}
 }
 
@@ -41,11 +43,7 @@ func (k *kit) failures(t *testing.T, provider contracts.ScheduledSync) {
 		if len(session.Items()) > 0 {
 			t.Errorf("%s: %d items were dispatched", name, len(session.Items()))
 		}
-		if name == "500" || name == "refused" {
-			if contracts.IsPermanent(err) {
-				t.Errorf("%s: the sync returns a permanent error, but the upstream may be well the next time: %v", name, err)
-			}
-		}
+		passes(t, name, err)
 		if _, deferred := contracts.AsDeferral(err); deferred && (name == "401" || name == "404") {
 			t.Errorf("%s: the sync asks to wait, but no wait mends it: %v", name, err)
 		}
@@ -56,14 +54,25 @@ func (k *kit) failures(t *testing.T, provider contracts.ScheduledSync) {
 			continue
 		}
 		for name, refusal := range refusals() {
-			if err := k.failing(t, provider, &Session{}, at, refusal); err == nil {
+			err := k.failing(t, provider, &Session{}, at, refusal)
+			if err == nil {
 				t.Errorf("%s at request %d of %d: the sync ends as if it were complete", name, at, last)
 			}
+			passes(t, name, err)
 		}
 		k.throttled(t, provider, at)
 	}
 	k.throttled(t, provider, 1)
 	k.strange(t, provider)
+	k.quoted(t, provider)
+}
+
+// passes checks that what may be over the next time is not reported as permanent.
+func passes(t *testing.T, name string, err error) {
+	t.Helper()
+	if slices.Contains([]string{"500", "refused", "malformed", "not what it was", "cut body"}, name) && contracts.IsPermanent(err) {
+		t.Errorf("%s: the sync returns a permanent error, but the upstream may be well the next time: %v", name, err)
+	}
 }
 
 // failing is a sync of an upstream whose requests from some number on are answered with a refusal.
@@ -109,6 +118,10 @@ func (k *kit) throttled(t *testing.T, provider contracts.ScheduledSync, at int) 
 	err := k.run(t, within, &Session{}, upstream)
 	if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != wait || contracts.IsPermanent(err) {
 		t.Errorf("429 with a Retry-After of %s at request %d: the sync returns %v, want a deferral of that time", wait, at, err)
+	}
+	if again := upstream.again(at); again != "" {
+		t.Errorf("429 with a Retry-After of %s at request %d: the sync goes on to ask for %s, which it has asked for before. Return the error at once: the platform waits",
+			wait, at, again)
 	}
 	if ctx.Err() != nil {
 		t.Fatalf("429 with a Retry-After of %s at request %d: the sync waits by itself and holds its slot", wait, at)

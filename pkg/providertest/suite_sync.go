@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -78,90 +77,6 @@ func isUnnamed(event string) bool {
 		return true
 	}
 	return strings.ContainsAny(event, "[]{} ")
-}
-
-// reducer checks that the reducer agrees with itself about the checkpoints of a sync.
-func (k *kit) reducer(t *testing.T, provider contracts.ScheduledSync, of *Session) {
-	for name, none := range map[string][]contracts.Checkpoint{"no checkpoints": nil, "an item without a checkpoint": {nil}} {
-		err := k.guarded(t, "ReduceCheckpoints", func() error {
-			cursor, err := provider.ReduceCheckpoints(none)
-			if len(cursor) > 0 && string(cursor) != "null" {
-				t.Errorf("ReduceCheckpoints of %s makes the cursor %s of nothing", name, cursor)
-			}
-			return err
-		})
-		if err != nil {
-			t.Errorf("ReduceCheckpoints of %s: %v", name, err)
-		}
-	}
-	checkpoints := of.Checkpoints()
-	cursor := reduce(t, provider, checkpoints)
-	if len(cursor) == 0 {
-		if _, ok := provider.(contracts.IncrementalSync); ok {
-			t.Error("the checkpoints of the fixture reduce to no cursor: every sync would enumerate everything")
-		}
-		return
-	}
-	again := reduce(t, provider, []contracts.Checkpoint{contracts.Checkpoint(cursor)})
-	if forward, err := contracts.Advances(provider, cursor, again); err != nil || forward || len(again) == 0 {
-		t.Errorf("the cursor %s reduced alone is %s: it should stay where it is (%v)", cursor, again, err)
-	}
-	if _, ok := provider.(contracts.AssociativeReducer); ok {
-		k.associative(t, provider, checkpoints, cursor)
-	}
-	k.ordered(t, provider, of.Items(), cursor)
-}
-
-// associative checks that neither order nor grouping of the checkpoints changes the cursor.
-func (k *kit) associative(t *testing.T, provider contracts.ScheduledSync, checkpoints []contracts.Checkpoint, want contracts.Cursor) {
-	backwards := slices.Clone(checkpoints)
-	slices.Reverse(backwards)
-	if got := reduce(t, provider, backwards); !bytes.Equal(got, want) {
-		t.Errorf("the reducer says it is associative, but in reverse order the cursor is %s, not %s", got, want)
-	}
-	for _, at := range []int{1, len(checkpoints) / 3, len(checkpoints) - 1} {
-		if at <= 0 || at >= len(checkpoints) {
-			continue
-		}
-		left, right := reduce(t, provider, checkpoints[:at]), reduce(t, provider, checkpoints[at:])
-		if got := reduce(t, provider, []contracts.Checkpoint{contracts.Checkpoint(right), contracts.Checkpoint(left)}); !bytes.Equal(got, want) {
-			t.Errorf("the reducer says it is associative, but in two parts the cursor is %s, not %s", got, want)
-		}
-	}
-}
-
-// ordered checks that keys, and the rule for what is forward, go the way of the cursor.
-func (k *kit) ordered(t *testing.T, provider contracts.ScheduledSync, items []Item, cursor contracts.Cursor) {
-	orderer, orders := provider.(contracts.CheckpointOrderer)
-	_, associative := provider.(contracts.AssociativeReducer)
-	top := ""
-	if orders {
-		var err error
-		if top, err = orderer.CheckpointKey(contracts.Checkpoint(cursor)); err != nil {
-			t.Errorf("CheckpointKey of the cursor %s: %v", cursor, err)
-		}
-	}
-	for _, item := range items {
-		if item.Checkpoint == "" || item.Checkpoint == string(cursor) {
-			continue
-		}
-		if orders {
-			key, err := orderer.CheckpointKey(contracts.Checkpoint(item.Checkpoint))
-			if err != nil {
-				t.Errorf("CheckpointKey of item %s: %v", item.ExternalID, err)
-				return
-			}
-			if associative && key > top {
-				t.Errorf("the key of the checkpoint %s is greater than that of the cursor %s: an older version would overwrite a newer one", item.Checkpoint, cursor)
-				return
-			}
-		}
-		alone := reduce(t, provider, []contracts.Checkpoint{contracts.Checkpoint(item.Checkpoint)})
-		if back, err := contracts.Advances(provider, cursor, alone); err != nil || back {
-			t.Errorf("the cursor would go back from %s to %s (%v)", cursor, alone, err)
-			return
-		}
-	}
 }
 
 // incremental checks that after a full sync only the overlap comes again, and that a change comes through.

@@ -131,6 +131,7 @@ func flaws() map[string]string {
 	}
 	maps.Copy(all, webhookFlaws())
 	maps.Copy(all, flawsOfTokens())
+	maps.Copy(all, flawsOfSync())
 	return all
 }
 
