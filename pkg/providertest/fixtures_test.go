@@ -2,7 +2,6 @@ package providertest_test
 
 import (
 	"bytes"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -26,8 +25,7 @@ func TestDeliveriesOfDifferentLength(t *testing.T) {
 	s, n := suiteOf(newNotes(t)), 50
 	s.Webhook = func(testing.TB) *contracts.WebhookRequest {
 		n--
-		body := []byte(`{"type":"note.changed","note":{"id":"n1","text":"` + strings.Repeat("x", n) + `"}}`)
-		return &contracts.WebhookRequest{Method: http.MethodPost, Path: "/", Body: body, Header: http.Header{"X-Signature": {signature(body)}}}
+		return signedDelivery([]byte(`{"account":"test","type":"note.changed","notes":["`+strings.Repeat("n", n)+`"]}`), "a delivery")
 	}
 	providertest.Run(t, s)
 }

@@ -14,6 +14,7 @@ type state struct {
 	runs    int
 	listed  []note
 	seen    map[string]bool
+	fetched map[string]note
 	pending []func()
 	kept    string
 	// end is never closed.
@@ -61,6 +62,24 @@ func (s *state) list(notes ...note) []note {
 	defer s.mu.Unlock()
 	s.listed = append(s.listed, notes...)
 	return slices.Clone(s.listed)
+}
+
+// keep keeps a note for alreadyFetched.
+func (s *state) keep(n note) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fetched == nil {
+		s.fetched = map[string]note{}
+	}
+	s.fetched[n.ID] = n
+}
+
+// alreadyFetched is a note that was kept.
+func (s *state) alreadyFetched(id string) (note, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.fetched[id]
+	return n, ok
 }
 
 // isNew reports whether a key was not seen before, and remembers it.

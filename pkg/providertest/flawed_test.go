@@ -23,7 +23,9 @@ type flawed struct {
 
 type secrets struct {
 	Key    string `json:"key" validate:"required"`
-	Secret string `json:"secret" validate:"required"`
+	Secret string `json:"webhook_secret" validate:"required"`
+	// Previous counts while the secret is changed.
+	Previous string `json:"webhook_secret_previous,omitempty"`
 }
 
 // hidden is a text that is never shown, nor stored.
@@ -67,7 +69,7 @@ func (f flawed) CredentialData() any {
 	case "credentials lose a field":
 		return new(struct {
 			Key    string `json:"key"`
-			Secret hidden `json:"secret"`
+			Secret hidden `json:"webhook_secret"`
 		})
 	case "credentials by value":
 		return secrets{}

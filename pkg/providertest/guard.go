@@ -66,14 +66,14 @@ func panicked() string {
 	began := false
 	for {
 		frame, more := frames.Next()
-		inRuntime := strings.HasPrefix(frame.Function, "runtime.")
-		if began && !inRuntime {
+		isSuite := began && strings.HasPrefix(frame.Function, "github.com/tributaryhq/tributary/pkg/providertest.")
+		if !more || isSuite || len(lines) == most {
+			return strings.Join(lines, ", called from ")
+		}
+		if began && !strings.HasPrefix(frame.Function, "runtime.") {
 			lines = append(lines, fmt.Sprintf("%s:%d", frame.File, frame.Line))
 		}
 		began = began || frame.Function == "runtime.gopanic"
-		if !more || len(lines) == most {
-			return strings.Join(lines, ", called from ")
-		}
 	}
 }
 
@@ -105,8 +105,8 @@ func (k *kit) guarded(t *testing.T, what string, call func() error) error {
 		return o.err
 	case <-timer.C:
 		k.clock.stuck = true
-		t.Fatalf("%s has not returned after %s, so that the rest of the suite is left out: does it loop for ever, sleep, or wait for what does not come?",
-			what, limit.Round(time.Millisecond))
+		t.Fatalf("%s has not returned after %s, %s into the suite, whose rest is left out: does it loop for ever, sleep, or wait for what does not come?",
+			what, limit.Round(time.Millisecond), time.Since(k.clock.began).Round(time.Second))
 		return nil
 	}
 }

@@ -50,6 +50,7 @@ func newNotes(t testing.TB) *notes {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /notes", n.list)
+	mux.HandleFunc("GET /notes/{id}", n.one)
 	mux.HandleFunc("GET /me", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /open", func(http.ResponseWriter, *http.Request) {})
 	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -135,23 +136,42 @@ func (n *notes) ids(testing.TB) []string {
 	return ids
 }
 
+func (n *notes) one(w http.ResponseWriter, r *http.Request) {
+	n.mu.Lock()
+	one, ok := n.all[r.PathValue("id")]
+	n.mu.Unlock()
+	if !ok || isHidden(one.ID) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(one)
+}
+
 // delivery is the signed webhook about a note as it is now.
 func (n *notes) delivery(t testing.TB, id string) *contracts.WebhookRequest {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	body, err := json.Marshal(map[string]any{"type": "note.changed", "note": n.all[id]})
+	body, err := json.Marshal(changed{Account: "test", Type: "note.changed", Notes: []string{id}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &contracts.WebhookRequest{
-		Method: http.MethodPost, Path: "/", Body: body, ReceivedAt: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC),
-		Header: http.Header{"X-Signature": {signature(body)}, "X-Delivery": {fmt.Sprintf("delivery-%s-%d", id, n.all[id].UpdatedAt.Unix())}},
-	}
+	return signedDelivery(body, fmt.Sprintf("delivery-%s-%d", id, n.all[id].UpdatedAt.Unix()))
 }
 
-func signature(body []byte) string {
-	mac := hmac.New(sha256.New, []byte(hookSecret))
+// signedDelivery is a delivery with an id, as the upstream sends it.
+func signedDelivery(body []byte, id string) *contracts.WebhookRequest {
+	received := time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)
+	stamp := strconv.FormatInt(received.Unix(), 10)
+	header := http.Header{
+		"X-Timestamp": {stamp}, "X-Signature": {signature(hookSecret, stamp, body)}, "X-Plain-Signature": {signature(hookSecret, "", body)}, "X-Delivery": {id},
+	}
+	return &contracts.WebhookRequest{Method: http.MethodPost, Path: "/", Body: body, ReceivedAt: received, Header: header}
+}
+
+func signature(secret, stamp string, body []byte) string {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(stamp + "."))
 	mac.Write(body)
 	return hex.EncodeToString(mac.Sum(nil))
 }

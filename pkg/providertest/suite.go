@@ -88,10 +88,10 @@ func Run(t *testing.T, s Suite) {
 	}
 	if handler, ok := s.Provider.(contracts.WebhookHandler); ok {
 		if s.Webhook != nil {
-			step("webhooks", func(t *testing.T) { k.webhooks(t, handler, s.Webhook) })
+			step("webhooks", func(t *testing.T) { hook{k, handler}.webhooks(t, s.Webhook) })
 		}
 		if s.Delivery != nil && isSync {
-			step("deliveries", func(t *testing.T) { k.deliveries(t, syncs, handler) })
+			step("deliveries", func(t *testing.T) { hook{k, handler}.deliveries(t, syncs) })
 		}
 	}
 	step("nothing comes late", k.late)
@@ -110,12 +110,18 @@ type kit struct {
 // integration is the fixture's, over a transport of the test's own or, with nil, the fixture's.
 func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.Integration {
 	t.Helper()
+	return k.integrationWith(t, k.Credentials, transport)
+}
+
+// integrationWith is the fixture's integration with other credentials.
+func (k *kit) integrationWith(t *testing.T, credentials any, transport http.RoundTripper) *contracts.Integration {
+	t.Helper()
 	client := k.Client
 	if transport != nil {
 		client = &http.Client{Transport: transport}
 	}
 	raw := slog.New(slog.NewTextHandler(&k.log, nil))
-	return integration(t, k.Provider, k.Credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
+	return integration(t, k.Provider, credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
 }
 
 func (k *kit) registers(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +58,7 @@ func alter(value any, altered *[]string) any {
 		if len(secretsIn(v)) == 0 || strings.Contains(v, "://") {
 			return v
 		}
-		other := strings.Map(following, v)
+		other := backwards(v)
 		if other != v {
 			*altered = append(*altered, v)
 		}
@@ -78,12 +79,15 @@ func alter(value any, altered *[]string) any {
 	return value
 }
 
-// following is the next letter or digit.
-func following(r rune) rune {
-	for _, class := range []string{"0123456789", "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"} {
-		if at := strings.IndexRune(class, r); at >= 0 {
-			return rune(class[(at+1)%len(class)])
-		}
+// backwards is a text from its end, but for a prefix such as that of "whsec_c2VjcmV0" and the padding of base64.
+func backwards(text string) string {
+	const prefixed = 8
+	start := strings.LastIndexByte(text, '_') + 1
+	if len(text)-start < prefixed {
+		start = 0
 	}
-	return r
+	core := []byte(strings.TrimRight(text[start:], "="))
+	end := text[start+len(core):]
+	slices.Reverse(core)
+	return text[:start] + string(core) + end
 }

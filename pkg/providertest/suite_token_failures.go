@@ -2,10 +2,8 @@ package providertest
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -115,44 +113,14 @@ func (f *flow) hanging(t *testing.T, method string, call grant) {
 	if t.Failed() {
 		return // it may take its time, and there is enough to mend
 	}
-	ctx, cancel := context.WithCancel(f.context(t))
-	defer cancel()
-	asked, end := make(chan struct{}), make(chan struct{})
-	defer close(end)
-	ask := sync.OnceFunc(func() { close(asked) })
-	in, _ := f.authorized(t, storedRefresh, transportFunc(func(req *http.Request) (*http.Response, error) {
-		ask()
-		select {
-		case <-req.Context().Done():
-			return nil, req.Context().Err()
-		case <-end:
-			return nil, errors.New("the test has ended")
-		}
-	}))
-	result := make(chan error, 1)
-	go func() {
-		result <- attempt(method, func() error {
-			_, err := call(contracts.WithPKCEVerifier(ctx, grantVerifier), in)
-			return err
-		}).err
-	}()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-asked:
-	case err := <-result: // it asks nothing
-		f.checkError(t, err)
-		return
-	case <-timer.C:
-	}
-	cancel()
-	select {
-	case err := <-result:
-		if err == nil || contracts.IsPermanent(err) {
-			t.Errorf("%s, cancelled while the upstream hangs, returns %v; want the context's error", method, err)
-		}
-	case <-timer.C:
-		t.Errorf("%s does not notice that its context is done: make its requests with the context that it is given", method)
+	err, asked := f.hung(t, method, func(ctx context.Context, upstream http.RoundTripper) error {
+		in, _ := f.authorized(t, storedRefresh, upstream)
+		_, err := call(contracts.WithPKCEVerifier(ctx, grantVerifier), in)
+		return err
+	})
+	f.checkError(t, err)
+	if asked && (err == nil || contracts.IsPermanent(err)) {
+		t.Errorf("%s, cancelled while the upstream hangs, returns %v; want the context's error", method, err)
 	}
 }
 

@@ -1,7 +1,9 @@
 package github_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"testing"
 
@@ -76,6 +78,6 @@ func deliveryOf(t testing.TB, u *upstream.Upstream, item providertest.Item) *con
 		payload["issue"] = map[string]any{"id": 9, "number": 7}
 	}
 	req := delivery(t, event, payload)
-	req.Header.Set("X-GitHub-Delivery", "delivery-of-"+item.ExternalID)
+	req.Header.Set("X-GitHub-Delivery", fmt.Sprintf("delivery-of-%s-%x", item.ExternalID, sha256.Sum256([]byte(item.Payload))))
 	return req
 }

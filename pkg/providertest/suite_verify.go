@@ -1,0 +1,109 @@
+package providertest
+
+import (
+	"bytes"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
+
+// verified has a copy of a delivery verified. That makes no request, and changes nothing.
+func (h hook) verified(t *testing.T, credentials any, req *contracts.WebhookRequest) error {
+	t.Helper()
+	given, upstream := cloned(req), h.upstream()
+	in := h.integrationWith(t, credentials, upstream)
+	err := h.guarded(t, "VerifyWebhookSignature", func() error { return h.VerifyWebhookSignature(h.context(t), in, given) })
+	h.checkError(t, err)
+	if upstream.count() > 0 {
+		t.Error("VerifyWebhookSignature makes a request: the sender waits, and strangers could have the upstream asked")
+	}
+	if !bytes.Equal(given.Body, req.Body) {
+		t.Error("VerifyWebhookSignature changes the body of the delivery: the handler would see another one")
+	}
+	if !sameHeader(given.Header, req.Header) {
+		t.Error("VerifyWebhookSignature changes the headers of the delivery: the handler would see others")
+	}
+	return err
+}
+
+// signature wants a delivery accepted, and refused with anything changed that is signed.
+func (h hook) signature(t *testing.T, delivery *contracts.WebhookRequest) {
+	changed := func(change func(req *contracts.WebhookRequest)) error {
+		req := cloned(delivery)
+		change(req)
+		return h.verified(t, h.Credentials, req)
+	}
+	if err := changed(func(*contracts.WebhookRequest) {}); err != nil {
+		t.Fatalf("the delivery that the upstream signed is refused: %v", err)
+	}
+	for i := range delivery.Body {
+		if changed(func(req *contracts.WebhookRequest) { req.Body[i] ^= 1 }) == nil {
+			t.Fatalf("a delivery is accepted though byte %d of its body was changed", i)
+		}
+	}
+	if changed(func(req *contracts.WebhookRequest) { req.Body = append(req.Body, '\n') }) == nil {
+		t.Error("a delivery is accepted though a line end was added to its body: the signature is that of the bytes as they came")
+	}
+	if changed(func(req *contracts.WebhookRequest) { req.Header = http.Header{} }) == nil {
+		t.Error("a delivery is accepted without headers")
+	}
+	h.untold(t, delivery)
+	h.stamped(t, delivery)
+}
+
+// aSignature is a text that may be a signature.
+var aSignature = regexp.MustCompile(`[A-Za-z0-9+/_-]{20,}`)
+
+// untold checks that a refusal does not tell the signature that would have been right: whoever reads it could forge deliveries.
+func (h hook) untold(t *testing.T, delivery *contracts.WebhookRequest) {
+	for name := range delivery.Header {
+		value := delivery.Header.Get(name)
+		for _, at := range aSignature.FindAllStringIndex(value, -1) {
+			right, middle := value[at[0]:at[1]], (at[0]+at[1])/2
+			other := byte('0')
+			if value[middle] == other {
+				other = '1'
+			}
+			req := cloned(delivery)
+			req.Header.Set(name, value[:middle]+string(other)+value[middle+1:])
+			if err := h.verified(t, h.Credentials, req); err != nil && strings.Contains(err.Error(), right) {
+				t.Errorf("with a wrong %s the error of VerifyWebhookSignature tells the right one: whoever reads it could sign deliveries", name)
+			}
+		}
+	}
+}
+
+// answersNoDelivery checks that a delivery is not taken for the question by which an upstream makes sure of an address.
+func (h hook) answersNoDelivery(t *testing.T, delivery *contracts.WebhookRequest) {
+	challenger, ok := h.WebhookHandler.(contracts.WebhookChallenger)
+	if !ok {
+		return
+	}
+	upstream, isChallenge := h.upstream(), false
+	err := h.guarded(t, "WebhookChallenge", func() (err error) {
+		_, isChallenge, err = challenger.WebhookChallenge(h.context(t), h.integration(t, upstream), cloned(delivery))
+		return err
+	})
+	h.checkError(t, err)
+	if isChallenge {
+		t.Errorf("WebhookChallenge takes the delivery that was given for a challenge (%v): it would be answered and never handled", err)
+	}
+	if upstream.count() > 0 {
+		t.Error("WebhookChallenge makes a request: the sender waits, and strangers could have the upstream asked")
+	}
+}
+
+// handlers checks that whatever the provider says that it handles has a handler.
+func (h hook) handlers(t *testing.T) {
+	for event, handler := range h.WebhookHandlers() {
+		if handler == nil {
+			t.Errorf("WebhookHandlers has nothing for the type %q: leave the type out, and its deliveries are ignored", event)
+		}
+		if event == "" {
+			t.Error("WebhookHandlers has a handler for the empty type: a delivery without a type goes to HandleWebhook")
+		}
+	}
+}
