@@ -173,7 +173,12 @@ func (f flawed) AuthorizationURL(ctx context.Context, _ *contracts.Integration, 
 	verifier, _ := contracts.PKCEVerifierFrom(ctx)
 	sum := sha256.Sum256([]byte(verifier))
 	query.Set("code_challenge", base64.RawURLEncoding.EncodeToString(sum[:]))
+	query.Set("code_challenge_method", "S256")
 	switch f.flaw {
+	case "no challenge":
+		query.Del("code_challenge")
+	case "a challenge without a method":
+		query.Del("code_challenge_method")
 	case "no client":
 		query.Del("client_id")
 	case "no type of answer":

@@ -9,6 +9,8 @@ func flawsOfTokens() map[string]string {
 		"another redirect":                   "not \"https://tributary.example",
 		"the verifier as the challenge":      "not the S256 challenge",
 		"the client's secret in the address": "holds a secret",
+		"no challenge":                       "but the authorization address has no code_challenge",
+		"a challenge without a method":       `has the code_challenge_method "", not "S256"`,
 		"no client":                          "the authorization address has no client_id",
 		"no type of answer":                  "the upstream would give no code",
 		// Tokens.

@@ -43,6 +43,9 @@ func (k *kit) oauth(t *testing.T, provider contracts.OAuth2) {
 	if got, want := query.Get("code_challenge"), base64.RawURLEncoding.EncodeToString(sum[:]); got != "" && got != want {
 		t.Errorf("the authorization address has the code_challenge %q, not the S256 challenge %q of the verifier", got, want)
 	}
+	if method := query.Get("code_challenge_method"); query.Has("code_challenge") && method != "S256" {
+		t.Errorf("the authorization address has the code_challenge_method %q, not \"S256\": without it the challenge is taken for the verifier itself", method)
+	}
 	if k.TokenAnswer == nil && !strings.Contains(query.Get("response_type"), "code") {
 		t.Errorf("the authorization address has the response_type %q, not \"code\": the upstream would give no code", query.Get("response_type"))
 	}

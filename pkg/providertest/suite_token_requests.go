@@ -142,17 +142,22 @@ func (f *flow) form(t *testing.T, method string, requests []sent, want map[strin
 	}
 }
 
-// verifier checks that the code is exchanged with the verifier, where the authorization address has its challenge.
+// verifier checks that the code is exchanged with the verifier where the authorization address has its challenge, and only there.
 func (f *flow) verifier(t *testing.T, requests []sent) {
 	t.Helper()
 	in, _ := f.authorized(t, storedRefresh, answering(http.StatusInternalServerError, ""))
 	address, err := f.provider.AuthorizationURL(contracts.WithPKCEVerifier(f.context(t), grantVerifier), in, grantRedirect, "state")
 	u, wrong := url.Parse(address)
-	if err != nil || wrong != nil || !u.Query().Has("code_challenge") {
-		return
+	request, ok := tokenRequest(requests)
+	if err != nil || wrong != nil || !ok {
+		return // oauth has said so
 	}
-	if request, ok := tokenRequest(requests); ok && request.fields().Get("code_verifier") != grantVerifier {
+	challenged, verifier := u.Query().Has("code_challenge"), request.fields().Get("code_verifier")
+	switch {
+	case challenged && verifier != grantVerifier:
 		t.Error("the authorization address has a code_challenge, but ExchangeCode does not send the code_verifier of its context: the upstream refuses the code")
+	case !challenged && verifier != "":
+		t.Error("ExchangeCode sends a code_verifier, but the authorization address has no code_challenge: the upstream refuses the code, or does not protect it")
 	}
 }
 
