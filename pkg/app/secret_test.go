@@ -59,7 +59,7 @@ func TestCommandsShowNoSecret(t *testing.T) {
 		{"unknown command", []string{"dance"}, "dance"},
 		{"unknown flag", []string{"scheduler", "--dance"}, "dance"},
 		{"wrong value", []string{"scheduler", "--connections=few"}, "few"},
-		{"refused value", []string{"scheduler", "--connections=1"}, "at least 5"},
+		{"refused value", []string{"scheduler", "--connections=1"}, "it can be 5 to"},
 		{"secrets as flags", []string{"scheduler", "--keys=" + hidden, "--database-url=" + hidden, "--nats-replicas=2"}, "nats-replicas"},
 		{"keys as a flag", []string{"scheduler", "--keys=" + hidden}, "TRIBUTARY_KEYS"},
 		{"password of Postgres", []string{"scheduler", "--database-url", "postgres://me:" + hidden + "@localhost/db"}, "DATABASE_URL"},

@@ -183,7 +183,7 @@ func (h *webhooks) claimSome(ctx, work context.Context, running *sync.WaitGroup)
 				most = 1
 			}
 			var rows []*dbsqlc.WebhookClaimRow
-			rows, err = h.claimRows(ctx, keys, most, suspects)
+			rows, err = h.claimRows(ctx, work, keys, most, suspects)
 			h.handOut(ctx, work, rows, running)
 			free -= len(rows)
 			more = more || len(rows) > 0
@@ -197,10 +197,15 @@ func (h *webhooks) claimSome(ctx, work context.Context, running *sync.WaitGroup)
 	return more, err
 }
 
-func (h *webhooks) claimRows(ctx context.Context, keys []string, most int, suspects bool) ([]*dbsqlc.WebhookClaimRow, error) {
+// claimRows claims webhooks. A claim that has been asked for when the worker is told to stop is waited for: if nobody
+// knew what came of it, its webhooks would stay in work until their lease ends, and be charged with a death.
+func (h *webhooks) claimRows(ctx, work context.Context, keys []string, most int, suspects bool) ([]*dbsqlc.WebhookClaimRow, error) {
 	p := h.claimParams(ctx, keys, most)
 	p.SuspectAfter, p.Suspects = suspectAfter, suspects
-	rows, err := h.Store.WebhookClaim(ctx, p)
+	claiming, cancel := context.WithCancel(work)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(h.Settings.Grace, cancel) })()
+	rows, err := h.Store.WebhookClaim(claiming, p)
 	if err != nil {
 		return nil, fmt.Errorf("claim webhooks: %w", err)
 	}
