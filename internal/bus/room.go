@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -60,4 +61,46 @@ func (b *Bus) roomIn(info *jetstream.StreamInfo) error {
 		return fmt.Errorf("%s is full: it has %d of %d bytes", name, info.State.Bytes, most)
 	}
 	return nil
+}
+
+// Usage is how full a stream is.
+type Usage struct {
+	// Messages and Bytes are what it holds, and Most is how many bytes it may; 0 is no limit.
+	Messages    uint64
+	Bytes, Most int64
+}
+
+// Usage asks how full a stream is.
+func (b *Bus) Usage(ctx context.Context, stream string) (Usage, error) {
+	info, err := b.streamInfo(ctx, stream)
+	if err != nil {
+		return Usage{}, err
+	}
+	return Usage{Messages: info.State.Msgs, Bytes: int64(info.State.Bytes), Most: max(info.Config.MaxBytes, 0)}, nil
+}
+
+// Count is how many messages a stream holds under a filter. The broker looks at each subject under it.
+func (b *Bus) Count(ctx context.Context, stream, filter string) (messages uint64, err error) {
+	info, err := b.streamInfo(ctx, stream, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range info.State.Subjects {
+		messages += n
+	}
+	return messages, nil
+}
+
+func (b *Bus) streamInfo(ctx context.Context, name string, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, manageTimeout)
+	defer cancel()
+	stream, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", name, err)
+	}
+	info, err := stream.Info(ctx, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", name, err)
+	}
+	return info, nil
 }

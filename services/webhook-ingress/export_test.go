@@ -1,5 +1,7 @@
 package webhookingress
 
+import "context"
+
 // FreeBodyBytes is how much of the budget for bodies nobody holds.
 func (g *Ingress) FreeBodyBytes() int64 { return g.bodies.Free() }
 
@@ -12,3 +14,6 @@ func (g *Ingress) LeftBehind(provider string) int {
 	defer g.calls.mu.Unlock()
 	return g.calls.left[provider]
 }
+
+// LookAtBacklog looks once whose webhooks are to be refused.
+func (g *Ingress) LookAtBacklog(ctx context.Context) error { return g.lookAtBacklog(ctx) }

@@ -53,6 +53,7 @@ type Ingress struct {
 	calls    *calls
 	groups   *groups
 	refusals *refusals
+	backlog  backlog
 }
 
 // New returns an ingress.
@@ -102,6 +103,7 @@ func (g *Ingress) Run(ctx context.Context) error {
 	defer stop()
 	group.Go(func() error { return g.Directory.Run(serving) })
 	group.Go(func() error { return g.refusals.run(serving) })
+	group.Go(func() error { return g.watchBacklog(serving) })
 	group.Go(func() error {
 		defer stop()
 		until, cancel := context.WithCancel(ctx)

@@ -207,6 +207,37 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// Webhooks of a provider that nobody fetches leave room for those of the others, and are taken again once they are fetched.
+func TestOneProviderLeavesRoomForTheOthers(t *testing.T) {
+	f := newFixture(t, func(f *fixture) { f.settings.BacklogEvery = time.Hour })
+	f.ready()
+	f.putOf("shared", "two", "acme", "active", 1, webhooks.Secrets{WebhookSecret: key})
+	f.await("the other integration", func() bool { return f.send("shared/two/webhook", "first", key, "{}").code == http.StatusOK })
+	body := strings.Repeat("b", 40<<10)
+	send := func(n int) int {
+		f.must(f.ingress.LookAtBacklog(t.Context()))
+		return f.send("signed/one/webhook", fmt.Sprint("one-", n), key, body).code
+	}
+	n := 0
+	for n < 100 && send(n) == http.StatusOK {
+		n++
+	}
+	usage, err := f.bus.Usage(t.Context(), events.StreamWebhooks)
+	f.must(err)
+	if part := float64(usage.Bytes) / float64(usage.Most); part < 0.75 || part > 0.9 {
+		t.Errorf("it is refused when it takes %.2f of the room", part)
+	}
+	if got := f.send("shared/two/webhook", "beside", key, body); got.code != http.StatusOK {
+		t.Errorf("another provider's is answered with %d %q", got.code, got.status)
+	}
+	stream, err := f.js.Stream(t.Context(), events.StreamWebhooks)
+	f.must(err)
+	f.must(stream.Purge(t.Context()))
+	if got := send(n); got != http.StatusOK {
+		t.Errorf("once they are fetched it is answered with %d", got)
+	}
+}
+
 // Whole requests that find no turn in time are put off. A request that has only begun takes no turn.
 func TestBusy(t *testing.T) {
 	f := newFixture(t, patient, func(f *fixture) { f.settings.InFlight, f.settings.StoreTimeout = 1, 3*time.Second })

@@ -37,6 +37,8 @@ type Settings struct {
 	// checks may go together: the body counts once for each.
 	Candidates int
 	CheckBytes int64
+	// BacklogEvery is how often it is looked whose webhooks fill the stream.
+	BacklogEvery time.Duration
 	// Burst is how many refusals, none of which is longer than BurstGap after the one before, raise an event.
 	Burst    int
 	BurstGap time.Duration
@@ -69,6 +71,6 @@ func DefaultSettings() Settings {
 		MaxBody: mib, MaxHeader: 32 << 10, Connections: 1024, BodyBudget: 64 * mib,
 		HeaderTimeout: 5 * time.Second, BodyTimeout: 15 * time.Second, MinRate: 16 << 10, Stall: 5 * time.Second, StoreTimeout: 8 * time.Second,
 		RetryAfter: 10 * time.Second, InFlight: 512, Checks: 2 * runtime.GOMAXPROCS(0), CallTimeout: 2 * time.Second, Candidates: 100, CheckBytes: 8 * mib,
-		Burst: 20, BurstGap: 10 * time.Minute, Grace: 20 * time.Second,
+		BacklogEvery: 5 * time.Second, Burst: 20, BurstGap: 10 * time.Minute, Grace: 20 * time.Second,
 	}
 }

@@ -20,6 +20,9 @@ import (
 // as copies.
 func (g *Ingress) store(ctx context.Context, handler contracts.WebhookHandler, matching []*directory.Entry, req *contracts.WebhookRequest) answer {
 	provider := matching[0].Provider()
+	if g.backlog.refuses(provider) {
+		return g.later("no room at this moment", "full")
+	}
 	is, err := g.idOf(ctx, handler, provider, req)
 	if err != nil {
 		return g.noAnswer(provider, err)
