@@ -16,6 +16,15 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
+// The reasons of dead items that can't be tried again.
+const (
+	// Unencodable is that of an event that does not encode to JSON: there is no payload to try again with.
+	Unencodable = "unencodable"
+	// Invalid is that of an item whose external id or event type no store takes. What is kept of it has another, with which
+	// it could be stored in the place of another record.
+	Invalid = "invalid id or type"
+)
+
 // Dead is one item and why it is dead.
 type Dead struct {
 	Item   *eventsv1.Item

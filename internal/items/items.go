@@ -17,6 +17,9 @@ import (
 // maxExternalID is how long an external id may be, as in the original.
 const maxExternalID = 500
 
+// shownID is how many bytes of an external id errors show.
+const shownID = 100
+
 // Maker makes one item after the other in the same memory. The zero value is ready.
 type Maker struct {
 	item    eventsv1.Item
@@ -50,11 +53,19 @@ func Check(item *eventsv1.Item) error {
 		item.EventType = eventType
 		unfit = fmt.Errorf("%w: the event type %q is not at most %d bytes of UTF-8 text without control characters", foreign.ErrUnstorable, eventType, foreign.MaxWord)
 	}
-	if id := item.GetExternalId(); !utf8.ValidString(id) || strings.ContainsRune(id, 0) || len(id) > maxExternalID {
-		item.ExternalId = foreign.Clean(id, maxExternalID).String()
-		unfit = fmt.Errorf("%w: the external id %q is not at most %d bytes of UTF-8 text", foreign.ErrUnstorable, item.GetExternalId(), maxExternalID)
+	id, flaw := item.GetExternalId(), ""
+	switch {
+	case !utf8.ValidString(id):
+		flaw = "is not UTF-8"
+	case strings.ContainsRune(id, 0):
+		flaw = "has a NUL character"
+	case len(id) > maxExternalID:
+		flaw = fmt.Sprintf("has %d bytes, and may have %d", len(id), maxExternalID)
+	default:
+		return unfit
 	}
-	return unfit
+	item.ExternalId = foreign.Clean(id, maxExternalID).String()
+	return fmt.Errorf("%w: the external id %q %s", foreign.ErrUnstorable, foreign.Clean(id, shownID), flaw)
 }
 
 // encode writes an event as JSON; an event's own methods may panic.

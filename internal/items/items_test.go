@@ -58,7 +58,7 @@ func TestMake(t *testing.T) {
 		},
 		{
 			name: "long id", event: order{}, id: strings.Repeat("x", 501),
-			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: strings.Repeat("x", 480) + "… [cut, 501 bytes]", Payload: []byte(`{"note":"","total":0}`)}, unfit: "500 bytes",
+			want: &eventsv1.Item{EventType: "items_test.order", ExternalId: strings.Repeat("x", 480) + "… [cut, 501 bytes]", Payload: []byte(`{"note":"","total":0}`)}, unfit: "has 501 bytes",
 		},
 		{
 			name: "garbled type", event: called("a\xff\x00"), id: "1", want: &eventsv1.Item{EventType: "a\ufffd\ufffd", ExternalId: "1", Payload: []byte("{}")}, unfit: "the event type",

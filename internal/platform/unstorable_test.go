@@ -3,6 +3,7 @@ package platform_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/platform"
@@ -115,15 +118,15 @@ func (f *hostile) dead() map[string]*postgres.DeadItem {
 }
 
 // wantDead checks why an item is dead, that no try was made of it, and that its payload is kept.
-func (f *hostile) wantDead(dead map[string]*postgres.DeadItem, id, eventType, payload, part string) {
+func (f *hostile) wantDead(dead map[string]*postgres.DeadItem, id, reason, eventType, payload, part string) {
 	f.Helper()
 	row := dead[id]
 	if row == nil {
 		f.Errorf("item %q is not dead", id)
 		return
 	}
-	if row.Reason != canNotBeStored || !strings.Contains(row.Error.String(), part) || row.Tries != 0 || row.Hop != 0 {
-		f.Errorf("item %q is dead for %q: %q, after %d tries and %d hops; want %q: %q and none", id, row.Reason, row.Error, row.Tries, row.Hop, canNotBeStored, part)
+	if row.Reason.String() != reason || !strings.Contains(row.Error.String(), part) || row.Tries != 0 || row.Hop != 0 {
+		f.Errorf("item %q is dead for %q: %q, after %d tries and %d hops; want %q: %q and none", id, row.Reason, row.Error, row.Tries, row.Hop, reason, part)
 	}
 	if row.EventType != eventType || string(row.Payload) != payload {
 		f.Errorf("item %q of type %q is kept with %d bytes of payload, want type %q and %d bytes", id, row.EventType, len(row.Payload), eventType, len(payload))
@@ -159,18 +162,25 @@ func TestItemsThatCanNotBeStored(t *testing.T) {
 	} {
 		wantRecord(t, f.Platform, f.id, id, text)
 	}
-	f.wantDead(dead, "type with a zero", "a\ufffdb", "{}", "the event type")
-	f.wantDead(dead, "type in Latin-1", "a\ufffd", "{}", "the event type")
-	f.wantDead(dead, "long type", strings.Repeat("x", 178)+"… [cut, 14336 bytes]", "{}", "200 bytes")
-	f.wantDead(dead, "zero\ufffdid", "platform_test.stored", "{}", "the external id")
-	f.wantDead(dead, "large number", "platform_test.stored", `{"text":1e999999}`, "1e999999")
-	f.wantDead(dead, "deep", "platform_test.stored", deep, "nested deeper")
+	f.wantDead(dead, "type with a zero", deaditems.Invalid, "a\ufffdb", "{}", "the event type")
+	f.wantDead(dead, "type in Latin-1", deaditems.Invalid, "a\ufffd", "{}", "the event type")
+	f.wantDead(dead, "long type", deaditems.Invalid, strings.Repeat("x", 178)+"… [cut, 14336 bytes]", "{}", "200 bytes")
+	f.wantDead(dead, "zero\ufffdid", deaditems.Invalid, "platform_test.stored", "{}", "the external id")
+	f.wantDead(dead, "large number", canNotBeStored, "platform_test.stored", `{"text":1e999999}`, "1e999999")
+	f.wantDead(dead, "deep", canNotBeStored, "platform_test.stored", deep, "nested deeper")
 
 	// The order of these checkpoints is that of numbers, so that this one is dead for what it is, and not redelivered for its byte.
 	if row := dead["checkpoint in Latin-1"]; row == nil || row.Reason != "permanent" || row.Checkpoint == nil || *row.Checkpoint != "\"6\ufffd\"" {
 		t.Errorf("the item with a byte that is not UTF-8 in its checkpoint is %+v", row)
 	}
 
+	// What has another id than it had is not tried again, for it could be stored in the place of another record.
+	reply, err := api.New(f.nc, time.Minute).Command(t.Context(), events.VerbRetry, &eventsv1.Command{
+		Integration: "n", Item: dead["zero\ufffdid"].ID.String(),
+	})
+	if text := reply.GetResult() + fmt.Sprint(err); reply.GetAccepted() || !strings.Contains(text, "can't travel (can't be stored: the external id") {
+		t.Errorf("the retry of an item with another id than it had: %q", text)
+	}
 	// A retry looks at it again, and tells the same.
 	id := dead["deep"].ID
 	if err := f.nc.Publish(events.CommandSubject(events.VerbRetry, "n"), []byte(`{"item":"`+id.String()+`"}`)); err != nil {
@@ -223,9 +233,9 @@ func TestItemsOfOlderVersions(t *testing.T) {
 		dead = f.dead()
 		return len(dead) == 3
 	})
-	f.wantDead(dead, "bad type", "a\ufffd", "{}", "the event type")
-	f.wantDead(dead, "long type", strings.Repeat("x", 178)+"… [cut, 14336 bytes]", "{}", "200 bytes")
-	f.wantDead(dead, "zero\ufffdid", "platform_test.stored", "{}", "the external id")
+	f.wantDead(dead, "bad type", deaditems.Invalid, "a\ufffd", "{}", "the event type")
+	f.wantDead(dead, "long type", deaditems.Invalid, strings.Repeat("x", 178)+"… [cut, 14336 bytes]", "{}", "200 bytes")
+	f.wantDead(dead, "zero\ufffdid", deaditems.Invalid, "platform_test.stored", "{}", "the external id")
 	f.await("the other", func() bool {
 		n, err := f.Store.RecordCount(t.Context(), f.id)
 		return err == nil && n == 1

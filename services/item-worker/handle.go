@@ -15,12 +15,11 @@ import (
 
 // The reasons for which items are dead.
 const (
-	reasonTries     = "tries used up"
-	reasonPermanent = "permanent"
-	reasonWindow    = "waited too long"
-	reasonPoison    = "killed its worker"
-	reasonTooLarge  = "too large"
-	// reasonUnstorable is also the syncer's, for what it finds first.
+	reasonTries      = "tries used up"
+	reasonPermanent  = "permanent"
+	reasonWindow     = "waited too long"
+	reasonPoison     = "killed its worker"
+	reasonTooLarge   = "too large"
 	reasonUnstorable = "can't be stored"
 )
 

@@ -3,6 +3,7 @@ package itemworker
 import (
 	"context"
 
+	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/items"
 )
 
@@ -15,7 +16,7 @@ func (j *job) buryUnstorable(ctx context.Context) error {
 	var dead []result
 	for _, item := range j.todo() {
 		if err := items.Check(item); err != nil {
-			dead = append(dead, result{item: item, err: err}.dead(reasonUnstorable))
+			dead = append(dead, result{item: item, err: err}.dead(deaditems.Invalid))
 		}
 	}
 	if len(dead) == 0 {

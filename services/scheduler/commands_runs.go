@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
@@ -253,7 +254,7 @@ func redrive(ctx context.Context, tx *postgres.Tx, p dbsqlc.DeadClaimRedrivePara
 
 // travels says why no message can hold a dead item; nothing for one that can travel.
 func travels(tx *postgres.Tx, row *postgres.DeadItem, m postgres.Outgoing) string {
-	if row.Reason == "unencodable" {
+	if row.Reason == deaditems.Unencodable || row.Reason == deaditems.Invalid {
 		return row.Error.String()
 	}
 	if err := tx.Accepts(m); err != nil {

@@ -16,9 +16,7 @@ const (
 	itemOverhead  = 64
 	batchOverhead = 512
 
-	reasonUnencodable = "unencodable"
-	reasonUnstorable  = "can't be stored"
-	reasonTooLarge    = "too large"
+	reasonTooLarge = "too large"
 )
 
 // publish takes one batch to the broker under its stable id, having asked whether the run still wants it.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -123,10 +124,10 @@ func (s *session) take(ctx context.Context, item *eventsv1.Item, unfit, odd erro
 	}
 	s.signs++
 	if errors.Is(unfit, foreign.ErrUnstorable) {
-		return s.bury(item, reasonUnstorable, foreign.Of(unfit))
+		return s.bury(item, deaditems.Invalid, foreign.Of(unfit))
 	}
 	if unfit != nil {
-		return s.bury(item, reasonUnencodable, foreign.Of(unfit))
+		return s.bury(item, deaditems.Unencodable, foreign.Of(unfit))
 	}
 	s.noteOdd(item, odd)
 	if s.repeats.add(item) {
