@@ -69,6 +69,9 @@ func (f flawed) ask(ctx context.Context, in *contracts.Integration, path string)
 	if err != nil {
 		return nil, err
 	}
+	if f.is("keeps the first address") {
+		to.URL = f.state.first(to.URL)
+	}
 	if !strings.HasPrefix(path, "http") {
 		path = to.URL + path
 	}

@@ -9,6 +9,7 @@ func flawsOfSync() map[string]string {
 		"the answer in an error":               "in which the upstream quotes a credential",
 		"asks again at once":                   "which it has asked for before",
 		"keeps the first credentials":          "the requests of an integration carry the credentials of another",
+		"keeps the first address":              "the host of another: does the provider keep metadata in itself?",
 		"health without credentials":           "HealthCheck is healthy with credentials that the upstream refuses",
 		"requests to a host that is not named": "which is not among the hosts that CredentialHosts names",
 		"a strange cursor is now":              "SyncIncremental finds 0 of 16 items and returns nil",

@@ -43,7 +43,8 @@ type Suite struct {
 
 // Run tests that a provider keeps its contracts: registration, rules and types; that a sync finds everything, is repeatable, stops when it is told to, ends in
 // an error when the upstream fails at any page, and in a deferral when it asks for patience; that no edit is lost which happens while it reads; that the reducer
-// agrees with itself; that webhooks bring the records of the sync; that OAuth tokens are got and refreshed without a loss; that the provider keeps no state; and that no credential shows in errors, events or logs or
+// agrees with itself; that webhooks bring the records of the sync; that OAuth tokens are got and refreshed without a loss; that the provider keeps no state, nor
+// shares it between integrations, and leaves no goroutines; and that no credential shows in errors, events or logs or
 // is sent to a foreign host. What belongs to a contract that the provider does not implement, or needs a function that the suite does not have, is left out.
 //
 // Requests leave through the platform's own client, so that authentication and deferrals are those of production. Run the test with -race too: state that a
@@ -78,6 +79,7 @@ func Run(t *testing.T, s Suite) {
 		step("side by side", func(t *testing.T) { k.side(t, syncs) })
 		step("credential hosts", func(t *testing.T) { k.covered(t, syncs) })
 		step("other credentials", func(t *testing.T) { k.others(t, syncs) })
+		step("other metadata", func(t *testing.T) { k.elsewhere(t, syncs) })
 	}
 	if syncs, ok := s.Provider.(contracts.IncrementalSync); ok {
 		step("incremental", func(t *testing.T) { k.incremental(t, syncs) })

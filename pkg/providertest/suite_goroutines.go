@@ -74,7 +74,8 @@ func goroutines(record string) int {
 	return 0
 }
 
-// authors is the first frame of a goroutine that is not of the standard library, whose paths have no dot before the first slash; empty when there is none.
+// authors is the first frame of a goroutine that is neither of the standard library, whose paths have no dot before the first slash, nor of golang.org, which has
+// clients of its own; empty when there is none.
 func authors(record string) string {
 	for line := range strings.Lines(record) {
 		fields := strings.Fields(line)
@@ -83,7 +84,7 @@ func authors(record string) string {
 			continue
 		}
 		root, _, hasSlash := strings.Cut(fields[2], "/")
-		if hasSlash && strings.Contains(root, ".") || strings.HasPrefix(fields[2], "main.") {
+		if hasSlash && strings.Contains(root, ".") && root != "golang.org" || strings.HasPrefix(fields[2], "main.") {
 			return fields[3]
 		}
 	}

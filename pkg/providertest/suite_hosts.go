@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -70,17 +71,18 @@ func (k *kit) covered(t *testing.T, provider contracts.ScheduledSync) {
 	if !hosts.Named {
 		return
 	}
-	secrets, foreign := k.secrets(t), ""
+	secrets := k.secrets(t)
+	var foreign atomic.Value
 	stop := errors.New("the suite has seen enough")
 	_ = k.guarded(t, "the sync", func() error {
 		return provider.Sync(k.context(t), k.integration(t, transportFunc(func(req *http.Request) (*http.Response, error) {
 			if len(carried(req, secrets)) > 0 && !hosts.Cover(req.URL) {
-				foreign = req.URL.Host
+				foreign.Store(req.URL.Host)
 			}
 			return nil, stop
 		})), &Session{})
 	})
-	if foreign != "" {
-		t.Errorf("the sync sends credentials to %s, which is not among the hosts that CredentialHosts names: name it there", foreign)
+	if host := foreign.Load(); host != nil {
+		t.Errorf("the sync sends credentials to %s, which is not among the hosts that CredentialHosts names: name it there", host)
 	}
 }

@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -31,13 +30,7 @@ func (k *kit) quoted(t *testing.T, provider contracts.ScheduledSync) {
 // secrets are the fixture's credentials.
 func (k *kit) secrets(t *testing.T) []string {
 	t.Helper()
-	var credentials any
-	if raw := encode(t, k.Credentials); raw != nil {
-		if err := json.Unmarshal(raw, &credentials); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return secretsIn(credentials)
+	return secretsIn(decoded(t, k.Credentials))
 }
 
 // carried are those of the secrets that the address or the header of a request has.

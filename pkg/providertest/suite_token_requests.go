@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +64,7 @@ func (f *flow) ask(t *testing.T, method string, answer *answerer, call grant) (c
 // askWith is ask for an integration with another refresh token, or none.
 func (f *flow) askWith(t *testing.T, method, refresh string, answer *answerer, call grant) (token contracts.Token, requests []sent, err error) {
 	t.Helper()
+	var mu sync.Mutex
 	in, log := f.authorized(t, refresh, transportFunc(func(req *http.Request) (*http.Response, error) {
 		request := sent{address: req.URL.String(), header: req.Header}
 		if req.Body != nil {
@@ -73,7 +75,9 @@ func (f *flow) askWith(t *testing.T, method, refresh string, answer *answerer, c
 			request.body = string(body)
 			_ = req.Body.Close()
 		}
+		mu.Lock()
 		requests = append(requests, request)
+		mu.Unlock()
 		return answer.RoundTrip(req)
 	}))
 	err = f.guarded(t, method, func() (err error) {
