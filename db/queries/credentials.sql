@@ -50,3 +50,7 @@ select version from credentials where integration_id = sqlc.arg(integration_id);
 -- CredentialsVersions tells changes of credentials of some providers' integrations without reading them.
 select c.integration_id, c.version from credentials c join integrations i on i.id = c.integration_id
 where c.integration_id = any(sqlc.arg(ids)::uuid[]) and i.provider = any(sqlc.arg(providers)::text[]);
+
+-- name: CredentialsOfOtherKeys :one
+-- CredentialsOfOtherKeys finds credentials that none of some keys has sealed.
+select integration_id, key_id from credentials where key_id <> all(sqlc.arg(key_ids)::text[]) limit 1;

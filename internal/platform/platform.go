@@ -321,6 +321,12 @@ func (p *Platform) Run(ctx context.Context, services ...string) error {
 	if p.config.Pool == nil {
 		return group.Wait()
 	}
+	group.Go(func() error {
+		if err := p.Store.CheckRing(ctx); err != nil && ctx.Err() == nil {
+			p.config.Log.Error("credentials can't be opened; what needs them waits", "error", err)
+		}
+		return nil
+	})
 	group.Go(func() error { return p.Feed.Run(ctx) })
 	group.Go(func() error { return p.Integrations.Run(ctx) })
 	group.Go(func() error { return p.budgets.Run(ctx) })

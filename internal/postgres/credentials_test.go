@@ -237,3 +237,26 @@ func TestTokensAreOfOneVersion(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckRing(t *testing.T) {
+	t.Parallel()
+	s := newSealed(t)
+	if err := s.store(secondKey).CheckRing(t.Context()); err != nil {
+		t.Errorf("without credentials: %v", err)
+	}
+	s.put(s.store(firstKey), `{"token":"t"}`, 0)
+	for name, test := range map[string]struct {
+		store *postgres.Store
+		want  string
+	}{
+		"its ring":     {s.store(firstKey), ""},
+		"a larger one": {s.store(secondKey, firstKey), ""},
+		"another":      {s.store(secondKey), `lacks the key "old", which has sealed the credentials of integration ` + s.id.String()},
+		"none":         {postgres.New(s.pool, nil), ""},
+	} {
+		err := test.store.CheckRing(t.Context())
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}

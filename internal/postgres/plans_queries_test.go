@@ -69,7 +69,7 @@ var plans = map[string]plan{
 
 	"CircuitMove": {}, "CircuitsNoted": with(arguments{"ids": "array[" + small + "]"}), "CircuitGet": {},
 
-	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsVersion": {},
+	"CredentialsRead": {}, "CredentialsPut": {}, "CredentialsStale": {}, "CredentialsReseal": {}, "CredentialsVersion": {}, "CredentialsOfOtherKeys": {},
 	"CredentialsVersions": with(arguments{"ids": "array[id('integration', 5)]"}).often(),
 
 	"DeletedIntegrations": {}, "DeletedIntegrationDone": with(arguments{"deletedbefore": "now()"}), "RequestDeleteOf": with(arguments{"most": "1000"}),

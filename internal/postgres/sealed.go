@@ -41,3 +41,18 @@ func (s *Store) Keys(ctx context.Context, now time.Time) (Keys, error) {
 	}
 	return k, nil
 }
+
+// CheckRing returns an error when there are credentials that the process's ring can't open. It looks for one alone, and asks nothing of a process without a ring.
+func (s *Store) CheckRing(ctx context.Context) error {
+	if s.ring == nil {
+		return nil
+	}
+	row, err := s.CredentialsOfOtherKeys(ctx, s.ring.IDs())
+	if NotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for credentials of other keys: %w", err)
+	}
+	return fmt.Errorf("the key ring lacks the key %q, which has sealed the credentials of integration %s: give all processes the same ring, by TRIBUTARY_KEYS or --keys-file", row.KeyID, row.IntegrationID)
+}

@@ -97,6 +97,13 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		say(true, "postgres", "warning: a connection pooler is between; set TRIBUTARY_DATABASE_DIRECT_URL, without which changes are noticed a second later and migrate is refused")
 	}
 	say(true, "postgres", "version "+server.Version+", migrated")
+	ring, err := p.keyRing(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return // it is told of beside
+	}
+	if err := postgres.New(pool, ring).CheckRing(ctx); err != nil {
+		say(false, "keys", err.Error())
+	}
 }
 
 func (p *program) examineNATS(ctx context.Context, say func(bool, string, string)) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
@@ -17,31 +16,11 @@ import (
 const (
 	// longestLack is the longest wait between two looks for a worker that has the handler. The first is a second; it doubles.
 	longestLack = 5 * time.Minute
-	// lackEpisode is for how long a lack has to be unseen, so that it is logged again.
-	lackEpisode = 2 * longestLack
 )
 
 // lack is a handler that this worker does not have, and that another one had.
 type lack struct {
 	provider, kind, eventType string
-}
-
-// lacks are the handlers that were found lacking, so that each is logged once and not for every item. There are no more than rows in handled_types.
-type lacks struct {
-	mu   sync.Mutex
-	seen map[lack]time.Time
-}
-
-// begins notes that a lack was met now, and reports whether it was not met for long.
-func (l *lacks) begins(one lack, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	last, found := l.seen[one]
-	if l.seen == nil {
-		l.seen = map[lack]time.Time{}
-	}
-	l.seen[one] = now
-	return !found || now.Sub(last) > lackEpisode
 }
 
 // lacking asks which of some event types had a handler in another worker. This worker has none for any of them. It is asked once a batch, and always of

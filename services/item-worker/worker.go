@@ -112,7 +112,9 @@ type Worker struct {
 	// alone is held shared by every item in work, and alone by an item that is suspected of killing its worker.
 	alone sync.RWMutex
 	// lacks are the handlers that this worker lacks and that another one had.
-	lacks lacks
+	lacks episodes[lack]
+	// closed are the integrations that can't be loaded.
+	closed episodes[string]
 	// restarts are tries that used budgets up and did not end.
 	restarts restarts
 }
@@ -262,6 +264,9 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 		return nil, err
 	case err != nil:
 		// The credentials can't be opened, for example. The items wait until somebody mends that.
+		if w.closed.begins(batch.GetIntegrationId(), w.Now()) {
+			w.Log.Error("an integration can't be loaded; its items wait", "integration", integrationID, "provider", batch.GetProvider(), "error", err)
+		}
 		return nil, j.putOffAll(ctx, err)
 	}
 	j.provider, err = w.Registry.Provider(batch.GetProvider())

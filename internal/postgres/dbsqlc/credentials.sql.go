@@ -13,6 +13,23 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
+const credentialsOfOtherKeys = `-- name: CredentialsOfOtherKeys :one
+select integration_id, key_id from credentials where key_id <> all($1::text[]) limit 1
+`
+
+type CredentialsOfOtherKeysRow struct {
+	IntegrationID uuid.UUID
+	KeyID         string
+}
+
+// CredentialsOfOtherKeys finds credentials that none of some keys has sealed.
+func (q *Queries) CredentialsOfOtherKeys(ctx context.Context, keyIds []string) (*CredentialsOfOtherKeysRow, error) {
+	row := q.db.QueryRow(ctx, credentialsOfOtherKeys, keyIds)
+	var i CredentialsOfOtherKeysRow
+	err := row.Scan(&i.IntegrationID, &i.KeyID)
+	return &i, err
+}
+
 const credentialsPut = `-- name: CredentialsPut :one
 with stored as (
     insert into credentials (integration_id, key_id, sealed, version, updated_at)
