@@ -30,6 +30,29 @@ func TestDeliveriesOfDifferentLength(t *testing.T) {
 	providertest.Run(t, s)
 }
 
+// TestDeliveriesOfOtherRecordsToo has a fixture whose deliveries are about another record first.
+func TestDeliveriesOfOtherRecordsToo(t *testing.T) {
+	t.Parallel()
+	upstream := newNotes(t)
+	s := suiteOf(upstream)
+	s.Edit = func(_ testing.TB, item providertest.Item) { upstream.edit(item.ExternalID) }
+	s.Delivery = func(t testing.TB, item providertest.Item) *contracts.WebhookRequest {
+		t.Helper()
+		return upstream.delivery(t, item.ExternalID, "n7")
+	}
+	providertest.Run(t, s)
+}
+
+// TestAnOverlap has a provider that starts a day before its cursor, for an upstream whose lists lag. All records of the fixture are of one hour.
+func TestAnOverlap(t *testing.T) {
+	t.Parallel()
+	upstream := newNotes(t)
+	s := suiteOf(upstream)
+	s.Provider = flawed{flaw: "starts a day before the cursor", state: &state{seen: map[string]bool{}}}
+	s.Change = func(testing.TB) string { upstream.edit("n3"); return "n3" }
+	providertest.Run(t, s)
+}
+
 // TestTheSuiteEndsByItself has a provider that does not return: the suite says so before the timeout of the test binary ends everything.
 func TestTheSuiteEndsByItself(t *testing.T) {
 	t.Parallel()

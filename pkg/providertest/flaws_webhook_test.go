@@ -46,6 +46,12 @@ func webhookFlaws() map[string]string {
 		"tells another secret":               "a delivery is verified with webhook_secret, but WebhookSecrets does not return it",
 		"does not tell the account":          "WebhookAccount does not tell what the delivery is about",
 		"another account":                    "the delivery would be dropped at the address of the provider",
+		"slack: a tolerance of days":         "the time in its header X-Slack-Request-Timestamp",
+		"zendesk: a tolerance of days":       "the time in its header X-Zendesk-Webhook-Signature-Timestamp",
+		"stripe: a tolerance of days":        "the time in its header Stripe-Signature",
+		"standard: a tolerance of days":      "the time in its header Webhook-Timestamp",
+		"standard: an empty key":             "accepts a delivery that is signed with an empty secret",
+		"basic: any password":                "a delivery is accepted with a wrong Authorization",
 		// Webhooks: what is handled.
 		"a type whose handler is nothing":        `WebhookHandlers has nothing for the type "note.deleted"`,
 		"the note's id for the delivery's":       "Take the id of the delivery, not that of the record",

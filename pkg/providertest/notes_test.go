@@ -147,12 +147,12 @@ func (n *notes) one(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(one)
 }
 
-// delivery is the signed webhook about a note as it is now.
-func (n *notes) delivery(t testing.TB, id string) *contracts.WebhookRequest {
+// delivery is the signed webhook about a note as it is now, behind others.
+func (n *notes) delivery(t testing.TB, id string, before ...string) *contracts.WebhookRequest {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	body, err := json.Marshal(changed{Account: "test", Type: "note.changed", Notes: []string{id}})
+	body, err := json.Marshal(changed{Account: "test", Type: "note.changed", Notes: append(before, id)})
 	if err != nil {
 		t.Fatal(err)
 	}

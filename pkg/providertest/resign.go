@@ -8,29 +8,47 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"hash"
+	"net/http"
 	"strings"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// resigned is a delivery signed with another secret, if its signature is an HMAC of its body in one of the usual ways: alone, or behind other headers and a separator.
-func resigned(req *contracts.WebhookRequest, secret, other string) (forged *contracts.WebhookRequest, ok bool) {
+// emptySigned is a delivery signed with an empty secret, if its signature is an HMAC of its body in one of the usual ways: alone, or behind other headers and a separator.
+func emptySigned(req *contracts.WebhookRequest, secret string) (forged *contracts.WebhookRequest, ok bool) {
 	forged = cloned(req)
-	for _, hashed := range []func() hash.Hash{sha256.New, sha1.New, sha512.New} {
-		for _, before := range signedBefore(req) {
-			right, wrong := sums(hashed, secret, before, req.Body), sums(hashed, other, before, req.Body)
-			for name := range req.Header {
-				value := req.Header.Get(name)
-				for i := range right {
-					if strings.Contains(value, right[i]) {
-						forged.Header.Set(name, strings.ReplaceAll(value, right[i], wrong[i]))
-						ok = true
-					}
-				}
+	for _, key := range keysOf(secret) {
+		for _, hashed := range []func() hash.Hash{sha256.New, sha1.New, sha512.New} {
+			for _, before := range signedBefore(req) {
+				right, empty := sums(hashed, key, before, req.Body), sums(hashed, "", before, req.Body)
+				ok = replaceSigned(forged.Header, right, empty) || ok
 			}
 		}
 	}
 	return forged, ok
+}
+
+// keysOf are the keys that a secret may stand for: its text, or what it is the base64 of, as in "whsec_c2VjcmV0".
+func keysOf(secret string) []string {
+	keys := []string{secret}
+	if raw, err := base64.StdEncoding.DecodeString(secret[strings.LastIndexByte(secret, '_')+1:]); err == nil {
+		keys = append(keys, string(raw))
+	}
+	return keys
+}
+
+// replaceSigned replaces texts in a header, each by that with its index. It reports whether there were any.
+func replaceSigned(header http.Header, old, with []string) (found bool) {
+	for name := range header {
+		value := header.Get(name)
+		for i := range old {
+			if strings.Contains(value, old[i]) {
+				header.Set(name, strings.ReplaceAll(value, old[i], with[i]))
+				found = true
+			}
+		}
+	}
+	return found
 }
 
 // sums are an HMAC in the ways in which it is written.

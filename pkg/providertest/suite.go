@@ -162,8 +162,9 @@ func (k *kit) data(t *testing.T) {
 		if err := json.Unmarshal(encode(t, target), &after); err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(before, after) {
-			t.Errorf("%s change on the way through %T: fields are lost or renamed", what, target)
+		if d := valuesDiffer(what, before, after); d != "" {
+			field, _, _ := strings.Cut(d, ":") // and not what it holds
+			t.Errorf("%s change on the way through %T, the first at %s: fields are lost or renamed", what, target, field)
 		}
 	}
 }

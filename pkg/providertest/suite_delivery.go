@@ -31,6 +31,9 @@ func (h hook) deliveries(t *testing.T, provider contracts.ScheduledSync) {
 	}
 	second := h.Delivery(t, other)
 	h.apart(t, delivery, second)
+	if len(got.items) == 1 {
+		h.inOrder(t, delivery, second)
+	}
 	h.batch(t, delivery, second, one, other)
 	if h.Edit != nil {
 		h.edited(t, provider, one, delivery)
@@ -121,6 +124,10 @@ func (h hook) apart(t *testing.T, one, other *contracts.WebhookRequest) {
 	if hasFirst && hasSecond && first == second {
 		t.Errorf("two deliveries about different records have the same id %q: the second is dropped as a copy", first)
 	}
+}
+
+// inOrder checks the key by which deliveries about a record come one after the other: each of these is about one record.
+func (h hook) inOrder(t *testing.T, one, other *contracts.WebhookRequest) {
 	orderer, ok := h.WebhookHandler.(contracts.WebhookOrderer)
 	if !ok {
 		return

@@ -51,7 +51,7 @@ func (k *kit) editBefore(t *testing.T, provider contracts.IncrementalSync, name 
 		}
 		if lost++; lost <= 3 {
 			t.Errorf("records were edited before request %d of %s: %s %q was not seen as it is now, and the next sync, from %s, passes over it (%s is lost)",
-				at, name, item.Event, item.ExternalID, cursor, what)
+				at, name, item.Event, item.ExternalID, orNone(string(cursor)), what)
 		}
 	}
 }

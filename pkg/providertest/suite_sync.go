@@ -110,7 +110,7 @@ func (k *kit) incremental(t *testing.T, provider contracts.IncrementalSync) {
 	}
 	next := reduce(t, provider, changed.Checkpoints())
 	if forward, err := contracts.Advances(provider, cursor, next); err != nil || !forward {
-		t.Errorf("after a change the cursor goes from %s to %s, which is not forward (%v)", cursor, next, err)
+		t.Errorf("after a change the cursor goes from %s to %s, which is not forward (%v)", cursor, orNone(string(next)), err)
 	}
 }
 

@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"bytes"
+	"encoding/base64"
 	"net/http"
 	"regexp"
 	"strings"
@@ -39,19 +40,53 @@ func (h hook) signature(t *testing.T, delivery *contracts.WebhookRequest) {
 	if err := changed(func(*contracts.WebhookRequest) {}); err != nil {
 		t.Fatalf("the delivery that the upstream signed is refused: %v", err)
 	}
-	for i := range delivery.Body {
-		if changed(func(req *contracts.WebhookRequest) { req.Body[i] ^= 1 }) == nil {
-			t.Fatalf("a delivery is accepted though byte %d of its body was changed", i)
+	if name, wrong := h.password(t, delivery); name != "" { // the sender shows that it knows the secret, and signs nothing
+		if changed(func(req *contracts.WebhookRequest) { req.Header.Set(name, wrong) }) == nil {
+			t.Errorf("a delivery is accepted with a wrong %s", name)
 		}
-	}
-	if changed(func(req *contracts.WebhookRequest) { req.Body = append(req.Body, '\n') }) == nil {
-		t.Error("a delivery is accepted though a line end was added to its body: the signature is that of the bytes as they came")
+	} else {
+		h.body(t, delivery)
 	}
 	if changed(func(req *contracts.WebhookRequest) { req.Header = http.Header{} }) == nil {
 		t.Error("a delivery is accepted without headers")
 	}
 	h.untold(t, delivery)
 	h.stamped(t, delivery)
+}
+
+// body wants a delivery refused with any byte of its body changed.
+func (h hook) body(t *testing.T, delivery *contracts.WebhookRequest) {
+	for i := range delivery.Body {
+		req := cloned(delivery)
+		req.Body[i] ^= 1
+		if h.verified(t, h.Credentials, req) == nil {
+			t.Fatalf("a delivery is accepted though byte %d of its body was changed", i)
+		}
+	}
+	req := cloned(delivery)
+	req.Body = append(req.Body, '\n')
+	if h.verified(t, h.Credentials, req) == nil {
+		t.Error("a delivery is accepted though a line end was added to its body: the signature is that of the bytes as they came")
+	}
+}
+
+// password is the header in which a delivery has a credential itself, as with HTTP Basic, and a wrong one; empty when it has none.
+func (h hook) password(t *testing.T, delivery *contracts.WebhookRequest) (name, wrong string) {
+	const basic = "Basic "
+	for name := range delivery.Header {
+		value := delivery.Header.Get(name)
+		decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(value, basic))
+		for _, secret := range h.secrets(t) {
+			switch {
+			case strings.Contains(value, secret):
+				return name, strings.ReplaceAll(value, secret, backwards(secret))
+			case err == nil && strings.Contains(string(decoded), secret):
+				other := strings.ReplaceAll(string(decoded), secret, backwards(secret))
+				return name, basic + base64.StdEncoding.EncodeToString([]byte(other))
+			}
+		}
+	}
+	return "", ""
 }
 
 // aSignature is a text that may be a signature.
