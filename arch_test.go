@@ -221,7 +221,7 @@ var unwatched = map[string]string{
 	"internal/outbound.RoundTrip":       "it ends with its request",
 	"internal/outbound.gather":          "it only waits; writing what it gathers is watched",
 	"internal/outbound.write":           "it only gives slots back; the insert is watched",
-	"internal/postgres.Connect":         "it ends when the process has started, and warns until then",
+	"internal/postgres.connect":         "it ends when the process has started, and warns until then",
 	"internal/share.Wait":               "it only waits for what others give back",
 }
 

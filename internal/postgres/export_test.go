@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"log/slog"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Shared is what [Store.RunAccepts] asks through.
@@ -27,3 +30,20 @@ func (s *Shared) SetRest(d time.Duration) { s.rest = d }
 
 // ReadyFor is for how long a writable database is not asked again.
 const ReadyFor = readyFor
+
+// ConnectImpatiently is [Connect] with these waits in place of the usual ones: silent before Postgres is asked about a
+// statement, ask for all that has to be answered at once.
+func ConnectImpatiently(ctx context.Context, config *pgxpool.Config, log *slog.Logger, silent, ask time.Duration) (*pgxpool.Pool, error) {
+	p := usualPatience()
+	p.silent, p.grace, p.ask, p.connect, p.ping = silent, silent, ask, ask, ask
+	return connect(ctx, config, log, p)
+}
+
+// Hear sets for how long a connection may hear nothing before it is asked, and within how long it has to answer.
+func (s *Store) Hear(every, within time.Duration) { s.hearing = hearing{every, within} }
+
+// Judge is what is decided of a statement, as usual.
+func Judge(says string, before bool, after time.Duration) (again time.Duration, lost bool) {
+	found := map[string]activity{"unknown": unknown, "idle": idle, "working": working}
+	return usualPatience().judge(found[says], before, after)
+}

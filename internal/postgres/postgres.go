@@ -17,12 +17,12 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
-	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 const connectEvery = time.Second
 
-// answerWithin is how long a server may be silent before [Connect] says that it waits.
+// answerWithin is how long a server may be silent before [Connect] says that it waits, and before a connection that
+// listens is made anew.
 const answerWithin = 10 * time.Second
 
 // The rows that services work with.
@@ -46,8 +46,9 @@ type Store struct {
 	ring *secret.Ring
 	// Accepts returns an error for a message that the broker would refuse; nil checks nothing. It is set before the store is used.
 	Accepts func(Outgoing) error
-	// listening is how notifications arrive.
+	// listening is how notifications arrive, and hearing how it is noticed that they don't.
 	listening Listening
+	hearing   hearing
 	// accepts are the questions of RunAccepts.
 	accepts shared[uuid.UUID, *dbsqlc.RunAcceptsRow]
 	// probe is whether the database takes writes.
@@ -62,15 +63,23 @@ type Tx struct {
 
 // Connect opens a pool and waits for the database: one that can't be reached is said once and tried again until ctx ends. Wrong
 // passwords and missing databases are returned at once.
+// A connection on which the server is silent is given up: see [silence].
 func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
+	return connect(ctx, config, log, usualPatience())
+}
+
+func connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger, patience patience) (*pgxpool.Pool, error) {
 	config.AfterConnect = sendIDs
 	// The driver sends UTF-8, whatever the database or the role prefers.
 	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
 	HeedReplication(config)
+	bounds := &silence{patience: patience, log: log}
+	bounds.boundPool(config)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
+	bounds.pool.Store(pool)
 	for waiting := false; ; waiting = true {
 		err := answers(ctx, pool)
 		if err == nil {
@@ -104,6 +113,7 @@ func answers(ctx context.Context, pool *pgxpool.Pool) error {
 func New(pool *pgxpool.Pool, ring *secret.Ring) *Store {
 	s := &Store{Queries: dbsqlc.New(door{filtering{pool}}), pool: pool, ring: ring}
 	s.accepts.rest = acceptsRest
+	s.hearing = hearing{every: hearEvery, within: answerWithin}
 	s.probe.turn = make(chan struct{}, 1)
 	return s
 }
@@ -124,42 +134,6 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error) error {
 	return err
 }
 
-// Listen calls fn with the payload of every notification on a channel, until ctx ends. At the start and after each reconnection, when any number
-// may have been missed, it calls fn with an empty one.
-func (s *Store) Listen(ctx context.Context, channel string, fn func(payload string)) {
-	watched := func(payload string) {
-		_ = watchdog.Step(ctx, "hear of "+channel, func() error { fn(payload); return nil })
-	}
-	if s.listening.Poll {
-		poll(ctx, watched)
-	}
-	for ctx.Err() == nil {
-		_ = s.listenOnce(ctx, channel, watched)
-		select {
-		case <-ctx.Done():
-		case <-time.After(connectEvery):
-		}
-	}
-}
-
-func (s *Store) listenOnce(ctx context.Context, channel string, fn func(payload string)) error {
-	raw, err := s.listenConn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = raw.Close(context.WithoutCancel(ctx)) }()
-	if _, err := raw.Exec(ctx, "listen "+pgx.Identifier{channel}.Sanitize()); err != nil {
-		return err
-	}
-	for fn(""); ; {
-		notification, err := raw.WaitForNotification(ctx)
-		if err != nil {
-			return err
-		}
-		fn(notification.Payload)
-	}
-}
-
 // IntegrationNamed finds an integration by its id or its name.
 func (s *Store) IntegrationNamed(ctx context.Context, name string) (*Integration, error) {
 	if id, err := uuid.Parse(name); err == nil {
@@ -175,8 +149,9 @@ func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 func Unavailable(err error) bool {
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch server.Code {
-		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover
-		case "57P01", "57P02", "57P03", "53300", "53100", "53200", "25006":
+		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover, ended because it
+		// was idle
+		case "57P01", "57P02", "57P03", "53300", "53100", "53200", "25006", "25P03", "57P05":
 			return true
 		}
 		// 08: connection exceptions; 40: serialization failure and deadlock, which a second try resolves

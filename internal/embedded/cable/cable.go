@@ -2,6 +2,7 @@
 package cable
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/url"
@@ -12,8 +13,8 @@ import (
 // Cable listens at an address of its own and forwards to a server, until its test ends.
 type Cable struct {
 	// URL is the server's with the address of the cable.
-	URL string
-
+	URL    string
+	ctx    context.Context //nolint:containedctx // the test's
 	mu     sync.Mutex
 	target string
 	isCut  bool
@@ -35,11 +36,11 @@ func New(t testing.TB, server string) *Cable {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cable{target: parsed.Host, links: map[*link]bool{}}
+	c := &Cable{ctx: t.Context(), target: parsed.Host, links: map[*link]bool{}}
 	parsed.Host = listener.Addr().String()
 	c.URL = parsed.String()
 	t.Cleanup(func() {
@@ -107,7 +108,7 @@ func (c *Cable) Turn(server string) {
 func (c *Cable) join(conn net.Conn) {
 	l := &link{near: conn, silent: make(chan struct{})}
 	if target := c.where(); target != "" {
-		far, err := net.Dial("tcp", target)
+		far, err := (&net.Dialer{}).DialContext(c.ctx, "tcp", target)
 		if err != nil {
 			_ = conn.Close()
 			return
