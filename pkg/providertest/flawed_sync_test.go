@@ -29,6 +29,9 @@ func (f flawed) SyncIncremental(ctx context.Context, in *contracts.Integration, 
 		if f.is("starts a day before the cursor") { // which is no flaw
 			since = since.AddDate(0, 0, -1)
 		}
+		if f.is("rounds the cursor") {
+			since = since.Round(time.Hour)
+		}
 		if f.is("skips changes") {
 			since = since.AddDate(1, 0, 0)
 		}

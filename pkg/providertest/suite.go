@@ -87,6 +87,7 @@ func Run(t *testing.T, s Suite) {
 		if k.Edit != nil {
 			step("edits", func(t *testing.T) { k.edits(t, syncs) })
 		}
+		step("cursors in between", func(t *testing.T) { k.between(t, syncs) })
 	}
 	if handler, ok := s.Provider.(contracts.WebhookHandler); ok {
 		if s.Webhook != nil {
