@@ -153,12 +153,27 @@ func TestAnEnumerationWithATotalIsOver(t *testing.T) {
 	}
 }
 
+// TestAnEnumerationThatIsAlive is not begun anew because its due event comes again: a broker that is slow to hear of the
+// work on it would make a try of each delivery.
+func TestAnEnumerationThatIsAlive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *platform.Config) { c.Timing.AckWait = 2 * time.Second })
+	run := w.open(t, dispatches("a"))
+	w.set(t, run, "state = 'enumerating', attempt = 100, attempts = 1, tries = 1, heartbeat_at = now()")
+	before := w.run(t, run.ID)
+	run = w.enumerate(t, run)
+	w.wantTotal(t, run, 1, 1, 0)
+	if quiet := run.HeartbeatAt.Sub(before.HeartbeatAt); quiet < time.Second || run.Attempts != 2 {
+		t.Errorf("the next attempt, of %d, began %s after the last sign of life", run.Attempts, quiet)
+	}
+}
+
 // TestTheNextAttempt clears what the one before has left, of which workers take nothing any more.
 func TestTheNextAttempt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, asIs)
 	run := w.open(t, dispatches("new"))
-	w.set(t, run, "state = 'enumerating', attempt = 100, attempts = 1, tries = 1")
+	w.set(t, run, "state = 'enumerating', attempt = 100, attempts = 1, tries = 1, heartbeat_at = now() - interval '10 seconds'")
 	subject := events.ItemsSubject(events.ItemAddress{
 		Lane: events.Bulk, Provider: "feed", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 100,
 	})

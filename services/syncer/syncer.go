@@ -185,6 +185,9 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *
 		if total != nil {
 			return nil, 0, s.working(ctx, run, total)
 		}
+		if err := s.alive(run); err != nil {
+			return nil, 0, err
+		}
 	}
 	lag := s.Now().Sub(run.HeartbeatAt)
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
@@ -203,6 +206,17 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *
 		s.Metrics.dueLag(run.Provider, lag)
 	}
 	return started, run.Attempt, err
+}
+
+// alive puts a due event off while the enumeration that it asked for shows signs of life. A broker that is slow to hear of
+// the work on a message delivers it again, also to the process that has it; a try that ends so would count as a death. One
+// that has died has shown no sign for two thirds of an ack deadline by then.
+func (s *Syncer) alive(run *postgres.Run) error {
+	quiet := s.Bus.Timing().AckWait / 2
+	if age := s.Now().Sub(run.HeartbeatAt); age < 0 || age >= quiet {
+		return nil
+	}
+	return bus.Again(quiet, "its enumeration shows signs of life")
 }
 
 // clear purges what the attempt before this one left behind. It saves work only: workers refuse what older attempts have on the way, and the
