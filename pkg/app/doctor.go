@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
+	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
@@ -155,6 +157,7 @@ func examineServices(ctx context.Context, client *api.Client, say func(bool, str
 		say(false, "services", err.Error())
 		return
 	}
+	examineMissing(processes, say)
 	for _, process := range processes {
 		var troubles []string
 		for _, check := range process.Checks {
@@ -170,6 +173,24 @@ func examineServices(ctx context.Context, client *api.Client, say func(bool, str
 			text += fmt.Sprintf("; its clock is %s %s the broker's: set it right", ahead.Abs(), map[bool]string{true: "ahead of", false: "behind"}[ahead > 0])
 		}
 		say(len(troubles) == 0, "services", strings.Join(process.Services, ", ")+": "+text)
+	}
+}
+
+// examineMissing tells of services that no process runs: without the first three nothing is synced.
+func examineMissing(processes []api.Process, say func(bool, string, string)) {
+	for _, service := range platform.Services() {
+		runs := func(p api.Process) bool { return slices.Contains(p.Services, service) }
+		if slices.ContainsFunc(processes, runs) {
+			continue
+		}
+		switch service {
+		case platform.IngressService:
+			say(true, "services", "warning: no process runs the "+service+", so that no webhooks are taken in")
+		case platform.TokenRefresherService:
+			say(true, "services", "warning: no process runs the "+service+", so that OAuth tokens are not refreshed")
+		default:
+			say(false, "services", "no process runs the "+service+": start one with: tributary "+service)
+		}
 	}
 }
 

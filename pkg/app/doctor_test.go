@@ -39,3 +39,19 @@ func TestDoctorTellsOfIncidents(t *testing.T) {
 		t.Errorf("said (-want +got):\n%s", diff)
 	}
 }
+
+// TestDoctorTellsOfMissingServices: no process can say that it is not there.
+func TestDoctorTellsOfMissingServices(t *testing.T) {
+	t.Parallel()
+	said := map[bool][]string{}
+	examineMissing([]api.Process{{Services: []string{"scheduler"}}, {Services: []string{"item-worker", "token-refresher"}}}, func(ok bool, _, text string) {
+		said[ok] = append(said[ok], text)
+	})
+	want := map[bool][]string{
+		false: {"no process runs the syncer: start one with: tributary syncer"},
+		true:  {"warning: no process runs the webhook-ingress, so that no webhooks are taken in"},
+	}
+	if diff := cmp.Diff(want, said); diff != "" {
+		t.Errorf("said (-want +got):\n%s", diff)
+	}
+}

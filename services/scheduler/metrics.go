@@ -30,6 +30,7 @@ type Metrics struct {
 	// oldest is the age of the oldest webhook of each status.
 	oldest    *prometheus.GaugeVec
 	keys      *prometheus.GaugeVec
+	processes *prometheus.GaugeVec
 	outbox    prometheus.Gauge
 	outboxLag prometheus.Gauge
 }
@@ -70,10 +71,11 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 		webhooks:  gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
 		oldest:    gauge("webhooks_oldest_seconds", "Age of the oldest webhook that is pending, in work or failed, by status.", "provider", "status"),
 		keys:      gauge("unknown_idempotency_keys", "Idempotency keys of which nobody knows what came of their request.", "provider"),
+		processes: gauge("processes", "Processes that run a service which takes messages, as far as they answer.", "service"),
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages, m.commands, m.open, m.dead, m.webhooks, m.oldest, m.keys, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages, m.commands, m.open, m.dead, m.webhooks, m.oldest, m.keys, m.processes, m.outbox, m.outboxLag} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
