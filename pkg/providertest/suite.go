@@ -113,18 +113,12 @@ type kit struct {
 // integration is the fixture's, over a transport of the test's own or, with nil, the fixture's.
 func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.Integration {
 	t.Helper()
-	return k.integrationWith(t, k.Credentials, transport)
-}
-
-// integrationWith is the fixture's integration with other credentials.
-func (k *kit) integrationWith(t *testing.T, credentials any, transport http.RoundTripper) *contracts.Integration {
-	t.Helper()
 	client := k.Client
 	if transport != nil {
 		client = &http.Client{Transport: transport}
 	}
 	raw := slog.New(slog.NewTextHandler(&k.log, nil))
-	return integration(t, k.Provider, credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
+	return integration(t, k.Provider, k.Credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
 }
 
 func (k *kit) registers(t *testing.T) {

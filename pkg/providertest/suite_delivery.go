@@ -25,10 +25,6 @@ func (h hook) deliveries(t *testing.T, provider contracts.ScheduledSync) {
 	if !h.brings(t, got, one, all) {
 		return
 	}
-	h.again(t, delivery, got.items)
-	if got.requests > 0 {
-		h.upstreamFails(t, delivery, got.items)
-	}
 	second := h.Delivery(t, other)
 	h.apart(t, delivery, second)
 	if len(got.items) == 1 {

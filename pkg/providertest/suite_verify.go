@@ -14,8 +14,13 @@ import (
 // verified has a copy of a delivery verified. That makes no request, and changes nothing.
 func (h hook) verified(t *testing.T, credentials any, req *contracts.WebhookRequest) error {
 	t.Helper()
+	return h.verifiedBy(t, credentials, h.Metadata, req)
+}
+
+func (h hook) verifiedBy(t *testing.T, credentials, metadata any, req *contracts.WebhookRequest) error {
+	t.Helper()
 	given, upstream := cloned(req), h.upstream()
-	in := h.integrationWith(t, credentials, upstream)
+	in := h.another(t, credentials, metadata, upstream)
 	err := h.guarded(t, "VerifyWebhookSignature", func() error { return h.VerifyWebhookSignature(h.context(t), in, given) })
 	h.checkError(t, err)
 	if upstream.count() > 0 {

@@ -17,9 +17,16 @@ func (h hook) webhooks(t *testing.T, fixture func(t testing.TB) *contracts.Webho
 	h.account(t, delivery, false)
 	h.deliveryType(t, delivery, fixture(t))
 	h.deliveryID(t, delivery, fixture(t))
-	h.good(t, fixture(t))
 	h.garbled(t, delivery)
 	h.altered(t, delivery)
+	got := h.good(t, delivery)
+	if len(got.items) == 0 {
+		return
+	}
+	h.again(t, delivery, got.items)
+	if got.requests > 0 {
+		h.upstreamFails(t, delivery, got.items)
+	}
 }
 
 // deliveryType checks that a type is that of one delivery, and has a handler: req and again are the same one.
