@@ -24,6 +24,8 @@ const (
 	grace = time.Second
 	// staleAfter is the age from which a result counts as a failure: the process does not get round to its checks.
 	staleAfter = 30 * time.Second
+	// settling is for how long a check that was never well may fail before it is logged: a process that starts waits for others.
+	settling = 5 * time.Second
 )
 
 var (
@@ -61,6 +63,8 @@ type kept struct {
 	check     Check
 	err       error
 	since, at time.Time
+	// well is whether the check was ever well, warned whether the log says last that it is not.
+	well, warned bool
 	// busy is whether a call of the check goes on, also one that was left behind.
 	busy *atomic.Bool
 }
@@ -125,30 +129,32 @@ func (b *Board) run(ctx context.Context, i int, k kept) {
 	}
 }
 
-// note keeps a result, and tells when it is another than before.
+// note keeps a result, and logs when it is another than the log says.
 func (b *Board) note(i int, err error) {
 	now := time.Now()
 	b.mu.Lock()
-	last := b.kept[i]
-	changed := last.at.IsZero() || (last.err == nil) != (err == nil)
-	b.kept[i].err, b.kept[i].at = err, now
-	if changed {
-		b.kept[i].since = now
+	k := &b.kept[i]
+	last := *k
+	if last.at.IsZero() || (last.err == nil) != (err == nil) {
+		k.since = now
 	}
+	k.err, k.at, k.well = err, now, last.well || err == nil
+	k.warned = err != nil && (last.well || last.warned || now.Sub(k.since) >= settling)
+	warned := k.warned
 	b.mu.Unlock()
-	if !changed {
-		return
-	}
 	name := last.check.Name
+	ready := b.ready.WithLabelValues(name)
+	if err != nil {
+		ready.Set(0)
+	} else {
+		ready.Set(1)
+	}
 	switch {
-	case err != nil:
-		b.ready.WithLabelValues(name).Set(0)
+	case warned && !last.warned:
 		b.log.Warn("not ready", "check", name, "error", err)
-	default:
-		b.ready.WithLabelValues(name).Set(1)
-		if !last.at.IsZero() {
-			b.log.Info("ready again", "check", name, "after", now.Sub(last.since).Round(time.Millisecond))
-		}
+	case last.warned && !warned:
+		// As loud as the warning that it ends.
+		b.log.Warn("ready again", "check", name, "after", now.Sub(last.since).Round(time.Millisecond))
 	}
 }
 

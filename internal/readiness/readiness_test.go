@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,8 +22,26 @@ import (
 
 func TestMain(m *testing.M) { leak.Main(m) }
 
+// journal is a log that may be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(line)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 // board runs a board over checks in a bubble, and stops it at the end.
-func board(t *testing.T, registry *prometheus.Registry, log *bytes.Buffer, checks ...readiness.Check) *readiness.Board {
+func board(t *testing.T, registry *prometheus.Registry, log io.Writer, checks ...readiness.Check) *readiness.Board {
 	t.Helper()
 	b, err := readiness.New(slog.New(slog.NewTextHandler(log, nil)), registry)
 	if err != nil {
@@ -80,10 +100,40 @@ func TestChangesAreTold(t *testing.T) {
 		}
 		away.Store(false)
 		want(true, "1")
-		for _, says := range []string{`msg="not ready" check=store error="host db7 refuses ann"`, `level=INFO msg="ready again" check=store`} {
+		for _, says := range []string{`msg="not ready" check=store error="host db7 refuses ann"`, `level=WARN msg="ready again" check=store`} {
 			if !strings.Contains(log.String(), says) {
 				t.Errorf("the log lacks %q:\n%s", says, &log)
 			}
+		}
+	})
+}
+
+// A check that is not well yet when a process starts is no news, unless it stays so.
+func TestStartIsNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		var log journal
+		fails := func(until time.Duration) func(context.Context) error {
+			return func(context.Context) error {
+				if time.Since(started) < until {
+					return errors.New("it is empty yet")
+				}
+				return nil
+			}
+		}
+		b := board(t, prometheus.NewRegistry(), &log,
+			readiness.Check{Name: "soon", Ready: fails(3 * time.Second)}, readiness.Check{Name: "late", Ready: fails(20 * time.Second)})
+		pass(3500 * time.Millisecond)
+		if results := b.Results(); results[0].Err != nil || results[1].Err == nil || log.String() != "" {
+			t.Errorf("after a healthy start: %v, and a log:\n%s", results, log.String())
+		}
+		pass(10 * time.Second)
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `level=WARN msg="not ready" check=late`) {
+			t.Errorf("of a check that stays unwell:\n%s", got)
+		}
+		pass(10 * time.Second)
+		if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `level=WARN msg="ready again" check=late after=20s`) {
+			t.Errorf("once it is well:\n%s", got)
 		}
 	})
 }
