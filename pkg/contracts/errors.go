@@ -27,9 +27,17 @@ type DeferralError struct {
 
 func (e *DeferralError) Error() string {
 	if e.Cause == nil {
-		return fmt.Sprintf("retry after %s", e.Delay)
+		return fmt.Sprintf("retry after %s", rounded(e.Delay))
 	}
-	return fmt.Sprintf("retry after %s: %v", e.Delay, e.Cause)
+	return fmt.Sprintf("retry after %s: %v", rounded(e.Delay), e.Cause)
+}
+
+// rounded is a duration for people: as exact as they care for.
+func rounded(d time.Duration) time.Duration {
+	if d < 10*time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Second)
 }
 
 func (e *DeferralError) Unwrap() error { return e.Cause }
