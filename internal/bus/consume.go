@@ -96,9 +96,10 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 	defer stopWork()
 	var handlers sync.WaitGroup
 	defer b.drain(ctx, c.Consumer.Durable, c.Grace, stopWork, &handlers)
+	consumer, err := b.consumer(ctx, c)
+	// Only now, so that surveys look for a consumer that there was.
 	state, forget := b.consumes(c)
 	defer forget()
-	consumer, err := b.consumer(ctx, c)
 	for ; ; consumer, err = b.consumer(ctx, c) {
 		if ctx.Err() != nil {
 			return nil

@@ -97,6 +97,7 @@ func showItem(env *Env, i api.DeadItem) error {
 		{"error", i.Error},
 		{"tries", strconv.Itoa(int(i.Tries))},
 		{"died", stamp(&i.CreatedAt)},
+		{"last change", stamp(&i.UpdatedAt)},
 		{"checkpoint", cursorText(details.Checkpoint)},
 		{"payload", payload},
 	})

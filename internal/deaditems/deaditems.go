@@ -72,6 +72,29 @@ func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *ev
 	return accepted && err == nil, err
 }
 
+// Reopen writes that an item which was given another go is dead again, with the event that says so. One that is not under redrive any more is left as it is.
+func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.UUID, dead Dead) error {
+	return store.InTx(ctx, func(tx *postgres.Tx) error {
+		reopened, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{ID: id, Reason: dead.Reason, Error: dead.Error, Tries: dead.Item.GetTries(), Now: now})
+		if err != nil || reopened == 0 {
+			return err
+		}
+		row, err := tx.DeadGet(ctx, id)
+		if err != nil {
+			return err
+		}
+		integration, err := tx.IntegrationGet(ctx, row.IntegrationID)
+		if err != nil {
+			return fmt.Errorf("read integration %s: %w", row.IntegrationID, err)
+		}
+		m, err := Event(integration, row)
+		if err != nil {
+			return err
+		}
+		return tx.Publish(ctx, now, m)
+	})
+}
+
 // Event is the item-failed event of a dead item.
 func Event(integration *postgres.Integration, row *postgres.DeadItem) (postgres.Outgoing, error) {
 	m, err := events.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{

@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -74,6 +75,9 @@ func TestRedrives(t *testing.T) {
 		w.awaitAck(t, batch)
 		if got := w.dead(t, batch)[0]; got != tt.want {
 			t.Errorf("%s: the row says %+v, want %+v", name, got, tt.want)
+		}
+		if told := w.events(t, batch, events.ItemFailed); told == 1 != (name == "dead") {
+			t.Errorf("%s: %d events say that it is dead", name, told)
 		}
 		if n := w.called(tt.payload); n != tt.calls {
 			t.Errorf("%s: the handler was called %d times, want %d", name, n, tt.calls)

@@ -31,9 +31,10 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 		}
 	case len(u.dead) > 0:
 		d := u.dead[0]
-		_, err = j.worker.Store.DeadReopen(ctx, dbsqlc.DeadReopenParams{
-			ID: *j.redrive, Reason: d.Reason, Error: d.Error, Tries: d.Item.GetTries(), Now: j.worker.Now(),
-		})
+		if err = deaditems.Reopen(ctx, j.worker.Store, j.worker.Now(), *j.redrive, d); err == nil {
+			j.worker.Log.Warn("an item that was retried is dead again", "item", *j.redrive, "event", d.Item.GetEventType(), "external_id", d.Item.GetExternalId(),
+				"reason", d.Reason, "error", d.Error)
+		}
 	default:
 		err = j.resolve(ctx, u.finished[0])
 	}
