@@ -73,26 +73,26 @@ func (d documents) SyncIncremental(ctx context.Context, in *contracts.Integratio
 		if err := d.query(ctx, in, query, &page); err != nil {
 			return err
 		}
-		if err := d.texts(ctx, in, page.Documents); err != nil {
+		if err := d.dispatch(ctx, in, session, page.Documents); err != nil {
 			return err
-		}
-		for _, one := range page.Documents {
-			if err := session.Dispatch(ctx, one, one.Updated, one.ID); err != nil {
-				return err
-			}
-			query.After = one.Updated
 		}
 		if !page.HasMore {
 			return nil
 		}
+		query.After = page.Documents[len(page.Documents)-1].Updated
 	}
 }
 
-// texts asks for all texts of a page at once.
-func (d documents) texts(ctx context.Context, in *contracts.Integration, page []document) error {
+// dispatch asks for the texts of a page, and hands its documents over, side by side.
+func (d documents) dispatch(ctx context.Context, in *contracts.Integration, session contracts.SyncSession, page []document) error {
 	var group errgroup.Group
-	for i := range page {
-		group.Go(func() error { return d.query(ctx, in, documentsQuery{Text: page[i].ID}, &page[i].Text) })
+	for _, one := range page {
+		group.Go(func() error {
+			if err := d.query(ctx, in, documentsQuery{Text: one.ID}, &one.Text); err != nil {
+				return err
+			}
+			return session.Dispatch(ctx, one, one.Updated, one.ID)
+		})
 	}
 	return group.Wait()
 }

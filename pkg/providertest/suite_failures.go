@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -145,58 +146,40 @@ func (k *kit) strange(t *testing.T, provider contracts.ScheduledSync) {
 
 // cancellation checks that a sync ends when its context does: while it waits for the upstream, and between two items.
 func (k *kit) cancellation(t *testing.T, provider contracts.ScheduledSync) {
-	hanging := transportFunc(func(req *http.Request) (*http.Response, error) {
-		<-req.Context().Done()
-		return nil, req.Context().Err()
+	err, asked := k.hung(t, "the sync", func(ctx context.Context, upstream http.RoundTripper) error {
+		return provider.Sync(ctx, k.integration(t, upstream), &Session{})
 	})
-	ctx, cancel := context.WithCancel(k.context(t))
-	asked := make(chan struct{}, 1)
-	k.cancelled(t, "while the upstream hangs", cancel, func() error {
-		return provider.Sync(ctx, k.integration(t, transportFunc(func(req *http.Request) (*http.Response, error) {
-			select {
-			case asked <- struct{}{}:
-			default:
-			}
-			return hanging(req)
-		})), &Session{})
-	}, asked)
+	k.checkError(t, err)
+	switch {
+	case asked && (!errors.Is(err, context.Canceled) || contracts.IsPermanent(err)):
+		t.Errorf("while the upstream hangs: the sync returns %v, want the context's error", err)
+	case !asked && !t.Failed():
+		t.Errorf("the sync asks the upstream nothing, and returns %v", err)
+	}
 
-	ctx, cancel = context.WithCancel(k.context(t))
+	ctx, cancel := context.WithCancel(k.context(t))
 	defer cancel()
-	dispatched := 0
+	var mu sync.Mutex
+	refused, more := map[string]bool{}, 0
 	session := &Session{OnDispatch: func(Item) error {
-		dispatched++
+		mu.Lock()
+		defer mu.Unlock()
+		// Goroutines that dispatch side by side are refused one by one. One that was refused should stop.
+		if id := goroutine(); refused[id] {
+			more++
+		} else {
+			refused[id] = true
+		}
 		cancel()
 		return ctx.Err()
 	}}
-	err := k.guarded(t, "the sync", func() error { return provider.Sync(ctx, k.integration(t, nil), session) })
+	err = k.guarded(t, "the sync", func() error { return provider.Sync(ctx, k.integration(t, nil), session) })
 	if !errors.Is(err, context.Canceled) || contracts.IsPermanent(err) {
 		t.Errorf("cancelled at the first item: the sync returns %v, want what Dispatch returned", err)
 	}
-	if dispatched > 1 {
-		t.Errorf("cancelled at the first item: %d more were dispatched", dispatched-1)
-	}
-}
-
-func (k *kit) cancelled(t *testing.T, when string, cancel context.CancelFunc, sync func() error, asked <-chan struct{}) {
-	t.Helper()
-	result := make(chan error, 1)
-	go func() { result <- sync() }()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-asked:
-	case <-timer.C:
-		t.Errorf("%s: the sync asks the upstream nothing", when)
-	}
-	cancel()
-	select {
-	case err := <-result:
-		if !errors.Is(err, context.Canceled) || contracts.IsPermanent(err) {
-			t.Errorf("%s: the sync returns %v, want the context's error", when, err)
-		}
-		k.checkError(t, err)
-	case <-timer.C:
-		t.Errorf("%s: the sync does not notice that its context is done", when)
+	mu.Lock()
+	defer mu.Unlock()
+	if more > 0 {
+		t.Errorf("cancelled at the first item: %d more were dispatched", more)
 	}
 }

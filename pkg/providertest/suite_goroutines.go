@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -89,4 +90,11 @@ func authors(record string) string {
 		}
 	}
 	return ""
+}
+
+// goroutine is the id of the goroutine that calls it, as it is in stack traces: "goroutine 7 [running]".
+func goroutine() string {
+	var trace [64]byte
+	fields := strings.Fields(string(trace[:runtime.Stack(trace[:], false)]))
+	return fields[1]
 }
