@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,8 +17,13 @@ import (
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
-// relayAtATime is how many messages of the outbox one transaction publishes.
-const relayAtATime = 200
+const (
+	// relayAtATime is how many messages of the outbox one transaction publishes.
+	relayAtATime = 200
+	// relayFor is for how long one transaction publishes. NATS may answer slowly, and Postgres ends a transaction of which
+	// it hears nothing for a minute.
+	relayFor = 10 * time.Second
+)
 
 // relayOutbox publishes what transactions have left to be published, in order for each subject. A message that the broker refuses is tried again later and set aside after a few
 // tries. A stream that can't be reached holds up its own messages.
@@ -34,7 +40,7 @@ func (s *Scheduler) relayOutbox(ctx context.Context) error {
 		}
 		// A page of nothing but what waits for another process comes again by the next tick.
 		stuck := p.published == 0 && len(p.told) == 0 && len(p.away) == len(away)
-		if away = p.away; p.claimed < relayAtATime || stuck {
+		if away = p.away; p.claimed < relayAtATime && !p.cut || stuck {
 			break
 		}
 	}
@@ -48,6 +54,8 @@ func (s *Scheduler) relayOutbox(ctx context.Context) error {
 // page is what one transaction of the relay comes to.
 type page struct {
 	claimed, published int
+	// cut says that the time was over before all were tried.
+	cut bool
 	// away are the parts of the bus that can't be reached, by the second token of their subjects; problem is why the last of them can't.
 	away    []string
 	problem error
@@ -67,7 +75,11 @@ func (s *Scheduler) relayPage(ctx context.Context, p *page) error {
 		if p.held, err = behind(ctx, tx, rows); err != nil {
 			return err
 		}
+		began := s.Now()
 		for _, row := range rows {
+			if p.cut = s.Now().Sub(began) >= relayFor; p.cut {
+				break
+			}
 			if err := s.relayOne(ctx, tx, p, row); err != nil {
 				return err
 			}
