@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -269,6 +270,7 @@ func (b *Bus) insist(ctx context.Context, what string, call func(context.Context
 		err := call(callCtx)
 		cancel()
 		if err == nil {
+			watchdog.Alive(ctx)
 			return nil
 		}
 		if ctx.Err() != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // cellTimeout is how long one read or write of a cell may take: a request to an upstream waits for it.
@@ -35,12 +37,14 @@ func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision ui
 	session := c.bus.Session(c.bucket.Bucket())
 	entry, err := c.bucket.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		watchdog.Alive(ctx)
 		return nil, 0, nil
 	}
 	if err != nil {
 		c.bus.Restore(ctx, err)
 		return nil, 0, fmt.Errorf("read %s of %s: %w", key, c.bucket.Bucket(), err)
 	}
+	watchdog.Alive(ctx)
 	return entry.Value(), stamped(session, entry.Revision()), nil
 }
 
@@ -55,12 +59,14 @@ func (c *Cells) Write(ctx context.Context, key string, value []byte, revision ui
 	}
 	next, err = c.bucket.Update(ctx, key, value, revision&revisionMask)
 	if IsOutrun(err) {
+		watchdog.Alive(ctx)
 		return 0, false, nil
 	}
 	if err != nil {
 		c.bus.Restore(ctx, err)
 		return 0, false, fmt.Errorf("write %s of %s: %w", key, c.bucket.Bucket(), err)
 	}
+	watchdog.Alive(ctx)
 	return stamped(session, next), true, nil
 }
 

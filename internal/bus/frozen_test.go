@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -51,4 +53,32 @@ func TestFrozenConnection(t *testing.T) {
 	if held, err := b.Holds(t.Context(), events.StreamItems, events.ItemsSubject(address)); err != nil || !held {
 		t.Errorf("the message that was published meanwhile is stored: %t, %v", held, err)
 	}
+}
+
+// The watchdog sees that a step gets on by each message that the broker has stored.
+func TestAnswersShowOnTheBoard(t *testing.T) {
+	t.Parallel()
+	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
+	cells, err := b.Cells(t.Context(), events.BucketLimits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	board := &watchdog.Board{}
+	_ = watchdog.Step(watchdog.WithBoard(t.Context(), board), "look", func(ctx context.Context) error {
+		for what, call := range map[string]func() error{
+			"a publication": func() error { return b.Publish(ctx, message("alive", "body")) },
+			"a purge":       func() error { return b.Purge(ctx, events.StreamSync, "tributary.sync.none") },
+			"a write":       func() error { _, _, err := cells.Write(ctx, "k", []byte("v"), 0); return err },
+			"a read":        func() error { _, _, err := cells.Read(ctx, "k"); return err },
+		} {
+			before := time.Now()
+			if err := call(); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			if err := board.Moving(time.Since(before), time.Hour); err != nil {
+				t.Errorf("%s does not show: %v", what, err)
+			}
+		}
+		return nil
+	})
 }

@@ -61,7 +61,7 @@ func (b *Bus) followOnce(ctx context.Context, bucket jetstream.KeyValue, pattern
 		go drain(watcher.Updates())
 	}()
 	step := func(f func()) {
-		_ = watchdog.Step(ctx, "follow "+bucket.Bucket(), func() error { f(); return nil })
+		_ = watchdog.Step(ctx, "follow "+bucket.Bucket(), func(context.Context) error { f(); return nil })
 	}
 	for {
 		select {
@@ -138,6 +138,7 @@ func (b *Bus) ReadKeys(ctx context.Context, bucket, pattern string, fn func(Valu
 		if err != nil {
 			return errors.Join(ctx.Err(), err)
 		}
+		watchdog.Alive(ctx)
 		before := left
 		for msg := range batch.Messages() {
 			meta, err := msg.Metadata()

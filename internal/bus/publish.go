@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/propagation"
 
+	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -81,6 +82,7 @@ func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) error {
 	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if err == nil {
 		b.histories.saw(ack.Stream, ack.Sequence)
+		watchdog.Alive(ctx)
 	}
 	return err
 }

@@ -51,7 +51,7 @@ func (b *Bus) Survey(ctx context.Context, lost func([]Loss)) error {
 	ticks := time.NewTicker(surveyEvery)
 	defer ticks.Stop()
 	for {
-		_ = watchdog.Step(ctx, "survey streams, buckets and consumers", func() error {
+		_ = watchdog.Step(ctx, "survey streams, buckets and consumers", func(ctx context.Context) error {
 			if found := b.survey(ctx); len(found) > 0 {
 				lost(found)
 			}

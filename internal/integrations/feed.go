@@ -46,7 +46,7 @@ func (f *Feed) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			case <-ticker.C:
-				_ = watchdog.Step(ctx, "doubt what is known of integrations", func() error { f.tell(uuid.Nil); return nil })
+				_ = watchdog.Step(ctx, "doubt what is known of integrations", func(context.Context) error { f.tell(uuid.Nil); return nil })
 			}
 		}
 	})

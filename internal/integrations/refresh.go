@@ -52,7 +52,7 @@ func (l *Loader) Run(ctx context.Context) error {
 		case <-l.changes.kicked:
 		}
 		for _, id := range l.changes.take() {
-			err := watchdog.Step(ctx, "read changed integrations", func() error { return l.refresh(ctx, id) })
+			err := watchdog.Step(ctx, "read changed integrations", func(ctx context.Context) error { return l.refresh(ctx, id) })
 			if err == nil || ctx.Err() != nil {
 				continue
 			}

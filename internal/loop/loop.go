@@ -18,7 +18,7 @@ func Every(ctx context.Context, log *slog.Logger, what string, interval time.Dur
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		err := watchdog.Step(ctx, what, func() error { return panics.Try("the step", func() error { return step(ctx) }) })
+		err := watchdog.Step(ctx, what, func(ctx context.Context) error { return panics.Try("the step", func() error { return step(ctx) }) })
 		if err != nil && ctx.Err() == nil {
 			panics.Report(log, err)
 			level := slog.LevelError

@@ -48,35 +48,50 @@ func TestEvery(t *testing.T) {
 	})
 }
 
-// TestBoard has a step hang: the board says so after its time, and no more once the step has ended.
+// TestBoard has a step hang, and another take long while it gets on: the board says so of each after its time, and no
+// more once the step has ended.
 func TestBoard(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		const quiet, long = time.Minute, 15 * time.Minute
 		board, hang := &watchdog.Board{}, make(chan struct{})
 		ctx, cancel := context.WithCancel(watchdog.WithBoard(t.Context(), board))
-		var ended sync.WaitGroup
-		for _, what := range []string{"sweep", "count"} {
-			ended.Go(func() {
-				_ = loop.Every(ctx, slog.New(slog.DiscardHandler), what, time.Second, nil, func(context.Context) error {
-					if what == "sweep" {
-						<-hang
+		steps := map[string]func(context.Context){
+			"sweep": func(context.Context) { <-hang },
+			"count": func(context.Context) {},
+			"close": func(ctx context.Context) {
+				for {
+					select {
+					case <-hang:
+						return
+					case <-time.After(30 * time.Second):
+						watchdog.Alive(ctx)
 					}
-					return nil
-				})
+				}
+			},
+		}
+		var ended sync.WaitGroup
+		for what, step := range steps {
+			ended.Go(func() {
+				_ = loop.Every(ctx, slog.New(slog.DiscardHandler), what, time.Second, nil, func(ctx context.Context) error { step(ctx); return nil })
 			})
 		}
 		<-time.After(time.Minute)
-		if err := board.Moving(time.Minute); err != nil {
+		if err := board.Moving(quiet, long); err != nil {
 			t.Errorf("after a minute: %v", err)
 		}
 		<-time.After(time.Second)
-		if err := board.Moving(time.Minute); err == nil || err.Error() != `the loop "sweep" is at one step for 1m1s` {
+		if err := board.Moving(quiet, long); err == nil || err.Error() != `the loop "sweep" waits for an answer for 1m1s` {
 			t.Errorf("after more than a minute: %v", err)
+		}
+		<-time.After(14 * time.Minute)
+		if err := board.Moving(quiet, long); err == nil || !strings.HasPrefix(err.Error(), `the loop "close" is at one step for 15m1s`) {
+			t.Errorf("after more than a quarter of an hour: %v", err)
 		}
 		close(hang)
 		synctest.Wait()
-		if err := board.Moving(0); err != nil {
-			t.Errorf("once it goes on: %v", err)
+		if err := board.Moving(0, 0); err != nil {
+			t.Errorf("once they go on: %v", err)
 		}
 		cancel()
 		ended.Wait()

@@ -259,7 +259,7 @@ func (c *Circuits) tellAll(ctx context.Context) error {
 			continue
 		}
 		held := 0
-		why := watchdog.Step(ctx, "tell of circuits", func() (err error) {
+		why := watchdog.Step(ctx, "tell of circuits", func(ctx context.Context) (err error) {
 			held, err = c.tell(ctx, untold)
 			return err
 		})

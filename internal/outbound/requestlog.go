@@ -190,7 +190,7 @@ const (
 func (l *RequestLog) insert(writing context.Context, rows []RequestRow) bool {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		started := time.Now()
-		err := watchdog.Step(writing, "write the request log", func() error { return l.store.InsertRequests(writing, rows) })
+		err := watchdog.Step(writing, "write the request log", func(ctx context.Context) error { return l.store.InsertRequests(ctx, rows) })
 		if err == nil {
 			l.metrics.written(len(rows), time.Since(started))
 			return true

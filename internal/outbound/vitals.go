@@ -118,9 +118,9 @@ func (v *Vitals) Run(ctx context.Context) {
 			}
 			return
 		case <-reports.C:
-			err = watchdog.Step(ctx, "report health", func() error { return v.report(ctx) })
+			err = watchdog.Step(ctx, "report health", func(ctx context.Context) error { return v.report(ctx) })
 		case <-counts.C:
-			err = watchdog.Step(ctx, "count requests", func() error { return v.count(ctx) })
+			err = watchdog.Step(ctx, "count requests", func(ctx context.Context) error { return v.count(ctx) })
 		}
 		if err != nil && !lost && ctx.Err() == nil {
 			v.log.Warn("could not report the health of integrations; it is kept and reported later", "error", err)

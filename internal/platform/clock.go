@@ -59,7 +59,7 @@ func compareClocks(ctx context.Context, clock *bus.Clock, log *slog.Logger) erro
 	wrong := false
 	for {
 		// An error means that the broker is away, which others report.
-		_ = watchdog.Step(ctx, "compare clocks", func() error { return clock.Refresh(ctx) })
+		_ = watchdog.Step(ctx, "compare clocks", func(ctx context.Context) error { return clock.Refresh(ctx) })
 		skew := -clock.Skew()
 		if now := skew.Abs() > skewTold; now != wrong {
 			if wrong = now; wrong {

@@ -13,8 +13,12 @@ import (
 // stalledAfter is for how long messages may wait for a consumer that has room before that is reported.
 const stalledAfter = 30 * time.Second
 
-// stuckAfter is how long one step of a loop may take: longer than any that does its work, also on large tables.
-const stuckAfter = 15 * time.Minute
+const (
+	// quietAfter is for how long a step of a loop may be without an answer of a store, or other progress.
+	quietAfter = time.Minute
+	// stuckAfter is how long one step of a loop may take: longer than any that does its work, also on large tables.
+	stuckAfter = 15 * time.Minute
+)
 
 // writesTo are the streams and buckets that a service writes to.
 func writesTo(service string) []string {
@@ -46,7 +50,7 @@ func (p *Platform) addChecks(services []string) {
 		return errors.Join(p.Bus.Storing(ctx), p.Bus.Room(stores...))
 	}})
 	p.Readiness.Add(readiness.Check{Name: "progress", Ready: func(context.Context) error {
-		return errors.Join(p.Bus.Moving(stalledAfter), p.loops.Moving(stuckAfter))
+		return errors.Join(p.Bus.Moving(stalledAfter), p.loops.Moving(quietAfter, stuckAfter))
 	}})
 	if p.config.Pool != nil {
 		p.Readiness.Add(readiness.Check{Name: "Postgres", Ready: p.Store.Ready})

@@ -35,7 +35,7 @@ func (s *Store) ListenBy(how Listening) { s.listening = how }
 // may have been missed, it calls fn with an empty one.
 func (s *Store) Listen(ctx context.Context, channel string, fn func(payload string)) {
 	watched := func(payload string) {
-		_ = watchdog.Step(ctx, "hear of "+channel, func() error { fn(payload); return nil })
+		_ = watchdog.Step(ctx, "hear of "+channel, func(context.Context) error { fn(payload); return nil })
 	}
 	if s.listening.Poll {
 		poll(ctx, watched)

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 // patience is how long connections wait for a server that says nothing.
@@ -99,7 +101,10 @@ func (s *silence) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.
 }
 
 // TraceQueryEnd ends it.
-func (s *silence) TraceQueryEnd(_ context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+func (s *silence) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryEndData) {
+	if data.Err == nil {
+		watchdog.Alive(ctx)
+	}
 	// A question that is given up sooner says little of the connection.
 	if took := s.statement(conn).end(); took >= s.ping && isSilence(data.Err) {
 		s.doubtAll()
@@ -113,7 +118,8 @@ func (s *silence) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, data p
 }
 
 // TraceCopyFromEnd ends it.
-func (s *silence) TraceCopyFromEnd(_ context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromEndData) {
+func (s *silence) TraceCopyFromEnd(ctx context.Context, conn *pgx.Conn, _ pgx.TraceCopyFromEndData) {
+	watchdog.Alive(ctx)
 	s.statement(conn).end()
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/watchdog"
 )
 
 const (
@@ -306,4 +307,31 @@ func (l *syncLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.Buffer.String()
+}
+
+// The watchdog sees that a step gets on by each answer of Postgres, and not by an error.
+func TestAnswersShowOnTheBoard(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, patient)
+	store, board := postgres.New(w.pool, nil), &watchdog.Board{}
+	_ = watchdog.Step(watchdog.WithBoard(t.Context(), board), "look", func(ctx context.Context) error {
+		gotOn := func(what func()) bool {
+			before := time.Now()
+			what()
+			return board.Moving(time.Since(before), time.Hour) == nil
+		}
+		refused := func() {
+			_, err := w.pool.Exec(ctx, "select 1/0")
+			if err == nil {
+				t.Error("no error")
+			}
+		}
+		if gotOn(refused) {
+			t.Error("an error of Postgres shows as progress")
+		}
+		if !gotOn(func() { _, _ = store.IntegrationNames(ctx, nil) }) {
+			t.Error("an answer of Postgres does not show")
+		}
+		return nil
+	})
 }

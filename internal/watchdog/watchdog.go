@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,9 +22,14 @@ type Board struct {
 type step struct {
 	what  string
 	began time.Time
+	// alive is when it was last seen to get on.
+	alive atomic.Pointer[time.Time]
 }
 
-type boardKey struct{}
+type (
+	boardKey struct{}
+	stepKey  struct{}
+)
 
 // WithBoard has the loops that run with this context show on the board.
 func WithBoard(ctx context.Context, b *Board) context.Context {
@@ -31,21 +37,35 @@ func WithBoard(ctx context.Context, b *Board) context.Context {
 }
 
 // Step calls f, and shows on the board of ctx that a loop is at it. what completes "the loop …". Without a board, it
-// only calls f.
-func Step(ctx context.Context, what string, f func() error) error {
+// only calls f. What f calls with its context shows that the step gets on: see [Alive].
+func Step(ctx context.Context, what string, f func(context.Context) error) error {
 	if b, ok := ctx.Value(boardKey{}).(*Board); ok {
-		defer b.begin(what)()
+		s := b.begin(what)
+		defer b.end(s)
+		ctx = context.WithValue(ctx, stepKey{}, s)
 	}
-	return f()
+	return f(ctx)
 }
 
-// Moving returns an error while a step goes on for longer than so long.
-func (b *Board) Moving(after time.Duration) error {
+// Alive notes that the step of ctx gets on: a store has answered, for example. Without a step, it does nothing.
+func Alive(ctx context.Context) {
+	if s, ok := ctx.Value(stepKey{}).(*step); ok {
+		now := time.Now()
+		s.alive.Store(&now)
+	}
+}
+
+// Moving returns an error while a step has not got on for longer than quiet, or goes on for longer than long.
+func (b *Board) Moving(quiet, long time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var stuck []string
 	for s := range b.steps {
-		if takes := time.Since(s.began); takes > after {
+		still, takes := time.Since(*s.alive.Load()), time.Since(s.began)
+		switch {
+		case still > quiet:
+			stuck = append(stuck, fmt.Sprintf("the loop %q waits for an answer for %s", s.what, still.Round(time.Second)))
+		case takes > long:
 			stuck = append(stuck, fmt.Sprintf("the loop %q is at one step for %s", s.what, takes.Round(time.Second)))
 		}
 	}
@@ -57,18 +77,20 @@ func (b *Board) Moving(after time.Duration) error {
 	return errors.Join(problems...)
 }
 
-// begin shows a step until the returned function is called.
-func (b *Board) begin(what string) (end func()) {
+func (b *Board) begin(what string) *step {
 	s := &step{what: what, began: time.Now()}
+	s.alive.Store(&s.began)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.steps == nil {
 		b.steps = map[*step]struct{}{}
 	}
 	b.steps[s] = struct{}{}
-	return func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.steps, s)
-	}
+	return s
+}
+
+func (b *Board) end(s *step) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.steps, s)
 }

@@ -63,7 +63,7 @@ func (g *gatherer[T]) run(ctx context.Context) {
 			for len(all) < g.most && len(g.queue) > 0 {
 				all = append(all, <-g.queue)
 			}
-			_ = watchdog.Step(ctx, "write together", func() error { g.flush(ctx, all); return nil })
+			_ = watchdog.Step(ctx, "write together", func(ctx context.Context) error { g.flush(ctx, all); return nil })
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (h *webhooks) claim(ctx context.Context) error {
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		var claimed bool
-		err := watchdog.Step(ctx, "claim webhooks", func() (err error) {
+		err := watchdog.Step(ctx, "claim webhooks", func(ctx context.Context) (err error) {
 			claimed, err = h.claimSome(ctx, work, &running)
 			return err
 		})
@@ -320,7 +320,7 @@ func (h *webhooks) renew(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		err := watchdog.Step(ctx, "renew claims on webhooks", func() error { return h.renewHeld(ctx) })
+		err := watchdog.Step(ctx, "renew claims on webhooks", func(ctx context.Context) error { return h.renewHeld(ctx) })
 		if err != nil && ctx.Err() == nil {
 			h.Log.Debug("claims on webhooks not renewed", "error", err)
 		}

@@ -311,7 +311,7 @@ func (w *Worker) keepLease(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		lost := w.Bus.Changed(events.BucketWorkers)
-		err := watchdog.Step(ctx, "renew the worker's lease", func() error {
+		err := watchdog.Step(ctx, "renew the worker's lease", func(ctx context.Context) error {
 			_, err := w.workers.Put(ctx, w.incarnation, nil)
 			return err
 		})

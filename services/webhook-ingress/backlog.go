@@ -61,7 +61,7 @@ func (g *Ingress) watchBacklog(ctx context.Context) error {
 	ticks := time.NewTicker(g.Settings.BacklogEvery)
 	defer ticks.Stop()
 	for {
-		err := watchdog.Step(ctx, "look whose webhooks wait", func() error { return g.lookAtBacklog(ctx) })
+		err := watchdog.Step(ctx, "look whose webhooks wait", func(ctx context.Context) error { return g.lookAtBacklog(ctx) })
 		if err != nil && ctx.Err() == nil {
 			// Readiness tells of a broker that does not answer; whoever was refused still is.
 			g.Log.Debug("whose webhooks wait is not known", "error", err)

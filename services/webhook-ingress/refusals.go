@@ -93,7 +93,7 @@ func (r *refusals) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-r.messages:
-			err := watchdog.Step(ctx, "publish refusals", func() error { return r.bus.Publish(ctx, m) })
+			err := watchdog.Step(ctx, "publish refusals", func(ctx context.Context) error { return r.bus.Publish(ctx, m) })
 			if err != nil && ctx.Err() == nil {
 				r.log.Warn("event not published", "subject", m.Subject, "error", err)
 			}
