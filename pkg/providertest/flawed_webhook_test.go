@@ -61,6 +61,8 @@ func (f flawed) WebhookOrderingKey(req *contracts.WebhookRequest) (string, bool)
 		return "note", true
 	case f.is("random ordering keys"):
 		return fmt.Sprint(rand.Uint64()), true
+	case f.is("an empty ordering key"):
+		return "", true
 	case f.is("an ordering key for each delivery"):
 		return req.Header.Get("X-Delivery"), true
 	case len(body.Notes) == 0 && !f.is("an ordering key of what may be missing"):
@@ -98,6 +100,10 @@ func (f flawed) HandleWebhook(ctx context.Context, in *contracts.Integration, re
 		return nil, errors.New("not yet written")
 	case f.is("the handler skips everything"):
 		return nil, contracts.Skip("later")
+	case f.is("counts deliveries without a lock"):
+		f.state.unguarded++
+	case f.is("the handler drops a header"):
+		req.Header.Del("X-Delivery")
 	case f.is("the handler changes the body"):
 		req.Body[len(req.Body)-1] = ' '
 	}

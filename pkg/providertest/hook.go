@@ -59,15 +59,15 @@ func (h hook) deliver(t *testing.T, req *contracts.WebhookRequest, session *Sess
 	}
 	h.sessions = append(h.sessions, session)
 	var value any
-	body := bytes.Clone(req.Body)
+	before := cloned(req)
 	err := h.guarded(t, "the handler of the delivery", func() (err error) {
 		value, err = call(contracts.WithDispatcher(h.context(t), session), h.integration(t, upstream), req)
 		return err
 	})
 	session.end()
 	h.checkError(t, err)
-	if !bytes.Equal(body, req.Body) {
-		t.Error("the handler changes the body of the delivery: a replay would see another one")
+	if !bytes.Equal(before.Body, req.Body) || !sameHeader(before.Header, req.Header) {
+		t.Error("the handler changes the body of the delivery, or its headers: another try would see others")
 	}
 	if raw, err := json.Marshal(value); err != nil {
 		t.Errorf("what the handler returns can't be kept as JSON: %v", err)

@@ -7,7 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -48,6 +51,7 @@ type signed struct {
 	verifier webhooks.Verifier
 	secret   string
 	header   func(body, unix string, at time.Time) http.Header
+	query    string
 }
 
 func schemes(tolerance time.Duration) map[string]signed {
@@ -63,26 +67,27 @@ func schemes(tolerance time.Duration) map[string]signed {
 	slack, zendesk := webhooks.Slack(), webhooks.Zendesk()
 	slack.Tolerance, zendesk.Tolerance = tolerance, tolerance
 	return map[string]signed{
-		"github": {webhooks.GitHub(), secret, func(body, _ string, _ time.Time) http.Header {
+		"github": {verifier: webhooks.GitHub(), secret: secret, header: func(body, _ string, _ time.Time) http.Header {
 			return http.Header{"X-Hub-Signature-256": {"sha256=" + inHex(body)}}
 		}},
-		"shopify": {webhooks.Shopify(), secret, func(body, _ string, at time.Time) http.Header {
+		"shopify": {verifier: webhooks.Shopify(), secret: secret, header: func(body, _ string, at time.Time) http.Header {
 			return http.Header{"X-Shopify-Hmac-Sha256": {inBase64(secret, body)}, "X-Shopify-Triggered-At": {at.Format(time.RFC3339)}}
 		}},
-		"slack": {slack, secret, func(body, unix string, _ time.Time) http.Header {
+		"slack": {verifier: slack, secret: secret, header: func(body, unix string, _ time.Time) http.Header {
 			return http.Header{"X-Slack-Request-Timestamp": {unix}, "X-Slack-Signature": {"v0=" + inHex("v0:"+unix+":"+body)}}
 		}},
-		"zendesk": {zendesk, secret, func(body, _ string, at time.Time) http.Header {
+		"zendesk": {verifier: zendesk, secret: secret, header: func(body, _ string, at time.Time) http.Header {
 			stamp := at.Format(time.RFC3339)
 			return http.Header{"X-Zendesk-Webhook-Signature-Timestamp": {stamp}, "X-Zendesk-Webhook-Signature": {inBase64(secret, stamp+body)}}
 		}},
-		"stripe": {webhooks.Stripe{Tolerance: tolerance}, secret, func(body, unix string, _ time.Time) http.Header {
+		"stripe": {verifier: webhooks.Stripe{Tolerance: tolerance}, secret: secret, header: func(body, unix string, _ time.Time) http.Header {
 			return http.Header{"Stripe-Signature": {"t=" + unix + ",v1=" + inHex(unix+"."+body)}}
 		}},
-		"standard": {webhooks.Standard{Tolerance: tolerance}, "whsec_" + encoded, func(body, unix string, _ time.Time) http.Header {
+		"standard": {verifier: webhooks.Standard{Tolerance: tolerance}, secret: "whsec_" + encoded, header: func(body, unix string, _ time.Time) http.Header {
 			return http.Header{"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {unix}, "Webhook-Signature": {"v1," + inBase64(string(key), "msg_1."+unix+"."+body)}}
 		}},
-		"basic": {webhooks.Basic{}, "user:a-password", func(string, string, time.Time) http.Header {
+		"address": {verifier: inAddress{}, secret: secret, query: "token=" + secret, header: func(string, string, time.Time) http.Header { return http.Header{} }},
+		"basic": {verifier: webhooks.Basic{}, secret: "user:a-password", header: func(string, string, time.Time) http.Header {
 			return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte("user:a-password"))}}
 		}},
 	}
@@ -96,7 +101,7 @@ func (s signed) suite() providertest.Suite {
 			at := time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC)
 			body := `{"text":"changed"}`
 			return &contracts.WebhookRequest{
-				Method: http.MethodPost, Path: "/", Body: []byte(body), ReceivedAt: at, Header: s.header(body, strconv.FormatInt(at.Unix(), 10), at),
+				Method: http.MethodPost, Path: "/", Query: s.query, Body: []byte(body), ReceivedAt: at, Header: s.header(body, strconv.FormatInt(at.Unix(), 10), at),
 			}
 		},
 	}
@@ -121,13 +126,24 @@ func careless(flaw string) (signed, bool) {
 		"slack: a tolerance of days": lax["slack"], "zendesk: a tolerance of days": lax["zendesk"],
 		"stripe: a tolerance of days": lax["stripe"], "standard: a tolerance of days": lax["standard"],
 	}
-	for name, as := range map[string]string{"basic: any password": "basic", "standard: an empty key": "standard"} {
+	for name, as := range map[string]string{"basic: any password": "basic", "standard: an empty key": "standard", "address: any token": "address"} {
 		scheme := lax[as]
 		scheme.verifier = anyKey{scheme.verifier, as}
 		byFlaw[name] = scheme
 	}
 	scheme, ok := byFlaw[flaw]
 	return scheme, ok
+}
+
+// inAddress wants the secret as a parameter of the address.
+type inAddress struct{}
+
+func (inAddress) Verify(req *contracts.WebhookRequest, secrets ...string) error {
+	query, err := url.ParseQuery(req.Query)
+	if token := query.Get("token"); err != nil || token == "" || !slices.Contains(secrets, token) {
+		return errors.New("the token is wrong")
+	}
+	return nil
 }
 
 // anyKey accepts what a verifier would refuse, in one respect.
@@ -140,6 +156,8 @@ func (a anyKey) Verify(req *contracts.WebhookRequest, secrets ...string) error {
 	header := req.Header.Get("Authorization")
 	switch {
 	case a.scheme == "basic" && header != "" && secrets[0] == "user:a-password":
+		return nil
+	case a.scheme == "address" && req.Query != "" && secrets[0] != "":
 		return nil
 	case a.scheme == "standard" && secrets[0] == "":
 		mac := hmac.New(sha256.New, nil)

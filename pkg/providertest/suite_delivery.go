@@ -3,6 +3,7 @@ package providertest
 import (
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -81,6 +82,31 @@ func (h hook) again(t *testing.T, delivery *contracts.WebhookRequest, want []Ite
 	}
 }
 
+// together has a delivery handled several times at once: state that the provider keeps shows as a data race where the test looks for these.
+func (h hook) together(t *testing.T, delivery *contracts.WebhookRequest, want []Item) {
+	const many = 4
+	call := h.handlerFor(delivery)
+	sessions, errs := make([]*Session, many), make([]error, many)
+	var group sync.WaitGroup
+	for i := range many {
+		in, req := h.integration(t, h.upstream()), cloned(delivery)
+		sessions[i] = &Session{}
+		group.Go(func() {
+			errs[i] = attempt("the handler of the delivery", func() error {
+				_, err := call(contracts.WithDispatcher(h.context(t), sessions[i]), in, req)
+				return errors.Join(err, h.VerifyWebhookSignature(h.context(t), in, req))
+			}).err
+		})
+	}
+	_ = h.guarded(t, "a handler beside others", func() error { group.Wait(); return nil })
+	for i := range many {
+		if d := difference(want, sessions[i].Items()); errs[i] != nil || d != "" {
+			t.Errorf("of %d handlers side by side, one differs from a handler alone: %s (%v); does the provider keep state?", many, orNone(d), errs[i])
+			return
+		}
+	}
+}
+
 // edited checks that a delivery about a newer version of a record brings this one, and is told apart from the one before.
 func (h hook) edited(t *testing.T, provider contracts.ScheduledSync, one Item, before *contracts.WebhookRequest) {
 	h.Edit(t, one)
@@ -129,6 +155,9 @@ func (h hook) inOrder(t *testing.T, one, other *contracts.WebhookRequest) {
 		return
 	}
 	key, hasKey := orderer.WebhookOrderingKey(one)
+	if hasKey && key == "" {
+		t.Error("the ordering key is empty, so that all deliveries without one wait for each other: return false where there is none")
+	}
 	if same, _ := orderer.WebhookOrderingKey(one); same != key {
 		t.Errorf("the same delivery has the ordering key %q and then %q", key, same)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -45,15 +46,13 @@ func (h hook) signature(t *testing.T, delivery *contracts.WebhookRequest) {
 	if err := changed(func(*contracts.WebhookRequest) {}); err != nil {
 		t.Fatalf("the delivery that the upstream signed is refused: %v", err)
 	}
-	if name, wrong := h.password(t, delivery); name != "" { // the sender shows that it knows the secret, and signs nothing
-		if changed(func(req *contracts.WebhookRequest) { req.Header.Set(name, wrong) }) == nil {
-			t.Errorf("a delivery is accepted with a wrong %s", name)
-		}
-	} else {
+	if wrong, where := h.password(t, delivery); wrong == nil {
 		h.body(t, delivery)
+	} else if h.verified(t, h.Credentials, wrong) == nil { // the sender shows that it knows the secret, and signs nothing
+		t.Errorf("a delivery is accepted with a wrong %s", where)
 	}
-	if changed(func(req *contracts.WebhookRequest) { req.Header = http.Header{} }) == nil {
-		t.Error("a delivery is accepted without headers")
+	if changed(func(req *contracts.WebhookRequest) { req.Header, req.Query = http.Header{}, "" }) == nil {
+		t.Error("a delivery is accepted without headers, and without a query")
 	}
 	h.untold(t, delivery)
 	h.stamped(t, delivery)
@@ -75,23 +74,31 @@ func (h hook) body(t *testing.T, delivery *contracts.WebhookRequest) {
 	}
 }
 
-// password is the header in which a delivery has a credential itself, as with HTTP Basic, and a wrong one; empty when it has none.
-func (h hook) password(t *testing.T, delivery *contracts.WebhookRequest) (name, wrong string) {
+// password is a delivery with a wrong credential, if it has one itself, as with HTTP Basic or a token in the address; nil otherwise.
+func (h hook) password(t *testing.T, delivery *contracts.WebhookRequest) (wrong *contracts.WebhookRequest, where string) {
 	const basic = "Basic "
-	for name := range delivery.Header {
-		value := delivery.Header.Get(name)
-		decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(value, basic))
-		for _, secret := range h.secrets(t) {
+	wrong = cloned(delivery)
+	for _, secret := range h.secrets(t) {
+		other := backwards(secret)
+		if escaped := url.QueryEscape(secret); strings.Contains(delivery.Query, escaped) {
+			wrong.Query = strings.ReplaceAll(delivery.Query, escaped, url.QueryEscape(other))
+			return wrong, "query"
+		}
+		for name := range delivery.Header {
+			value := delivery.Header.Get(name)
+			decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(value, basic))
 			switch {
 			case strings.Contains(value, secret):
-				return name, strings.ReplaceAll(value, secret, backwards(secret))
+				wrong.Header.Set(name, strings.ReplaceAll(value, secret, other))
+				return wrong, name
 			case err == nil && strings.Contains(string(decoded), secret):
-				other := strings.ReplaceAll(string(decoded), secret, backwards(secret))
-				return name, basic + base64.StdEncoding.EncodeToString([]byte(other))
+				text := strings.ReplaceAll(string(decoded), secret, other)
+				wrong.Header.Set(name, basic+base64.StdEncoding.EncodeToString([]byte(text)))
+				return wrong, name
 			}
 		}
 	}
-	return "", ""
+	return nil, ""
 }
 
 // aSignature is a text that may be a signature.
