@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/term"
 
@@ -81,6 +83,33 @@ func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
+// Explain is an error of the parser for people. The parser looks for flags before arguments: who gave neither is told of both.
+func Explain(err error) error {
+	var failed *kong.ParseError
+	if !errors.As(err, &failed) || !strings.HasPrefix(err.Error(), "missing flags: ") || failed.Context.Selected() == nil {
+		return err
+	}
+	missing := []string{}
+	for _, argument := range failed.Context.Selected().Positional {
+		given := slices.ContainsFunc(failed.Context.Path, func(p *kong.Path) bool { return p.Positional == argument })
+		if argument.Required && !given {
+			missing = append(missing, argument.Summary())
+		}
+	}
+	if len(missing) == 0 {
+		return err
+	}
+	return fmt.Errorf("missing %s, and %w", strings.Join(missing, " "), err)
+}
+
+// oneOf refuses a value that is none of some; empty is as if the flag was not given.
+func oneOf(value string, values ...string) error {
+	if value == "" || slices.Contains(values, value) {
+		return nil
+	}
+	return fmt.Errorf("must be one of %s, and is %q", strings.Join(values, ", "), value)
+}
+
 // text is the value of a flag that must say something. The parser calls Validate, so that an empty one is a usage
 // error.
 type text string
@@ -98,7 +127,7 @@ func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), api.CodeOf(err) == api.Invalid:
 		return ExitUsage
 	case api.CodeOf(err) == api.NotFound:
 		return ExitNotFound

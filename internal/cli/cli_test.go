@@ -98,7 +98,7 @@ func (s *stub) run(change func(*cli.Env), args ...string) result {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return result{cli.ExitUsage, out.String(), err.Error()}
+		return result{cli.ExitUsage, out.String(), cli.Explain(err).Error()}
 	}
 	env := &cli.Env{
 		Context: s.t.Context(), In: strings.NewReader(""), Out: &out, Err: &errs, Poll: time.Millisecond,
@@ -138,7 +138,7 @@ func golden(t *testing.T, got string) {
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[api.Code]int{
-		api.Invalid: cli.ExitFailed, api.Conflict: cli.ExitFailed, api.Refused: cli.ExitFailed, api.Internal: cli.ExitFailed,
+		api.Invalid: cli.ExitUsage, api.Conflict: cli.ExitFailed, api.Refused: cli.ExitFailed, api.Internal: cli.ExitFailed,
 		api.NotFound: cli.ExitNotFound, api.Unavailable: cli.ExitUnavailable,
 	} {
 		t.Run(string(code), func(t *testing.T) {

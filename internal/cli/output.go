@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -52,12 +53,22 @@ func say(env *Env, text string) error {
 	return err
 }
 
-// table writes rows in columns. Nothing in a cell can break the line or the terminal.
+// mostCell is how much of a cell a table shows, and mostLast of the last one, which pads no other: --json has all.
+const mostCell, mostLast = 60, 240
+
+// table writes rows in columns. Nothing in a cell can break the line or the terminal. The first cell is whole: it names the row for other commands.
 func table(env *Env, header []string, rows [][]string) error {
 	w := tabwriter.NewWriter(env.Out, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, 0, len(row))
-		for _, cell := range row {
+		for i, cell := range row {
+			switch i {
+			case 0:
+			case len(row) - 1:
+				cell = Cut(cell, mostLast)
+			default:
+				cell = Cut(cell, mostCell)
+			}
 			cells = append(cells, OneLine(cell))
 		}
 		if _, err := fmt.Fprintln(w, strings.Join(cells, "\t")); err != nil {
@@ -92,6 +103,14 @@ func OneLine(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// Cut is the beginning of a text of more than most characters, with a mark in the place of the rest.
+func Cut(text string, most int) string {
+	if utf8.RuneCountInString(text) <= most {
+		return text
+	}
+	return string([]rune(text)[:most-1]) + "…"
 }
 
 // ago tells a time from now, in one unit.

@@ -139,3 +139,21 @@ func TestOutput(t *testing.T) {
 		})
 	}
 }
+
+// TestTablesCutCells has long texts in a list: the id is whole, other cells are cut, and --json has all.
+func TestTablesCutCells(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("é", 1000)
+	item := deadItem()
+	item.ID, item.ExternalID, item.Error = long, long, long
+	s := newStub(t)
+	s.on(api.ItemsDead, "", api.DeadItemPage{Items: []api.DeadItem{item}})
+	got := s.run(nil, "items", "dead")
+	cells := strings.Fields(strings.Split(got.out, "\n")[1])
+	if cells[0] != long || cells[4] != strings.Repeat("é", 59)+"…" || cells[len(cells)-1] != strings.Repeat("é", 239)+"…" {
+		t.Errorf("the cells are %q", cells)
+	}
+	if got := s.run(nil, "items", "dead", "--json"); strings.Count(got.out, long) != 3 {
+		t.Error("--json lacks a part of it")
+	}
+}

@@ -19,16 +19,23 @@ type RequestsCommand struct {
 // RequestsListCommand lists attempts.
 type RequestsListCommand struct {
 	Output
-	Integration    string `help:"Only those of one integration." placeholder:"NAME"`
-	RunID          string `name:"run" help:"Only those of one run." placeholder:"ID"`
-	Item           string `help:"Only those of one item." placeholder:"ITEM"`
-	Webhook        string `help:"Only those of one webhook." placeholder:"ID"`
-	IdempotencyKey string `help:"Only those with a key." placeholder:"KEY"`
-	Status         int32  `help:"Only those with a status." placeholder:"STATUS"`
-	Failed         bool   `help:"Only those that failed."`
-	Class          string `help:"Only failures of one class: upstream, throttle, client, unknown." enum:",upstream,throttle,client,unknown" default:""`
-	Since          string `help:"Only those sent since a time: RFC 3339, or how long ago, such as 2h." placeholder:"TIME"`
-	Limit          int    `help:"How many at most." default:"50"`
+	Integration    string       `help:"Only those of one integration." placeholder:"NAME"`
+	RunID          string       `name:"run" help:"Only those of one run." placeholder:"ID"`
+	Item           string       `help:"Only those of one item." placeholder:"ITEM"`
+	Webhook        string       `help:"Only those of one webhook." placeholder:"ID"`
+	IdempotencyKey string       `help:"Only those with a key." placeholder:"KEY"`
+	Status         int32        `help:"Only those with a status." placeholder:"STATUS"`
+	Failed         bool         `help:"Only those that failed."`
+	Class          failureClass `help:"Only failures of one class: upstream, throttle, client, unknown."`
+	Since          string       `help:"Only those sent since a time: RFC 3339, or how long ago, such as 2h." placeholder:"TIME"`
+	Limit          int          `help:"How many at most." default:"50"`
+}
+
+// failureClass is the flag of a class of failures.
+type failureClass string
+
+func (c failureClass) Validate() error {
+	return oneOf(string(c), "upstream", "throttle", "client", "unknown")
 }
 
 // Run lists attempts.
@@ -45,7 +52,7 @@ func (c *RequestsListCommand) Run(env *Env) error {
 		return err
 	}
 	list := api.ListRequests{
-		Integration: c.Integration, Run: c.RunID, Item: c.Item, Webhook: c.Webhook, IdempotencyKey: c.IdempotencyKey, Status: c.Status, Failed: c.Failed, Class: c.Class,
+		Integration: c.Integration, Run: c.RunID, Item: c.Item, Webhook: c.Webhook, IdempotencyKey: c.IdempotencyKey, Status: c.Status, Failed: c.Failed, Class: string(c.Class),
 	}
 	list.Since = since
 	requests := []api.Request{}

@@ -25,9 +25,16 @@ type WebhooksCommand struct {
 // WebhooksListCommand lists webhooks.
 type WebhooksListCommand struct {
 	Output
-	Integration string `help:"Only those of one integration." placeholder:"NAME"`
-	Status      string `help:"Only those of one status: pending, processing, processed, ignored, failed, skipped." enum:",pending,processing,processed,ignored,failed,skipped" default:""`
-	Limit       int    `help:"How many at most." default:"50"`
+	Integration string        `help:"Only those of one integration." placeholder:"NAME"`
+	Status      webhookStatus `help:"Only those of one status: pending, processing, processed, ignored, failed, skipped."`
+	Limit       int           `help:"How many at most." default:"50"`
+}
+
+// webhookStatus is the flag of a status.
+type webhookStatus string
+
+func (s webhookStatus) Validate() error {
+	return oneOf(string(s), "pending", "processing", "processed", "ignored", "failed", "skipped")
 }
 
 // Run lists webhooks.
@@ -42,7 +49,7 @@ func (c *WebhooksListCommand) Run(env *Env) error {
 	all := []api.Webhook{}
 	for before := ""; len(all) < c.Limit; {
 		page, err := client.Webhooks(env.Context, api.ListWebhooks{
-			Integration: c.Integration, Status: c.Status, Before: before, Limit: min(c.Limit-len(all), api.MaxPage),
+			Integration: c.Integration, Status: string(c.Status), Before: before, Limit: min(c.Limit-len(all), api.MaxPage),
 		})
 		if err != nil {
 			return err

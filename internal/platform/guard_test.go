@@ -140,7 +140,7 @@ func TestCircuitInTheHouse(t *testing.T) {
 	w.Calm()
 	for _, override := range []string{"forced-closed", "disabled"} {
 		status, err := client.OverrideCircuit(t.Context(), api.OverrideCircuit{Integration: "main", Override: override})
-		if err != nil || status.State != "closed" || status.Override != override {
+		if err != nil || status.State != "closed" || status.Override != override || status.Reason != "" || status.Since != nil || status.Until != nil {
 			t.Fatalf("the status of one that is %s is %+v, %v", override, status, err)
 		}
 		eventually(t, "nothing passes a circuit that is "+override, func() bool { return w.get(in) == nil })

@@ -105,7 +105,7 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 		err = exposed(args)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)
+		_, _ = fmt.Fprintln(streams.Err, "tributary:", cli.Explain(err))
 		return cli.ExitUsage
 	}
 	p := &program{ctx: ctx, streams: streams, config: root.Config, providers: providers, handlers: o.handlers, kms: o.kms}

@@ -158,7 +158,7 @@ func (n *narrator) hear(msg *nats.Msg) {
 	case events.WebhookFailed:
 		var e eventsv1.WebhookFailed
 		if decode(msg, &e) {
-			n.say("webhook    %s: %s failed: %s (%s); see: tributary webhooks show %s", e.GetIntegration().GetName(), e.GetEventType(), e.GetError(), e.GetReason(), e.GetWebhookId())
+			n.say("webhook    %s: %s failed: %s (%s); see: tributary webhooks show %s", e.GetIntegration().GetName(), cmp.Or(e.GetEventType(), "one without a type"), e.GetError(), e.GetReason(), e.GetWebhookId())
 		}
 	case events.CommandRejected:
 		var e eventsv1.CommandRejected
@@ -193,23 +193,24 @@ func (n *narrator) ended(msg *nats.Msg, name events.Name) {
 	run := n.runs[summary.GetRunId()]
 	delete(n.runs, summary.GetRunId())
 	took := summary.GetClosedAt().AsTime().Sub(summary.GetStartedAt().AsTime()).Round(10 * time.Millisecond)
-	line := fmt.Sprintf("run        %s: %s, %s in %s", summary.GetIntegration().GetName(), summary.GetState(), counted(summary.GetItems(), "item"), took)
+	line := fmt.Sprintf("%s, %s in %s", summary.GetState(), counted(summary.GetItems(), "item"), took)
 	if summary.GetDead() > 0 {
 		line += fmt.Sprintf(", %s dead", grouped(summary.GetDead()))
 	}
 	if summary.GetSkipped() > 0 {
 		line += fmt.Sprintf(", %s skipped", grouped(summary.GetSkipped()))
 	}
+	named, failure := "", ""
 	if run != nil && run.changed > 0 {
 		line += ", " + counted(int64(run.changed), "record") + " changed"
 		if run.changed <= maxNamed {
-			line += ": " + strings.Join(run.named, ", ")
+			named = ": " + strings.Join(run.named, ", ")
 		}
 	}
 	if name != events.RunCompleted && summary.GetError() != "" {
-		line += ": " + summary.GetError()
+		failure = ": " + summary.GetError()
 	}
-	n.say("%s", line)
+	n.say("run        %s: %s%s%s", summary.GetIntegration().GetName(), line, named, failure)
 }
 
 // show draws the progress of the runs under way: in place on a terminal, as a line now and then elsewhere.
@@ -248,8 +249,17 @@ func (n *narrator) erase() {
 	}
 }
 
+// mostSaid is how much is said of one text that comes from elsewhere: an id, an error.
+const mostSaid = 160
+
+// say writes a line. Of long texts in it, it says the beginning.
 func (n *narrator) say(format string, args ...any) {
 	n.erase()
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = cli.Cut(text, mostSaid)
+		}
+	}
 	_, _ = fmt.Fprintln(n.out, cli.OneLine(fmt.Sprintf(format, args...)))
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 )
 
@@ -11,6 +12,17 @@ func TestNarratorWritesNothingButText(t *testing.T) {
 	var out bytes.Buffer
 	(&narrator{out: &out}).say("dead       %s: %s", "pe\x1b[31mr\nid", "broken\r\x07")
 	if got, want := out.String(), "dead       pe [31mr id: broken  \n"; got != want {
+		t.Errorf("it writes %q, want %q", got, want)
+	}
+}
+
+// TestNarratorSaysTheBeginning has texts from elsewhere be long. What the narrator has to say after them is said.
+func TestNarratorSaysTheBeginning(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	(&narrator{out: &out}).say("dead       %s: %s; see: tributary items dead", strings.Repeat("é", 1000), strings.Repeat("x", mostSaid))
+	want := "dead       " + strings.Repeat("é", mostSaid-1) + "…: " + strings.Repeat("x", mostSaid) + "; see: tributary items dead\n"
+	if got := out.String(); got != want {
 		t.Errorf("it writes %q, want %q", got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -110,6 +111,15 @@ func (s *Scheduler) explain(endpoint api.Endpoint, err error) *api.Error {
 		s.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the scheduler failed at %s; its log says why", endpoint)}
 	}
+}
+
+// listed is a list for people.
+func listed[T ~string](names []T) string {
+	texts := make([]string, 0, len(names))
+	for _, name := range names {
+		texts = append(texts, string(name))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func invalidf(format string, args ...any) error { return api.Invalidf(format, args...) }

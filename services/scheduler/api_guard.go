@@ -229,12 +229,13 @@ func (s *Scheduler) showCircuit(ctx context.Context, q api.ByIntegration) (api.C
 			reply.State = "probing"
 		}
 	}
+	// What the circuit's own state came of says nothing of a state that an operator set.
 	switch outbound.CircuitOverride(reply.Override) {
 	case outbound.CircuitAuto:
 	case outbound.CircuitForcedOpen:
-		reply.State = "open"
+		reply.State, reply.Since, reply.Reason, reply.Until = "open", nil, "", nil
 	case outbound.CircuitForcedClosed, outbound.CircuitDisabled:
-		reply.State = "closed"
+		reply.State, reply.Since, reply.Reason, reply.Until = "closed", nil, "", nil
 	}
 	return reply, nil
 }

@@ -86,7 +86,7 @@ func (s *Scheduler) deleteIntegration(ctx context.Context, q api.DeleteIntegrati
 		}
 		if err == nil {
 			if !q.Force {
-				return reject("run %s is open; cancel it or wait for its end, or delete with force", run.ID)
+				return reject("run %s is open; wait for its end, or have it cancelled first: --force, or \"force\":true in a message", run.ID)
 			}
 			if cancelled, err = s.cancel(ctx, tx, integration, run, &eventsv1.Command{Reason: "the integration is deleted", By: q.By}); err != nil {
 				return err

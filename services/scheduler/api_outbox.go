@@ -105,7 +105,7 @@ func (s *Scheduler) dropSetAside(ctx context.Context, q api.DropSetAside) (api.S
 // checkKind refuses a kind of work that does not exist. Empty stands for all.
 func checkKind(kind string) error {
 	if kinds := setaside.Kinds(); kind != "" && !slices.Contains(kinds, setaside.Kind(kind)) {
-		return invalidf("no kind of work is %q; the kinds are %v", kind, kinds)
+		return invalidf("no kind of work is %q; the kinds are %s", kind, listed(kinds))
 	}
 	return nil
 }

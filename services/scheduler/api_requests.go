@@ -31,7 +31,7 @@ func (s *Scheduler) listRequests(ctx context.Context, q api.ListRequests) (api.R
 		return api.RequestPage{}, err
 	}
 	if classes := []string{"", "upstream", "throttle", "client", "unknown"}; !slices.Contains(classes, q.Class) {
-		return api.RequestPage{}, invalidf("no failure is %q; they are %v", q.Class, classes[1:])
+		return api.RequestPage{}, invalidf("no failure is %q; they are %s", q.Class, listed(classes[1:]))
 	}
 	if q.Run != "" {
 		run, err := uuid.Parse(q.Run)
@@ -164,10 +164,22 @@ func (s *Scheduler) resolveKey(ctx context.Context, q api.ResolveKey) (struct{},
 		return struct{}{}, fmt.Errorf("resolve an idempotency key: %w", err)
 	}
 	if len(resolved) == 0 {
-		return struct{}{}, reject("there is no such key of which the outcome is unknown")
+		return struct{}{}, s.unresolved(ctx, integration, q.Key)
 	}
 	s.Log.Info("idempotency key resolved", "integration", integration.Name, "provider", integration.Provider, "as", q.As, "by", q.By)
 	return struct{}{}, nil
+}
+
+// unresolved is why a key could not be resolved.
+func (s *Scheduler) unresolved(ctx context.Context, integration *postgres.Integration, key string) error {
+	rows, err := s.Store.KeyList(ctx, dbsqlc.KeyListParams{IntegrationID: &integration.ID, Key: key, AllOfThem: true, Now: s.Now(), Most: 1})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look for an idempotency key: %w", err)
+	case len(rows) == 0:
+		return notFoundf("integration %q has no idempotency key %q", integration.Name, key)
+	}
+	return reject("the outcome of this key's request is known, or the request is under way; see: tributary requests keys --all")
 }
 
 func idText(id *uuid.UUID) string {

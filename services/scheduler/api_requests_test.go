@@ -110,6 +110,9 @@ func TestKeysAPI(t *testing.T) {
 	if err := f.ResolveKey(t.Context(), api.ResolveKey{Integration: "main", Key: "under way", As: "failed", By: "me"}); api.CodeOf(err) != api.Refused {
 		t.Errorf("a key that is under way is resolved: %v", err)
 	}
+	if err := f.ResolveKey(t.Context(), api.ResolveKey{Integration: "main", Key: "never used", As: "failed", By: "me"}); api.CodeOf(err) != api.NotFound {
+		t.Errorf("a key that is not there is resolved: %v", err)
+	}
 	if err := f.ResolveKey(t.Context(), api.ResolveKey{Integration: "main", Key: "lost", As: "reserved", By: "me"}); api.CodeOf(err) != api.Invalid {
 		t.Errorf("a key is resolved as reserved: %v", err)
 	}

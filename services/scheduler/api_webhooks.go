@@ -21,7 +21,7 @@ func (s *Scheduler) listWebhooks(ctx context.Context, q api.ListWebhooks) (api.W
 	}
 	statuses := []string{"", "pending", "processing", "processed", "ignored", "failed", "skipped"}
 	if !slices.Contains(statuses, q.Status) {
-		return api.WebhookPage{}, invalidf("no webhook is %q; they are %v", q.Status, statuses[1:])
+		return api.WebhookPage{}, invalidf("no webhook is %q; they are %s", q.Status, listed(statuses[1:]))
 	}
 	integration, err := s.lookupID(ctx, q.Integration)
 	if err != nil {

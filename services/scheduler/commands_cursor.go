@@ -21,7 +21,7 @@ func (s *Scheduler) commandResetCursor(ctx context.Context, tx *postgres.Tx, int
 	}
 	isOpen := err == nil
 	if isOpen && !c.GetCancel() {
-		return nil, reject(`run %s is open; wait for its end, or say {"cancel":true} as well`, run.ID)
+		return nil, reject(`run %s is open; wait for its end, or have it cancelled first: --cancel, or {"cancel":true} in a message`, run.ID)
 	}
 	now := s.Now()
 	if c.To != nil {
