@@ -43,8 +43,9 @@ const (
 	Token Cause = "token"
 	// Pause is an integration that is not active.
 	Pause Cause = "pause"
-	// Any stands for all causes where waits are ended; nothing waits for it.
-	Any Cause = "any"
+	// Any stands for all causes where waits are ended; nothing waits for it. Clock does too, and for items that wait without a cause.
+	Any   Cause = "any"
+	Clock Cause = "clock"
 	// Handler is a worker that has a handler for the event.
 	Handler Cause = "handler"
 	// Patience is what an upstream or the provider's code asks for.

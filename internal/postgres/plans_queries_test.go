@@ -137,6 +137,8 @@ var plans = map[string]plan{
 	"IntegrationClearStale": with(arguments{"id": small}), "IntegrationVersions": with(arguments{"ids": "array[" + small + "]"}).often(), "IntegrationSetRate": with(arguments{"id": small}),
 	"IntegrationSetCircuit": with(arguments{"id": small, "circuitoverride": "'disabled'"}), "IntegrationOverridesEnded": plan{}.often(),
 
+	"TimesBringForward": with(arguments{"ahead": "interval '1 day'", "edge": "now() + interval '12 hours'"}).touching(100_000), // after a clock has gone back, which is rare
+
 	"MappingEnsure": plan{}.often(), "MappingRemap": {}, "MappingRelease": {},
 	"MappingResolve": with(arguments{"externalids": "'{2,4,6}'"}).often(), "MappingFind": with(arguments{"internalids": "'{2,4,6}'"}).often(),
 

@@ -49,6 +49,8 @@ type markCells interface {
 type mark struct {
 	*Scheduler
 	cells markCells
+	// behind is since when the mark is of a later time than it is, by this machine's running time.
+	behind time.Time
 }
 
 // compare moves the mark when it is due, and compares it with its mirror.
@@ -68,6 +70,11 @@ func (m *mark) compare(ctx context.Context) error {
 	}
 	if seen.Back != nil {
 		return m.open(ctx, seen, revision)
+	}
+	if ahead := seen.At.Sub(m.Now()); m.wasAhead(ahead) {
+		if moved, err := m.clockWentBack(ctx, seen, revision, ahead); moved || err != nil {
+			return err
+		}
 	}
 	if now := m.Now(); now.Sub(seen.At) >= m.Settings.Mark {
 		row, err := m.Store.MarkMove(ctx, dbsqlc.MarkMoveParams{N: seen.N, Mirrored: seen.Nonce, Nonce: uuid.New(), Now: now})

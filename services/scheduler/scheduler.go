@@ -38,6 +38,8 @@ type Settings struct {
 	Health time.Duration
 	// Silent is how long an open run may show no sign of life before the sweep looks at it.
 	Silent time.Duration
+	// ClockHold is for how long the mark must be of a later time than it is before that is put down to a clock that was ahead.
+	ClockHold time.Duration
 	// Attended is how often it is looked whether services run for which messages wait.
 	Attended time.Duration
 	// EntriesGrace is how long a closed run's entries are kept; longer than an ack deadline.
@@ -70,7 +72,7 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{
-		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Attended: 15 * time.Second, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
+		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Attended: 15 * time.Second, ClockHold: time.Minute, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
 		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
 		Grace: 10 * time.Second, Closers: 8, Hasten: 30 * time.Second,
 	}

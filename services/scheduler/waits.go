@@ -52,7 +52,7 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	defer cancel()
 	items, err := s.Bus.Hasten(bounded, events.StreamItems, events.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
 		cause := header.Get(events.HeaderWaitsFor)
-		return cause != "" && (cause == row.Cause || row.Cause == string(deferral.Any))
+		return row.Cause == string(deferral.Clock) || cause != "" && (cause == row.Cause || row.Cause == string(deferral.Any))
 	})
 	more := bounded.Err() != nil && ctx.Err() == nil
 	if err != nil && !more {

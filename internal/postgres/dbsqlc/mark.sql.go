@@ -81,3 +81,56 @@ func (q *Queries) MarkMove(ctx context.Context, arg MarkMoveParams) (*MarkMoveRo
 	)
 	return &i, err
 }
+
+const timesBringForward = `-- name: TimesBringForward :one
+with integrations_changed as (
+    update integrations set
+        next_sync_at = case when next_sync_at > $1::timestamptz then greatest(next_sync_at - $2::interval, $3::timestamptz) else next_sync_at end,
+        probe_at = case when probe_at > $1::timestamptz then greatest(probe_at - $2::interval, $3::timestamptz) else probe_at end,
+        stale_since = least(stale_since, $3::timestamptz)
+    where next_sync_at > $1::timestamptz or probe_at > $1::timestamptz or stale_since > $3::timestamptz
+    returning 1
+), runs_changed as (
+    update sync_runs set
+        waiting_until = case when waiting_until > $1::timestamptz then greatest(waiting_until - $2::interval, $3::timestamptz) else waiting_until end,
+        heartbeat_at = least(heartbeat_at, $3::timestamptz), window_from = least(window_from, $3::timestamptz)
+    where closed_at is null and (waiting_until > $1::timestamptz or heartbeat_at > $3::timestamptz or window_from > $3::timestamptz)
+    returning 1
+), webhooks_changed as (
+    update webhooks set next_try_at = greatest(next_try_at - $2::interval, $3::timestamptz)
+    where status = 'pending' and next_try_at > $1::timestamptz
+    returning 1
+), grants_changed as (
+    update oauth_grants set due_at = greatest(due_at - $2::interval, $3::timestamptz)
+    where due_at > $1::timestamptz
+    returning 1
+), set_aside_changed as (
+    update set_aside set next_try_at = greatest(next_try_at - $2::interval, $3::timestamptz)
+    where next_try_at > $1::timestamptz
+    returning 1
+), items_noted as (
+    -- The broker has the items that wait. Which integrations have some is known by their open runs and dead items under redrive.
+    insert into waits_ended (integration_id, cause, at)
+    select i.id, 'clock', $3::timestamptz from integrations i
+    where i.id in (select r.integration_id from sync_runs r where r.closed_at is null union all select d.integration_id from dead_items d where d.status = 'redriving')
+    order by i.id
+    on conflict (integration_id, cause) do update set at = excluded.at, passes = 0
+)
+select (select count(*) from integrations_changed) + (select count(*) from runs_changed) + (select count(*) from webhooks_changed)
+     + (select count(*) from grants_changed) + (select count(*) from set_aside_changed) as changed
+`
+
+type TimesBringForwardParams struct {
+	Edge  time.Time
+	Ahead time.Duration
+	Now   time.Time
+}
+
+// TimesBringForward brings forward what a clock that was ahead has set too late: all that is due later than half of what it was ahead by comes earlier by that
+// much. What was set rightly, and is that far away, comes earlier too, which costs a sync or a try. It returns how many rows it changed.
+func (q *Queries) TimesBringForward(ctx context.Context, arg TimesBringForwardParams) (int32, error) {
+	row := q.db.QueryRow(ctx, timesBringForward, arg.Edge, arg.Ahead, arg.Now)
+	var changed int32
+	err := row.Scan(&changed)
+	return changed, err
+}
