@@ -76,7 +76,7 @@ func (d documents) SyncIncremental(ctx context.Context, in *contracts.Integratio
 		if err := d.dispatch(ctx, in, session, page.Documents); err != nil {
 			return err
 		}
-		if !page.HasMore {
+		if !page.HasMore || len(page.Documents) == 0 {
 			return nil
 		}
 		query.After = page.Documents[len(page.Documents)-1].Updated

@@ -144,6 +144,16 @@ func (f flawed) page(ctx context.Context, in *contracts.Integration, path string
 			_ = heads[0]["id"].(string)
 		}
 	}
+	if f.is("expects a text in every note") {
+		var heads []map[string]any
+		if err := json.Unmarshal(raw, &heads); err == nil {
+			for _, head := range heads {
+				if text, ok := head["text"]; ok {
+					_ = text.(string)
+				}
+			}
+		}
+	}
 	if link := next.FindStringSubmatch(res.Header.Get("Link")); link != nil {
 		following = link[1]
 	}

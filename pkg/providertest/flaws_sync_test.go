@@ -12,6 +12,7 @@ func flawsOfSync() map[string]string {
 		"keeps the first address":              "the host of another: does the provider keep metadata in itself?",
 		"health without credentials":           "HealthCheck is healthy with credentials that the upstream refuses",
 		"requests to a host that is not named": "which is not among the hosts that CredentialHosts names",
+		"expects a text in every note":         "the sync, when 0 text is null in the answer to request 1, panics at",
 		"rounds the cursor":                    "is the cursor read as it was written?",
 		"a strange cursor is now":              "SyncIncremental finds 0 of 16 items and returns nil",
 		"the reducer sorts its argument":       "changes or sorts its argument",

@@ -75,6 +75,7 @@ func Run(t *testing.T, s Suite) {
 	if isSync {
 		step("sync", func(t *testing.T) { k.sync(t, syncs) })
 		step("failures", func(t *testing.T) { k.failures(t, syncs) })
+		step("null fields", func(t *testing.T) { k.nulls(t, syncs) })
 		step("cancellation", func(t *testing.T) { k.cancellation(t, syncs) })
 		step("side by side", func(t *testing.T) { k.side(t, syncs) })
 		step("credential hosts", func(t *testing.T) { k.covered(t, syncs) })
