@@ -1,6 +1,10 @@
 package bus_test
 
 import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -39,4 +43,34 @@ func TestApplyingAgainUpdatesNothing(t *testing.T) {
 	if subject := (<-updates).Subject; subject != "$JS.EVENT.ADVISORY.STREAM.UPDATED.KV_"+events.BucketWorkers {
 		t.Errorf("%s was updated, want the one bucket whose setting has changed", subject)
 	}
+}
+
+// TestMoreRoomThanThereIs asks for a stream that NATS has no room for: the line says so, and what to do.
+func TestMoreRoomThanThereIs(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var lines strings.Builder
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	b, err := bus.New(natstest.New(t).Connect(), bus.Options{WebhookBacklog: 1 << 50, Log: slog.New(heard{log.Handler(), stop})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Apply(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("applied with %v", err)
+	}
+	if !strings.Contains(lines.String(), "less room than --webhook-backlog asks for") {
+		t.Errorf("the log has %q", lines.String())
+	}
+}
+
+// heard calls a function after each line.
+type heard struct {
+	slog.Handler
+	then func()
+}
+
+func (h heard) Handle(ctx context.Context, r slog.Record) error {
+	defer h.then()
+	return h.Handler.Handle(ctx, r)
 }

@@ -265,7 +265,7 @@ func (b *Bus) Holds(ctx context.Context, stream string, filters ...string) (bool
 // insist calls a management operation until it succeeds, is refused for good, or ctx ends: during an election or a restart such
 // calls time out.
 func (b *Bus) insist(ctx context.Context, what string, call func(context.Context) error) error {
-	for {
+	for told := (time.Time{}); ; {
 		callCtx, cancel := context.WithTimeout(ctx, manageTimeout)
 		err := call(callCtx)
 		cancel()
@@ -279,11 +279,28 @@ func (b *Bus) insist(ctx context.Context, what string, call func(context.Context
 		if !transient(err) {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		b.log.Warn("NATS did not answer, trying again", "what", what, "error", err)
+		if time.Since(told) >= insistTold {
+			told = time.Now()
+			b.log.Warn("NATS did not do what it was asked for, trying again", "what", what, "error", explained(err))
+		}
 		if err := b.rest(ctx); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
+}
+
+// insistTold is how often it is told that NATS still does not do what it is asked for.
+const insistTold = 10 * time.Second
+
+// noStorage is the broker's answer when a stream may have more bytes than it has room for.
+const noStorage jetstream.ErrorCode = 10047
+
+// explained adds what to do to an error that does not say it.
+func explained(err error) error {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == noStorage {
+		return fmt.Errorf("%w: it has less room than --webhook-backlog asks for; lower that, or raise the max_file_store of NATS", err)
+	}
+	return err
 }
 
 // rest waits a moment, and for as long as the connection is broken.
