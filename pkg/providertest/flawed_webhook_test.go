@@ -32,6 +32,12 @@ func (f flawed) WebhookHandlers() map[string]contracts.WebhookFunc {
 	switch f.flaw {
 	case "handlers for other types":
 		return map[string]contracts.WebhookFunc{"note.deleted": f.HandleWebhook}
+	case "handlers that come and go":
+		types := map[string]contracts.WebhookFunc{"note.changed": f.HandleWebhook}
+		if rand.IntN(2) == 0 {
+			types["note.deleted"] = f.HandleWebhook
+		}
+		return types
 	case "a type whose handler is nothing":
 		return map[string]contracts.WebhookFunc{"note.changed": f.HandleWebhook, "note.deleted": nil}
 	}

@@ -57,6 +57,7 @@ func webhookFlaws() map[string]string {
 		"counts deliveries without a lock":       map[bool]string{true: "race detected"}[raced],
 		"the handler drops a header":             "the handler changes the body of the delivery, or its headers",
 		"an empty ordering key":                  "the ordering key is empty",
+		"handlers that come and go":              "they are those of the build of the provider",
 		"a type whose handler is nothing":        `WebhookHandlers has nothing for the type "note.deleted"`,
 		"the note's id for the delivery's":       "Take the id of the delivery, not that of the record",
 		"an ordering key for each delivery":      "they may be handled in any order",

@@ -3,9 +3,11 @@ package providertest
 import (
 	"bytes"
 	"encoding/base64"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -151,6 +153,14 @@ func (h hook) handlers(t *testing.T) {
 		}
 		if event == "" {
 			t.Error("WebhookHandlers has a handler for the empty type: a delivery without a type goes to HandleWebhook")
+		}
+	}
+	const times = 50
+	types := slices.Sorted(maps.Keys(h.WebhookHandlers()))
+	for range times {
+		if again := slices.Sorted(maps.Keys(h.WebhookHandlers())); !slices.Equal(types, again) {
+			t.Errorf("WebhookHandlers has the types %q and then %q: they are those of the build of the provider, and the same in every process", types, again)
+			return
 		}
 	}
 }
