@@ -91,7 +91,7 @@ func startOutside(ctx context.Context, s *servers) (*outside, error) {
 		return nil, err
 	}
 	o.bare = &http.Client{Transport: outbound.NewTransport(outbound.Egress{Networks: networks})}
-	ring, err := secret.LoadOrCreate(filepath.Join(s.dir, "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(s.dir, "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func measureTokens(ctx context.Context, s *servers, opts options) (measured toke
 }
 
 func startTokens(ctx context.Context, s *servers, address string) (*platform.Platform, func(), error) {
-	ring, err := secret.LoadOrCreate(filepath.Join(s.dir, "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(s.dir, "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
 	}

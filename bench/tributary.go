@@ -34,7 +34,7 @@ type tributary struct {
 
 // connectTributary returns the product with no service running.
 func connectTributary(ctx context.Context, s *servers) (*tributary, error) {
-	ring, err := secret.LoadOrCreate(s.keys())
+	ring, err := secret.LoadOrCreate(s.keys(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

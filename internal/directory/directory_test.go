@@ -88,7 +88,7 @@ func TestReadyOnceAllIsRead(t *testing.T) {
 func TestCredentialsOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	b, writer := newBucket(t)
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,7 +94,7 @@ func newWorldAt(t *testing.T, natsURL string, nc *nats.Conn, database string) *w
 			t.Fatal(err)
 		}
 	}
-	ring, err := secret.LoadOrCreate(keys)
+	ring, err := secret.LoadOrCreate(keys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -250,7 +251,7 @@ func (k known) ResolveIdentity(context.Context, *contracts.Integration) (contrac
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -207,7 +208,7 @@ func newAnything() anything {
 // configure has a platform serve the providers, and repeat in a hurry what failed.
 func (p anything) configure(t *testing.T, c *platform.Config, listener net.Listener) {
 	t.Helper()
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

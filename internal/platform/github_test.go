@@ -2,6 +2,7 @@ package platform_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func (u refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 // ends at once, and shows the message.
 func TestGitHubRefusesWithAnUnstorableText(t *testing.T) {
 	t.Parallel()
-	ring, err := secret.LoadOrCreate(t.TempDir() + "/keys")
+	ring, err := secret.LoadOrCreate(t.TempDir()+"/keys", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package platform_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -17,7 +18,7 @@ import (
 // What the ring of a process seals is among the metrics of the process.
 func TestSealsAreAmongTheMetrics(t *testing.T) {
 	t.Parallel()
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

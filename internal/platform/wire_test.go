@@ -77,7 +77,7 @@ func newWire(t *testing.T, provider contracts.Provider, tune ...func(*wire, *pla
 	if _, err := w.nc.Subscribe(">", func(msg *nats.Msg) { w.said.message(msg) }); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 // Answers that an old key has sealed are dropped, wherever they stand among the others, and however few are looked at a time.
 func TestResealDropsCachedAnswers(t *testing.T) {
 	pool := pgtest.DB(t)
-	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	ring, err := secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

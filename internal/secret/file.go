@@ -76,16 +76,16 @@ func (f *file) changed() *keys {
 }
 
 // LoadOrCreate is Load, and makes a ring with a single new key where there is no file. It is for one machine: a deployment passes its ring in.
-func LoadOrCreate(path string) (*Ring, error) {
+func LoadOrCreate(path string, log *slog.Logger) (*Ring, error) {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := create(path); err != nil {
+		if err := create(path, log); err != nil {
 			return nil, err
 		}
 	}
-	return Load(context.Background(), path, nil, slog.Default())
+	return Load(context.Background(), path, nil, log)
 }
 
-func create(path string) error {
+func create(path string, log *slog.Logger) error {
 	key, mark := make([]byte, KeyBytes), make([]byte, 4)
 	_, _ = rand.Read(key)
 	_, _ = rand.Read(mark)
@@ -114,6 +114,6 @@ func create(path string) error {
 	case err != nil:
 		return fmt.Errorf("write the key ring: %w", err)
 	}
-	slog.Info("made a new key ring, as there was none", "file", path, "key", id)
+	log.Info("made a new key ring, as there was none", "file", path, "key", id)
 	return nil
 }

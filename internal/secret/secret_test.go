@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -91,7 +92,7 @@ func TestLoadOrCreateIsTheSameForAll(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range rings {
 		wait.Go(func() {
-			ring, err := secret.LoadOrCreate(path)
+			ring, err := secret.LoadOrCreate(path, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Error(err)
 				return

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,17 +33,19 @@ const (
 // demo is the upstream that dev brings along, and the integration that syncs from it.
 type demo struct {
 	upstream *upstream.Upstream
-	// webhooks is the address that it sends webhooks to.
+	// webhooks is the address of webhooks without what stands for the provider and the integration.
 	webhooks string
+	// keys are those of the providers here.
+	keys []string
 }
 
 // startDemo starts the demo upstream, unless it is not wanted or no provider here can talk to it.
 func (c devCommand) startDemo(ctx context.Context, p *program, ingress net.Listener, say func(string, ...any)) (*demo, error) {
+	d := &demo{webhooks: "http://" + ingress.Addr().String() + p.config.Webhooks.Prefix, keys: slices.Sorted(maps.Keys(p.providers))}
 	if c.NoDemo || p.providers[demoProvider] == nil {
-		return &demo{}, nil
+		return d, nil
 	}
-	address := "http://" + ingress.Addr().String() + p.config.Webhooks.Prefix + "/" + demoProvider + "/" + demoName + "/webhook"
-	d := &demo{webhooks: address, upstream: upstream.New(upstream.Options{Addr: demoAddr, Issues: c.DemoIssues})}
+	d.upstream = upstream.New(upstream.Options{Addr: demoAddr, Issues: c.DemoIssues})
 	err := d.upstream.Start(ctx)
 	if err != nil {
 		d.upstream = upstream.New(upstream.Options{Issues: c.DemoIssues})
@@ -68,6 +73,7 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 		return err
 	}
 	if d.upstream == nil {
+		d.sayOwn(say, len(page.Integrations) > 0)
 		return nil
 	}
 	metadata, err := json.Marshal(map[string]string{"owner": d.upstream.Owner(), "repo": d.upstream.Repo(), "base_url": d.upstream.URL()})
@@ -92,7 +98,9 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 	}
 	existing, err := client.Integration(ctx, demoName)
 	if err != nil || !d.isOurs(existing) {
-		return nil //nolint:nilerr // no demo integration, or one that was pointed elsewhere: nothing to do
+		say("upstream   is not used: there are integrations already, and none is the demo's")
+		d.sayOwn(say, true)
+		return nil //nolint:nilerr // no demo integration, or one that was pointed elsewhere
 	}
 	_, err = client.UpdateIntegration(ctx, api.UpdateIntegration{
 		Provider: demoProvider, Integration: demoName, Metadata: metadata, Credentials: credentials, By: "tributary dev",
@@ -107,8 +115,19 @@ func (d *demo) ensure(ctx context.Context, nc *nats.Conn, say func(string, ...an
 
 // sendWebhooks has the upstream tell of its edits.
 func (d *demo) sendWebhooks(say func(string, ...any)) {
-	d.upstream.SendWebhooks(d.webhooks, demoSecret)
-	say("webhooks   %s, where the upstream tells of every edit", d.webhooks)
+	address := d.webhooks + "/" + demoProvider + "/" + demoName + "/webhook"
+	d.upstream.SendWebhooks(address, demoSecret)
+	say("webhooks   %s, where the upstream tells of every edit", address)
+}
+
+// sayOwn says what to do with integrations of one's own.
+func (d *demo) sayOwn(say func(string, ...any), some bool) {
+	say("webhooks   %s/<provider>/<integration>/webhook", d.webhooks)
+	binary := os.Args[0]
+	if !some {
+		say("next       %s integrations create %s; --help says how to give metadata and credentials", binary, strings.Join(d.keys, "|"))
+	}
+	say("look       %[1]s integrations list; %[1]s runs list; %[1]s --help; Ctrl-C stops", binary)
 }
 
 // isOurs reports whether the integration points at a demo upstream, this one's or an earlier one's.

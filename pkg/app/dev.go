@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/embedded/dirlock"
 	embeddednats "github.com/tributaryhq/tributary/internal/embedded/nats"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
 	"github.com/tributaryhq/tributary/internal/outbound"
@@ -33,12 +34,24 @@ type devCommand struct {
 // Run starts everything in one process: Postgres and NATS unless they are given, the demo upstream, all services, and somebody who tells
 // what happens.
 func (c devCommand) Run(p *program) error {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(p.streams.Out, format+"\n", args...) }
+	told := p.ctx
+	err := c.run(p, say)
+	if told.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it was told to stop while it started
+	}
+	if err == nil {
+		say("stopped; start again to go on from here")
+	}
+	return err
+}
+
+func (c devCommand) run(p *program, say func(string, ...any)) error {
 	terminal := isTerminal(p.streams.Out)
 	log, err := p.devLogger(terminal)
 	if err != nil {
 		return err
 	}
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(p.streams.Out, format+"\n", args...) }
 	if err := os.MkdirAll(p.config.DataDir, 0o755); err != nil {
 		return fmt.Errorf("make the data folder (choose another with --data-dir): %w", err)
 	}
@@ -101,10 +114,15 @@ func (c devCommand) Run(p *program) error {
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	if err == nil {
-		say("stopped; start again to go on from here")
-	}
 	return err
+}
+
+// inUse says what to do about a data folder that another dev works in.
+func (p *program) inUse(err error) error {
+	if !errors.Is(err, dirlock.ErrHeld) {
+		return err
+	}
+	return fmt.Errorf("%w: another tributary dev runs with the data folder %q; stop it, or choose another folder with --data-dir", err, p.config.DataDir)
 }
 
 // devLogger keeps the log out of the way of the live progress on a terminal: warnings only, unless debugging is asked for.
@@ -125,7 +143,7 @@ func (p *program) startPostgres(log *slog.Logger, failed context.CancelCauseFunc
 	}
 	server, err := embeddedpostgres.Start(p.ctx, embeddedpostgres.Options{Dir: filepath.Join(p.config.DataDir, "postgres"), Durable: true, Log: log})
 	if err != nil {
-		return "", nil, err
+		return "", nil, p.inUse(err)
 	}
 	go func() {
 		<-server.Done()
@@ -153,7 +171,7 @@ func (p *program) startNATS(kept *ports, log *slog.Logger, say func(string, ...a
 		Dir: filepath.Join(p.config.DataDir, "nats"), Port: port, Log: log, SyncAlways: true,
 	})
 	if err != nil {
-		return "", nil, err
+		return "", nil, p.inUse(err)
 	}
 	if err := p.config.noteNATS(server); err != nil {
 		server.Stop()

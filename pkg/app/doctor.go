@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/secret"
 )
 
 type doctorCommand struct{}
@@ -36,21 +38,45 @@ func (doctorCommand) Run(p *program) error {
 	}
 	p.examinePostgres(ctx, say)
 	p.examineNATS(ctx, say)
-	if _, err := p.keyRing(slog.New(slog.DiscardHandler)); err != nil {
+	switch ring, err := p.existingRing(); {
+	case err != nil:
 		say(false, "keys", err.Error())
-	} else {
+	case ring == nil:
+		say(true, "keys", "none yet; the first start makes a ring in "+p.ownKeys()+"; services on several machines need TRIBUTARY_KEYS")
+	default:
 		say(true, "keys", p.keysFrom())
 	}
-	if err := os.MkdirAll(p.config.DataDir, 0o755); err != nil {
-		say(false, "data", fmt.Sprintf("%v; choose another folder with --data-dir", err))
-	} else {
-		absolute, _ := filepath.Abs(p.config.DataDir)
-		say(true, "data", "dev keeps everything in "+absolute)
-	}
+	p.examineData(say)
 	if !sound {
 		return errors.New("something is missing; see the lines marked FAIL")
 	}
 	return nil
+}
+
+// existingRing is the key ring; nil if a start would make one. Doctor looks, and writes nothing.
+func (p *program) existingRing() (*secret.Ring, error) {
+	if p.config.Keys == "" && p.config.KeysFile == "" {
+		if _, err := os.Stat(p.ownKeys()); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	return p.keyRing(slog.New(slog.DiscardHandler))
+}
+
+// examineData says where dev keeps its data, or will.
+func (p *program) examineData(say func(bool, string, string)) {
+	absolute, _ := filepath.Abs(p.config.DataDir)
+	info, err := os.Stat(absolute)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		say(true, "data", "dev will keep everything in "+absolute+", which is not there yet")
+	case err == nil && !info.IsDir():
+		say(false, "data", absolute+" is no folder; choose another with --data-dir")
+	case err != nil:
+		say(false, "data", fmt.Sprintf("%v; choose another folder with --data-dir", err))
+	default:
+		say(true, "data", "dev keeps everything in "+absolute)
+	}
 }
 
 func (p *program) examinePostgres(ctx context.Context, say func(bool, string, string)) {
@@ -99,8 +125,8 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		say(true, "postgres", "warning: a connection pooler is between; set TRIBUTARY_DATABASE_DIRECT_URL, without which changes are noticed a second later and migrate is refused")
 	}
 	say(true, "postgres", "version "+server.Version+", migrated")
-	ring, err := p.keyRing(slog.New(slog.DiscardHandler))
-	if err != nil {
+	ring, err := p.existingRing()
+	if err != nil || ring == nil {
 		return // it is told of beside
 	}
 	if err := postgres.New(pool, ring).CheckRing(ctx); err != nil {
@@ -230,5 +256,5 @@ func (p *program) keysFrom() string {
 	case p.config.KeysFile != "":
 		return "from " + p.config.KeysFile
 	}
-	return "this machine's own, in " + filepath.Join(p.config.DataDir, "keys") + "; services on several machines need TRIBUTARY_KEYS"
+	return "this machine's own, in " + p.ownKeys() + "; services on several machines need TRIBUTARY_KEYS"
 }

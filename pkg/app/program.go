@@ -236,8 +236,11 @@ func (p *program) keyRing(log *slog.Logger) (*secret.Ring, error) {
 	case p.config.KeysFile != "":
 		return secret.Load(p.ctx, p.config.KeysFile, p.kms, log)
 	}
-	return secret.LoadOrCreate(filepath.Join(p.config.DataDir, "keys"))
+	return secret.LoadOrCreate(p.ownKeys(), log)
 }
+
+// ownKeys is the file of the key ring that a start makes where none is given.
+func (p *program) ownKeys() string { return filepath.Join(p.config.DataDir, "keys") }
 
 func (p *program) logger() (*slog.Logger, error) { return p.loggerTo(p.streams.Err) }
 

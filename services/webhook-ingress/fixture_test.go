@@ -142,7 +142,7 @@ func newFixture(t *testing.T, adjust ...func(*fixture)) *fixture {
 	}
 	f.nats = natstest.New(t)
 	var err error
-	f.ring, err = secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"))
+	f.ring, err = secret.LoadOrCreate(filepath.Join(t.TempDir(), "keys"), slog.New(slog.DiscardHandler))
 	f.must(err)
 	nc := f.nats.Connect()
 	f.bus, err = bus.New(nc, bus.Options{Log: slog.New(slog.DiscardHandler), WebhookBacklog: f.backlog})

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -129,7 +130,7 @@ func work(ctx context.Context) error {
 	defer nc.Close()
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Providers = nc, pool, providers()
-	if config.Ring, err = secret.LoadOrCreate(os.Getenv("TRIBUTARY_KEYS_FILE")); err != nil {
+	if config.Ring, err = secret.LoadOrCreate(os.Getenv("TRIBUTARY_KEYS_FILE"), slog.New(slog.DiscardHandler)); err != nil {
 		return err
 	}
 	if config.Egress.Networks, err = outbound.ParseNetworks([]string{outbound.LoopbackNetworks}); err != nil {

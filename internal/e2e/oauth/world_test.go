@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -66,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(pool.Close)
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Providers = broker.Connect(), pool, providers()
-	if config.Ring, err = secret.LoadOrCreate(w.keys); err != nil {
+	if config.Ring, err = secret.LoadOrCreate(w.keys, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if config.Egress.Networks, err = outbound.ParseNetworks([]string{outbound.LoopbackNetworks}); err != nil {

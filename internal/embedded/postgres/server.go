@@ -56,7 +56,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	}
 	installation, err := newFinder(opts, as).obtain(ctx)
 	if err != nil {
-		return nil, err
+		return nil, unlessCancelled(ctx, err)
 	}
 	at, err := choosePlace(opts, as, installation.Major)
 	if err != nil {
@@ -65,10 +65,18 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	s, err := startIn(ctx, opts, installation, at)
 	if err != nil {
 		at.release()
-		return nil, fmt.Errorf("start PostgreSQL %s (%s): %w", installation.Version, installation.Source, err)
+		return nil, unlessCancelled(ctx, fmt.Errorf("start PostgreSQL %s (%s): %w", installation.Version, installation.Source, err))
 	}
 	opts.Log.Debug("PostgreSQL is up", "version", installation.Version, "source", installation.Source, "data", at.dir)
 	return s, nil
+}
+
+// unlessCancelled is short where the caller gave up: what a command says that was killed for it helps nobody.
+func unlessCancelled(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("start PostgreSQL: %w", ctx.Err())
+	}
+	return err
 }
 
 func startIn(ctx context.Context, opts Options, installation Installation, at place) (*Server, error) {
