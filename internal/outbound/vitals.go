@@ -20,6 +20,8 @@ const (
 	countEvery = 10 * time.Second
 	// lastReport is how long the last report of a process that stops may take.
 	lastReport = 5 * time.Second
+	// mostMinutes is how many counts are kept by the minute while the store is away. More are added up by the hour: an outage of a day takes 24 for each integration.
+	mostMinutes = 20_000
 	// longestError is how many bytes of an error are reported.
 	longestError = 300
 )
@@ -215,6 +217,9 @@ func (v *Vitals) count(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, older := range later {
+		if len(later) > mostMinutes {
+			older.Minute = older.Minute.Truncate(time.Hour)
+		}
 		key := countKey{older.Integration, older.Minute.Unix()}
 		if newer := v.counts[key]; newer != nil {
 			older.add(*newer)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,6 +45,38 @@ func (k *keptReports) CountRequests(_ context.Context, counts []RequestCount) ([
 	}
 	k.counts = append(k.counts, counts...)
 	return nil, nil
+}
+
+// TestCountsOfALongOutage are kept by the hour, once they are many.
+func TestCountsOfALongOutage(t *testing.T) {
+	t.Parallel()
+	store := &keptReports{failing: true}
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	v := NewVitals(store, slog.New(slog.DiscardHandler), func() time.Time { return now })
+	const integrations, minutes = 500, 120
+	for range minutes {
+		for i := range integrations {
+			v.noteCached(strconv.Itoa(i))
+		}
+		if err := v.count(t.Context()); err == nil {
+			t.Fatal("the store is away")
+		}
+		now = now.Add(time.Minute)
+	}
+	if kept := len(v.counts); kept > mostMinutes+integrations {
+		t.Errorf("%d counts are kept", kept)
+	}
+	store.failing = false
+	if err := v.count(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all int64
+	for _, count := range store.counts {
+		all += count.Cached
+	}
+	if all != integrations*minutes {
+		t.Errorf("%d requests are counted, of %d", all, integrations*minutes)
+	}
 }
 
 // The letters are what requests came to: a success, a failure, a refusal, and nothing that counts.
