@@ -19,9 +19,11 @@ type taker struct {
 	streams []string
 }
 
-var takers = []taker{
-	{"syncer", []string{events.StreamSync}},
-	{"item-worker", []string{events.StreamItems, events.StreamWebhooks}},
+func takers() []taker {
+	return []taker{
+		{"syncer", []string{events.StreamSync}},
+		{"item-worker", []string{events.StreamItems, events.StreamWebhooks}},
+	}
 }
 
 // attended tells of messages that nobody takes, because no process of their service runs. Who runs can't tell of that.
@@ -35,7 +37,7 @@ type attended struct {
 func (a *attended) look(ctx context.Context) error {
 	waiting := map[string]uint64{}
 	var problems []error
-	for _, taker := range takers {
+	for _, taker := range takers() {
 		for _, stream := range taker.streams {
 			usage, err := a.Bus.Usage(ctx, stream)
 			if err != nil {
@@ -49,7 +51,7 @@ func (a *attended) look(ctx context.Context) error {
 		// Without an answer nothing is known; readiness tells of a broker that does not answer.
 		return errors.Join(append(problems, err)...)
 	}
-	for _, taker := range takers {
+	for _, taker := range takers() {
 		service, n := taker.service, waiting[taker.service]
 		a.Metrics.processes.WithLabelValues(service).Set(float64(running[service]))
 		if running[service] > 0 || n == 0 {
