@@ -95,7 +95,7 @@ func (c *SecretsRotateCommand) Run(env *Env) error {
 	case err != nil:
 		return err
 	case len(total.Stuck) > 0:
-		return &api.Error{Code: api.Refused, Message: "the credentials of these integrations can't be opened, their key may be missing from the ring: " + names(total.Stuck)}
+		return &api.Error{Code: api.Refused, Message: "something of these integrations or webhooks can't be opened: credentials, the kept answer of an idempotency key, or a webhook's request. Put the missing key back into the ring (see: tributary secrets status), or give the credentials again: " + names(total.Stuck)}
 	case total.Left > 0:
 		return &api.Error{Code: api.Refused, Message: "something is left: authorizations under way, which end by themselves within minutes, or what was written meanwhile; run it again"}
 	}
