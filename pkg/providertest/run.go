@@ -39,7 +39,8 @@ func (k *kit) run(t *testing.T, sync enumerate, session *Session, upstream *reco
 	})
 	session.end()
 	if last := upstream.endless(); last != "" {
-		t.Errorf("the sync has made %d requests and goes on, the last one to %s: does it ask for the same page for ever?", requestLimit, last)
+		k.clock.stuck = true
+		t.Fatalf("the sync has made %d requests and goes on, the last one to %s: does it ask for the same page for ever?", requestLimit, last)
 	}
 	k.checkError(t, err)
 	return err
