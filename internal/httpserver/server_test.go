@@ -245,9 +245,7 @@ func TestDrainDelay(t *testing.T) {
 func TestDrainGrace(t *testing.T) {
 	s := serve(t, func(*httpserver.Config) {})
 	held := s.dial("127.0.0.1", "GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
-	s.await("the held request", func() bool {
-		return s.Waiting() == 0 && s.FreeConnections() < int64(httpserver.DefaultLimits().Connections)
-	})
+	<-s.entered
 	s.stop()
 	s.await("the port to close", func() bool {
 		c, err := net.Dial("tcp", s.addr)
