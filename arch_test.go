@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},
 	"pkg/oauth2":       {"pkg/contracts", "internal/foreign"},
-	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/validate"},
+	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/redact", "internal/validate"},
 	"pkg/app":          {"pkg", "internal", "services", "db"},
 
 	// A provider knows the contracts and nothing of the platform; their list knows all of them.
@@ -47,7 +47,8 @@ var mayImport = map[string][]string{
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
-	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics", "internal/watchdog"},
+	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
+	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog"},
 
@@ -59,15 +60,15 @@ var mayImport = map[string][]string{
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
-	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside"},
+	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
-		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/setaside", "internal/share", "internal/telemetry",
+		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
 		"internal/validate", "internal/watchdog",
 	},
 	"services/scheduler": {
@@ -76,7 +77,7 @@ var mayImport = map[string][]string{
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
+		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
 		"pkg/oauth2",
 	},
 	"internal/platform": {

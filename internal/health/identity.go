@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -55,7 +55,7 @@ func (c *Checker) Identity(ctx context.Context, row *postgres.Integration) (*con
 // ResolveIdentity asks an upstream whose the credentials are. A provider that panics has failed, and so has one that
 // does not return.
 func ResolveIdentity(ctx context.Context, resolver contracts.IdentityResolver, in *contracts.Integration) (identity *contracts.Identity, err error) {
-	defer func() { err = outbound.NewRedactor(nil, in).Error(err) }()
+	defer func() { err = redact.New(nil, in).Error(err) }()
 	got, err := panics.Within(ctx, leftAfter, "ResolveIdentity", func() (contracts.Identity, error) { return resolver.ResolveIdentity(ctx, in) })
 	got.Raw = nil
 	return &got, err

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/integrations"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -60,7 +60,7 @@ func (c *Checker) Check(ctx context.Context, row *postgres.Integration) (told, e
 	ctx, cancel := context.WithTimeout(ctx, checkFor)
 	defer cancel()
 	_, told = panics.Within(ctx, leftAfter, "HealthCheck", func() (struct{}, error) { return struct{}{}, checker.HealthCheck(ctx, in) })
-	return outbound.NewRedactor(provider, in).Error(told), nil
+	return redact.New(provider, in).Error(told), nil
 }
 
 // Sweep does what no request causes: it asks upstreams that are due to be asked, judges failure rates, closes forgotten incidents, and drops old

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -116,7 +117,7 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 		Credentials: credentials, Metadata: row.Metadata, Client: in.client, Mappings: l.store.Mappings(id, l.clock),
 	}
 	// What the provider and the handlers log may quote what they were given.
-	redactor := outbound.NewRedactor(provider, contracts.NewIntegration(fields))
+	redactor := redact.New(provider, contracts.NewIntegration(fields))
 	fields.Log = redactor.Logger(l.log).With("provider", row.Provider, "integration", row.Name)
 	next.value = contracts.NewIntegration(fields)
 	for {

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -99,17 +100,17 @@ func (c Config) Chain(t Target) http.RoundTripper {
 }
 
 // redactor returns a function that finds the redactor of what the integration is at the moment.
-func (t Target) redactor() func() *Redactor {
+func (t Target) redactor() func() *redact.Redactor {
 	type built struct {
 		of       *contracts.Integration
-		redactor *Redactor
+		redactor *redact.Redactor
 	}
 	var latest atomic.Pointer[built]
-	return func() *Redactor {
+	return func() *redact.Redactor {
 		in := t.Integration()
 		have := latest.Load()
 		if have == nil || have.of != in {
-			have = &built{of: in, redactor: NewRedactor(t.Provider, in)}
+			have = &built{of: in, redactor: redact.New(t.Provider, in)}
 			latest.Store(have)
 		}
 		return have.redactor
@@ -119,8 +120,8 @@ func (t Target) redactor() func() *Redactor {
 // Once is the transport of requests that are sent once and carry their own credentials: those for tokens. They are traced, and nothing else.
 func (c Config) Once() http.RoundTripper {
 	c = c.withDefaults()
-	nobody := NewRedactor(nil, nil)
-	return &traced{next: c.Base, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: func() *Redactor { return nobody }}
+	nobody := redact.New(nil, nil)
+	return &traced{next: c.Base, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: func() *redact.Redactor { return nobody }}
 }
 
 func (c Config) withDefaults() Config {

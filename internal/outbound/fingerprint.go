@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -17,7 +18,7 @@ const largestKeyed = 8 << 20
 
 // fingerprinted tells by what a request is recognised: method, URL without secrets, and body. A body that can be read only once is read, and the
 // returned request has it again.
-func fingerprinted(req *http.Request, redactor *Redactor) (*http.Request, []byte, error) {
+func fingerprinted(req *http.Request, redactor *redact.Redactor) (*http.Request, []byte, error) {
 	digest := sha256.New()
 	_, _ = fmt.Fprintf(digest, "%s\x00%s\x00", methodOf(req), redactor.URL(req.URL))
 	if req.Body == nil || req.Body == http.NoBody {

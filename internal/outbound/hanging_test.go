@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -33,13 +34,13 @@ func TestHangingProviders(t *testing.T) {
 		if _, err := boundedKey(aloof{}, in); !errors.Is(err, panics.ErrLeftBehind) {
 			t.Errorf("BudgetKey: %v", err)
 		}
-		redactor := NewRedactor(aloof{}, in)
+		redactor := redact.New(aloof{}, in)
 		for name, body := range map[string][]byte{
 			"request":  redactor.RequestBody("application/json", []byte(`{"pin":"1"}`), false),
 			"response": redactor.ResponseBody("text/plain", []byte("pin 1"), false),
 			"query":    []byte(redactor.Query("pin=1")),
 		} {
-			if string(body) != Redacted {
+			if string(body) != redact.Redacted {
 				t.Errorf("the %s is shown as %q", name, body)
 			}
 		}

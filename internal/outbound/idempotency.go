@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -23,7 +24,7 @@ type idempotency struct {
 	ledger      *Ledger
 	provider    contracts.Provider
 	integration func() *contracts.Integration
-	redactor    func() *Redactor
+	redactor    func() *redact.Redactor
 	now         func() time.Time
 	crash       func(point string)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -44,10 +45,10 @@ func TestTakenKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
-		redactor := NewRedactor(test.provider, in)
+		redactor := redact.New(test.provider, in)
 		chain := &begin{provider: test.provider, next: &idempotency{
 			ledger: NewLedger(taken{test.state}, nil, time.Second, metrics, slog.New(slog.DiscardHandler)), provider: test.provider, now: time.Now,
-			integration: func() *contracts.Integration { return in }, redactor: func() *Redactor { return redactor },
+			integration: func() *contracts.Integration { return in }, redactor: func() *redact.Redactor { return redactor },
 		}}
 		ctx, err := contracts.WithIdempotencyKey(t.Context(), "k")
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -19,7 +20,7 @@ type record struct {
 	log         *RequestLog
 	provider    contracts.Provider
 	integration func() *contracts.Integration
-	redactor    func() *Redactor
+	redactor    func() *redact.Redactor
 	unlogged    []endpoint
 	now         func() time.Time
 }
@@ -101,7 +102,7 @@ type attempt struct {
 	integration string
 	provider    string
 	origin      Origin
-	redactor    *Redactor
+	redactor    *redact.Redactor
 	attempt     int
 	key         string
 

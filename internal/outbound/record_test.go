@@ -25,6 +25,15 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
+// declaring is a provider that declares what is secret.
+type declaring struct {
+	contracts.Provider
+	request, response []string
+}
+
+func (d declaring) SensitiveRequestFields() []string  { return d.request }
+func (d declaring) SensitiveResponseFields() []string { return d.response }
+
 // rowsInMemory is a store that fails while it has an error.
 type rowsInMemory struct {
 	mu   sync.Mutex

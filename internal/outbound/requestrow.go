@@ -56,7 +56,7 @@ type RequestRow struct {
 
 // row is the attempt as it is stored.
 func (a *attempt) row(maxResponse int64) RequestRow {
-	request, answer := a.redactor.exchange()
+	request, answer := a.redactor.Exchange()
 	u := request.URL(&a.url)
 	row := RequestRow{
 		ID: a.id, First: a.first, At: a.at, Integration: a.integration, Provider: a.provider, Origin: a.origin, Attempt: a.attempt, IdempotencyKey: a.key,

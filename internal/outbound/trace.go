@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/tributaryhq/tributary/internal/redact"
 )
 
 // traced makes a span of each request, from its start until its answer is read, and shows errors without secrets. No trace header leaves the house:
@@ -18,7 +20,7 @@ import (
 type traced struct {
 	next     http.RoundTripper
 	tracer   trace.Tracer
-	redactor func() *Redactor
+	redactor func() *redact.Redactor
 }
 
 func (t *traced) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -235,7 +236,7 @@ type watch struct {
 	provider contracts.Provider
 	id       func() string
 	vitals   *Vitals
-	redactor func() *Redactor
+	redactor func() *redact.Redactor
 }
 
 func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -190,7 +191,7 @@ func TestWhatIsReported(t *testing.T) {
 			now := time.Date(2026, 3, 1, 12, 0, 30, 0, time.UTC)
 			v := NewVitals(store, slog.New(slog.DiscardHandler), func() time.Time { return now })
 			up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){test.answer}, start: time.Now()}
-			chain := &begin{next: &watch{next: up, id: func() string { return "one" }, vitals: v, redactor: func() *Redactor { return nil }}}
+			chain := &begin{next: &watch{next: up, id: func() string { return "one" }, vitals: v, redactor: func() *redact.Redactor { return nil }}}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a.example/a", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cli"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/telemetry"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
@@ -250,7 +250,7 @@ func (p *program) loggerTo(w io.Writer) (*slog.Logger, error) {
 		return nil, err
 	}
 	// Errors quote URLs, and URLs may hold tokens.
-	var redactor *outbound.Redactor
+	var redactor *redact.Redactor
 	return redactor.Logger(log), nil
 }
 

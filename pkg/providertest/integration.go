@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -27,13 +28,13 @@ import (
 // nil for [http.DefaultTransport].
 func Integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client) *contracts.Integration {
 	t.Helper()
-	log := func(r *outbound.Redactor) *slog.Logger {
+	log := func(r *redact.Redactor) *slog.Logger {
 		return r.Logger(slog.New(slog.NewTextHandler(testWriter{t}, nil)))
 	}
 	return integration(t, provider, credentials, metadata, base, log)
 }
 
-func integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client, log func(*outbound.Redactor) *slog.Logger) *contracts.Integration {
+func integration(t testing.TB, provider contracts.Provider, credentials, metadata any, base *http.Client, log func(*redact.Redactor) *slog.Logger) *contracts.Integration {
 	t.Helper()
 	own := http.Client{}
 	if base != nil {
@@ -43,7 +44,7 @@ func integration(t testing.TB, provider contracts.Provider, credentials, metadat
 		ID: "01930000-0000-7000-8000-000000000001", Provider: "test", Name: "test", Owner: "tester",
 		Credentials: encode(t, credentials), Metadata: encode(t, metadata), Client: &own, Mappings: NewMappings(),
 	}
-	fields.Log = log(outbound.NewRedactor(provider, contracts.NewIntegration(fields)))
+	fields.Log = log(redact.New(provider, contracts.NewIntegration(fields)))
 	in := contracts.NewIntegration(fields)
 	own.Transport = outbound.Config{Base: own.Transport}.Chain(outbound.Target{
 		Provider: provider, Integration: func() *contracts.Integration { return in },

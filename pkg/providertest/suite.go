@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -119,7 +119,7 @@ func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.
 		client = &http.Client{Transport: transport}
 	}
 	raw := slog.New(slog.NewTextHandler(&k.log, nil))
-	return integration(t, k.Provider, k.Credentials, k.Metadata, client, func(*outbound.Redactor) *slog.Logger { return raw })
+	return integration(t, k.Provider, k.Credentials, k.Metadata, client, func(*redact.Redactor) *slog.Logger { return raw })
 }
 
 func (k *kit) registers(t *testing.T) {
@@ -202,7 +202,7 @@ func (k *kit) openSecrets(t *testing.T) {
 	if raw == nil || json.Unmarshal(raw, &before) != nil {
 		return
 	}
-	shown := outbound.NewRedactor(k.Provider, nil).RequestBody("application/json", raw, false)
+	shown := redact.New(k.Provider, nil).RequestBody("application/json", raw, false)
 	if err := json.Unmarshal(shown, &after); err != nil {
 		t.Fatal(err)
 	}

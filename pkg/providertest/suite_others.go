@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -80,7 +80,7 @@ func (k *kit) elsewhere(t *testing.T, provider contracts.ScheduledSync) {
 func (k *kit) another(t *testing.T, credentials, metadata any, base http.RoundTripper) *contracts.Integration {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(&k.log, nil))
-	return integration(t, k.Provider, credentials, metadata, &http.Client{Transport: base}, func(*outbound.Redactor) *slog.Logger { return log })
+	return integration(t, k.Provider, credentials, metadata, &http.Client{Transport: base}, func(*redact.Redactor) *slog.Logger { return log })
 }
 
 // decoded is a value as its JSON has it.

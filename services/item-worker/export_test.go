@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -130,7 +131,7 @@ func Settle(row *dbsqlc.WebhookClaimRow, err error) Settled {
 // Told is the reason and the error that are kept of a webhook of an integration whose handler has returned err.
 func Told(in *contracts.Integration, err error) (reason, text string) {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
-	f := h.settle(&dbsqlc.WebhookClaimRow{}, err, nil, outbound.NewRedactor(nil, in))
+	f := h.settle(&dbsqlc.WebhookClaimRow{}, err, nil, redact.New(nil, in))
 	return f.reason.String(), f.errorText().String()
 }
 
@@ -138,7 +139,7 @@ func Told(in *contracts.Integration, err error) (reason, text string) {
 func Kept(in *contracts.Integration, value any) string {
 	h := &webhooks{Worker: New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: DefaultSettings()})}
 	result, _ := h.encodeResult(context.Background(), value)
-	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, outbound.NewRedactor(nil, in)).result
+	return h.settle(&dbsqlc.WebhookClaimRow{}, nil, result, redact.New(nil, in)).result
 }
 
 // CheckedCheckpoint is what is left of the checkpoint of an item that a webhook, received some time ago, has

@@ -8,7 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -48,7 +48,7 @@ func (j *job) classify(item *eventsv1.Item, err error) result {
 		return r
 	}
 	// What is said is stored and shown.
-	redactor := outbound.NewRedactor(nil, j.in)
+	redactor := redact.New(nil, j.in)
 	err = redactor.Error(err)
 	r.err = err
 	skip, skipped := contracts.AsSkip(err)

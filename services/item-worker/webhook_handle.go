@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -275,7 +276,7 @@ func (h *webhooks) encodeResult(ctx context.Context, value any) (result json.Raw
 }
 
 // settle turns what a delivery came to into what is written of it. What the handler says is stored and shown, and so redacted first.
-func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage, redactor *outbound.Redactor) finished {
+func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.RawMessage, redactor *redact.Redactor) finished {
 	now := h.Now()
 	err = redactor.Error(err)
 	f := finished{row: row, status: "processed", next: now, tries: row.Tries, err: err}
@@ -318,10 +319,10 @@ func (h *webhooks) settle(row *dbsqlc.WebhookClaimRow, err error, result json.Ra
 }
 
 // redacted is what may be shown of a result. A credential that is a bare number in it leaves no JSON behind: then nothing is shown.
-func redacted(result json.RawMessage, redactor *outbound.Redactor) string {
+func redacted(result json.RawMessage, redactor *redact.Redactor) string {
 	shown := redactor.ResponseBody("application/json", result, false)
 	if !json.Valid(shown) {
-		return `"` + outbound.Redacted + `"`
+		return `"` + redact.Redacted + `"`
 	}
 	return string(shown)
 }

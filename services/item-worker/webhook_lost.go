@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 )
 
 // lostTimeout bounds how long a late call of Dispatch is held by writing down that its record is lost.
@@ -17,7 +17,7 @@ const lostTimeout = 30 * time.Second
 func (c *call) lost(ctx context.Context, late error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostTimeout)
 	defer cancel()
-	late = outbound.NewRedactor(nil, c.in).Error(late)
+	late = redact.New(nil, c.in).Error(late)
 	log := c.Log.With("webhook", c.row.ID, "provider", c.row.Provider)
 	log.Error("a record is lost: the webhook's handler dispatched it after it had returned", "error", late)
 	if _, err := c.Store.WebhookLost(ctx, dbsqlc.WebhookLostParams{ID: c.row.ID, Attempt: c.row.Attempt, Error: foreign.Of(late), Now: c.Now()}); err != nil {

@@ -12,10 +12,10 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -47,7 +47,7 @@ func (h *webhooks) work(stopping, ctx context.Context, row *dbsqlc.WebhookClaimR
 	if int(row.Crashes) < h.Settings.Webhooks.Crashes {
 		err = h.beside(stopping, ctx, row, func() error { return c.try(ctx) })
 	}
-	f := h.settle(row, err, c.result, outbound.NewRedactor(c.provider, c.in))
+	f := h.settle(row, err, c.result, redact.New(c.provider, c.in))
 	if f.status == "processed" {
 		f.reason = c.resultLost
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -51,7 +52,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 
 	err = s.call(outbound.WithPatience(calling, session.patience(in)), provider, in, run, session)
 	total, closeErr := session.close()
-	total.Note = outbound.NewRedactor(nil, in).Text(session.note())
+	total.Note = redact.New(nil, in).Text(session.note())
 	if closeErr != nil && err == nil {
 		err = closeErr
 	}
@@ -128,7 +129,7 @@ func fromProvider(in *contracts.Integration, err error) error {
 	if err == nil {
 		return nil
 	}
-	err = outbound.NewRedactor(nil, in).Error(err)
+	err = redact.New(nil, in).Error(err)
 	return &providerError{cause: err, text: foreign.Of(err)}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -17,7 +18,7 @@ const tellFrom = 10 * time.Second
 // patience has the requests of an enumeration wait in place: a deferral would end it, and the next one would begin at the first page. While all wait, the slot is
 // another's.
 func (s *session) patience(in *contracts.Integration) *outbound.Patience {
-	redactor := outbound.NewRedactor(nil, in)
+	redactor := redact.New(nil, in)
 	return &outbound.Patience{
 		Most: s.syncer.Settings.Patience, Bounds: s.syncer.Settings.Waits,
 		Waits: func(until time.Time, why error) (func(), bool) {

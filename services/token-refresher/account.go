@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/integrations"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -64,7 +64,7 @@ func (a *account) redacted(err error) error { return redacted(a.flow, a.in, err)
 // redacted keeps what a provider says from showing what its credentials are.
 func redacted(flow contracts.OAuth2, in *contracts.Integration, err error) error {
 	provider, _ := flow.(contracts.Provider)
-	return outbound.NewRedactor(provider, in).Error(err)
+	return redact.New(provider, in).Error(err)
 }
 
 // unattended reports whether the provider gets tokens without a user.

@@ -1,4 +1,4 @@
-package outbound
+package redact
 
 import (
 	"bytes"
@@ -67,7 +67,7 @@ func mayDeclare(body []byte, declared []path) bool {
 	return slices.ContainsFunc(declared, func(p path) bool {
 		for _, element := range slices.Backward(p) {
 			// The others stand for an index, or any key.
-			if element != "*" && !isDigits(element) {
+			if element != "*" && strings.Trim(element, "0123456789") != "" {
 				return bytes.Contains(body, []byte(element))
 			}
 		}

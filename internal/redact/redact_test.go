@@ -1,4 +1,4 @@
-package outbound
+package redact
 
 import (
 	"bytes"
@@ -27,7 +27,7 @@ func (d declaring) SensitiveRequestFields() []string  { return d.request }
 func (d declaring) SensitiveResponseFields() []string { return d.response }
 
 func redactorOf(credentials string, fields ...string) *Redactor {
-	return NewRedactor(declaring{request: fields, response: fields}, contracts.NewIntegration(contracts.IntegrationFields{Credentials: json.RawMessage(credentials)}))
+	return New(declaring{request: fields, response: fields}, contracts.NewIntegration(contracts.IntegrationFields{Credentials: json.RawMessage(credentials)}))
 }
 
 func TestRedactBody(t *testing.T) {

@@ -1,4 +1,6 @@
-package outbound
+// Package redact takes secrets out of what is kept or shown of requests to third parties: rows of the request log, errors, log
+// lines and spans.
+package redact
 
 import (
 	"bytes"
@@ -29,13 +31,13 @@ type Redactor struct {
 	values *replacement
 	// longest is the length of the longest of the values: so much of a text's cut end may be the beginning of one.
 	longest int
-	// sent replaces the secrets of one request, which an answer may echo anywhere; found collects them. See [Redactor.exchange].
+	// sent replaces the secrets of one request, which an answer may echo anywhere; found collects them. See [Redactor.Exchange].
 	sent  *replacement
 	found *findings
 }
 
-// NewRedactor returns the redactor of an integration.
-func NewRedactor(provider contracts.Provider, in *contracts.Integration) *Redactor {
+// New returns the redactor of an integration.
+func New(provider contracts.Provider, in *contracts.Integration) *Redactor {
 	r := &Redactor{}
 	if declared, ok := provider.(contracts.Redactor); ok {
 		r.ask(declared)

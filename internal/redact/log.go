@@ -1,4 +1,4 @@
-package outbound
+package redact
 
 import (
 	"context"

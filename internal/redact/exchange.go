@@ -1,4 +1,4 @@
-package outbound
+package redact
 
 import (
 	"net/url"
@@ -43,9 +43,9 @@ func (r *Redactor) findings() *findings {
 	return r.found
 }
 
-// exchange returns a redactor for one request, which is to be used first, and a function that makes the one for its answer: an upstream that echoes what
+// Exchange returns a redactor for one request, which is to be used first, and a function that makes the one for its answer: an upstream that echoes what
 // it was sent, or complains about it, does so where nobody has declared a secret.
-func (r *Redactor) exchange() (request *Redactor, answer func() *Redactor) {
+func (r *Redactor) Exchange() (request *Redactor, answer func() *Redactor) {
 	request = &Redactor{}
 	if r != nil {
 		*request = *r
