@@ -51,6 +51,10 @@ func TestWaitsInPlaceEndEarly(t *testing.T) {
 			})
 			p, id := inHouse(t, &config)
 			client := api.New(config.NATS, 20*time.Second)
+			eventually(t, "a scheduler that answers", func() bool {
+				_, err := client.Providers(t.Context())
+				return err == nil
+			})
 			in, err := p.Integrations.Current(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)

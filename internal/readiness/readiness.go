@@ -26,6 +26,8 @@ const (
 	staleAfter = 30 * time.Second
 	// settling is for how long a check that was never well may fail before it is logged: a process that starts waits for others.
 	settling = 5 * time.Second
+	// again is how long after a warning another reason is logged.
+	again = 10 * time.Second
 )
 
 var (
@@ -65,6 +67,9 @@ type kept struct {
 	since, at time.Time
 	// well is whether the check was ever well, warned whether the log says last that it is not.
 	well, warned bool
+	// told is the reason that was logged last, at a time.
+	told   string
+	toldAt time.Time
 	// busy is whether a call of the check goes on, also one that was left behind.
 	busy *atomic.Bool
 }
@@ -141,6 +146,11 @@ func (b *Board) note(i int, err error) {
 	k.err, k.at, k.well = err, now, last.well || err == nil
 	k.warned = err != nil && (last.well || last.warned || now.Sub(k.since) >= settling)
 	warned := k.warned
+	// The first reason that is met may be the end of connections, and not what ended them.
+	news := warned && (!last.warned || err.Error() != last.told && now.Sub(last.toldAt) >= again)
+	if news {
+		k.told, k.toldAt = err.Error(), now
+	}
 	b.mu.Unlock()
 	name := last.check.Name
 	ready := b.ready.WithLabelValues(name)
@@ -150,7 +160,7 @@ func (b *Board) note(i int, err error) {
 		ready.Set(1)
 	}
 	switch {
-	case warned && !last.warned:
+	case news:
 		b.log.Warn("not ready", "check", name, "error", err)
 	case last.warned && !warned:
 		// As loud as the warning that it ends.

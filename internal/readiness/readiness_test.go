@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -104,6 +105,36 @@ func TestChangesAreTold(t *testing.T) {
 			if !strings.Contains(log.String(), says) {
 				t.Errorf("the log lacks %q:\n%s", says, &log)
 			}
+		}
+	})
+}
+
+// TestAnotherReasonIsTold: the first that is met may be the end of connections, and not what ended them.
+func TestAnotherReasonIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var asked atomic.Int32
+		board(t, prometheus.NewRegistry(), &log, readiness.Check{Name: "store", Ready: func(context.Context) error {
+			switch n := asked.Add(1); {
+			case n == 1:
+				return nil
+			case n == 2:
+				return errors.New("the connection has ended")
+			case n < 30:
+				return errors.New("the disk is full")
+			default:
+				return fmt.Errorf("the disk is full for %d s", n)
+			}
+		}})
+		pass(28 * time.Second)
+		for reason, want := range map[string]int{"the connection has ended": 1, "the disk is full": 1} {
+			if got := strings.Count(log.String(), reason); got != want {
+				t.Errorf("%d lines say that %s, want %d:\n%s", got, reason, want, &log)
+			}
+		}
+		pass(20 * time.Second)
+		if got := strings.Count(log.String(), "is full for"); got > 2 {
+			t.Errorf("%d lines tell of a reason that changes with each second:\n%s", got, &log)
 		}
 	})
 }
