@@ -112,7 +112,7 @@ func TestChangesAreTold(t *testing.T) {
 // TestAnotherReasonIsTold: the first that is met may be the end of connections, and not what ended them.
 func TestAnotherReasonIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log journal
 		var asked atomic.Int32
 		board(t, prometheus.NewRegistry(), &log, readiness.Check{Name: "store", Ready: func(context.Context) error {
 			switch n := asked.Add(1); {
