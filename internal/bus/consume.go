@@ -97,7 +97,7 @@ func (b *Bus) Consume(ctx context.Context, c Consumption) error {
 	var handlers sync.WaitGroup
 	defer b.drain(ctx, c.Consumer.Durable, c.Grace, stopWork, &handlers)
 	consumer, err := b.consumer(ctx, c)
-	// Only now, so that surveys look for a consumer that there was.
+	// A survey would take a consumer that is still to be made for one that is gone.
 	state, forget := b.consumes(c)
 	defer forget()
 	for ; ; consumer, err = b.consumer(ctx, c) {

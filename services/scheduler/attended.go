@@ -33,7 +33,8 @@ type attended struct {
 	missing map[string]time.Time
 }
 
-// look asks which processes there are while messages wait, and warns of a service that is missing for the second time.
+// look asks which processes there are. It warns of a service for which messages wait, and which no process ran at the
+// look before either.
 func (a *attended) look(ctx context.Context) error {
 	waiting := map[string]uint64{}
 	var problems []error

@@ -8,9 +8,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
-// alive puts a due event off while the enumeration that it asked for shows signs of life. A broker that is slow to hear of
-// the work on a message delivers it again, also to the process that has it; a try that ends so would count as a death. One
-// that has died has shown no sign for two thirds of an ack deadline by then.
+// alive returns an error that hands the due event back while some syncer still writes heartbeats for the run. NATS delivers
+// a message again when it hears too late that somebody works on it. To begin anew then would count a try, as after a death.
+// After a real death the last heartbeat is at least two thirds of an ack deadline old when the message comes again.
 func (s *Syncer) alive(run *postgres.Run) error {
 	quiet := s.Bus.Timing().AckWait / 2
 	if age := s.Now().Sub(run.HeartbeatAt); age < 0 || age >= quiet {
