@@ -3,7 +3,6 @@ package webhookingress
 import (
 	"context"
 	"errors"
-	"maps"
 	"sync"
 	"time"
 
@@ -33,11 +32,10 @@ func (b *backlog) refuses(provider string) bool {
 }
 
 // replace notes who is refused from now on, and returns who was before.
-func (b *backlog) replace(refused map[string]bool) map[string]bool {
+func (b *backlog) replace(refused map[string]bool) (before map[string]bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := b.refused
-	b.refused = refused
+	before, b.refused = b.refused, refused
 	return before
 }
 
@@ -82,26 +80,34 @@ func (g *Ingress) lookAtBacklog(ctx context.Context) error {
 		return err
 	}
 	messages := map[string]uint64{}
+	// kept are those of whom nothing is known now: they stay refused.
+	var kept []string
 	var problems []error
 	if usage.Most > 0 && usage.Bytes > usage.Most/backlogSeen {
 		for _, provider := range g.Registry.Keys() {
 			n, err := g.Bus.Count(ctx, events.StreamWebhooks, events.WebhooksFilter(provider))
 			if err != nil {
 				problems = append(problems, err)
+				if g.backlog.refuses(provider) {
+					kept = append(kept, provider)
+				}
 				continue
 			}
 			messages[provider] = n
 		}
 	}
 	refused := crowding(usage, messages)
+	for _, provider := range kept {
+		refused[provider] = true
+	}
 	before := g.backlog.replace(refused)
-	for provider := range maps.Keys(refused) {
+	for provider := range refused {
 		if !before[provider] {
 			g.Log.Warn("webhooks of a provider are refused: too many of them wait in NATS, and would take the room of the others; is there an item-worker with this provider?",
 				"provider", provider, "waiting", messages[provider], "bytes", usage.Bytes, "of", usage.Most)
 		}
 	}
-	for provider := range maps.Keys(before) {
+	for provider := range before {
 		if !refused[provider] {
 			g.Log.Info("webhooks of a provider are taken again", "provider", provider)
 		}
