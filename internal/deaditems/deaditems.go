@@ -72,11 +72,12 @@ func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *ev
 	return accepted && err == nil, err
 }
 
-// Reopen writes that an item which was given another go is dead again, with the event that says so. One that is not under redrive any more is left as it is.
-func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.UUID, dead Dead) error {
-	return store.InTx(ctx, func(tx *postgres.Tx) error {
-		reopened, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{ID: id, Reason: dead.Reason, Error: dead.Error, Tries: dead.Item.GetTries(), Now: now})
-		if err != nil || reopened == 0 {
+// Reopen writes that an item which was given another go is dead again, with the event that says so. It returns false, and
+// writes nothing, when the item is not under redrive any more.
+func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.UUID, dead Dead) (reopened bool, err error) {
+	err = store.InTx(ctx, func(tx *postgres.Tx) error {
+		rows, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{ID: id, Reason: dead.Reason, Error: dead.Error, Tries: dead.Item.GetTries(), Now: now})
+		if reopened = rows > 0; err != nil || !reopened {
 			return err
 		}
 		row, err := tx.DeadGet(ctx, id)
@@ -93,6 +94,7 @@ func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.U
 		}
 		return tx.Publish(ctx, now, m)
 	})
+	return reopened && err == nil, err
 }
 
 // Event is the item-failed event of a dead item.

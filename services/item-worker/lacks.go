@@ -13,10 +13,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-const (
-	// longestLack is the longest wait between two looks for a worker that has the handler. The first is a second; it doubles.
-	longestLack = 5 * time.Minute
-)
+// longestLack is the longest wait between two looks for a worker that has the handler. The first is a second; it doubles.
+const longestLack = 5 * time.Minute
 
 // lack is a handler that this worker does not have, and that another one had.
 type lack struct {

@@ -31,7 +31,8 @@ func (j *job) writeRedrive(ctx context.Context) (err error) {
 		}
 	case len(u.dead) > 0:
 		d := u.dead[0]
-		if err = deaditems.Reopen(ctx, j.worker.Store, j.worker.Now(), *j.redrive, d); err == nil {
+		var reopened bool
+		if reopened, err = deaditems.Reopen(ctx, j.worker.Store, j.worker.Now(), *j.redrive, d); reopened {
 			j.worker.Log.Warn("an item that was retried is dead again", "item", *j.redrive, "event", d.Item.GetEventType(), "external_id", d.Item.GetExternalId(),
 				"reason", d.Reason, "error", d.Error)
 		}

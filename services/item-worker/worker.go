@@ -113,8 +113,8 @@ type Worker struct {
 	alone sync.RWMutex
 	// lacks are the handlers that this worker lacks and that another one had.
 	lacks episodes[lack]
-	// closed are the integrations that can't be loaded.
-	closed episodes[string]
+	// unloaded are the integrations that can't be loaded.
+	unloaded episodes[string]
 	// restarts are tries that used budgets up and did not end.
 	restarts restarts
 }
@@ -264,7 +264,7 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 		return nil, err
 	case err != nil:
 		// The credentials can't be opened, for example. The items wait until somebody mends that.
-		if w.closed.begins(batch.GetIntegrationId(), w.Now()) {
+		if w.unloaded.begins(batch.GetIntegrationId(), w.Now()) {
 			w.Log.Error("an integration can't be loaded; its items wait", "integration", integrationID, "provider", batch.GetProvider(), "error", err)
 		}
 		return nil, j.putOffAll(ctx, err)
