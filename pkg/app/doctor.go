@@ -36,9 +36,10 @@ func (doctorCommand) Run(p *program) error {
 		}
 		_, _ = fmt.Fprintf(p.streams.Out, "%s  %-9s %s\n", mark, what, text)
 	}
-	p.examinePostgres(ctx, say)
+	ring, err := p.existingRing()
+	p.examinePostgres(ctx, ring, say)
 	p.examineNATS(ctx, say)
-	switch ring, err := p.existingRing(); {
+	switch {
 	case err != nil:
 		say(false, "keys", err.Error())
 	case ring == nil:
@@ -79,7 +80,9 @@ func (p *program) examineData(say func(bool, string, string)) {
 	}
 }
 
-func (p *program) examinePostgres(ctx context.Context, say func(bool, string, string)) {
+// examinePostgres looks at the database, and whether a ring opens what is sealed there; without a ring it looks at the
+// database alone.
+func (p *program) examinePostgres(ctx context.Context, ring *secret.Ring, say func(bool, string, string)) {
 	if p.config.DatabaseURL == "" {
 		found := embeddedpostgres.Diagnose(ctx, nil)
 		say(found.OK, "postgres", "dev runs "+found.Summary)
@@ -125,10 +128,6 @@ func (p *program) examinePostgres(ctx context.Context, say func(bool, string, st
 		say(true, "postgres", "warning: a connection pooler is between; set TRIBUTARY_DATABASE_DIRECT_URL, without which changes are noticed a second later and migrate is refused")
 	}
 	say(true, "postgres", "version "+server.Version+", migrated")
-	ring, err := p.existingRing()
-	if err != nil || ring == nil {
-		return // it is told of beside
-	}
 	if err := postgres.New(pool, ring).CheckRing(ctx); err != nil {
 		say(false, "keys", err.Error())
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -94,17 +95,7 @@ func cloned(req *contracts.WebhookRequest) *contracts.WebhookRequest {
 	return &other
 }
 
-func sameHeader(a, b http.Header) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for name := range a {
-		if !slices.Equal(a[name], b[name]) {
-			return false
-		}
-	}
-	return true
-}
+func sameHeader(a, b http.Header) bool { return maps.EqualFunc(a, b, slices.Equal[[]string]) }
 
 // hung cancels a call while the upstream that it asks does not answer, and returns its error. asked is false when it has asked nothing.
 func (k *kit) hung(t *testing.T, what string, call func(ctx context.Context, upstream http.RoundTripper) error) (err error, asked bool) {
