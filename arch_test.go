@@ -44,11 +44,13 @@ var mayImport = map[string][]string{
 	"internal/httpserver": {"internal/share"},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
 	"internal/watchdog":   {},
+	"internal/cells":      {},
+	"internal/circuit":    {"pkg/contracts", "internal/cells", "internal/watchdog"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
 	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
-	"internal/outbound":   {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
+	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog"},
 
@@ -60,8 +62,8 @@ var mayImport = map[string][]string{
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
-	"internal/integrations": {"pkg/contracts", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside"},
+	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside"},
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share"},
 	"internal/cli":          {"pkg/events", "internal/api"},
 
@@ -72,7 +74,7 @@ var mayImport = map[string][]string{
 		"internal/validate", "internal/watchdog",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
 	},
 	"services/token-refresher": {
@@ -81,7 +83,7 @@ var mayImport = map[string][]string{
 		"pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog",
 	},

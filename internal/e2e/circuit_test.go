@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -53,7 +53,7 @@ func TestOpenCircuit(t *testing.T) {
 	})
 	w.startAll()
 	id := w.create("one", "guarded")
-	w.await("a probe that fails", func() bool { return w.circuit(id).Reason == outbound.CircuitProbeFailed })
+	w.await("a probe that fails", func() bool { return w.circuit(id).Reason == circuit.ReasonProbeFailed })
 	// Ten requests say enough; others go on until the word of it is around. Without a circuit each of the items would
 	// be sent five times.
 	if n := len(w.handlings("")); n > 200 {

@@ -10,9 +10,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -20,7 +20,7 @@ import (
 )
 
 // CircuitMoved notes that a circuit has opened or closed, with the event and the incident. To be told of a transition twice, or after a later one, changes nothing.
-func (k *Keeper) CircuitMoved(ctx context.Context, t outbound.Transition) error {
+func (k *Keeper) CircuitMoved(ctx context.Context, t circuit.Transition) error {
 	id, err := uuid.Parse(t.Integration)
 	if err != nil {
 		return fmt.Errorf("a circuit of no integration: %w", err)
@@ -47,7 +47,7 @@ func (k *Keeper) CircuitMoved(ctx context.Context, t outbound.Transition) error 
 	})
 }
 
-func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, t outbound.Transition, now time.Time) error {
+func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, t circuit.Transition, now time.Time) error {
 	name, told := events.CircuitClosed, proto.Message(&eventsv1.CircuitClosed{Integration: ref(in), Reason: t.Reason, At: timestamppb.New(t.Since)})
 	if t.Open {
 		name, told = events.CircuitOpened, &eventsv1.CircuitOpened{
@@ -72,8 +72,8 @@ func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration
 
 // CompareCircuits finds what could not be told: transitions that are not noted, because whoever made them has died since, and open circuits that the broker has lost,
 // which are opened there again.
-func (k *Keeper) CompareCircuits(ctx context.Context, circuits *outbound.Circuits) error {
-	known := map[uuid.UUID]outbound.Transition{}
+func (k *Keeper) CompareCircuits(ctx context.Context, circuits *circuit.Circuits) error {
+	known := map[uuid.UUID]circuit.Transition{}
 	var ids []uuid.UUID
 	for _, t := range circuits.Known() {
 		if id, err := uuid.Parse(t.Integration); err == nil {
@@ -92,11 +92,11 @@ func (k *Keeper) CompareCircuits(ctx context.Context, circuits *outbound.Circuit
 		case ok && t.Transition > row.Transition:
 			problems = append(problems, k.CircuitMoved(ctx, t))
 		case row.Open && (!ok || t.Transition < row.Transition):
-			state := outbound.CircuitState{Open: true, Transition: row.Transition, Since: row.Since, Reason: row.Reason.String()}
+			state := circuit.State{Open: true, Transition: row.Transition, Since: row.Since, Reason: row.Reason.String()}
 			if row.Until != nil {
 				state.Until = *row.Until
 			}
-			problems = append(problems, circuits.Restore(ctx, outbound.Transition{Provider: row.Provider, Integration: row.IntegrationID.String(), CircuitState: state}))
+			problems = append(problems, circuits.Restore(ctx, circuit.Transition{Provider: row.Provider, Integration: row.IntegrationID.String(), State: state}))
 		}
 	}
 	for _, t := range known {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -42,19 +42,19 @@ func (w *world) outbox(t *testing.T) (names []string, ids map[string]bool) {
 	return names, ids
 }
 
-func (w *world) transition(open bool, number int64) outbound.Transition {
-	reason := outbound.CircuitProbeAnswered
+func (w *world) transition(open bool, number int64) circuit.Transition {
+	reason := circuit.ReasonProbeAnswered
 	if open {
-		reason = outbound.CircuitFailures
+		reason = circuit.ReasonFailures
 	}
-	return outbound.Transition{Provider: "shop", Integration: w.id.String(), CircuitState: outbound.CircuitState{
+	return circuit.Transition{Provider: "shop", Integration: w.id.String(), State: circuit.State{
 		Open: open, Transition: number, Since: start, Reason: reason, Until: start.Add(time.Minute),
 	}}
 }
 
 func TestCircuitMoved(t *testing.T) {
 	w := newWorld(t)
-	for _, move := range []outbound.Transition{
+	for _, move := range []circuit.Transition{
 		w.transition(true, 10), w.transition(true, 10), w.transition(false, 20), w.transition(true, 10), w.transition(false, 20),
 	} {
 		if err := w.CircuitMoved(t.Context(), move); err != nil {
@@ -111,7 +111,7 @@ func (c *cells) Watch(ctx context.Context, _ string, fn func(string, []byte, uin
 func TestCompareCircuits(t *testing.T) {
 	w := newWorld(t)
 	// One that nobody told of.
-	value, err := json.Marshal(w.transition(true, 10).CircuitState)
+	value, err := json.Marshal(w.transition(true, 10).State)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestCompareCircuits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	circuits := outbound.NewCircuits(outbound.CircuitsConfig{Cells: broker, Log: slog.New(slog.DiscardHandler)})
+	circuits := circuit.New(circuit.Config{Cells: broker, Log: slog.New(slog.DiscardHandler)})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- circuits.Run(ctx) }()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -41,7 +42,7 @@ func TestALockedIntegrationHoldsUpNoOther(t *testing.T) {
 		t.Errorf("left of the counts are %+v, %v", countsLeft, err)
 	}
 	moved := func(id uuid.UUID) error {
-		return w.CircuitMoved(t.Context(), outbound.Transition{Provider: "shop", Integration: id.String(), CircuitState: outbound.CircuitState{
+		return w.CircuitMoved(t.Context(), circuit.Transition{Provider: "shop", Integration: id.String(), State: circuit.State{
 			Open: true, Transition: 1, Since: minute, Reason: "failures", Until: minute.Add(time.Minute),
 		}})
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/redact"
@@ -188,7 +189,7 @@ func (l *Loader) put(in *loaded) {
 }
 
 func settingsOf(row *postgres.Integration, credentialsVersion int64) outbound.Settings {
-	settings := outbound.Settings{CredentialsVersion: credentialsVersion, Circuit: outbound.CircuitOverride(row.CircuitOverride)}
+	settings := outbound.Settings{CredentialsVersion: credentialsVersion, Circuit: circuit.Override(row.CircuitOverride)}
 	if row.RateLimit != nil && row.RateWindow != nil {
 		settings.Limit = &contracts.RateLimit{Limit: int(*row.RateLimit), Window: *row.RateWindow, IsSliding: row.RateSliding}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -32,8 +33,8 @@ var errNoTime = errors.New("the broker's time is not known")
 // account is one process's part of a budget. It leases several units of a window at a time from the cell that all processes share, and lets its requests use
 // them while the broker's clock is certainly in that window. At most one of its goroutines is at the cell.
 type account struct {
-	cells Cells
-	clock Clock
+	cells cells.Cells
+	clock cells.Clock
 	key   string
 	limit contracts.RateLimit
 	now   func() time.Time
@@ -67,7 +68,7 @@ type lease struct {
 	since time.Time
 }
 
-func newAccount(cells Cells, clock Clock, key string, limit contracts.RateLimit, now func() time.Time) *account {
+func newAccount(cells cells.Cells, clock cells.Clock, key string, limit contracts.RateLimit, now func() time.Time) *account {
 	return &account{cells: cells, clock: clock, key: key, limit: limit, now: now, size: 1, stale: true}
 }
 

@@ -24,6 +24,7 @@ type budget struct {
 	base    http.RoundTripper
 	budgets *Budgets
 	target  Target
+	metrics *RequestMetrics
 	now     func() time.Time
 	keyed   atomic.Pointer[keyed]
 }
@@ -39,6 +40,9 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	limit := b.target.limit(b.now())
 	usage := usageOf(req.Context())
 	if err := b.budgets.admit(req.Context(), key, limit); err != nil {
+		if _, deferred := contracts.AsDeferral(err); deferred {
+			b.metrics.refused(b.target.Integration().Provider(), "budget")
+		}
 		usage.refuse(key, limit, err)
 		closeBody(req)
 		return nil, err
@@ -122,7 +126,6 @@ func (b *Budgets) admit(ctx context.Context, key string, limit *contracts.RateLi
 			b.metrics.granted(provider, waited, stayed)
 			return nil
 		case stayed+wait > longestStay, !endsBefore(ctx, wait):
-			b.metrics.refused(provider, "budget")
 			return contracts.RetryAfter(wait, why)
 		}
 		if err := sleep(ctx, min(wait, askAgain)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -22,8 +23,8 @@ const (
 
 // Budgets are a process's parts of all request budgets. See [Config.Chain].
 type Budgets struct {
-	cells   Cells
-	clock   Clock
+	cells   cells.Cells
+	clock   cells.Clock
 	log     *slog.Logger
 	metrics *GuardMetrics
 	now     func() time.Time
@@ -57,7 +58,7 @@ type said struct {
 }
 
 // NewBudgets returns budgets that are shared through cells. now may be wrong: windows go by the clock.
-func NewBudgets(cells Cells, clock Clock, log *slog.Logger, metrics *GuardMetrics, now func() time.Time) *Budgets {
+func NewBudgets(cells cells.Cells, clock cells.Clock, log *slog.Logger, metrics *GuardMetrics, now func() time.Time) *Budgets {
 	return &Budgets{
 		cells: countingCells{cells, metrics}, clock: clock, log: log, metrics: metrics, now: now,
 		accounts: map[accountID]*account{}, suppressed: map[string]time.Time{}, lifts: map[string]uint64{},
@@ -246,7 +247,7 @@ func (b *Budgets) tellSuppressed(ctx context.Context, key string, until time.Tim
 
 // countingCells counts round trips to the broker.
 type countingCells struct {
-	Cells
+	cells.Cells
 	metrics *GuardMetrics
 }
 

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -37,7 +38,7 @@ type Config struct {
 	// Crash is called at named points; tests end the process there.
 	Crash func(point string)
 	// Circuits let nothing through to upstreams that fail; nil means that everything goes.
-	Circuits *Circuits
+	Circuits *circuit.Circuits
 }
 
 // Target is the integration that a chain is for.
@@ -51,7 +52,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → circuit → budget → watch →
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → breaker → budget → watch →
 // record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -72,12 +73,12 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	lifted := func() uint64 { return 0 }
 	if c.Budgets != nil {
-		budget := &budget{base: next, budgets: c.Budgets, target: t, now: c.Now}
+		budget := &budget{base: next, budgets: c.Budgets, target: t, metrics: c.Metrics, now: c.Now}
 		lifted = func() uint64 { return c.Budgets.lifted(budget.key()) }
 		next = budget
 	}
 	if c.Circuits != nil {
-		next = &circuit{base: next, circuits: c.Circuits, target: t}
+		next = &breaker{base: next, circuits: c.Circuits, target: t, metrics: c.Metrics}
 	}
 	if t.Tokens != nil {
 		next = &reauth{base: next, tokens: t.Tokens}

@@ -6,35 +6,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// GuardMetrics are what budgets and circuits measure. What they refuse leaves no row in the request log; it shows here.
+// GuardMetrics are what budgets measure.
 type GuardMetrics struct {
 	grants       *prometheus.CounterVec
-	refusals     *prometheus.CounterVec
 	waits        *prometheus.HistogramVec
 	suppressions *prometheus.CounterVec
-	transitions  *prometheus.CounterVec
 	trips        prometheus.Counter
 }
 
-// NewGuardMetrics registers the metrics of budgets and circuits.
+// NewGuardMetrics registers the metrics of budgets.
 func NewGuardMetrics(registerer prometheus.Registerer) (*GuardMetrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "outbound", Name: name, Help: help}, append([]string{"provider"}, labels...))
 	}
 	m := &GuardMetrics{
-		grants:   counter("budget_grants_total", "Requests that a budget let through."),
-		refusals: counter("refusals_total", "Requests that were put off, by what: budget or circuit.", "by"),
+		grants: counter("budget_grants_total", "Requests that a budget let through."),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "outbound", Name: "budget_wait_seconds", Help: "Time that requests waited in place for their budget.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2, 11),
 		}, []string{"provider"}),
 		suppressions: counter("suppressions_total", "Times that an upstream asked to be left alone."),
-		transitions:  counter("circuit_transitions_total", "Circuits that this process opened or closed.", "to"),
 		trips: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "tributary", Subsystem: "outbound", Name: "budget_round_trips_total", Help: "Reads and writes of shared budgets.",
 		}),
 	}
-	for _, collector := range []prometheus.Collector{m.grants, m.refusals, m.waits, m.suppressions, m.transitions, m.trips} {
+	for _, collector := range []prometheus.Collector{m.grants, m.waits, m.suppressions, m.trips} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}
@@ -49,10 +45,4 @@ func (m *GuardMetrics) granted(provider string, waited bool, stayed time.Duratio
 	}
 }
 
-func (m *GuardMetrics) refused(provider, by string) { m.refusals.WithLabelValues(provider, by).Inc() }
-
 func (m *GuardMetrics) suppressed(provider string) { m.suppressions.WithLabelValues(provider).Inc() }
-
-func (m *GuardMetrics) transition(provider, to string) {
-	m.transitions.WithLabelValues(provider, to).Inc()
-}

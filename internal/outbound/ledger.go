@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/foreign"
 )
 
@@ -75,7 +76,7 @@ type KeyOutcome struct {
 // Ledger is what the idempotency of all integrations shares.
 type Ledger struct {
 	store   KeyStore
-	shadows Cells
+	shadows cells.Cells
 	log     *slog.Logger
 	metrics *LedgerMetrics
 	margin  time.Duration
@@ -86,7 +87,7 @@ type Ledger struct {
 const LeaseMargin = 30 * time.Second
 
 // NewLedger returns a ledger on a store, whose leases outlast the caller's time by a margin. shadows are kept beside the database; nil keeps none.
-func NewLedger(store KeyStore, shadows Cells, margin time.Duration, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
+func NewLedger(store KeyStore, shadows cells.Cells, margin time.Duration, metrics *LedgerMetrics, log *slog.Logger) *Ledger {
 	return &Ledger{store: store, shadows: shadows, log: log, metrics: metrics, margin: margin}
 }
 

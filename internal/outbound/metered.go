@@ -16,6 +16,8 @@ import (
 type RequestMetrics struct {
 	duration *prometheus.HistogramVec
 	attempts *prometheus.HistogramVec
+	// refusals leave no row in the request log.
+	refusals *prometheus.CounterVec
 }
 
 // NewRequestMetrics registers the metrics of requests.
@@ -30,13 +32,23 @@ func NewRequestMetrics(registerer prometheus.Registerer) (*RequestMetrics, error
 			Namespace: "tributary", Subsystem: "outbound", Name: "request_attempts", Help: "How often a request was sent until something came of it.",
 			Buckets: []float64{0, 1, 2, 3, 5},
 		}, []string{"provider"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "tributary", Subsystem: "outbound", Name: "refusals_total", Help: "Requests that were put off, by what: budget or circuit.",
+		}, []string{"provider", "by"}),
 	}
-	for _, c := range []prometheus.Collector{m.duration, m.attempts} {
+	for _, c := range []prometheus.Collector{m.duration, m.attempts, m.refusals} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// refused counts a request that a budget or a circuit put off; nil counts nothing.
+func (m *RequestMetrics) refused(provider, by string) {
+	if m != nil {
+		m.refusals.WithLabelValues(provider, by).Inc()
+	}
 }
 
 // metered measures requests as their callers see them. Nothing that grows without bound is a label: neither ids nor URLs, nor methods that

@@ -3,6 +3,7 @@ package outbound
 import (
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -14,38 +15,14 @@ type Settings struct {
 	Limit      *contracts.RateLimit
 	LimitUntil time.Time
 	// Circuit overrides the circuit until CircuitUntil, for good if that is zero.
-	Circuit      CircuitOverride
+	Circuit      circuit.Override
 	CircuitUntil time.Time
 }
 
-// CircuitOverride is what an operator has a circuit do.
-type CircuitOverride string
-
-// The overrides. The empty one leaves the circuit to itself.
-const (
-	CircuitAuto CircuitOverride = ""
-	// CircuitForcedOpen lets no request through.
-	CircuitForcedOpen CircuitOverride = "forced-open"
-	// CircuitForcedClosed lets every request through, and goes on counting.
-	CircuitForcedClosed CircuitOverride = "forced-closed"
-	// CircuitDisabled lets every request through and counts none.
-	CircuitDisabled CircuitOverride = "disabled"
-)
-
 // limitAt is the budget that an operator has set, nil if none or if its time is over.
 func (s Settings) limitAt(now time.Time) *contracts.RateLimit {
-	if s.Limit == nil || ended(s.LimitUntil, now) {
+	if s.Limit == nil || !s.LimitUntil.IsZero() && !now.Before(s.LimitUntil) {
 		return nil
 	}
 	return s.Limit
 }
-
-// circuitAt is what an operator has the circuit do, if the time of that is not over.
-func (s Settings) circuitAt(now time.Time) CircuitOverride {
-	if ended(s.CircuitUntil, now) {
-		return CircuitAuto
-	}
-	return s.Circuit
-}
-
-func ended(until, now time.Time) bool { return !until.IsZero() && !now.Before(until) }

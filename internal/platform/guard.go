@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -14,6 +15,10 @@ import (
 func (p *Platform) guard(ctx context.Context) error {
 	c := p.config
 	metrics, err := outbound.NewGuardMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	circuitMetrics, err := circuit.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -32,9 +37,9 @@ func (p *Platform) guard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.circuits = outbound.NewCircuits(outbound.CircuitsConfig{
+	p.circuits = circuit.New(circuit.Config{
 		Cells: cells, Clock: p.Bus.Clock(events.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit, Providers: c.Circuits,
-		Told: p.health.CircuitMoved, Log: c.Log, Metrics: metrics, Now: c.Now,
+		Told: p.health.CircuitMoved, Log: c.Log, Metrics: circuitMetrics, Now: c.Now,
 	})
 	return nil
 }

@@ -21,7 +21,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
@@ -88,8 +90,8 @@ type Config struct {
 	Health   health.Settings
 	SetAside setaside.Settings
 	// Circuit is how circuits judge; Circuits is that of single providers.
-	Circuit        outbound.CircuitSettings
-	Circuits       map[string]outbound.CircuitSettings
+	Circuit        circuit.Settings
+	Circuits       map[string]circuit.Settings
 	Scheduler      scheduler.Settings
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
@@ -108,7 +110,7 @@ func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
-		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: outbound.DefaultCircuit(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
@@ -137,9 +139,9 @@ type Platform struct {
 	requests *outbound.RequestLog
 	tokens   *tokenrefresher.Refresher
 	budgets  *outbound.Budgets
-	circuits *outbound.Circuits
-	keys     outbound.Cells
-	grants   outbound.Cells
+	circuits *circuit.Circuits
+	keys     cells.Cells
+	grants   cells.Cells
 	health   *health.Keeper
 	setAside *setaside.Set
 	losses   *LossMetrics

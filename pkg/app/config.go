@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
@@ -114,14 +115,14 @@ func (c *Config) Validate() error {
 }
 
 // circuits is how circuits of single providers judge.
-func (c *Config) circuits() (map[string]outbound.CircuitSettings, error) {
-	circuits := map[string]outbound.CircuitSettings{}
+func (c *Config) circuits() (map[string]circuit.Settings, error) {
+	circuits := map[string]circuit.Settings{}
 	for _, one := range c.Circuit {
 		provider, how, ok := strings.Cut(one, "=")
 		if !ok || provider == "" {
 			return nil, fmt.Errorf("--circuit has %q, it must be PROVIDER=count:N or PROVIDER=rate:N", one)
 		}
-		settings, err := outbound.ParseCircuit(how)
+		settings, err := circuit.Parse(how)
 		if err != nil {
 			return nil, fmt.Errorf("--circuit of %s: %w", provider, err)
 		}

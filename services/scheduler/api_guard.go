@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -174,10 +175,10 @@ func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegrati
 }
 
 func (s *Scheduler) overrideCircuit(ctx context.Context, q api.OverrideCircuit) (api.CircuitStatus, error) {
-	override := outbound.CircuitOverride(q.Override)
+	override := circuit.Override(q.Override)
 	switch override {
-	case outbound.CircuitForcedOpen, outbound.CircuitForcedClosed, outbound.CircuitDisabled:
-	case outbound.CircuitAuto:
+	case circuit.ForcedOpen, circuit.ForcedClosed, circuit.Disabled:
+	case circuit.Auto:
 		if q.Until != nil {
 			return api.CircuitStatus{}, invalidf("a circuit is left to itself for good, without an until")
 		}
@@ -196,7 +197,7 @@ func (s *Scheduler) overrideCircuit(ctx context.Context, q api.OverrideCircuit) 
 		return api.CircuitStatus{}, err
 	}
 	s.Log.Info("circuit overridden", "integration", q.Integration, "override", q.Override, "by", q.By)
-	if override == outbound.CircuitAuto && s.Circuits != nil {
+	if override == circuit.Auto && s.Circuits != nil {
 		// Whoever leaves a circuit to itself has looked at the upstream; it need not wait for a probe.
 		if err := s.Circuits.Reset(ctx, found.Provider, found.ID.String()); err != nil {
 			s.Log.Warn("could not close a circuit", "integration", q.Integration, "error", err)
@@ -230,11 +231,11 @@ func (s *Scheduler) showCircuit(ctx context.Context, q api.ByIntegration) (api.C
 		}
 	}
 	// What the circuit's own state came of says nothing of a state that an operator set.
-	switch outbound.CircuitOverride(reply.Override) {
-	case outbound.CircuitAuto:
-	case outbound.CircuitForcedOpen:
+	switch circuit.Override(reply.Override) {
+	case circuit.Auto:
+	case circuit.ForcedOpen:
 		reply.State, reply.Since, reply.Reason, reply.Until = "open", nil, "", nil
-	case outbound.CircuitForcedClosed, outbound.CircuitDisabled:
+	case circuit.ForcedClosed, circuit.Disabled:
 		reply.State, reply.Since, reply.Reason, reply.Until = "closed", nil, "", nil
 	}
 	return reply, nil

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/deferral"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -48,7 +48,7 @@ func (s *Scheduler) endOverride(ctx context.Context, tx *postgres.Tx, row *postg
 		}
 	}
 	if row.CircuitUntil != nil && !row.CircuitUntil.After(now) {
-		return s.setCircuit(ctx, tx, row, outbound.CircuitAuto, nil, "its time has ended", "")
+		return s.setCircuit(ctx, tx, row, circuit.Auto, nil, "its time has ended", "")
 	}
 	return nil
 }
@@ -67,13 +67,13 @@ func (s *Scheduler) setRate(ctx context.Context, tx *postgres.Tx, row *postgres.
 }
 
 // setCircuit overrides the circuit of an integration that is locked, and tells of it.
-func (s *Scheduler) setCircuit(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, override outbound.CircuitOverride, until *time.Time, reason, by string) error {
+func (s *Scheduler) setCircuit(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, override circuit.Override, until *time.Time, reason, by string) error {
 	now := s.Now()
 	changed, err := tx.IntegrationSetCircuit(ctx, dbsqlc.IntegrationSetCircuitParams{ID: row.ID, CircuitOverride: string(override), CircuitUntil: until, Now: now})
 	if err != nil {
 		return fmt.Errorf("override the circuit of %s: %w", row.ID, err)
 	}
-	if override != outbound.CircuitForcedOpen {
+	if override != circuit.ForcedOpen {
 		if err := tx.WaitsEnd(ctx, waitEnded(row.ID, deferral.Circuit, now)); err != nil {
 			return fmt.Errorf("end waits of %s: %w", row.ID, err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
@@ -92,7 +93,7 @@ type Config struct {
 	SetAside *setaside.Set
 	// Budgets and Circuits are shown to operators, and what was not told of circuits is found; without them, none of that.
 	Budgets  *outbound.Budgets
-	Circuits *outbound.Circuits
+	Circuits *circuit.Circuits
 	Log      *slog.Logger
 	Metrics  *Metrics
 	// Tracer starts the trace of every run; nil traces nothing.

@@ -1,4 +1,6 @@
-package outbound
+// Package cells says what processes share through the broker: small values that they change by compare-and-set, and its clock. Package bus has both;
+// budgets, circuits and idempotency keys use them.
+package cells
 
 import (
 	"context"

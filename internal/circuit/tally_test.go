@@ -1,4 +1,4 @@
-package outbound
+package circuit
 
 import (
 	"strings"
@@ -6,13 +6,15 @@ import (
 	"time"
 )
 
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
 func TestTally(t *testing.T) {
 	t.Parallel()
-	byRate, byCount := DefaultCircuit(), DefaultCircuit()
-	byCount.Strategy = CircuitByCount
+	byRate, byCount := DefaultSettings(), DefaultSettings()
+	byCount.Strategy = ByCount
 	for _, test := range []struct {
 		name     string
-		settings CircuitSettings
+		settings Settings
 		// outcomes are F for a failure, . for an answer, and a digit for so many times ten seconds that pass.
 		outcomes string
 		opens    bool
@@ -52,22 +54,9 @@ func TestTally(t *testing.T) {
 
 func BenchmarkTally(b *testing.B) {
 	var counted tally
-	settings := DefaultCircuit()
+	settings := DefaultSettings()
 	settings.Floor = 1 << 30
 	for i, outcome := 0, strings.Repeat("F.", 50); b.Loop(); i++ {
 		counted.add(settings, 1, outcome[i%len(outcome)] == 'F', noon.Add(time.Duration(i)*time.Millisecond))
-	}
-}
-
-func TestParseCircuit(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]CircuitSettings{
-		"count:7": {Strategy: CircuitByCount, Count: 7, Percent: 50}, "rate:30": {Strategy: CircuitByRate, Count: 5, Percent: 30},
-		"count": {}, "count:0": {}, "rate:101": {}, "rate:x": {}, "half": {}, "": {},
-	} {
-		got, err := ParseCircuit(text)
-		if (err == nil) != (want.Strategy != "") || got.Strategy != want.Strategy || got.Count != want.Count || got.Percent != want.Percent {
-			t.Errorf("%q gives %+v, %v", text, got, err)
-		}
 	}
 }

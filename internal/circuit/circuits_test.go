@@ -1,11 +1,10 @@
-package outbound
+package circuit
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -27,25 +26,22 @@ import (
 type ward struct {
 	*testing.T
 	server    *natstest.Server
-	settings  Settings
-	circuit   CircuitSettings
+	override  Override
+	until     time.Time
+	circuit   Settings
 	processes []*Circuits
 	told      []string
 	mu        sync.Mutex
 	// answer is what the upstream does.
-	answer func(ctx context.Context) (*http.Response, error)
+	answer func() Outcome
 }
 
-func status(code int) func(context.Context) (*http.Response, error) {
-	return func(context.Context) (*http.Response, error) {
-		return &http.Response{StatusCode: code, Body: http.NoBody, Header: http.Header{}}, nil
-	}
-}
+func always(what Outcome) func() Outcome { return func() Outcome { return what } }
 
 func inWard(t *testing.T, f func(w *ward)) {
 	t.Helper()
 	natstest.Bubble(t, func(t *testing.T) {
-		w := &ward{T: t, server: natstest.New(t), circuit: DefaultCircuit(), answer: status(http.StatusOK)}
+		w := &ward{T: t, server: natstest.New(t), circuit: DefaultSettings(), answer: always(Answered)}
 		ctx, stop := context.WithCancel(t.Context())
 		var group errgroup.Group
 		for i := range 2 {
@@ -75,11 +71,11 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 	if err != nil {
 		w.Fatal(err)
 	}
-	metrics, err := NewGuardMetrics(prometheus.NewRegistry())
+	metrics, err := NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		w.Fatal(err)
 	}
-	return NewCircuits(CircuitsConfig{
+	return New(Config{
 		Cells: cells, Clock: b.Clock(events.BucketCircuits), Owner: owner, Settings: w.circuit, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
 		Told: func(_ context.Context, t Transition) error {
 			w.mu.Lock()
@@ -90,42 +86,29 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 	})
 }
 
-// RoundTrip is the upstream.
-func (w *ward) RoundTrip(req *http.Request) (*http.Response, error) {
+// send sends a request from a process.
+func (w *ward) send(process int) error {
+	pass, err := w.processes[process].Enter(w.Context(), "p", "i", w.override, w.until)
+	if err != nil {
+		return err
+	}
 	w.mu.Lock()
 	answer := w.answer
 	w.mu.Unlock()
-	return answer(req.Context())
-}
-
-// send sends a request from a process.
-func (w *ward) send(ctx context.Context, process int) error {
-	w.Helper()
-	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
-	c := &circuit{base: w, circuits: w.processes[process], target: Target{
-		Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return w.settings },
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://example.com/", nil)
-	if err != nil {
-		w.Fatal(err)
-	}
-	res, err := c.RoundTrip(req)
-	if res != nil {
-		_ = res.Body.Close()
-	}
-	return err
+	w.processes[process].Leave(w.Context(), pass, answer())
+	return nil
 }
 
 func (w *ward) passes(process int) {
 	w.Helper()
-	if err := w.send(w.Context(), process); errors.Is(err, contracts.ErrCircuitOpen) {
+	if err := w.send(process); errors.Is(err, contracts.ErrCircuitOpen) {
 		w.Errorf("process %d is kept back: %v", process, err)
 	}
 }
 
 func (w *ward) refused(process int, wait time.Duration) {
 	w.Helper()
-	err := w.send(w.Context(), process)
+	err := w.send(process)
 	deferral, ok := contracts.AsDeferral(err)
 	if !ok || !errors.Is(err, contracts.ErrCircuitOpen) || (deferral.Delay-wait).Abs() > time.Second {
 		w.Errorf("process %d gets %v, want a deferral of %s", process, err, wait)
@@ -135,7 +118,7 @@ func (w *ward) refused(process int, wait time.Duration) {
 // trip has the upstream fail until the circuit is open, which all processes know a moment later.
 func (w *ward) trip() {
 	w.Helper()
-	w.answer = status(http.StatusServiceUnavailable)
+	w.answer = always(Failed)
 	for range 10 {
 		w.passes(0)
 	}
@@ -156,9 +139,9 @@ func (w *ward) wantTold(want ...string) {
 const rest = time.Minute + time.Second
 
 const (
-	opened      = "open: " + CircuitFailures
-	reopened    = "open: " + CircuitProbeFailed
-	closedAgain = "closed: " + CircuitProbeAnswered
+	opened      = "open: " + ReasonFailures
+	reopened    = "open: " + ReasonProbeFailed
+	closedAgain = "closed: " + ReasonProbeAnswered
 )
 
 func TestCircuitOpensForAll(t *testing.T) {
@@ -174,32 +157,23 @@ func TestCircuitOpensForAll(t *testing.T) {
 
 func TestProbe(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer func(context.Context) (*http.Response, error)
+		answer Outcome
 		told   []string
 		// refused is for how long the next request is kept back; 0 lets it through.
 		refused time.Duration
 	}{
-		"success closes":              {status(http.StatusOK), []string{opened, closedAgain}, 0},
-		"a refusal is an answer, too": {status(http.StatusForbidden), []string{opened, closedAgain}, 0},
-		"a throttle is an answer":     {status(http.StatusTooManyRequests), []string{opened, closedAgain}, 0},
-		"a failure opens anew":        {status(http.StatusBadGateway), []string{opened, reopened}, time.Minute},
-		"no connection opens anew": {
-			func(context.Context) (*http.Response, error) { return nil, errors.New("refused") },
-			[]string{opened, reopened},
-			time.Minute,
-		},
-		"a deferral says nothing, and another probes": {func(context.Context) (*http.Response, error) {
-			return nil, contracts.RetryAfter(time.Hour, contracts.ErrBudgetExhausted)
-		}, []string{opened}, 0},
+		"an answer closes":                         {Answered, []string{opened, closedAgain}, 0},
+		"a failure opens anew":                     {Failed, []string{opened, reopened}, time.Minute},
+		"silence says nothing, and another probes": {Silent, []string{opened}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWard(t, func(w *ward) {
 				w.trip()
 				elapse(rest)
-				w.answer = test.answer
+				w.answer = always(test.answer)
 				w.passes(1)
 				w.wantTold(test.told...)
-				w.answer = status(http.StatusOK)
+				w.answer = always(Answered)
 				if test.refused > 0 {
 					w.refused(0, test.refused)
 					return
@@ -216,17 +190,17 @@ func TestOneProbeAtATime(t *testing.T) {
 		elapse(rest)
 		release := make(chan struct{})
 		sent := 0
-		w.answer = func(context.Context) (*http.Response, error) {
+		w.answer = func() Outcome {
 			w.mu.Lock()
 			sent++
 			w.mu.Unlock()
 			<-release
-			return status(http.StatusOK)(nil)
+			return Answered
 		}
 		var group errgroup.Group
 		for i := range 20 {
 			group.Go(func() error {
-				if err := w.send(w.Context(), i%2); err != nil && !errors.Is(err, contracts.ErrCircuitOpen) {
+				if err := w.send(i % 2); err != nil && !errors.Is(err, contracts.ErrCircuitOpen) {
 					return err
 				}
 				return nil
@@ -255,17 +229,17 @@ func TestProbeThatHangs(t *testing.T) {
 		w.trip()
 		elapse(rest)
 		release := make(chan struct{})
-		w.answer = func(context.Context) (*http.Response, error) {
+		w.answer = func() Outcome {
 			<-release
-			return status(http.StatusBadGateway)(nil)
+			return Failed
 		}
 		var group errgroup.Group
-		group.Go(func() error { return w.send(w.Context(), 0) })
+		group.Go(func() error { return w.send(0) })
 		elapse(rest)
 		w.refused(1, probedFor)
 		elapse(rest)
 		w.mu.Lock()
-		w.answer = status(http.StatusOK)
+		w.answer = always(Answered)
 		w.mu.Unlock()
 		w.passes(1)
 		w.wantTold(opened, closedAgain)
@@ -276,9 +250,9 @@ func TestProbeThatHangs(t *testing.T) {
 	})
 }
 
-func TestCallersThatGiveUpBlameNobody(t *testing.T) {
+func TestSilenceBlamesNobody(t *testing.T) {
 	inWard(t, func(w *ward) {
-		w.answer = func(ctx context.Context) (*http.Response, error) { return nil, context.Canceled }
+		w.answer = always(Silent)
 		for range 30 {
 			w.passes(0)
 		}
@@ -288,24 +262,24 @@ func TestCallersThatGiveUpBlameNobody(t *testing.T) {
 
 func TestOverrides(t *testing.T) {
 	inWard(t, func(w *ward) {
-		w.settings = Settings{Circuit: CircuitForcedOpen, CircuitUntil: time.Now().Add(time.Hour)}
+		w.override, w.until = ForcedOpen, time.Now().Add(time.Hour)
 		w.refused(0, time.Hour)
 		elapse(time.Hour)
 		w.passes(0)
-		w.settings = Settings{Circuit: CircuitForcedOpen}
+		w.override, w.until = ForcedOpen, time.Time{}
 		w.refused(1, forcedFor)
 
-		for _, override := range []CircuitOverride{CircuitForcedClosed, CircuitDisabled} {
-			w.settings = Settings{Circuit: override}
+		for _, override := range []Override{ForcedClosed, Disabled} {
+			w.override = override
 			w.trip()
 			w.passes(0)
 		}
 		w.wantTold()
 		// What was counted under forced-closed counts at the next failure.
-		w.settings = Settings{}
+		w.override = Auto
 		w.passes(0)
 		w.wantTold(opened)
-		w.settings = Settings{Circuit: CircuitForcedClosed}
+		w.override = ForcedClosed
 		w.passes(1)
 	})
 }
@@ -320,8 +294,8 @@ func TestResetAndRestore(t *testing.T) {
 		if err := w.processes[1].Reset(w.Context(), "p", "i"); err != nil {
 			w.Fatal(err)
 		}
-		w.wantTold(opened, "closed: "+CircuitReset)
-		w.answer = status(http.StatusOK)
+		w.wantTold(opened, "closed: "+ReasonReset)
+		w.answer = always(Answered)
 		w.passes(0)
 		if err := w.processes[1].Reset(w.Context(), "p", "i"); err != nil {
 			w.Fatal(err)
@@ -339,16 +313,15 @@ func TestResetAndRestore(t *testing.T) {
 		if err != nil || !state.Open {
 			w.Errorf("the state is %+v, %v", state, err)
 		}
-		w.wantTold(opened, "closed: "+CircuitReset)
+		w.wantTold(opened, "closed: "+ReasonReset)
 	})
 }
 
-// Without the broker the upstream has its rest from the process that saw it fail.
 // TestATransitionThatCanNotBeToldOf holds up those of its own integration, and no other's.
 func TestATransitionThatCanNotBeToldOf(t *testing.T) {
 	t.Parallel()
 	of := func(integration string, number int64) Transition {
-		return Transition{Integration: integration, CircuitState: CircuitState{Transition: number}}
+		return Transition{Integration: integration, State: State{Transition: number}}
 	}
 	var told []string
 	locked := true
@@ -372,6 +345,7 @@ func TestATransitionThatCanNotBeToldOf(t *testing.T) {
 	}
 }
 
+// Without the broker the upstream has its rest from the process that saw it fail.
 func TestCircuitWithoutBroker(t *testing.T) {
 	inWard(t, func(w *ward) {
 		w.server.Stop()
@@ -379,4 +353,11 @@ func TestCircuitWithoutBroker(t *testing.T) {
 		w.refused(0, time.Minute)
 		w.server.Start()
 	})
+}
+
+// elapse lets time go by in a bubble, where nobody waits for it, and everybody else do what is due at its end: what a
+// test does next happens after that.
+func elapse(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
 }

@@ -1,4 +1,6 @@
-package outbound
+// Package circuit sends nothing to an upstream that fails: after some failures its circuit opens for all processes, and
+// after a rest one request probes whether it answers again. Package outbound asks it before each request.
+package circuit
 
 import (
 	"context"
@@ -12,12 +14,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// CircuitState is what all processes know of a circuit: the value of its cell. One that never opened has none.
-type CircuitState struct {
+// State is what all processes know of a circuit: the value of its cell. One that never opened has none.
+type State struct {
 	Open bool `json:"open"`
 	// Transition numbers the openings and closings. It grows also when the cells are lost.
 	Transition int64 `json:"transition"`
@@ -34,21 +37,21 @@ type CircuitState struct {
 // Transition is a circuit that opened or closed.
 type Transition struct {
 	Provider, Integration string
-	CircuitState
+	State
 }
 
 // The reasons of transitions.
 const (
-	CircuitFailures      = "too many requests failed"
-	CircuitProbeFailed   = "the probe failed"
-	CircuitProbeAnswered = "the probe was answered"
-	CircuitReset         = "reset by an operator"
+	ReasonFailures      = "too many requests failed"
+	ReasonProbeFailed   = "the probe failed"
+	ReasonProbeAnswered = "the probe was answered"
+	ReasonReset         = "reset by an operator"
 )
 
 // Circuits are the circuits of all integrations as a process knows them. A closed one costs no round trip: each process counts its own requests and
 // watches the cells for what others have found.
 type Circuits struct {
-	config CircuitsConfig
+	config Config
 
 	mu      sync.Mutex
 	known   map[string]knownCircuit
@@ -58,29 +61,29 @@ type Circuits struct {
 	kicked chan struct{}
 }
 
-// CircuitsConfig is what circuits are made of.
-type CircuitsConfig struct {
-	Cells Cells
-	Clock Clock
+// Config is what circuits are made of.
+type Config struct {
+	Cells cells.Cells
+	Clock cells.Clock
 	// Owner names this process.
 	Owner string
 	// Settings are for all providers but those that Providers has.
-	Settings  CircuitSettings
-	Providers map[string]CircuitSettings
+	Settings  Settings
+	Providers map[string]Settings
 	// Told is called with every transition that this process has made until it succeeds once. Who dies before leaves it to be found by comparison.
 	Told    func(context.Context, Transition) error
 	Log     *slog.Logger
-	Metrics *GuardMetrics
+	Metrics *Metrics
 	Now     func() time.Time
 }
 
 type knownCircuit struct {
-	CircuitState
+	State
 	revision uint64
 }
 
-// NewCircuits returns circuits that are all closed as far as they know.
-func NewCircuits(config CircuitsConfig) *Circuits {
+// New returns circuits that are all closed as far as they know.
+func New(config Config) *Circuits {
 	if config.Told == nil {
 		config.Told = func(context.Context, Transition) error { return nil }
 	}
@@ -92,7 +95,7 @@ func (c *Circuits) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return c.config.Cells.Watch(ctx, "*.*", func(key string, value []byte, revision uint64) {
-			var state CircuitState
+			var state State
 			if json.Unmarshal(value, &state) == nil {
 				c.note(key, knownCircuit{state, revision})
 			}
@@ -108,20 +111,20 @@ func (c *Circuits) Known() []Transition {
 	defer c.mu.Unlock()
 	all := make([]Transition, 0, len(c.known))
 	for key, known := range c.known {
-		all = append(all, transitionOf(key, known.CircuitState))
+		all = append(all, transitionOf(key, known.State))
 	}
 	return all
 }
 
 // State reads a circuit's cell.
-func (c *Circuits) State(ctx context.Context, provider, integration string) (CircuitState, error) {
+func (c *Circuits) State(ctx context.Context, provider, integration string) (State, error) {
 	known, err := c.read(ctx, provider+"."+integration)
-	return known.CircuitState, err
+	return known.State, err
 }
 
 // Restore brings an open circuit back whose cell is lost.
 func (c *Circuits) Restore(ctx context.Context, t Transition) error {
-	_, err := c.write(ctx, t.Provider+"."+t.Integration, t.CircuitState, 0)
+	_, err := c.write(ctx, t.Provider+"."+t.Integration, t.State, 0)
 	return err
 }
 
@@ -133,14 +136,14 @@ func (c *Circuits) Reset(ctx context.Context, provider, integration string) erro
 		if err != nil || !have.Open {
 			return err
 		}
-		moved, err := c.move(ctx, key, have, c.next(have.CircuitState, CircuitReset))
+		moved, err := c.move(ctx, key, have, c.next(have.State, ReasonReset))
 		if err != nil || moved {
 			return err
 		}
 	}
 }
 
-func (c *Circuits) settings(key string) CircuitSettings {
+func (c *Circuits) settings(key string) Settings {
 	provider, _, _ := strings.Cut(key, ".")
 	if settings, ok := c.config.Providers[provider]; ok {
 		return settings
@@ -180,22 +183,22 @@ func (c *Circuits) read(ctx context.Context, key string) (knownCircuit, error) {
 	if err != nil || len(value) == 0 {
 		return known, err
 	}
-	if err := json.Unmarshal(value, &known.CircuitState); err != nil {
+	if err := json.Unmarshal(value, &known.State); err != nil {
 		return known, fmt.Errorf("read the circuit %s: %w", key, err)
 	}
 	return known, nil
 }
 
 // next is a circuit's next transition: open with a rest for the reasons that open, closed for the others.
-func (c *Circuits) next(from CircuitState, reason string) CircuitState {
+func (c *Circuits) next(from State, reason string) State {
 	now := c.now()
-	next := CircuitState{Transition: max(from.Transition+1, now.UnixMilli()), Since: now, Reason: reason}
-	next.Open = reason == CircuitFailures || reason == CircuitProbeFailed
+	next := State{Transition: max(from.Transition+1, now.UnixMilli()), Since: now, Reason: reason}
+	next.Open = reason == ReasonFailures || reason == ReasonProbeFailed
 	return next
 }
 
 // move writes a transition from the state that is known; it is false when somebody else was faster. Whoever moves a circuit tells of it.
-func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next CircuitState) (bool, error) {
+func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next State) (bool, error) {
 	if err := c.config.Clock.Refresh(ctx); err != nil {
 		return false, err
 	}
@@ -207,7 +210,7 @@ func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next
 		return false, err
 	}
 	t := transitionOf(key, next)
-	c.config.Metrics.transition(t.Provider, stateName(next.Open))
+	c.config.Metrics.transitions.WithLabelValues(t.Provider, stateName(next.Open)).Inc()
 	c.config.Log.Warn("circuit is "+stateName(next.Open), "provider", t.Provider, "integration", t.Integration, "reason", next.Reason)
 	c.mu.Lock()
 	c.untold = append(c.untold, t)
@@ -216,7 +219,7 @@ func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next
 	return true, nil
 }
 
-func (c *Circuits) write(ctx context.Context, key string, next CircuitState, revision uint64) (bool, error) {
+func (c *Circuits) write(ctx context.Context, key string, next State, revision uint64) (bool, error) {
 	value, err := json.Marshal(next)
 	if err != nil {
 		return false, fmt.Errorf("encode the circuit %s: %w", key, err)
@@ -265,7 +268,10 @@ func (c *Circuits) tellAll(ctx context.Context) error {
 		})
 		if why != nil && ctx.Err() == nil {
 			c.config.Log.Warn("transitions of circuits are not written down yet", "integrations", held, "error", why)
-			_ = sleep(ctx, time.Second)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
 		}
 	}
 	return nil
@@ -289,9 +295,9 @@ func (c *Circuits) tell(ctx context.Context, untold []Transition) (held int, why
 	return len(behind), why
 }
 
-func transitionOf(key string, state CircuitState) Transition {
+func transitionOf(key string, state State) Transition {
 	provider, integration, _ := strings.Cut(key, ".")
-	return Transition{Provider: provider, Integration: integration, CircuitState: state}
+	return Transition{Provider: provider, Integration: integration, State: state}
 }
 
 func stateName(open bool) string {
