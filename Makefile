@@ -92,8 +92,9 @@ lint: ## Check style and find likely bugs (the first time, compiles the linters 
 	@$(TOOL) golangci-lint run
 
 .PHONY: fmt
-fmt: ## Format all Go files
+fmt: ## Format all Go files, and put one sentence on a line in Markdown
 	@git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r $(TOOL) gofumpt -w
+	@go test -vet=off -count=1 -run '^TestSentences$$' . -rewrite
 
 .PHONY: check-deploy
 check-deploy: ## Check the Dockerfile, Compose file, manifests and alert rules without Docker

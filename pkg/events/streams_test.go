@@ -158,7 +158,7 @@ func TestSubjectsDocument(t *testing.T) {
 	} {
 		fmt.Fprintf(&b, "| `%s` | `events.%s` |\n", row[0], row[1])
 	}
-	b.WriteString("\nThe lanes are `shared` and `bulk`. The verbs are ")
+	b.WriteString("\nThe lanes are `shared` and `bulk`.\nThe verbs are ")
 	for i, verb := range events.Verbs() {
 		if i > 0 {
 			b.WriteString(", ")
