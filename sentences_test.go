@@ -73,7 +73,7 @@ var (
 	quoted   = regexp.MustCompile(`^(> ?)(.*)$`)
 	verbatim = regexp.MustCompile(`^( *\||#|\s*$|<|\[[^\]]+\]: |---)`) // tables, headings, blank lines, HTML, references
 	ending   = regexp.MustCompile(`[.!?](?:\)|"|\*\*|\*|_)*$`)
-	begins = regexp.MustCompile("^[A-Z0-9À-Þ\"(`*\\[_]")
+	begins   = regexp.MustCompile("^[A-Z0-9À-Þ\"(`*\\[_]")
 	looksOdd = regexp.MustCompile(`^(?:\d+\.|[-+*#>|])(?:\s|$)`) // would begin a list, a heading or a table
 	shortcut = regexp.MustCompile(`(?:^|[ (])(?:e\.g|i\.e|etc|vs|cf|No|St)\.$`)
 )
