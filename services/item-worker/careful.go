@@ -72,11 +72,11 @@ func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error)
 		return result{}, err
 	}
 	j.worker.Crash("item-worker: marked running")
-	results := newRound(ctx, j, []*eventsv1.Item{item}, true).settle()
+	results := newRound(ctx, &j.work, []*eventsv1.Item{item}, true).settle()
 	if len(results) == 0 {
 		return result{}, errors.Join(errStopping, j.erase(ctx, item))
 	}
-	return results[0], nil
+	return j.classify(results[0]), nil
 }
 
 // lockAlone waits until nothing else runs in this process, and reports whether it may run something. If the worker stops first, it does not wait for the others.

@@ -15,7 +15,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -139,9 +138,4 @@ func unpaused(batch *eventsv1.ItemBatch, now time.Time) time.Time {
 		return first
 	}
 	return first.Add(max(now.Sub(batch.GetParkedAt().AsTime()), 0))
-}
-
-func (j *job) noteHop(ctx context.Context, next *eventsv1.Item) error {
-	_, err := j.worker.Store.DeadHop(ctx, dbsqlc.DeadHopParams{ID: *j.redrive, Hop: next.GetHop() - 1, NextHop: next.GetHop(), Now: j.worker.Now()})
-	return err
 }

@@ -15,7 +15,7 @@ import (
 // handlers are quick and never wait on it, so the timer and the channel that a context needs for that are made when somebody first asks.
 type itemContext struct {
 	context.Context
-	job      *job
+	work     *work
 	item     *eventsv1.Item
 	try      int
 	deadline time.Time
@@ -31,9 +31,9 @@ type itemContext struct {
 }
 
 // begin makes the context one for an item, that is over at the deadline.
-func (c *itemContext) begin(parent context.Context, j *job, item *eventsv1.Item, deadline time.Time) {
+func (c *itemContext) begin(parent context.Context, w *work, item *eventsv1.Item, deadline time.Time) {
 	// What becomes of the item changes its tries; a handler may ask for its attempt even later.
-	c.Context, c.job, c.item, c.try, c.deadline = parent, j, item, int(item.GetTries())+1, deadline
+	c.Context, c.work, c.item, c.try, c.deadline = parent, w, item, int(item.GetTries())+1, deadline
 }
 
 // end cancels the context, as the handler has returned.
@@ -72,7 +72,7 @@ func (c *itemContext) Value(key any) any {
 	case contracts.AttemptKey:
 		return c.attempt()
 	case outbound.UsageKey:
-		if c.job.webhook == "" {
+		if c.Context.Value(key) == nil {
 			return &c.usage
 		}
 	}
@@ -86,13 +86,13 @@ func (c *itemContext) Value(key any) any {
 }
 
 func (c *itemContext) attempt() contracts.Attempt {
-	batch := c.job.batch
+	batch := c.work.batch
 	id := append(make([]byte, 0, 64), batch.GetRunId()...)
 	for _, n := range []int32{batch.GetAttempt(), batch.GetBatch(), c.item.GetIndex()} {
 		id = strconv.AppendInt(append(id, '/'), int64(n), 10)
 	}
 	return contracts.Attempt{
-		Run: batch.GetRunId(), Item: string(id), ExternalID: c.item.GetExternalId(), Try: c.try, MaxTries: c.job.maxTries(),
+		Run: batch.GetRunId(), Item: string(id), ExternalID: c.item.GetExternalId(), Try: c.try, MaxTries: c.work.origin.maxTries(),
 	}
 }
 

@@ -1,10 +1,57 @@
 package itemworker
 
 import (
+	"context"
+	"errors"
+
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/items"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
+
+// inEntry keeps the outcomes of a batch in its entry of the bucket.
+type inEntry struct{ ofRun }
+
+func (o inEntry) accepts(run *dbsqlc.RunAcceptsRow) bool {
+	return !run.Closed && run.Attempt == o.batch.GetAttempt()
+}
+
+// lacks reports whether the entry has no outcome of the item. A retrying one speaks of this message only if this
+// message sent the item on.
+func (o inEntry) lacks(item *eventsv1.Item) bool {
+	outcome := checkpoint.Find(o.cell.Entry(), item.GetIndex())
+	sentOn := outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_RETRYING && outcome.GetHop() > item.GetHop()
+	return !checkpoint.Finished(outcome.GetState()) && !sentOn
+}
+
+func (inEntry) check(item *eventsv1.Item) error { return items.Check(item) }
+
+func (o inEntry) receive(ctx context.Context, tx *postgres.Tx, items []*eventsv1.Item) error {
+	receipt, err := o.receipt(items)
+	if err != nil {
+		return err
+	}
+	return tx.AddReceipts(ctx, receipt)
+}
+
+// write tries each kind of outcome by itself, so that what one store refuses keeps nothing else waiting. What is done
+// comes first.
+func (o inEntry) write(ctx context.Context) error {
+	o.try(ctx, o.writeFinished)
+	o.try(ctx, o.writeDead)
+	if errors.Is(o.unwritten.why, errRefused) {
+		return errRefused
+	}
+	o.try(ctx, o.writeEntry)
+	if len(o.unwritten.hops) > 0 {
+		o.try(ctx, o.writeHops)
+		o.try(ctx, o.writeEntry)
+	}
+	return nil
+}
 
 // newEntry is an entry of the batch with no outcome yet.
 func (j *job) newEntry() *eventsv1.Entry {

@@ -41,8 +41,9 @@ func NewRounds(settings Settings, handlers map[string][]ItemHandler) (*Round, er
 
 // Run handles items until stopping is closed, and returns the outcomes by index.
 func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *eventsv1.ItemBatch) map[int32]Outcome {
-	j := &job{worker: r.worker, batch: batch, lane: events.Bulk, took: r.worker.Metrics.items.WithLabelValues("test")}
-	round := newRound(ctx, j, batch.GetItems(), false)
+	j := &job{work: work{worker: r.worker, batch: batch, lane: events.Bulk, took: r.worker.Metrics.items.WithLabelValues("test")}}
+	j.keep(inEntry{ofRun{j}})
+	round := newRound(ctx, &j.work, batch.GetItems(), false)
 	var halting sync.WaitGroup
 	halting.Go(func() {
 		select {
@@ -52,7 +53,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 		}
 	})
 	outcomes := map[int32]Outcome{}
-	for _, result := range round.settle() {
+	for _, result := range j.judge(round.settle()) {
 		outcomes[result.item.GetIndex()] = Outcome{State: result.state, Error: result.errorText().String(), Delay: result.delay}
 	}
 	halting.Wait()
@@ -63,7 +64,7 @@ func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *events
 // came to.
 func Order(ctx context.Context, provider contracts.Provider, settings Settings, items []*eventsv1.Item) (keys map[int32]string, failed map[int32]Outcome) {
 	w := New(Config{Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: settings})
-	j := &job{worker: w, provider: provider, batch: &eventsv1.ItemBatch{FirstAt: timestamppb.Now(), Items: items}}
+	j := &job{work: work{worker: w, provider: provider, batch: &eventsv1.ItemBatch{FirstAt: timestamppb.Now(), Items: items}}}
 	records := make([]record, 0, len(items))
 	for _, item := range items {
 		records = append(records, record{item: item})
@@ -73,7 +74,7 @@ func Order(ctx context.Context, provider contracts.Provider, settings Settings, 
 	for _, r := range ordered {
 		keys[r.item.GetIndex()] = r.key
 	}
-	for _, r := range results {
+	for _, r := range j.judge(results) {
 		failed[r.item.GetIndex()] = Outcome{State: r.state, Error: r.errorText().String(), Delay: r.delay}
 	}
 	return keys, failed
@@ -81,13 +82,13 @@ func Order(ctx context.Context, provider contracts.Provider, settings Settings, 
 
 // Hop sends items of a batch on as one message.
 func Hop(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch, items []*eventsv1.Item, delay time.Duration) error {
-	j := &job{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}
+	j := &job{work: work{worker: New(Config{Bus: b, Now: time.Now}), batch: batch}}
 	return j.publish(ctx, &hop{items: items, delay: delay})
 }
 
 // SendOn sends the items of a batch on, to be tried again, and returns the reasons of those that are dead by that.
 func SendOn(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch) (dead map[int32]string, sentOn []int32) {
-	j := &job{worker: New(Config{Bus: b, Now: time.Now, Log: slog.New(slog.DiscardHandler)}), batch: batch, delivery: &bus.Delivery{}}
+	j := &job{work: work{worker: New(Config{Bus: b, Now: time.Now, Log: slog.New(slog.DiscardHandler)}), batch: batch}, delivery: &bus.Delivery{}}
 	var results []result
 	for _, item := range batch.GetItems() {
 		results = append(results, result{item: item, state: eventsv1.OutcomeState_OUTCOME_STATE_RETRYING, delay: time.Hour, failed: true})

@@ -40,9 +40,19 @@ type result struct {
 	received bool
 }
 
+// judge classifies items that were handled.
+func (j *job) judge(all []handled) []result {
+	results := make([]result, 0, len(all))
+	for _, one := range all {
+		results = append(results, j.classify(one))
+	}
+	return results
+}
+
 // classify turns what a handler returned into a result, by the verbs of contracts.
-func (j *job) classify(item *eventsv1.Item, err error) result {
-	r := result{item: item}
+func (j *job) classify(one handled) result {
+	item, err := one.item, one.err
+	r := result{item: item, received: one.received}
 	if err == nil {
 		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
 		return r

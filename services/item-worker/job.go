@@ -6,43 +6,24 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // job is one batch in work.
 type job struct {
-	worker   *Worker
+	work
 	delivery *bus.Delivery
-	batch    *eventsv1.ItemBatch
-	lane     events.Lane
 	cell     *checkpoint.Cell
-	in       *contracts.Integration
-	provider contracts.Provider
-	// took measures how long handlers take.
-	took prometheus.Observer
-	// redrive is the dead item that the batch brings again; its fate is kept in Postgres and not in the bucket.
-	redrive *uuid.UUID
-	// webhook is the id of the webhook whose items these are; then there is no run, and their fate is the webhook's.
-	webhook string
+	// outcomes is the origin of the work, too.
+	outcomes outcomes
 	// careful says that items run one at a time, because one of them may end the process.
 	careful bool
 	// unwritten is what items came to and what is not stored yet.
 	unwritten unwritten
-}
-
-// maxTries is after how many tries an item is dead, or the webhook that dispatched it has failed.
-func (j *job) maxTries() int {
-	if j.webhook != "" {
-		return j.worker.Settings.Webhooks.Tries
-	}
-	return j.worker.Settings.Tries
 }
 
 // run takes every item of the batch that has no outcome yet to one.
@@ -59,13 +40,11 @@ func (j *job) run(ctx context.Context) error {
 	return j.runTogether(ctx, todo)
 }
 
-// todo are the items that this message still has to see to. A retrying outcome speaks of this message only if it sent the item on.
+// todo are the items that this message still has to see to.
 func (j *job) todo() []*eventsv1.Item {
 	var todo []*eventsv1.Item
 	for _, item := range j.batch.GetItems() {
-		outcome := checkpoint.Find(j.cell.Entry(), item.GetIndex())
-		sentOn := outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_RETRYING && outcome.GetHop() > item.GetHop()
-		if j.redrive != nil || !checkpoint.Finished(outcome.GetState()) && !sentOn {
+		if j.outcomes.lacks(item) {
 			todo = append(todo, item)
 		}
 	}
@@ -75,7 +54,7 @@ func (j *job) todo() []*eventsv1.Item {
 // runTogether runs items side by side. Every second or so it writes outcomes down, and asks whether the run still wants what is left: if it
 // was closed, nothing more is started; if its integration was paused, the rest is parked. While what is done can't be written, nothing more is started either.
 func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
-	r := newRound(ctx, j, todo, false)
+	r := newRound(ctx, &j.work, todo, false)
 	defer r.halt()
 	ticker := time.NewTicker(j.worker.Settings.Progress)
 	defer ticker.Stop()
@@ -105,7 +84,7 @@ func (j *job) runTogether(ctx context.Context, todo []*eventsv1.Item) error {
 			continue
 		}
 		if ended == nil || errors.Is(ended, errPaused) {
-			if err := j.commit(ctx, r.take()); err != nil {
+			if err := j.commit(ctx, j.judge(r.take())); err != nil {
 				ended = err
 			}
 		}
@@ -143,7 +122,7 @@ func (j *job) wanted(ctx context.Context) error {
 		return errRefused
 	case err != nil:
 		return nil //nolint:nilerr // committing will find out
-	case j.redrive == nil && (run.Closed || run.Attempt != j.batch.GetAttempt()):
+	case !j.outcomes.accepts(run):
 		return errRefused
 	case run.Status != "active":
 		return errPaused

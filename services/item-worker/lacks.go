@@ -44,19 +44,15 @@ func (w *Worker) lacking(ctx context.Context, provider, kind string, types []str
 
 // awaitHandlers returns the items that may be stored as records, and what becomes of the others: they wait for a worker that has the handler, which
 // costs no try.
-func (j *job) awaitHandlers(ctx context.Context, items []*eventsv1.Item) (rest []*eventsv1.Item, results []result) {
-	results = make([]result, 0, len(items))
-	if j.webhook != "" {
-		return items, results // it was asked before any handler was called
-	}
-	provider := j.batch.GetProvider()
-	lacking, err := j.worker.lacking(ctx, provider, kindItem, j.typesWithoutHandler(items))
+func (o ofRun) awaitHandlers(ctx context.Context, items []*eventsv1.Item) (rest []*eventsv1.Item, waiting []handled) {
+	provider := o.batch.GetProvider()
+	lacking, err := o.worker.lacking(ctx, provider, kindItem, o.typesWithoutHandler(items))
 	if err != nil {
 		// Before it is known, nothing is stored. That is nobody's try.
 		for _, item := range items {
-			results = append(results, j.classify(item, putOff(err)))
+			waiting = append(waiting, handled{item: item, err: putOff(err)})
 		}
-		return nil, results
+		return nil, waiting
 	}
 	rest = make([]*eventsv1.Item, 0, len(items))
 	for _, item := range items {
@@ -64,20 +60,21 @@ func (j *job) awaitHandlers(ctx context.Context, items []*eventsv1.Item) (rest [
 			rest = append(rest, item)
 			continue
 		}
-		results = append(results, j.classify(item, noHandler(lack{provider, kindItem, item.GetEventType()}, int(item.GetDeferrals()))))
+		one := lack{provider, kindItem, item.GetEventType()}
+		waiting = append(waiting, handled{item: item, err: noHandler(one, int(item.GetDeferrals()))})
 	}
-	return rest, results
+	return rest, waiting
 }
 
 // lacksHandlers defers a webhook that has dispatched an item which waits for another worker, before a handler is called for any of its items: they would all
 // be called again.
-func (j *job) lacksHandlers(ctx context.Context, deferrals int) error {
-	provider := j.batch.GetProvider()
-	lacking, err := j.worker.lacking(ctx, provider, kindItem, j.typesWithoutHandler(j.batch.GetItems()))
+func (w *work) lacksHandlers(ctx context.Context, deferrals int) error {
+	provider := w.batch.GetProvider()
+	lacking, err := w.worker.lacking(ctx, provider, kindItem, w.typesWithoutHandler(w.batch.GetItems()))
 	if err != nil {
 		return putOff(err)
 	}
-	for _, item := range j.batch.GetItems() {
+	for _, item := range w.batch.GetItems() {
 		if lacking[item.GetEventType()] {
 			return noHandler(lack{provider, kindItem, item.GetEventType()}, deferrals)
 		}
@@ -104,10 +101,10 @@ func (c *call) ignore(ctx context.Context, event string) error {
 func putOff(err error) error { return contracts.RetryAfter(sinkRetry, err) }
 
 // typesWithoutHandler are the event types, each once, of the items for which this worker has no handler.
-func (j *job) typesWithoutHandler(items []*eventsv1.Item) []string {
+func (w *work) typesWithoutHandler(items []*eventsv1.Item) []string {
 	var types []string
 	for _, item := range items {
-		if eventType := item.GetEventType(); len(j.worker.Handlers[eventType]) == 0 {
+		if eventType := item.GetEventType(); len(w.worker.Handlers[eventType]) == 0 {
 			types = append(types, eventType)
 		}
 	}

@@ -17,22 +17,22 @@ import (
 const mostLeftBehind = 3
 
 // order asks the provider which version of each record is newer than another. It returns the records that may be
-// stored, and the results of the others: a record whose checkpoint can't be ordered fails alone.
-func (j *job) order(ctx context.Context, records []record) ([]record, []result) {
-	orderer, ok := j.provider.(contracts.CheckpointOrderer)
+// stored, and the others with their errors: a record whose checkpoint can't be ordered fails alone.
+func (w *work) order(ctx context.Context, records []record) ([]record, []handled) {
+	orderer, ok := w.provider.(contracts.CheckpointOrderer)
 	if !ok {
 		return records, nil
 	}
 	ordered := make([]record, 0, len(records))
-	var failed []result
+	var failed []handled
 	fail := func(r record, err error) {
 		err = fmt.Errorf("order the checkpoint of %s %s: %w", r.item.GetEventType(), r.id, err)
-		failed = append(failed, j.classify(r.item, err))
+		failed = append(failed, handled{item: r.item, err: err})
 	}
 	rest, cause := records, error(nil)
 	for behind := 0; len(rest) > 0 && behind < mostLeftBehind && ctx.Err() == nil; behind++ {
 		o := &ordering{records: rest, keys: make([]string, len(rest)), errs: make([]error, len(rest))}
-		_, cause = ask(ctx, j.worker, "the order of checkpoints", func() (struct{}, error) {
+		_, cause = ask(ctx, w.worker, "the order of checkpoints", func() (struct{}, error) {
 			o.run(orderer)
 			return struct{}{}, nil
 		})

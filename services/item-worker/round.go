@@ -13,7 +13,7 @@ import (
 // round has items of one batch handled side by side. Runners, goroutines that each hold a slot of the lane, take one item after the other. There
 // are no more of them than help: handlers that wait for nothing are called in turn by few, handlers that wait by as many as there are slots.
 type round struct {
-	job   *job
+	work  *work
 	ctx   context.Context
 	slots chan struct{}
 	// alone says that nothing else runs in the process, and that no slot is needed.
@@ -33,20 +33,20 @@ type round struct {
 	runners map[*runner]struct{}
 	// helpers is how many goroutines are at work beside the runners.
 	helpers  int
-	results  []result
+	results  []handled
 	finished int
 }
 
 // newRound starts items; those without a handler go to the sink together.
-func newRound(ctx context.Context, j *job, todo []*eventsv1.Item, alone bool) *round {
+func newRound(ctx context.Context, w *work, todo []*eventsv1.Item, alone bool) *round {
 	r := &round{
-		job: j, ctx: ctx, slots: j.worker.slots[j.lane], alone: alone, over: make(chan struct{}), runners: map[*runner]struct{}{},
-		results: make([]result, 0, len(todo)),
+		work: w, ctx: ctx, slots: w.worker.slots[w.lane], alone: alone, over: make(chan struct{}), runners: map[*runner]struct{}{},
+		results: make([]handled, 0, len(todo)),
 	}
 	r.halted, r.halt = context.WithCancel(ctx)
 	var forSink []*eventsv1.Item
 	for _, item := range todo {
-		if len(j.worker.Handlers[item.GetEventType()]) == 0 {
+		if len(w.worker.Handlers[item.GetEventType()]) == 0 {
 			forSink = append(forSink, item)
 		} else {
 			r.todo = append(r.todo, item)
@@ -63,7 +63,7 @@ func newRound(ctx context.Context, j *job, todo []*eventsv1.Item, alone bool) *r
 }
 
 // settle waits until the round is over, and returns all results.
-func (r *round) settle() []result {
+func (r *round) settle() []handled {
 	defer r.halt()
 	w := newWatch(r)
 	defer w.stop()
@@ -138,7 +138,7 @@ func (r *round) store(items []*eventsv1.Item) {
 		return
 	}
 	defer r.rise()
-	results := r.job.sink(r.ctx, items)
+	results := r.work.sink(r.ctx, items)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.note(results...)
@@ -156,7 +156,7 @@ func (r *round) sit() bool {
 	case <-r.halted.Done():
 		return false
 	case r.slots <- struct{}{}:
-		r.job.worker.alone.RLock()
+		r.work.worker.alone.RLock()
 		return true
 	}
 }
@@ -168,19 +168,19 @@ func (r *round) isHalted() bool { return r.halted.Err() != nil || r.ctx.Err() !=
 // rise frees the slot.
 func (r *round) rise() {
 	if !r.alone {
-		r.job.worker.alone.RUnlock()
+		r.work.worker.alone.RUnlock()
 		<-r.slots
 	}
 }
 
 // note keeps results until they are taken.
-func (r *round) note(results ...result) {
+func (r *round) note(results ...handled) {
 	r.results = append(r.results, results...)
 	r.finished += len(results)
 }
 
 // take returns the results that were not taken before.
-func (r *round) take() []result {
+func (r *round) take() []handled {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	results := r.results
@@ -217,7 +217,7 @@ func (r *round) leaveBehind(called time.Time, why error) {
 			continue
 		}
 		w.left = true
-		r.note(r.job.classify(w.item, fmt.Errorf("the handler did not return: %w", why)))
+		r.note(handled{item: w.item, err: fmt.Errorf("the handler did not return: %w", why)})
 		r.rise()
 		delete(r.runners, w)
 		r.helpers++

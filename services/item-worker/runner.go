@@ -25,7 +25,7 @@ type runner struct {
 
 func (w *runner) run() {
 	w.seated = w.now
-	for w.next() && w.tell(w.round.job.classify(w.item, w.handle())) {
+	for w.next() && w.tell(handled{item: w.item, err: w.handle()}) {
 		// The conditions do it all.
 	}
 }
@@ -56,7 +56,7 @@ func (w *runner) next() bool {
 		w.now = w.seated
 	}
 	w.item, w.context = r.todo[r.started], &r.contexts[r.started]
-	w.context.begin(r.ctx, r.job, w.item, w.now.Add(r.job.worker.Settings.Timeout))
+	w.context.begin(r.ctx, r.work, w.item, w.now.Add(r.work.worker.Settings.Timeout))
 	r.started++
 	return true
 }
@@ -66,7 +66,7 @@ func (w *runner) handle() error {
 	defer w.context.end()
 	err := w.call()
 	if err != nil {
-		j := w.round.job
+		j := w.round.work
 		panics.Report(j.worker.Log, err, "event", w.item.GetEventType(), "external_id", w.item.GetExternalId())
 		err = j.worker.restart(w.round.ctx, err, attempted{
 			in: j.in, event: w.item.GetEventType(), id: w.item.GetExternalId(), deferrals: w.item.GetDeferrals(), usage: &w.context.usage,
@@ -77,7 +77,7 @@ func (w *runner) handle() error {
 
 func (w *runner) call() (err error) {
 	defer panics.Catch(&err, "the handler")
-	j := w.round.job
+	j := w.round.work
 	for _, handler := range j.worker.Handlers[w.item.GetEventType()] {
 		if err := handler(w.context, j.in, w.item.GetPayload()); err != nil {
 			return err
@@ -87,9 +87,9 @@ func (w *runner) call() (err error) {
 }
 
 // tell says what the item came to; false if the runner was left behind, and nobody listens.
-func (w *runner) tell(came result) bool {
+func (w *runner) tell(came handled) bool {
 	r, now := w.round, time.Now()
-	r.job.took.Observe(now.Sub(w.now).Seconds())
+	r.work.took.Observe(now.Sub(w.now).Seconds())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.left {

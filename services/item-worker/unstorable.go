@@ -4,18 +4,13 @@ import (
 	"context"
 
 	"github.com/tributaryhq/tributary/internal/deaditems"
-	"github.com/tributaryhq/tributary/internal/items"
 )
 
 // buryUnstorable writes the items of a batch dead that no store takes, before anything is done with them: older versions published such items. Others go on.
 func (j *job) buryUnstorable(ctx context.Context) error {
-	if j.redrive != nil {
-		// It comes from a row, so that it can be stored.
-		return nil
-	}
 	var dead []result
 	for _, item := range j.todo() {
-		if err := items.Check(item); err != nil {
+		if err := j.outcomes.check(item); err != nil {
 			dead = append(dead, result{item: item, err: err}.dead(deaditems.Invalid))
 		}
 	}
@@ -32,7 +27,7 @@ func (j *job) buryUnstorable(ctx context.Context) error {
 func (j *job) putOffAll(ctx context.Context, cause error) error {
 	var waiting []result
 	for _, item := range j.todo() {
-		waiting = append(waiting, j.classify(item, putOff(cause)))
+		waiting = append(waiting, j.classify(handled{item: item, err: putOff(cause)}))
 	}
 	if err := j.commit(ctx, waiting); err != nil {
 		return err

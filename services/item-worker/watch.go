@@ -23,7 +23,7 @@ func newWatch(r *round) *watch {
 
 // patience is how long a handler may take in all.
 func (w *watch) patience() time.Duration {
-	settings := w.round.job.worker.Settings
+	settings := w.round.work.worker.Settings
 	return settings.Timeout + settings.Grace
 }
 
@@ -45,7 +45,7 @@ func (w *watch) look() {
 // hurry is called when the contexts have ended.
 func (w *watch) hurry() {
 	w.ended = nil
-	w.until = time.Now().Add(w.round.job.worker.Settings.Grace)
+	w.until = time.Now().Add(w.round.work.worker.Settings.Grace)
 	w.look()
 }
 

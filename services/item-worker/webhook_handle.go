@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
@@ -160,15 +159,15 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 		RunId: c.row.ID.String(), Attempt: c.row.Attempt, IntegrationId: c.row.IntegrationID.String(), Provider: c.row.Provider, Items: dispatched,
 		FirstAt: timestamppb.New(c.Now()),
 	}
-	j := &job{
-		worker: c.Worker, delivery: &bus.Delivery{Count: uint64(c.row.Attempt)}, batch: batch, lane: events.Shared, in: c.in, provider: c.provider,
-		took: c.Metrics.items.WithLabelValues(c.row.Provider), webhook: c.row.ID.String(),
+	w := &work{
+		worker: c.Worker, batch: batch, lane: events.Shared, in: c.in, provider: c.provider,
+		took: c.Metrics.items.WithLabelValues(c.row.Provider), origin: ofWebhook{c},
 	}
-	if err := j.lacksHandlers(ctx, int(c.row.Deferrals)); err != nil {
+	if err := w.lacksHandlers(ctx, int(c.row.Deferrals)); err != nil {
 		return err
 	}
 	// The delivery has its slot already.
-	results := newRound(ctx, j, dispatched, true).settle()
+	results := newRound(ctx, w, dispatched, true).settle()
 	c.Crash("item-worker: webhook's items handled")
 	if len(results) < len(dispatched) {
 		return errStopping

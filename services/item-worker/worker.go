@@ -236,14 +236,14 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	if err != nil {
 		return nil, fmt.Errorf("ask whether run %s goes on: %w", runID, err)
 	}
-	redrive, err := w.redrive(ctx, batch)
-	if err != nil {
+	took := w.Metrics.items.WithLabelValues(batch.GetProvider())
+	j := &job{work: work{worker: w, batch: batch, lane: lane, took: took}, delivery: d}
+	if err := j.locate(ctx); err != nil {
 		return nil, err
 	}
-	if redrive == nil && (run.Closed || run.Attempt != batch.GetAttempt()) {
+	if !j.outcomes.accepts(run) {
 		return nil, errRefused
 	}
-	j := &job{worker: w, delivery: d, batch: batch, lane: lane, redrive: redrive, took: w.Metrics.items.WithLabelValues(batch.GetProvider())}
 	if j.cell, err = w.Checkpoints.Cell(ctx, keyOf(batch)); err != nil {
 		return nil, err
 	}
@@ -273,27 +273,33 @@ func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, b
 	return j, err
 }
 
-// redrive returns the dead item's id if the batch brings one that is still being redriven, and nil for an ordinary batch.
-func (w *Worker) redrive(ctx context.Context, batch *eventsv1.ItemBatch) (*uuid.UUID, error) {
-	if batch.GetDeadItemId() == "" {
-		return nil, nil
+// locate finds where the outcomes of the job are kept: in its entry, or in the row of the dead item that the batch brings.
+// That row must still be under retry.
+func (j *job) locate(ctx context.Context) error {
+	j.keep(inEntry{ofRun{j}})
+	if j.batch.GetDeadItemId() == "" {
+		return nil
 	}
-	id, err := uuid.Parse(batch.GetDeadItemId())
+	id, err := uuid.Parse(j.batch.GetDeadItemId())
 	if err != nil {
-		return nil, errRefused
+		return errRefused
 	}
-	row, err := w.Store.DeadRedriveState(ctx, id)
+	row, err := j.worker.Store.DeadRedriveState(ctx, id)
 	if postgres.NotFound(err) {
-		return nil, errRefused
+		return errRefused
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read dead item %s: %w", id, err)
+		return fmt.Errorf("read dead item %s: %w", id, err)
 	}
-	if row.Status != "redriving" || batch.GetItems()[0].GetHop() < row.Hop {
-		return nil, errRefused
+	if row.Status != "redriving" || j.batch.GetItems()[0].GetHop() < row.Hop {
+		return errRefused
 	}
-	return &id, nil
+	j.keep(inRow{ofRun{j}, id})
+	return nil
 }
+
+// keep has the outcomes of the job kept in a place.
+func (j *job) keep(in outcomes) { j.outcomes, j.origin = in, in }
 
 // handBack returns a batch to the stream. The entry notes that this delivery was no failure, so that it does not count towards careful mode.
 func (w *Worker) handBack(ctx context.Context, d *bus.Delivery, batch *eventsv1.ItemBatch, delay time.Duration, why error) error {

@@ -50,28 +50,13 @@ func (u *unwritten) items() int {
 // stores reports whether a store refuses what is done, and not only what became of single items.
 func (u *unwritten) stores() bool { return len(u.finished) > 0 || u.entry != nil }
 
-// write stores what is unwritten. Each kind is tried by itself, so that what one store refuses keeps nothing else waiting: what is done comes first. It returns
-// [errRefused] or nil.
+// write stores what is unwritten. It returns [errRefused] or nil.
 func (j *job) write(ctx context.Context) error {
 	if j.unwritten.items() == 0 {
 		return nil
 	}
 	j.unwritten.why = nil
-	if j.redrive != nil {
-		j.unwritten.why = j.writeRedrive(ctx)
-		return nil
-	}
-	j.try(ctx, j.writeFinished)
-	j.try(ctx, j.writeDead)
-	if errors.Is(j.unwritten.why, errRefused) {
-		return errRefused
-	}
-	j.try(ctx, j.writeEntry)
-	if len(j.unwritten.hops) > 0 {
-		j.try(ctx, j.writeHops)
-		j.try(ctx, j.writeEntry)
-	}
-	return nil
+	return j.outcomes.write(ctx)
 }
 
 // try keeps what a store says for [job.settle] to tell.
@@ -83,8 +68,8 @@ func (j *job) try(ctx context.Context, write func(context.Context) error) {
 	}
 }
 
-// outcomes is the entry that outcomes are added to once their effects are stored.
-func (j *job) outcomes() *eventsv1.Entry {
+// stored is the entry that outcomes are added to once their effects are stored.
+func (j *job) stored() *eventsv1.Entry {
 	if j.unwritten.entry == nil {
 		j.unwritten.entry = j.newEntry()
 	}
@@ -113,7 +98,7 @@ func (j *job) writeFinished(ctx context.Context) error {
 		}
 		j.worker.Crash("item-worker: receipts stored")
 	}
-	entry := j.outcomes()
+	entry := j.stored()
 	entry.Receipts = true
 	for _, r := range j.fold(entry, finished) {
 		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
@@ -181,7 +166,7 @@ func (j *job) bury(ctx context.Context, dead []deaditems.Dead) error {
 	if !accepted {
 		return errRefused
 	}
-	entry := j.outcomes()
+	entry := j.stored()
 	for _, d := range dead {
 		j.worker.Log.Warn("item is dead", "run", j.batch.GetRunId(), "event", d.Item.GetEventType(), "external_id", d.Item.GetExternalId(),
 			"reason", d.Reason, "tries", d.Item.GetTries(), "error", d.Error)
@@ -203,7 +188,7 @@ func (j *job) writeHops(ctx context.Context) error {
 		switch {
 		case err == nil:
 			for _, item := range h.items {
-				entry := j.outcomes()
+				entry := j.stored()
 				entry.Outcomes = append(entry.Outcomes, h.outcome(item))
 			}
 		case errors.Is(err, bus.ErrTooLarge) && len(h.items) > 1:
