@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"internal/foreign":    {},
 	"internal/leak":       {},
 	"internal/panics":     {"internal/foreign"},
+	"internal/runstate":   {},
 	"internal/secret":     {},
 	"internal/share":      {},
 	"internal/httpserver": {"internal/share"},
@@ -52,7 +53,7 @@ var mayImport = map[string][]string{
 	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
-	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog"},
+	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
 	// What several services share, and what they are asked over the network.
 	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
@@ -64,18 +65,17 @@ var mayImport = map[string][]string{
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
 	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside"},
-	"internal/api":          {"pkg/events", "internal/panics", "internal/share"},
-	"internal/cli":          {"pkg/events", "internal/api"},
+	"internal/api":          {"pkg/events", "internal/panics", "internal/share", "internal/runstate"},
+	"internal/cli":          {"pkg/events", "internal/api", "internal/runstate"},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
-		"internal/validate", "internal/watchdog",
+		"internal/validate", "internal/watchdog", "internal/runstate",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/runstate",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",

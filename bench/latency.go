@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 // smallRun is how many items the runs have whose latency is measured.
@@ -83,7 +85,7 @@ func (t *tributary) awaitEnumerating(ctx context.Context, id uuid.UUID, ended <-
 	defer ticker.Stop()
 	for {
 		run, err := t.store.RunGetOpen(ctx, id)
-		if err == nil && run.State == "enumerating" {
+		if err == nil && run.State == runstate.Enumerating {
 			return nil
 		}
 		select {

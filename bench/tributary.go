@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -133,7 +134,7 @@ func (t *tributary) measure(ctx context.Context, kind string, items int) (usage,
 	if err != nil {
 		return usage{}, fmt.Errorf("read the run: %w", err)
 	}
-	if len(runs) != 1 || runs[0].State != "succeeded" || runs[0].Done != int64(items) {
+	if len(runs) != 1 || runs[0].State != runstate.Succeeded || runs[0].Done != int64(items) {
 		return usage{}, fmt.Errorf("a run of %d items ended otherwise: %+v", items, runs)
 	}
 	return used, t.clear(ctx, id)

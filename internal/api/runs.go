@@ -3,6 +3,8 @@ package api
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 // Run is one sync of one integration.
@@ -13,10 +15,11 @@ type Run struct {
 	IntegrationID string `json:"integration_id"`
 	Provider      string `json:"provider"`
 	// Mode is full or incremental, Cause schedule or command.
-	Mode  string `json:"mode"`
-	Cause string `json:"cause"`
-	// State is due, enumerating, waiting or working while the run is open, and then succeeded, partial, failed or cancelled.
-	State string `json:"state"`
+	Mode  runstate.Mode  `json:"mode"`
+	Cause runstate.Cause `json:"cause"`
+	// State is due, enumerating, waiting or working while the run is open, and then succeeded, partial, failed or
+	// cancelled.
+	State runstate.State `json:"state"`
 	// Attempt is counted from 1.
 	Attempt int32 `json:"attempt"`
 	// Items, Done, Dead, Skipped and Duplicates are final once the run is closed; before, Progress has the numbers. A cancelled run keeps those it had.
@@ -31,12 +34,12 @@ type Run struct {
 	Error        string     `json:"error,omitempty"`
 	WaitingUntil *time.Time `json:"waiting_until"`
 	// FollowUp is the mode of the sync that starts when this run closes, if one was asked for.
-	FollowUp  string     `json:"follow_up,omitempty"`
-	CreatedAt time.Time  `json:"created_at"`
-	ClosedAt  *time.Time `json:"closed_at"`
+	FollowUp  runstate.Mode `json:"follow_up,omitempty"`
+	CreatedAt time.Time     `json:"created_at"`
+	ClosedAt  *time.Time    `json:"closed_at"`
 	// Resolution says, of a run that closed with dead items, whether they were resolved or superseded by a later run.
-	Resolution string     `json:"resolution,omitempty"`
-	ResolvedAt *time.Time `json:"resolved_at"`
+	Resolution runstate.Resolution `json:"resolution,omitempty"`
+	ResolvedAt *time.Time          `json:"resolved_at"`
 	// Progress is how far an open run has come.
 	Progress *Progress `json:"progress,omitempty"`
 	// Waiting are up to a hundred items of an open run that wait for another try, those that are due first. Lists leave

@@ -27,7 +27,7 @@ func TestFollow(t *testing.T) {
 				openRun("working", &api.Progress{Finished: 120, Dead: 1, Retrying: 3, Total: &total}), closedRun(state))
 			got := s.run(nil, "sync", "docs", "--follow", "--json")
 			var run api.Run
-			if err := json.Unmarshal([]byte(got.out), &run); err != nil || run.State != state || got.code != want {
+			if err := json.Unmarshal([]byte(got.out), &run); err != nil || string(run.State) != state || got.code != want {
 				t.Errorf("exit code %d, want %d; output %s", got.code, want, got.out)
 			}
 			lines := strings.Split(got.err, "\n")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/cli"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -36,7 +37,7 @@ func detailed() api.Integration {
 func closedRun(state string) api.Run {
 	return api.Run{
 		ID: "01a208a9-0000-7000-8000-000000000001", Integration: "docs", IntegrationID: integration().ID, Provider: "github", Mode: "incremental", Cause: "schedule",
-		State: state, Attempt: 1, Items: 250, Done: 249, Dead: 1, CreatedAt: *before(5 * time.Minute), ClosedAt: before(4 * time.Minute),
+		State: runstate.State(state), Attempt: 1, Items: 250, Done: 249, Dead: 1, CreatedAt: *before(5 * time.Minute), ClosedAt: before(4 * time.Minute),
 	}
 }
 

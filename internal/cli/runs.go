@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 // patience is how many times on end a followed run may get no answer.
@@ -52,7 +53,7 @@ func (c *RunsListCommand) Run(env *Env) error {
 		for _, r := range runs {
 			items, done, dead := countsOf(r)
 			rows = append(rows, []string{
-				r.ID, r.Integration, stateOf(r), r.Mode, r.Cause, number(items), number(done), number(dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
+				r.ID, r.Integration, stateOf(r), string(r.Mode), string(r.Cause), number(items), number(done), number(dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
 			})
 		}
 		return table(env, []string{"RUN", "INTEGRATION", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
@@ -103,7 +104,7 @@ func (o Output) follow(env *Env, client *api.Client, id string) error {
 	if err := o.print(env, run, func() error { return showRun(env, run) }); err != nil {
 		return err
 	}
-	if run.State != "succeeded" {
+	if run.State != runstate.Succeeded {
 		return fmt.Errorf("run %s ended as %s", run.ID, run.State)
 	}
 	return nil
@@ -156,7 +157,7 @@ func after(env *Env, client *api.Client, run api.Run) (api.Run, error) {
 				continue
 			}
 			if next.ID == "" {
-				return api.Run{}, &api.Error{Code: api.Refused, Message: "run " + run.ID + " ended as " + run.State +
+				return api.Run{}, &api.Error{Code: api.Refused, Message: "run " + run.ID + " ended as " + string(run.State) +
 					", and the sync behind it has not started: the integration is not active, and the sync starts when it is resumed"}
 			}
 			return next, nil
@@ -195,8 +196,8 @@ func showRun(env *Env, r api.Run) error {
 		{"integration", r.Integration},
 		{"provider", r.Provider},
 		{"state", stateOf(r)},
-		{"mode", r.Mode},
-		{"cause", r.Cause},
+		{"mode", string(r.Mode)},
+		{"cause", string(r.Cause)},
 		{"attempt", strconv.Itoa(int(r.Attempt))},
 		{"started", stamp(&r.CreatedAt)},
 		{"closed", stamp(r.ClosedAt)},
@@ -214,8 +215,8 @@ func showRun(env *Env, r api.Run) error {
 	}
 	err := sheet(env, append(pairs,
 		pair{"duplicates", number(r.Duplicates)},
-		pair{"then", r.FollowUp},
-		pair{"resolution", r.Resolution},
+		pair{"then", string(r.FollowUp)},
+		pair{"resolution", string(r.Resolution)},
 		pair{"error", r.Error},
 	))
 	if err != nil || len(r.Waiting) == 0 {
@@ -246,16 +247,16 @@ func showWaiting(env *Env, items []api.WaitingItem) error {
 
 // stateOf is the state, and for a waiting run whether it waits for a time or for a resume.
 func stateOf(r api.Run) string {
-	if r.State == "waiting" && r.WaitingUntil != nil {
+	if r.State == runstate.Waiting && r.WaitingUntil != nil {
 		return "waiting until " + stamp(r.WaitingUntil)
 	}
-	if r.State == "waiting" {
+	if r.State == runstate.Waiting {
 		return "waiting for a resume"
 	}
 	if r.Open() && r.WaitingUntil != nil {
-		return r.State + ", waiting until " + stamp(r.WaitingUntil)
+		return string(r.State) + ", waiting until " + stamp(r.WaitingUntil)
 	}
-	return r.State
+	return string(r.State)
 }
 
 func took(now time.Time, r api.Run) string {

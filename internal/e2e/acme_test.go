@@ -213,7 +213,7 @@ func raw(t *testing.T, value any) json.RawMessage {
 
 func checkRun(t *testing.T, run *postgres.Run, state string, done, skipped int64) {
 	t.Helper()
-	if run.State != state || run.Done != done || run.Skipped != skipped || run.Dead != 0 {
+	if string(run.State) != state || run.Done != done || run.Skipped != skipped || run.Dead != 0 {
 		t.Errorf("run %s is %s with %d done, %d skipped and %d dead, want %s with %d, %d and 0", run.ID, run.State, run.Done, run.Skipped, run.Dead, state, done, skipped)
 	}
 }

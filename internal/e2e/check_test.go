@@ -20,7 +20,7 @@ import (
 
 func (w *world) wantRun(run *postgres.Run, state string, items, dead int64) {
 	w.t.Helper()
-	if run.State != state || run.Items != items || run.Dead != dead || run.Done+run.Skipped+run.Dead != items {
+	if string(run.State) != state || run.Items != items || run.Dead != dead || run.Done+run.Skipped+run.Dead != items {
 		w.t.Errorf("run is %s with %d items: %d done, %d skipped, %d dead (%s); want %s with %d items and %d dead",
 			run.State, run.Items, run.Done, run.Skipped, run.Dead, run.Error, state, items, dead)
 	}

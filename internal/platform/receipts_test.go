@@ -82,7 +82,7 @@ func TestForgottenWorkIsRepeated(t *testing.T) {
 			if tt.forget == "" {
 				attempts = 1
 			}
-			if run.State != tt.state || run.Items != 700 || run.Done != 699 || run.Dead != tt.dead || run.Attempts != attempts {
+			if string(run.State) != tt.state || run.Items != 700 || run.Done != 699 || run.Dead != tt.dead || run.Attempts != attempts {
 				t.Errorf("the run is %s with %d of %d done, %d dead, after %d attempts: %s", run.State, run.Done, run.Items, run.Dead, run.Attempts, run.Error)
 			}
 			if tt.forget == "" {

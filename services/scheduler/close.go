@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -24,7 +25,7 @@ import (
 // verdict is how a run closes, and where its cursor may go.
 type verdict struct {
 	*ending
-	state        string
+	state        runstate.State
 	err          foreign.Text
 	candidate    contracts.Cursor
 	reduceFailed bool
@@ -102,20 +103,20 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) 
 	if err != nil {
 		return nil, err
 	}
-	v := &verdict{ending: e, provider: provider, state: "succeeded", err: foreign.Line(e.total.GetError())}
+	v := &verdict{ending: e, provider: provider, state: runstate.Succeeded, err: foreign.Line(e.total.GetError())}
 	switch {
 	case v.err != "":
-		v.state = "failed"
+		v.state = runstate.Failed
 	case e.dead > 0 && e.done+e.skipped == 0:
-		v.state, v.err = "failed", "every item is dead"
+		v.state, v.err = runstate.Failed, "every item is dead"
 	case e.dead > 0:
-		v.state = "partial"
+		v.state = runstate.Partial
 	case len(e.values) > 0 && without:
-		v.state, v.err, v.reduceFailed = "failed", foreign.Of(errDeadly), true
+		v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(errDeadly), true
 	case len(e.values) > 0:
 		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
 			panics.Report(s.Log, err, "run", run.ID)
-			v.state, v.err, v.reduceFailed = "failed", foreign.Of(err), true
+			v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(err), true
 		}
 	}
 	v.err = cmp.Or(v.err, foreign.Line(e.total.GetNote()))
@@ -146,7 +147,7 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 			return err
 		}
 		if locked.Lost != "" {
-			v.state, v.err = "failed", locked.Lost
+			v.state, v.err = runstate.Failed, locked.Lost
 		}
 		messages, err := s.moveCursor(ctx, tx, integration, locked, v, now)
 		if err != nil {
@@ -201,12 +202,12 @@ func deadUnchanged(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *v
 
 // moveCursor advances the cursor if nothing is dead, the cursor is still the one that the run started from, and the candidate is forward.
 func (s *Scheduler) moveCursor(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, v *verdict, now time.Time) ([]postgres.Outgoing, error) {
-	if v.state != "succeeded" || len(v.candidate) == 0 || integration.CursorVersion != run.CursorVersion {
+	if v.state != runstate.Succeeded || len(v.candidate) == 0 || integration.CursorVersion != run.CursorVersion {
 		return nil, nil
 	}
 	forward, err := advances(v.provider, integration.SyncCursor, v.candidate)
 	if err != nil {
-		v.state, v.err, v.reduceFailed = "failed", foreign.Of(err), true
+		v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(err), true
 		return nil, nil
 	}
 	if !forward {
@@ -236,7 +237,7 @@ func closeParams(run *postgres.Run, v *verdict, now time.Time) (dbsqlc.RunCloseP
 		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "" && run.Lost == "", ReduceFailed: v.reduceFailed, Now: &now,
 	}
 	if v.dead == 0 && !v.reduceFailed {
-		p.ResolvedAt, p.Resolution = &now, "resolved"
+		p.ResolvedAt, p.Resolution = &now, runstate.Resolved
 	}
 	return p, err
 }
@@ -280,7 +281,7 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 // reschedule sets when the integration is due next: after a failure, later and later, and seldom while its health is bad. Of the two waits the longer counts: multiplied, a
 // failing upstream would be asked once in a week. A commanded sync that fails changes nothing of the schedule: people who try again do not slow it.
 func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
-	clean, scheduled := run.State == "succeeded", run.Cause == "schedule"
+	clean, scheduled := run.State == runstate.Succeeded, run.Cause == runstate.Scheduled
 	probeAt := now.Add(s.Health.Settings.Idle)
 	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Counts: scheduled, Now: &now, ProbeAt: &probeAt})
 	if err != nil {

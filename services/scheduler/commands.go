@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -137,13 +139,10 @@ func (s *Scheduler) commandSync(ctx context.Context, tx *postgres.Tx, integratio
 			return nil, reject("provider %q has nothing to sync", integration.Provider)
 		}
 	}
-	mode := c.GetMode()
-	if mode == "" {
-		mode = "incremental"
-	}
+	mode := cmp.Or(runstate.Mode(c.GetMode()), runstate.Incremental)
 	open, err := tx.RunLockOpen(ctx, integration.ID)
 	if err == nil {
-		if err := tx.RunFollowUp(ctx, mode, open.ID); err != nil {
+		if err := tx.RunFollowUp(ctx, string(mode), open.ID); err != nil {
 			return nil, fmt.Errorf("remember the sync: %w", err)
 		}
 		return &reply{result: "queued-behind", run: &open.ID}, nil
@@ -151,7 +150,7 @@ func (s *Scheduler) commandSync(ctx context.Context, tx *postgres.Tx, integratio
 	if !postgres.NotFound(err) {
 		return nil, fmt.Errorf("look for an open run: %w", err)
 	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, mode, "command", s.Now())
+	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, mode, runstate.Commanded, s.Now())
 	if err != nil {
 		return nil, err
 	}

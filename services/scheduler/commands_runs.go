@@ -15,6 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -57,8 +58,8 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 		return nil, err
 	}
 	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
-		ID: run.ID, State: "cancelled", Error: foreign.Line(why), Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
-		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: "resolved",
+		ID: run.ID, State: runstate.Cancelled, Error: foreign.Line(why), Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
+		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: runstate.Resolved,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cancel run %s: %w", run.ID, err)
@@ -148,7 +149,7 @@ func (s *Scheduler) goOn(ctx context.Context, tx *postgres.Tx, integration *post
 		return nil, fmt.Errorf("look for an open run: %w", err)
 	}
 	done.run = &run.ID
-	if run.State != "waiting" {
+	if run.State != runstate.Waiting {
 		// It is enumerated, or its items are worked on: those that wait are brought forward.
 		return done, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -57,7 +58,7 @@ func (s *Scheduler) claimSome(ctx context.Context) (claimed int, err error) {
 			if err := tx.IntegrationSetNextSyncMany(ctx, ids, nexts); err != nil {
 				return fmt.Errorf("move the next sync: %w", err)
 			}
-			_, err := s.open(ctx, tx, rows, "incremental", "schedule", now)
+			_, err := s.open(ctx, tx, rows, runstate.Incremental, runstate.Scheduled, now)
 			return err
 		},
 	})
@@ -68,8 +69,8 @@ func (s *Scheduler) claimSome(ctx context.Context) (claimed int, err error) {
 }
 
 // open opens runs in the caller's transaction, with their due and run-started events. An integration that has an open run gets no second one.
-func (s *Scheduler) open(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration, mode, cause string, now time.Time) ([]*postgres.Run, error) {
-	p := dbsqlc.RunInsertManyParams{Mode: mode, Cause: cause, Now: now}
+func (s *Scheduler) open(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration, mode runstate.Mode, cause runstate.Cause, now time.Time) ([]*postgres.Run, error) {
+	p := dbsqlc.RunInsertManyParams{Mode: string(mode), Cause: string(cause), Now: now}
 	byID := make(map[uuid.UUID]*postgres.Integration, len(integrations))
 	for _, integration := range integrations {
 		p.Ids = append(p.Ids, postgres.NewID())
@@ -88,7 +89,7 @@ func (s *Scheduler) open(ctx context.Context, tx *postgres.Tx, integrations []*p
 			return nil, err
 		}
 		started, err := event(events.RunStarted, byID[run.IntegrationID], &eventsv1.RunStarted{
-			Integration: ref(byID[run.IntegrationID]), RunId: run.ID.String(), Mode: mode, Cause: cause, At: timestamppb.New(now),
+			Integration: ref(byID[run.IntegrationID]), RunId: run.ID.String(), Mode: string(mode), Cause: string(cause), At: timestamppb.New(now),
 		})
 		if err != nil {
 			return nil, err

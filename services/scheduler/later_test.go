@@ -29,7 +29,7 @@ func TestSyncsThatWaitForAnOpenRun(t *testing.T) {
 		if err != nil {
 			t.Fatalf("after the syncs %v: %v", tt.asked, err)
 		}
-		if next.Mode != tt.want || next.CursorFrom == nil || *next.CursorFrom != "30" {
+		if string(next.Mode) != tt.want || next.CursorFrom == nil || *next.CursorFrom != "30" {
 			t.Errorf("after the syncs %v a run is open with the mode %s from %v", tt.asked, next.Mode, next.CursorFrom)
 		}
 		s.finish(t, s.attempt(t, integration))

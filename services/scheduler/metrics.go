@@ -88,7 +88,7 @@ func (m *Metrics) claimed(provider string, lag time.Duration) {
 }
 
 func (m *Metrics) closed(run *postgres.Run, now, started time.Time) {
-	m.runs.WithLabelValues(run.Provider, run.State).Inc()
+	m.runs.WithLabelValues(run.Provider, string(run.State)).Inc()
 	m.duration.WithLabelValues(run.Provider).Observe(now.Sub(run.CreatedAt).Seconds())
 	m.reducing.WithLabelValues(run.Provider).Observe(now.Sub(started).Seconds())
 }
@@ -122,7 +122,7 @@ func (s *Scheduler) measure(ctx context.Context) error {
 	}
 	s.Metrics.open.Reset()
 	for _, row := range runs {
-		s.Metrics.open.WithLabelValues(row.Provider, row.State).Set(float64(row.Runs))
+		s.Metrics.open.WithLabelValues(row.Provider, string(row.State)).Set(float64(row.Runs))
 	}
 	dead, err := s.Store.DeadCountOpen(ctx)
 	if err != nil {

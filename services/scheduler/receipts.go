@@ -8,6 +8,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 // received makes sure, in the closing transaction, that Postgres has a receipt for every item that the bucket calls done or skipped.
@@ -36,7 +37,7 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 		if err != nil {
 			return fmt.Errorf("lock run %s: %w", run.ID, err)
 		}
-		if locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.State == "due" {
+		if locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.State == runstate.Due {
 			return nil
 		}
 		repeated = true
@@ -65,7 +66,7 @@ func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *
 		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceProvider, Severity: health.Degraded, Reason: reason}, now); err != nil {
 			return err
 		}
-	} else if run.State == "succeeded" {
+	} else if run.State == runstate.Succeeded {
 		if err := health.Clear(ctx, tx, integration, health.SourceProvider, "a sync was clean", now); err != nil {
 			return err
 		}

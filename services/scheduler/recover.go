@@ -10,6 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -43,7 +44,7 @@ func (s *Scheduler) commandRecover(ctx context.Context, tx *postgres.Tx, integra
 	if err != nil {
 		return nil, reject("%s", foreign.Of(err))
 	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, "incremental", "command", s.Now())
+	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, runstate.Incremental, runstate.Commanded, s.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -126,14 +127,14 @@ func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration u
 		return tx.IntegrationSetNextSync(ctx, &now, integration)
 	}
 	mode, from := *run.FollowUp, contracts.Cursor(nil)
-	if run.FollowUpSince != nil && mode != "full" {
+	if run.FollowUpSince != nil && mode != runstate.Full {
 		if from, err = s.cursorOf(fresh, *run.FollowUpSince); err != nil {
 			// The run must end, whatever the provider says. A full sync closes every gap.
 			s.Log.Warn("a full sync stands for one from an earlier time", "integration", fresh.Name, "provider", fresh.Provider, "since", *run.FollowUpSince, "error", foreign.Of(err))
-			mode = "full"
+			mode = runstate.Full
 		}
 	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{fresh}, mode, "command", now)
+	runs, err := s.open(ctx, tx, []*postgres.Integration{fresh}, mode, runstate.Commanded, now)
 	if err != nil || len(runs) == 0 || from == nil {
 		return err
 	}

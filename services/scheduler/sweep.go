@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -178,7 +179,7 @@ func (s *Scheduler) commitLate(ctx context.Context, run *postgres.Run, provider 
 				}
 			}
 		}
-		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{ID: run.ID, Resolution: "resolved", Now: &now}); err != nil {
+		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{ID: run.ID, Resolution: runstate.Resolved, Now: &now}); err != nil {
 			return err
 		}
 		if err := tx.RunCheckpointDelete(ctx, []uuid.UUID{run.ID}); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -105,7 +106,7 @@ func (s *Syncer) call(ctx context.Context, provider contracts.Provider, in *cont
 
 func callProvider(ctx context.Context, provider contracts.Provider, in *contracts.Integration, run *postgres.Run, session *session) (err error) {
 	defer panics.Catch(&err, "the provider")
-	if incremental, ok := provider.(contracts.IncrementalSync); ok && run.Mode == "incremental" {
+	if incremental, ok := provider.(contracts.IncrementalSync); ok && run.Mode == runstate.Incremental {
 		return incremental.SyncIncremental(ctx, in, session)
 	}
 	scheduled, ok := provider.(contracts.ScheduledSync)

@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -89,7 +90,7 @@ func newSession(work, calling context.Context, s *Syncer, run *postgres.Run, d *
 }
 
 func (s *session) Cursor() (contracts.Cursor, bool) {
-	if s.run.Mode == "full" || s.run.CursorFrom == nil {
+	if s.run.Mode == runstate.Full || s.run.CursorFrom == nil {
 		return nil, false
 	}
 	return contracts.Cursor(*s.run.CursorFrom), true

@@ -23,6 +23,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -173,10 +174,10 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *
 	if err != nil {
 		return nil, 0, fmt.Errorf("read run %s: %w", id, err)
 	}
-	if run.ClosedAt != nil || run.Wake != wake || run.State != "due" && run.State != "enumerating" {
+	if run.ClosedAt != nil || run.Wake != wake || run.State != runstate.Due && run.State != runstate.Enumerating {
 		return nil, 0, nil
 	}
-	if run.State == "enumerating" {
+	if run.State == runstate.Enumerating {
 		// The syncer that had it is gone: without a total, go on as the next attempt.
 		total, err := s.Checkpoints.ReadTotal(ctx, id.String(), run.Attempt)
 		if err != nil {

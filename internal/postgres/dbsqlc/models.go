@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 type CachedAnswer struct {
@@ -265,9 +266,9 @@ type SyncRun struct {
 	ID             uuid.UUID
 	IntegrationID  uuid.UUID
 	Provider       string
-	Mode           string
-	Cause          string
-	State          string
+	Mode           runstate.Mode
+	Cause          runstate.Cause
+	State          runstate.State
 	Attempt        int32
 	Wake           int32
 	Tries          int32
@@ -276,7 +277,7 @@ type SyncRun struct {
 	HeartbeatAt    time.Time
 	CursorFrom     *string
 	CursorVersion  int64
-	FollowUp       *string
+	FollowUp       *runstate.Mode
 	Error          foreign.Text
 	Items          int64
 	Done           int64
@@ -289,7 +290,7 @@ type SyncRun struct {
 	Complete       bool
 	ReduceFailed   bool
 	ResolvedAt     *time.Time
-	Resolution     string
+	Resolution     runstate.Resolution
 	EntriesFreedAt *time.Time
 	FollowUpSince  *time.Time
 	Attempts       int32

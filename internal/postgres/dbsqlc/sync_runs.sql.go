@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 const runAccepts = `-- name: RunAccepts :one
@@ -101,7 +102,7 @@ returning id, integration_id, provider, mode, cause, state, attempt, wake, tries
 `
 
 type RunCloseParams struct {
-	State        string
+	State        runstate.State
 	Error        foreign.Text
 	Items        int64
 	Done         int64
@@ -113,7 +114,7 @@ type RunCloseParams struct {
 	ReduceFailed bool
 	Now          *time.Time
 	ResolvedAt   *time.Time
-	Resolution   string
+	Resolution   runstate.Resolution
 	ID           uuid.UUID
 }
 
@@ -181,7 +182,7 @@ select provider, state, count(*) as runs from sync_runs where closed_at is null 
 
 type RunCountOpenRow struct {
 	Provider string
-	State    string
+	State    runstate.State
 	Runs     int64
 }
 
@@ -888,7 +889,7 @@ where id = $3 and closed_at is not null and resolved_at is null
 
 type RunResolveParams struct {
 	Now        *time.Time
-	Resolution string
+	Resolution runstate.Resolution
 	ID         uuid.UUID
 }
 
