@@ -22,24 +22,37 @@ import (
 //go:embed migrations/*.sql
 var Migrations embed.FS
 
-// Migrate brings the database up to the newest schema. Any number of processes may call it at once: one applies, under a session
-// advisory lock, the others wait. A migration that was released under a lower number than one that the database has is applied too.
-// It returns the number of steps applied.
+// Migrate is [MigrateOn] for a database at an address.
 func Migrate(ctx context.Context, databaseURL string) (applied int, err error) {
+	return onURL(databaseURL, func(pool *sql.DB) (int, error) { return MigrateOn(ctx, pool) })
+}
+
+// MigrateOn brings a database up to the newest schema. Any number of processes may call it at once: one applies, under an
+// advisory lock of its session, the others wait. A migration that was released under a lower number than one that the
+// database has is applied too. It returns the number of steps applied.
+func MigrateOn(ctx context.Context, pool *sql.DB) (applied int, err error) {
 	steps, err := fs.Sub(Migrations, "migrations")
 	if err != nil {
 		return 0, fmt.Errorf("read the migrations: %w", err)
 	}
-	return MigrateFrom(ctx, databaseURL, steps)
+	return migrate(ctx, pool, steps)
 }
 
 // MigrateFrom is Migrate with other migrations than this version's: tests make databases of earlier versions by it.
 func MigrateFrom(ctx context.Context, databaseURL string, steps fs.FS) (applied int, err error) {
+	return onURL(databaseURL, func(pool *sql.DB) (int, error) { return migrate(ctx, pool, steps) })
+}
+
+func onURL(databaseURL string, migrate func(*sql.DB) (int, error)) (applied int, err error) {
 	pool, err := sql.Open("pgx", databaseURL)
 	if err != nil {
 		return 0, fmt.Errorf("open the database: %w", err)
 	}
 	defer func() { _ = pool.Close() }()
+	return migrate(pool)
+}
+
+func migrate(ctx context.Context, pool *sql.DB, steps fs.FS) (applied int, err error) {
 	locker, err := lock.NewPostgresSessionLocker()
 	if err != nil {
 		return 0, fmt.Errorf("make the migration lock: %w", err)

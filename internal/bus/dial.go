@@ -7,16 +7,8 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
-)
-
-const (
-	// pingEvery and pingsOut have a connection given up whose server has sent nothing for 20 to 30 s.
-	pingEvery, pingsOut = 10 * time.Second, 2
-	// writeTimeout is how long the network may take what is sent.
-	writeTimeout = 10 * time.Second
 )
 
 // errURL says nothing of the URL, which may hold a password anywhere.
@@ -35,36 +27,13 @@ func Connect(servers string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Dial is Connect for services: it waits, says once that the server can't be reached, and tries again until ctx ends.
+// Dial is Connect with [ConnOptions], for services: it waits, says once that the server can't be reached, and tries again
+// until ctx ends.
 func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	var most limit
-	opts = append([]nats.Option{
-		nats.Name("tributary"),
-		nats.MaxReconnects(-1),
-		// Nothing is kept for a server that is away: what comes back may be an older state of it, for which acknowledgements and expected revisions mean other messages.
-		nats.ReconnectBufSize(-1),
-		nats.ReconnectWait(250 * time.Millisecond),
-		nats.PingInterval(pingEvery),
-		nats.MaxPingsOutstanding(pingsOut),
-		// What was written in part can't be gone on with.
-		nats.FlusherTimeout(writeTimeout),
-		nats.ReconnectOnFlusherError(),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("NATS connection lost, reconnecting", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("NATS connection is back")
-			most.learn(log, nc)
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
-	}, opts...)
-	opts = append(opts, surviveViolations)
+	opts = ConnOptions(log, opts...)
 	for waiting := false; ; waiting = true {
 		nc, err := Connect(servers, opts...)
 		if err == nil {
-			most.learn(log, nc)
 			return nc, nil
 		}
 		if !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !isNetwork(err) {

@@ -36,6 +36,16 @@ func surviveViolations(o *nats.Options) error {
 	return nil
 }
 
+// survivesViolations reports whether [surviveViolations] has been at work on options.
+func survivesViolations(o *nats.Options) bool {
+	switch o.CustomDialer.(type) {
+	case dialer, securedDialer:
+		return true
+	}
+	_, is := o.InProcessServer.(inProcess)
+	return is
+}
+
 type inProcess struct{ inner nats.InProcessConnProvider }
 
 func (p inProcess) InProcessConn() (net.Conn, error) {

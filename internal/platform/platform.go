@@ -1,5 +1,5 @@
-// Package platform puts one process's parts together: it is given connections, providers and settings, and runs the services that are asked
-// for. pkg/app builds a process on it, tests and benchmarks build theirs.
+// Package platform puts one process's parts together: it is given connections, providers and settings, and runs the
+// services that are asked for. The root package builds a process on it, and so do tests and benchmarks.
 package platform
 
 import (
@@ -71,7 +71,7 @@ type Config struct {
 	// Handlers are found by event type.
 	Handlers map[string][]itemworker.ItemHandler
 	Log      *slog.Logger
-	Metrics  *prometheus.Registry
+	Metrics  prometheus.Registerer
 	Tracers  trace.TracerProvider
 	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's clock.
 	Machine, Now func() time.Time

@@ -52,7 +52,8 @@ func TestOneProcess(t *testing.T) {
 	config := platform.Defaults()
 	config.NATS, config.Pool = natstest.New(t).Connect(), pgtest.DB(t)
 	config.Providers = map[string]contracts.Provider{"numbers": numbers{n: 1000}}
-	config.Metrics = prometheus.NewPedanticRegistry()
+	metrics := prometheus.NewPedanticRegistry()
+	config.Metrics = metrics
 	config.Tracers = sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 	config.Scheduler.Tick = 50 * time.Millisecond
 	p, err := platform.New(t.Context(), config)
@@ -86,7 +87,7 @@ func TestOneProcess(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("stopped with %v", err)
 	}
-	problems, err := testutil.GatherAndLint(config.Metrics)
+	problems, err := testutil.GatherAndLint(metrics)
 	if err != nil {
 		t.Fatal(err)
 	}

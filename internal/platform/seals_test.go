@@ -25,14 +25,15 @@ func TestSealsAreAmongTheMetrics(t *testing.T) {
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring = natstest.New(t).Connect(), pgtest.DB(t), ring
 	config.Providers = map[string]contracts.Provider{"numbers": numbers{n: 1}}
-	config.Metrics = prometheus.NewPedanticRegistry()
+	metrics := prometheus.NewPedanticRegistry()
+	config.Metrics = metrics
 	if _, err := platform.New(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := ring.Seal([]byte("text"), secret.Place{}); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := testutil.GatherAndCount(config.Metrics, "tributary_secret_seals_total"); n != 1 || err != nil {
+	if n, err := testutil.GatherAndCount(metrics, "tributary_secret_seals_total"); n != 1 || err != nil {
 		t.Errorf("%d keys have sealed something, %v; want 1", n, err)
 	}
 }

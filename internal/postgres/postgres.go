@@ -61,42 +61,43 @@ type Tx struct {
 	accepts func(Outgoing) error
 }
 
-// Connect opens a pool and waits for the database: one that can't be reached is said once and tried again until ctx ends. Wrong
-// passwords and missing databases are returned at once.
-// A connection on which the server is silent is given up: see [silence].
+// Connect prepares a configuration, opens a pool of it and waits for the database, as [Await] does.
 func Connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
 	return connect(ctx, config, log, usualPatience())
 }
 
 func connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger, patience patience) (*pgxpool.Pool, error) {
-	config.AfterConnect = sendIDs
-	// The driver sends UTF-8, whatever the database or the role prefers.
-	config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
-	HeedReplication(config)
-	bounds := &silence{patience: patience, log: log}
-	bounds.boundPool(config)
+	bounds := prepare(config, log, patience)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	bounds.pool.Store(pool)
+	if err := Await(ctx, pool, log); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// Await waits until the database answers. One that can't be reached is logged once and tried again until ctx ends. Wrong
+// passwords and missing databases are returned at once.
+func Await(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	server := pool.Config().ConnConfig
 	for waiting := false; ; waiting = true {
 		err := answers(ctx, pool)
 		if err == nil {
-			return pool, nil
+			return nil
 		}
 		if ctx.Err() == nil && !Unavailable(err) && !errors.Is(err, context.DeadlineExceeded) {
-			pool.Close()
-			return nil, fmt.Errorf("connect to Postgres at %s:%d: %w", config.ConnConfig.Host, config.ConnConfig.Port, err)
+			return fmt.Errorf("connect to Postgres at %s:%d: %w", server.Host, server.Port, err)
 		}
 		if !waiting && ctx.Err() == nil {
-			log.Warn("waiting for Postgres; start one or point --database-url at it",
-				"host", config.ConnConfig.Host, "port", config.ConnConfig.Port, "error", err)
+			log.Warn("waiting for Postgres, which does not answer", "host", server.Host, "port", server.Port, "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			pool.Close()
-			return nil, fmt.Errorf("connect to Postgres: %w", ctx.Err())
+			return fmt.Errorf("connect to Postgres: %w", ctx.Err())
 		case <-time.After(connectEvery):
 		}
 	}

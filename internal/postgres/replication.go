@@ -15,13 +15,17 @@ var ErrUnreplicated = errors.New("the wait for the synchronous standby was cance
 // unreplicated is where a connection notes that a wait for the standby was cancelled.
 const unreplicated = "unreplicated"
 
-// HeedReplication has the connections of a pool note that the wait of a commit for a synchronous standby was cancelled.
+// heedReplication has the connections of a pool note that the wait of a commit for a synchronous standby was cancelled.
 // Postgres says so in a warning only. Its text is translated, and its code is that of other warnings too, so that it is
 // told by where it comes from.
-func HeedReplication(config *pgxpool.Config) {
+func heedReplication(config *pgxpool.Config) {
+	others := config.ConnConfig.OnNotice
 	config.ConnConfig.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
 		if notice.Code == "01000" && notice.File == "syncrep.c" {
 			conn.CustomData()[unreplicated] = true
+		}
+		if others != nil {
+			others(conn, notice)
 		}
 	}
 }

@@ -82,7 +82,11 @@ func (s *silence) boundPool(config *pgxpool.Config) {
 		config.PingTimeout = s.ping
 	}
 	// The driver gives a connection that has failed 15 s for its last words, and its place in the pool is taken meanwhile.
+	others := config.BeforeClose
 	config.BeforeClose = func(conn *pgx.Conn) {
+		if others != nil {
+			others(conn)
+		}
 		time.AfterFunc(s.closing, func() { _ = conn.PgConn().Conn().Close() })
 	}
 }
@@ -123,17 +127,19 @@ func (s *silence) TraceCopyFromEnd(ctx context.Context, conn *pgx.Conn, _ pgx.Tr
 	s.statement(conn).end()
 }
 
+// watched is where a connection keeps what watches its statements.
+const watched = "statement"
+
 // statement is what watches the statements of a connection, which come one after the other.
 func (s *silence) statement(conn *pgx.Conn) *statement {
-	const key = "statement"
 	custom := conn.PgConn().CustomData()
-	if st, is := custom[key].(*statement); is {
+	if st, is := custom[watched].(*statement); is {
 		return st
 	}
 	st := &statement{silence: s, conn: conn}
 	st.timer = time.AfterFunc(time.Hour, st.doubt)
 	st.timer.Stop()
-	custom[key] = st
+	custom[watched] = st
 	return st
 }
 
