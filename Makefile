@@ -114,7 +114,7 @@ chaos: testenv ## Kill processes at random for CHAOS_FOR (default 10m), then che
 # - Providers answer arbitrary values in every method of every contract, for 200 rounds.
 .PHONY: prove
 prove: testenv ## Run the long tests on real payloads and failing servers (fetches 500 MB with npm)
-	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/outbound
+	@PROVE=1 TRIBUTARY_PROVE=1 bin/testenv -- go test -vet=off -count=1 -timeout=30m -v -run 'TestProve|TestRealPayloads|TestTheUpstreamKeeps' ./internal/e2e ./providers/github ./internal/budget
 	@TRIBUTARY_PLAN_ROWS=1000000 bin/testenv -- go test -vet=off -count=1 -timeout=60m -run '^TestPlans$$' ./internal/postgres
 	@TRIBUTARY_ANYTHING_ROUNDS=200 bin/testenv -- go test -vet=off -count=1 -timeout=60m -v -run '^TestAnything$$' ./internal/platform
 	@$(MAKE) prove-upgrade prove-oauth

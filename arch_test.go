@@ -46,13 +46,14 @@ var mayImport = map[string][]string{
 	"internal/httpserver": {"internal/share"},
 	"internal/telemetry":  {"internal/foreign", "internal/httpserver", "internal/panics"},
 	"internal/watchdog":   {},
+	"internal/budget":     {"pkg/contracts", "internal/cells", "internal/deferral", "internal/panics"},
 	"internal/cells":      {},
 	"internal/circuit":    {"pkg/contracts", "internal/cells", "internal/watchdog"},
 	"internal/bus":        {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
 	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
-	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
+	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog", "internal/budget"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
@@ -73,10 +74,10 @@ var mayImport = map[string][]string{
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
-		"internal/validate", "internal/watchdog", "internal/runstate",
+		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/runstate",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/runstate", "internal/budget",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
@@ -86,7 +87,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog",
+		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.
@@ -229,7 +230,7 @@ var unwatched = map[string]string{
 	"internal/bus.take":                 "it only waits for a slot; a consumer that takes nothing for long is not moving",
 	"internal/bus.pull":                 "a consumer that takes nothing for long is not moving",
 	"internal/checkpoint.insist":        "its callers bound it, and each call has a time",
-	"internal/outbound.take":            "it ends with its request",
+	"internal/budget.take":              "it ends with its request",
 	"internal/outbound.RoundTrip":       "it ends with its request",
 	"internal/outbound.gather":          "it only waits; writing what it gathers is watched",
 	"internal/outbound.write":           "it only gives slots back; the insert is watched",

@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -30,7 +31,7 @@ type Config struct {
 	// Requests has a row for every attempt that leaves; nil keeps none.
 	Requests *RequestLog
 	// Budgets hold requests back; nil means that nothing does.
-	Budgets *Budgets
+	Budgets *budget.Budgets
 	// Keys knows what came of requests with an idempotency key; without it, each is sent.
 	Keys *Ledger
 	// Answers are kept for requests of which the caller allows it; nil keeps none.
@@ -52,7 +53,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → breaker → budget → watch →
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → breaker → limiter → watch →
 // record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -73,9 +74,9 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	lifted := func() uint64 { return 0 }
 	if c.Budgets != nil {
-		budget := &budget{base: next, budgets: c.Budgets, target: t, metrics: c.Metrics, now: c.Now}
-		lifted = func() uint64 { return c.Budgets.lifted(budget.key()) }
-		next = budget
+		limit := &limiter{base: next, budgets: c.Budgets, target: t, metrics: c.Metrics, now: c.Now}
+		lifted = func() uint64 { return c.Budgets.Lifted(limit.key()) }
+		next = limit
 	}
 	if c.Circuits != nil {
 		next = &breaker{base: next, circuits: c.Circuits, target: t, metrics: c.Metrics}

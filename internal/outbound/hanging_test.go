@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -31,7 +32,7 @@ func TestHangingProviders(t *testing.T) {
 		if _, err := CredentialHosts(aloof{}, in); !errors.Is(err, panics.ErrLeftBehind) {
 			t.Errorf("CredentialHosts: %v", err)
 		}
-		if _, err := boundedKey(aloof{}, in); !errors.Is(err, panics.ErrLeftBehind) {
+		if _, err := budget.Shared(aloof{}, in, in); !errors.Is(err, panics.ErrLeftBehind) {
 			t.Errorf("BudgetKey: %v", err)
 		}
 		redactor := redact.New(aloof{}, in)

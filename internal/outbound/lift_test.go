@@ -1,13 +1,22 @@
 package outbound
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tributaryhq/tributary/internal/budget"
+	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/pkg/contracts"
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // TestLiftEndsWaitsInPlace has a request wait in place as the upstream asked, for 10 minutes or, where the upstream
@@ -21,7 +30,7 @@ func TestLiftEndsWaitsInPlace(t *testing.T) {
 		"without a time": {header: http.Header{}, after: 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
+			twoProcesses(t, func(t *testing.T, one, other *budget.Budgets) {
 				sent := 0
 				base := trip(func(req *http.Request) (*http.Response, error) {
 					if sent++; sent == 1 {
@@ -55,6 +64,46 @@ func TestLiftEndsWaitsInPlace(t *testing.T) {
 			})
 		})
 	}
+}
+
+// twoProcesses runs f in fake time with the budgets of two processes.
+func twoProcesses(t *testing.T, f func(t *testing.T, one, other *budget.Budgets)) {
+	t.Helper()
+	natstest.Bubble(t, func(t *testing.T) {
+		server := natstest.New(t)
+		ctx, stop := context.WithCancel(t.Context())
+		var group errgroup.Group
+		var both [2]*budget.Budgets
+		for i := range both {
+			b, err := bus.New(server.Connect(), bus.Options{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			shared, err := b.Cells(t.Context(), events.BucketLimits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			both[i] = newBudgets(t, shared, b.Clock(events.BucketLimits))
+			group.Go(func() error { return both[i].Run(ctx) })
+		}
+		f(t, both[0], both[1])
+		stop()
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func newBudgets(t *testing.T, shared cells.Cells, clock cells.Clock) *budget.Budgets {
+	t.Helper()
+	metrics, err := budget.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return budget.New(shared, clock, slog.New(slog.DiscardHandler), metrics, time.Now)
 }
 
 // slowly is a provider without a budget of its own.

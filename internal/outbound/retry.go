@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -20,7 +21,7 @@ const (
 	harmlessAttempts = 3
 	// longestStay is how long a request may wait here, all its waits together. A worker that sleeps does no work, so that what takes longer is a
 	// deferral: the item goes back to the queue and comes again.
-	longestStay = 10 * time.Second
+	longestStay = budget.LongestWait
 	// longestCustomDelay bounds what a provider asks for. Upstreams that give a budget back do so within an hour; a provider that means more asks again then.
 	longestCustomDelay = time.Hour
 	// throttledFor is how long an upstream is left alone that asks for fewer requests and does not say for how long.

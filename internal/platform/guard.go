@@ -6,15 +6,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // guard opens what all processes share to keep upstreams from harm.
 func (p *Platform) guard(ctx context.Context) error {
 	c := p.config
-	metrics, err := outbound.NewGuardMetrics(c.Metrics)
+	metrics, err := budget.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -32,7 +32,7 @@ func (p *Platform) guard(ctx context.Context) error {
 	if p.grants, err = p.Bus.Cells(ctx, events.BucketGrants); err != nil {
 		return err
 	}
-	p.budgets = outbound.NewBudgets(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
+	p.budgets = budget.New(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
 	cells, err := p.Bus.Cells(ctx, events.BucketCircuits)
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -138,7 +139,7 @@ type Platform struct {
 	config   Config
 	requests *outbound.RequestLog
 	tokens   *tokenrefresher.Refresher
-	budgets  *outbound.Budgets
+	budgets  *budget.Budgets
 	circuits *circuit.Circuits
 	keys     cells.Cells
 	grants   cells.Cells

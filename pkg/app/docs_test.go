@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
@@ -253,7 +254,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := itemworker.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := circuit.NewMetrics(r); return err },
-		func(r prometheus.Registerer) error { _, err := outbound.NewGuardMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := budget.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestLogMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewLedgerMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewAnswerMetrics(r); return err },

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -21,7 +21,7 @@ type itemContext struct {
 	deadline time.Time
 	// usage counts the requests of the handlers. Those of a webhook's items are counted with the webhook's own, in the
 	// parent's usage.
-	usage outbound.Usage
+	usage budget.Usage
 
 	mu sync.Mutex
 	// timed is a standard context with the same deadline, once somebody has asked for it.
@@ -71,7 +71,7 @@ func (c *itemContext) Value(key any) any {
 	switch key.(type) {
 	case contracts.AttemptKey:
 		return c.attempt()
-	case outbound.UsageKey:
+	case budget.UsageKey:
 		if c.Context.Value(key) == nil {
 			return &c.usage
 		}

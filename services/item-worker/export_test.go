@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
@@ -106,10 +106,10 @@ func SendOn(ctx context.Context, b *bus.Bus, batch *eventsv1.ItemBatch) (dead ma
 }
 
 // Restarts counts tries that a budget refused, and reports whether a try is warned of.
-func Restarts() func(budget string, limit contracts.RateLimit, requests int64, now time.Time) bool {
+func Restarts() func(of string, limit contracts.RateLimit, requests int64, now time.Time) bool {
 	r := &restarts{}
-	return func(budget string, limit contracts.RateLimit, requests int64, now time.Time) bool {
-		_, warn := r.add(outbound.Exhausted{Budget: budget, Limit: limit}, requests, now)
+	return func(of string, limit contracts.RateLimit, requests int64, now time.Time) bool {
+		_, warn := r.add(budget.Exhausted{Budget: of, Limit: limit}, requests, now)
 		return warn
 	}
 }

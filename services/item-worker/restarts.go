@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -31,7 +31,7 @@ const (
 // count, because they began when part of the window was used. The zero value is ready.
 type restarts struct {
 	mu    sync.Mutex
-	known map[outbound.Exhausted]restarted
+	known map[budget.Exhausted]restarted
 }
 
 // restarted is what tries of this process took from one budget for nothing.
@@ -45,23 +45,23 @@ type restarted struct {
 }
 
 // add counts a try that the budget refused. It returns the count of the window, and whether to warn of it.
-func (r *restarts) add(budget outbound.Exhausted, requests int64, now time.Time) (restarted, bool) {
+func (r *restarts) add(by budget.Exhausted, requests int64, now time.Time) (restarted, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	count := r.known[budget]
-	if window := now.Truncate(budget.Limit.Window); !count.window.Equal(window) {
+	count := r.known[by]
+	if window := now.Truncate(by.Limit.Window); !count.window.Equal(window) {
 		count = restarted{window: window, told: count.told}
 	}
 	count.requests += requests
 	count.tries++
-	warn := isWholeWindow(count.requests, budget.Limit) && (count.told.IsZero() || now.Sub(count.told) >= restartsAgain)
+	warn := isWholeWindow(count.requests, by.Limit) && (count.told.IsZero() || now.Sub(count.told) >= restartsAgain)
 	if warn {
 		count.told = now
 	}
 	if r.known == nil || len(r.known) >= mostRestarts {
-		r.known = map[outbound.Exhausted]restarted{}
+		r.known = map[budget.Exhausted]restarted{}
 	}
-	r.known[budget] = count
+	r.known[by] = count
 	return count, warn
 }
 
@@ -75,7 +75,7 @@ type attempted struct {
 	event, id string
 	// deferrals is how often the work was deferred in a row before this try.
 	deferrals int32
-	usage     *outbound.Usage
+	usage     *budget.Usage
 }
 
 // restart adds to the error of a try that its budget refused how many requests the try took, and warns if such tries

@@ -11,10 +11,10 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/items"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
@@ -47,8 +47,8 @@ type call struct {
 
 // try handles the delivery, and counts the requests of all handlers that takes.
 func (c *call) try(ctx context.Context) error {
-	usage := &outbound.Usage{}
-	if err := c.handle(outbound.WithUsage(ctx, usage)); err != nil {
+	usage := &budget.Usage{}
+	if err := c.handle(budget.WithUsage(ctx, usage)); err != nil {
 		return c.restart(ctx, err, attempted{in: c.in, event: c.row.EventType, id: c.row.DeliveryID, deferrals: c.row.Deferrals, usage: usage})
 	}
 	return nil

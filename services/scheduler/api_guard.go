@@ -9,9 +9,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/deferral"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -96,7 +96,7 @@ func (w *integrationWriter) sharing(ctx context.Context, row *postgres.Integrati
 		if err != nil {
 			return ids, err
 		}
-		shared, err := outbound.ShareBudget(w.provider, in, loaded)
+		shared, err := budget.Shared(w.provider, in, loaded)
 		if err != nil {
 			return ids, err
 		}
@@ -140,7 +140,7 @@ func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegrati
 		return api.RateLimitStatus{}, invalidf("integration %q is of provider %q", row.Name, row.Provider)
 	}
 	limit, err := panics.Compute("the provider's budget", func() (*contracts.RateLimit, error) {
-		return outbound.ProviderLimit(w.provider), nil
+		return budget.LimitOf(w.provider), nil
 	})
 	if err != nil {
 		return api.RateLimitStatus{}, err

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -92,7 +92,7 @@ type Config struct {
 	// SetAside is the work that fails, so that the rest proceeds.
 	SetAside *setaside.Set
 	// Budgets and Circuits are shown to operators, and what was not told of circuits is found; without them, none of that.
-	Budgets  *outbound.Budgets
+	Budgets  *budget.Budgets
 	Circuits *circuit.Circuits
 	Log      *slog.Logger
 	Metrics  *Metrics

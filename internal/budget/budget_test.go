@@ -1,4 +1,4 @@
-package outbound
+package budget
 
 import (
 	"cmp"
@@ -35,11 +35,11 @@ func budgetsOf(t testing.TB, nc *nats.Conn, skew time.Duration) *Budgets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := NewGuardMetrics(prometheus.NewRegistry())
+	metrics, err := NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewBudgets(cells, b.Clock(events.BucketLimits), slog.New(slog.DiscardHandler), metrics, now)
+	return New(cells, b.Clock(events.BucketLimits), slog.New(slog.DiscardHandler), metrics, now)
 }
 
 // grant is a unit that was taken at a moment between two of the true clock.
@@ -170,7 +170,7 @@ func inBubble(t *testing.T, f func(t *testing.T, server *natstest.Server, one, o
 func admitted(t *testing.T, b *Budgets, limit *contracts.RateLimit) (n int, putOff time.Duration) {
 	t.Helper()
 	for {
-		err := b.admit(t.Context(), "p.i", limit)
+		err := b.Admit(t.Context(), "p.i", limit)
 		if err == nil {
 			n++
 			continue
@@ -229,7 +229,7 @@ func TestWaitsInPlaceForAShortTime(t *testing.T) {
 		limit := contracts.Per(5, 4*time.Second)
 		started := time.Now()
 		for range 25 {
-			if err := one.admit(t.Context(), "p.i", limit); err != nil {
+			if err := one.Admit(t.Context(), "p.i", limit); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -240,7 +240,7 @@ func TestWaitsInPlaceForAShortTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		before := time.Now()
-		if err := one.admit(ctx, "p.i", limit); !errors.Is(err, contracts.ErrBudgetExhausted) || time.Since(before) > 0 {
+		if err := one.Admit(ctx, "p.i", limit); !errors.Is(err, contracts.ErrBudgetExhausted) || time.Since(before) > 0 {
 			t.Errorf("got %v after %s", err, time.Since(before))
 		}
 	})
@@ -250,10 +250,10 @@ func TestUpstreamWantsToBeLeftAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		ctx := t.Context()
 		for _, limit := range []*contracts.RateLimit{nil, contracts.PerHour(1000)} {
-			if err := other.admit(ctx, "p.i", limit); err != nil {
+			if err := other.Admit(ctx, "p.i", limit); err != nil {
 				t.Fatal(err)
 			}
-			one.learn(ctx, "p.i", limit, contracts.RateReport{Remaining: 0, Reset: 5 * time.Minute})
+			one.Learn(ctx, "p.i", limit, contracts.RateReport{Remaining: 0, Reset: 5 * time.Minute})
 			elapse(time.Second)
 			for name, b := range map[string]*Budgets{"the process that heard it": one, "another": other} {
 				_, putOff := admitted(t, b, limit)
@@ -262,7 +262,7 @@ func TestUpstreamWantsToBeLeftAlone(t *testing.T) {
 				}
 			}
 			elapse(5 * time.Minute)
-			if err := other.admit(ctx, "p.i", limit); err != nil {
+			if err := other.Admit(ctx, "p.i", limit); err != nil {
 				t.Errorf("after five minutes: %v", err)
 			}
 		}
@@ -273,10 +273,10 @@ func TestUpstreamAllowsLess(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *natstest.Server, one, other *Budgets) {
 		limit := contracts.PerHour(1000)
 		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
-		if err := one.admit(t.Context(), "p.i", limit); err != nil {
+		if err := one.Admit(t.Context(), "p.i", limit); err != nil {
 			t.Fatal(err)
 		}
-		one.learn(t.Context(), "p.i", limit, contracts.RateReport{Remaining: 20, Reset: 15 * time.Minute})
+		one.Learn(t.Context(), "p.i", limit, contracts.RateReport{Remaining: 20, Reset: 15 * time.Minute})
 		first, putOff := admitted(t, one, limit)
 		second, _ := admitted(t, other, limit)
 		if first+second != 20 || (putOff-15*time.Minute).Abs() > time.Second {
@@ -297,11 +297,11 @@ func TestBrokerAway(t *testing.T) {
 		if n, putOff := admitted(t, one, limit); n != 0 || putOff != awayFor {
 			t.Errorf("%d requests were admitted, then put off for %s", n, putOff)
 		}
-		if err := one.admit(t.Context(), "p.i", nil); err != nil {
+		if err := one.Admit(t.Context(), "p.i", nil); err != nil {
 			t.Errorf("a request without a budget: %v", err)
 		}
 		server.Start()
-		for deadline := time.Now().Add(time.Minute); one.admit(t.Context(), "p.i", limit) != nil; elapse(time.Second) {
+		for deadline := time.Now().Add(time.Minute); one.Admit(t.Context(), "p.i", limit) != nil; elapse(time.Second) {
 			if time.Now().After(deadline) {
 				t.Fatal("nothing is admitted though the broker is back")
 			}
@@ -315,7 +315,7 @@ func TestGiveBack(t *testing.T) {
 		limit := contracts.PerHour(64)
 		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(time.Hour)))
 		for range 10 {
-			if err := one.admit(t.Context(), "p.i", limit); err != nil {
+			if err := one.Admit(t.Context(), "p.i", limit); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -332,7 +332,7 @@ func TestLeaseEndsWithItsWindow(t *testing.T) {
 		limit := contracts.PerHour(200)
 		elapse(time.Until(windowAt(time.Now(), time.Hour).Add(2*time.Hour - 100*time.Millisecond)))
 		for range 20 {
-			if err := one.admit(t.Context(), "p.i", limit); err != nil {
+			if err := one.Admit(t.Context(), "p.i", limit); err != nil {
 				t.Fatal(err)
 			}
 		}

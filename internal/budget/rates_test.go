@@ -1,4 +1,4 @@
-package outbound
+package budget
 
 import (
 	"net/http"
@@ -60,7 +60,7 @@ func TestReportOf(t *testing.T) {
 				}
 			}
 			now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-			if diff := cmp.Diff(test.want, reportOf(test.provider, res, now)); diff != "" {
+			if diff := cmp.Diff(test.want, ReportOf(test.provider, res, now)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -76,7 +76,7 @@ func FuzzReportOf(f *testing.F) {
 		header.Add(name, value)
 		header.Add("X-RateLimit-Reset", reset)
 		header.Add("RateLimit-Reset", reset)
-		report := reportOf(nil, &http.Response{StatusCode: 429, Header: header}, noon)
+		report := ReportOf(nil, &http.Response{StatusCode: 429, Header: header}, noon)
 		if report != bounded(report) {
 			t.Errorf("%q: %q gives %+v", name, value, report)
 		}

@@ -1,4 +1,6 @@
-package outbound
+// Package budget keeps to the request budgets of upstreams: each process leases units of a budget from a cell that all
+// share, and what an upstream says about its own count goes before. Package outbound asks it before each request.
+package budget
 
 import (
 	"context"
@@ -21,12 +23,12 @@ const (
 	saidKey = ".said"
 )
 
-// Budgets are a process's parts of all request budgets. See [Config.Chain].
+// Budgets are a process's parts of all request budgets. See [Budgets.Admit].
 type Budgets struct {
 	cells   cells.Cells
 	clock   cells.Clock
 	log     *slog.Logger
-	metrics *GuardMetrics
+	metrics *Metrics
 	now     func() time.Time
 
 	mu       sync.Mutex
@@ -57,8 +59,8 @@ type said struct {
 	Until time.Time `json:"until"`
 }
 
-// NewBudgets returns budgets that are shared through cells. now may be wrong: windows go by the clock.
-func NewBudgets(cells cells.Cells, clock cells.Clock, log *slog.Logger, metrics *GuardMetrics, now func() time.Time) *Budgets {
+// New returns budgets that are shared through cells. now may be wrong: windows go by the clock.
+func New(cells cells.Cells, clock cells.Clock, log *slog.Logger, metrics *Metrics, now func() time.Time) *Budgets {
 	return &Budgets{
 		cells: countingCells{cells, metrics}, clock: clock, log: log, metrics: metrics, now: now,
 		accounts: map[accountID]*account{}, suppressed: map[string]time.Time{}, lifts: map[string]uint64{},
@@ -141,8 +143,8 @@ func (b *Budgets) noteSuppressed(key string, until time.Time) bool {
 	return true
 }
 
-// learn takes an upstream's word: for a time without requests, which all processes keep, or for a budget that is smaller than ours.
-func (b *Budgets) learn(ctx context.Context, key string, limit *contracts.RateLimit, report contracts.RateReport) {
+// Learn takes an upstream's word: for a time without requests, which all processes keep, or for a budget that is smaller than ours.
+func (b *Budgets) Learn(ctx context.Context, key string, limit *contracts.RateLimit, report contracts.RateReport) {
 	wait := report.Wait
 	if report.Reset > 0 && report.Remaining == 0 {
 		wait = max(wait, report.Reset)
@@ -188,8 +190,8 @@ func (b *Budgets) noteLift(key string, revision uint64) {
 	b.lifts[key] = revision
 }
 
-// lifted is a number that changes with each [Budgets.Lift].
-func (b *Budgets) lifted(key string) uint64 {
+// Lifted is a number that changes with each [Budgets.Lift].
+func (b *Budgets) Lifted(key string) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lifts[key]
@@ -248,7 +250,7 @@ func (b *Budgets) tellSuppressed(ctx context.Context, key string, until time.Tim
 // countingCells counts round trips to the broker.
 type countingCells struct {
 	cells.Cells
-	metrics *GuardMetrics
+	metrics *Metrics
 }
 
 func (c countingCells) Read(ctx context.Context, key string) ([]byte, uint64, error) {

@@ -1,4 +1,4 @@
-package outbound
+package budget
 
 import (
 	"net/http"
@@ -9,8 +9,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// reportOf is what an answer says about the upstream's budget: by the provider's knowledge, else by the usual headers.
-func reportOf(provider contracts.Provider, res *http.Response, now time.Time) contracts.RateReport {
+// ReportOf is what an answer says about the upstream's budget: by the provider's knowledge, else by the usual headers.
+func ReportOf(provider contracts.Provider, res *http.Response, now time.Time) contracts.RateReport {
 	if reporter, ok := provider.(contracts.RateReporter); ok {
 		if report, decided := reporter.ReportRate(res); decided {
 			return bounded(report)

@@ -1,9 +1,8 @@
-package outbound
+package budget
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"testing"
 	"time"
 
@@ -34,7 +33,7 @@ func TestUsageOfATry(t *testing.T) {
 			}
 		}
 		elapse(time.Hour)
-		if _, _, ok := used(t, one, contracts.Per(5, longestStay), 20, 2*time.Second).Exhausted(); ok {
+		if _, _, ok := used(t, one, contracts.Per(5, LongestWait), 20, 2*time.Second).Exhausted(); ok {
 			t.Error("a try is told of a budget whose next window it can wait for")
 		}
 		if _, _, ok := used(t, one, nil, 20).Exhausted(); ok {
@@ -50,12 +49,6 @@ func TestUsageOfATry(t *testing.T) {
 // used is what a try takes that makes up to n requests and ends with the first that is refused, or when its time is up.
 func used(t *testing.T, b *Budgets, limit *contracts.RateLimit, n int, within ...time.Duration) *Usage {
 	t.Helper()
-	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
-	sender := &budget{budgets: b, now: time.Now, target: Target{
-		Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return Settings{Limit: limit} },
-	}, base: trip(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
-	})}
 	u := &Usage{}
 	ctx := WithUsage(t.Context(), u)
 	for _, d := range within {
@@ -64,18 +57,12 @@ func used(t *testing.T, b *Budgets, limit *contracts.RateLimit, n int, within ..
 		defer cancel()
 	}
 	for range n {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://a.example/", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := sender.RoundTrip(req)
-		if err != nil {
+		if err := b.Admit(ctx, "p.i", limit); err != nil {
 			if _, deferred := contracts.AsDeferral(err); !deferred && !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}
 			break
 		}
-		_ = res.Body.Close()
 	}
 	return u
 }

@@ -1,4 +1,4 @@
-package outbound
+package budget
 
 import (
 	"time"
@@ -6,20 +6,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// GuardMetrics are what budgets measure.
-type GuardMetrics struct {
+// Metrics are what budgets measure.
+type Metrics struct {
 	grants       *prometheus.CounterVec
 	waits        *prometheus.HistogramVec
 	suppressions *prometheus.CounterVec
 	trips        prometheus.Counter
 }
 
-// NewGuardMetrics registers the metrics of budgets.
-func NewGuardMetrics(registerer prometheus.Registerer) (*GuardMetrics, error) {
+// NewMetrics registers the metrics of budgets.
+func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "outbound", Name: name, Help: help}, append([]string{"provider"}, labels...))
 	}
-	m := &GuardMetrics{
+	m := &Metrics{
 		grants: counter("budget_grants_total", "Requests that a budget let through."),
 		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "outbound", Name: "budget_wait_seconds", Help: "Time that requests waited in place for their budget.",
@@ -38,11 +38,11 @@ func NewGuardMetrics(registerer prometheus.Registerer) (*GuardMetrics, error) {
 	return m, nil
 }
 
-func (m *GuardMetrics) granted(provider string, waited bool, stayed time.Duration) {
+func (m *Metrics) granted(provider string, waited bool, stayed time.Duration) {
 	m.grants.WithLabelValues(provider).Inc()
 	if waited {
 		m.waits.WithLabelValues(provider).Observe(stayed.Seconds())
 	}
 }
 
-func (m *GuardMetrics) suppressed(provider string) { m.suppressions.WithLabelValues(provider).Inc() }
+func (m *Metrics) suppressed(provider string) { m.suppressions.WithLabelValues(provider).Inc() }

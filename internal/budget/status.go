@@ -1,4 +1,4 @@
-package outbound
+package budget
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// BudgetStatus is how a request budget stands, for people.
-type BudgetStatus struct {
+// Status is how a request budget stands, for people.
+type Status struct {
 	// Used is what was leased in the window that ends at WindowEnds, Free what can be.
 	Used, Free int64
 	WindowEnds time.Time
@@ -22,7 +22,7 @@ type BudgetStatus struct {
 }
 
 // Status reads how a budget stands; nil is unlimited.
-func (b *Budgets) Status(ctx context.Context, provider contracts.Provider, in *contracts.Integration, limit *contracts.RateLimit) (status BudgetStatus, err error) {
+func (b *Budgets) Status(ctx context.Context, provider contracts.Provider, in *contracts.Integration, limit *contracts.RateLimit) (status Status, err error) {
 	if err := b.clock.Refresh(ctx); err != nil {
 		return status, err
 	}
