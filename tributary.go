@@ -66,7 +66,7 @@ type Config struct {
 	NATS *nats.Conn
 	// Keys encrypt credentials: see [ParseKeys] and [LoadKeys]. All processes need the same.
 	Keys *Keys
-	// Providers are those whose work this program takes.
+	// Providers are those whose work this program takes. A scheduler without any answers the command line.
 	Providers Providers
 	// Services are those that the program runs.
 	Services []string
@@ -116,8 +116,8 @@ func (c *Config) check() error {
 		return missing("Postgres", "pass a pool of a configuration that tributary.PreparePool has prepared")
 	case c.Keys == nil:
 		return missing("Keys", "read them with tributary.ParseKeys or tributary.LoadKeys; make a key with: openssl rand -base64 32")
-	case len(c.Providers) == 0:
-		return missing("Providers", `pass at least one, such as tributary.Providers{"acme": acme.Provider{}}`)
+	case c.Providers == nil:
+		return missing("Providers", `pass those that the program has, such as tributary.Providers{"acme": acme.Provider{}}, or an empty map`)
 	}
 	for _, service := range c.Services {
 		if !slices.Contains(Services(), service) {

@@ -66,7 +66,7 @@ func plainKey(ctx context.Context, id, encoded string, kms KMS) ([]byte, error) 
 		return key, nil
 	}
 	if kms == nil {
-		return nil, fmt.Errorf("key %q is wrapped by a KMS, and this program has none: see app.WithKMS", id)
+		return nil, fmt.Errorf("key %q is wrapped by a KMS, and this program has none: see tributary.ParseKeys and app.WithKMS", id)
 	}
 	sealed, err := base64.StdEncoding.DecodeString(wrapped)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package app makes a program of your providers: the same commands, services and flags as the stock binary, with your providers and handlers
-// compiled in.
+// Package app makes a program of your providers: the same commands, services and flags as the stock binary, with your
+// providers and handlers compiled in. A program that has flags and connections of its own uses the root package instead.
 //
 //	func main() {
 //		app.Main(app.Providers{"acme": acme.Provider{}},
@@ -20,50 +20,44 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	jsonv1 "github.com/go-json-experiment/json/v1"
 
+	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/cli"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
-// Providers are found by key: a short lower-case name that stands in subjects, URLs and tables, and never changes.
-type Providers map[string]contracts.Provider
+// Providers are found by key: see [tributary.Providers].
+type Providers = tributary.Providers
 
 // Option adds to a program.
 type Option func(*options)
 
 type options struct {
-	handlers map[string][]itemworker.ItemHandler
-	kms      KMS
+	runtime []tributary.Option
+	kms     KMS
 }
 
-// OnItem has fn called for every item whose event is a T, wherever it comes from. Several handlers of one event run one after the
-// other, and all must return nil for the item to be done. An item may be handled more than once, so fn must be idempotent. What fn
-// returns decides the item's fate: see [contracts.Permanent], [contracts.RetryAfter] and [contracts.Skip]. Items without a handler go to the records table.
+// With adds options of the front door, such as middleware.
+func With(opts ...tributary.Option) Option {
+	return func(o *options) { o.runtime = append(o.runtime, opts...) }
+}
+
+// OnItem has fn called for every item whose event is a T: see [tributary.OnItem].
 func OnItem[T any](fn func(ctx context.Context, in *contracts.Integration, item T) error) Option {
-	var zero T
-	name := contracts.EventType(zero)
-	return func(o *options) {
-		o.handlers[name] = append(o.handlers[name], func(ctx context.Context, in *contracts.Integration, payload []byte) error {
-			var item T
-			// The decoder of Go 1.27, with the meaning of encoding/json: that of Go 1.26 takes three times as long.
-			if err := jsonv1.Unmarshal(payload, &item); err != nil {
-				return contracts.Permanent(fmt.Errorf("decode %s: %w", name, err))
-			}
-			return fn(ctx, in, item)
-		})
-	}
+	return With(tributary.OnItem(fn))
 }
 
-// OnRawItem is [OnItem] for code that needs no Go value: to pass records on, or to count them. fn is called for every item of the event type, such as
-// "acme.Order", with its JSON, which it must not change.
+// OnRawItem has fn called with the JSON of every item of an event type: see [tributary.OnRawItem].
 func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration, item json.RawMessage) error) Option {
-	return func(o *options) {
-		o.handlers[eventType] = append(o.handlers[eventType], func(ctx context.Context, in *contracts.Integration, payload []byte) error {
-			return fn(ctx, in, payload)
-		})
-	}
+	return With(tributary.OnRawItem(eventType, fn))
+}
+
+// KMS decrypts the keys of a ring that are stored encrypted: see [tributary.KMS].
+type KMS = tributary.KMS
+
+// WithKMS lets a key ring hold keys that a KMS has encrypted.
+func WithKMS(kms KMS) Option {
+	return func(o *options) { o.kms = kms }
 }
 
 // Main runs the command that the arguments name, and exits: 0 when all went well, 2 when the command line is wrong, another code
@@ -84,7 +78,7 @@ type Streams struct {
 
 // Run is Main for tests: it returns the exit code.
 func Run(ctx context.Context, args []string, streams Streams, providers Providers, opts ...Option) int {
-	o := options{handlers: map[string][]itemworker.ItemHandler{}}
+	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -108,7 +102,7 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", cli.Explain(err))
 		return cli.ExitUsage
 	}
-	p := &program{ctx: ctx, streams: streams, config: root.Config, providers: providers, handlers: o.handlers, kms: o.kms}
+	p := &program{ctx: ctx, streams: streams, config: root.Config, providers: providers, options: o.runtime, kms: o.kms}
 	err = p.runCommand(parsed)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)

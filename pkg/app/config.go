@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
@@ -96,7 +96,10 @@ func (c *Config) Validate() error {
 	if _, err := outbound.ParseNetworks(c.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
 	}
-	if _, err := c.egress(); err != nil {
+	if _, err := outbound.ParseNetworks(c.AllowNetworks); err != nil {
+		return fmt.Errorf("--allow-networks: %w", err)
+	}
+	if _, err := c.proxy(); err != nil {
 		return err
 	}
 	if _, err := c.circuits(); err != nil {
@@ -115,18 +118,17 @@ func (c *Config) Validate() error {
 }
 
 // circuits is how circuits of single providers judge.
-func (c *Config) circuits() (map[string]circuit.Settings, error) {
-	circuits := map[string]circuit.Settings{}
+func (c *Config) circuits() (map[string]string, error) {
+	circuits := map[string]string{}
 	for _, one := range c.Circuit {
 		provider, how, ok := strings.Cut(one, "=")
 		if !ok || provider == "" {
 			return nil, fmt.Errorf("--circuit has %q, it must be PROVIDER=count:N or PROVIDER=rate:N", one)
 		}
-		settings, err := circuit.Parse(how)
-		if err != nil {
+		if _, err := circuit.Parse(how); err != nil {
 			return nil, fmt.Errorf("--circuit of %s: %w", provider, err)
 		}
-		circuits[provider] = settings
+		circuits[provider] = how
 	}
 	return circuits, nil
 }
@@ -163,28 +165,41 @@ func hasPassword(urls string) bool {
 	return strings.Contains(strings.ToLower(urls), "password=")
 }
 
-// egress is how requests to upstreams leave.
-func (c *Config) egress() (outbound.Egress, error) {
-	networks, err := outbound.ParseNetworks(c.AllowNetworks)
-	if err != nil {
-		return outbound.Egress{}, fmt.Errorf("--allow-networks: %w", err)
+// proxy is what requests to upstreams leave through, or nil.
+func (c *Config) proxy() (*url.URL, error) {
+	if c.Proxy == "" {
+		return nil, nil
 	}
-	egress := outbound.Egress{Networks: networks}
-	if c.Proxy != "" {
-		// The parser's error would quote a password.
-		egress.Proxy, err = url.Parse(string(c.Proxy))
-		if err != nil || egress.Proxy.Host == "" {
-			return outbound.Egress{}, errors.New("--proxy is not a URL such as http://proxy.example:3128")
-		}
+	// The parser's error would quote a password.
+	proxy, err := url.Parse(string(c.Proxy))
+	if err != nil || proxy.Host == "" {
+		return nil, errors.New("--proxy is not a URL such as http://proxy.example:3128")
 	}
-	return egress, nil
+	return proxy, nil
 }
 
-// retention is what the scheduler prunes by.
-func (c *Config) retention() scheduler.Retention {
-	return scheduler.Retention{
-		Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks, Operations: c.KeepOperations, Incidents: c.KeepIncidents,
+// settings are the flags as the front door takes them.
+func (c *Config) settings() (tributary.Settings, error) {
+	circuits, err := c.circuits()
+	if err != nil {
+		return tributary.Settings{}, err
 	}
+	proxy, err := c.proxy()
+	if err != nil {
+		return tributary.Settings{}, err
+	}
+	return tributary.Settings{
+		Concurrency: c.Concurrency, Runs: c.Runs, Replicas: c.NATSReplicas, LagBound: c.LagBound, AllowNetworks: c.AllowNetworks, Proxy: proxy,
+		Circuits: circuits, MaxResponseBytes: c.MaxResponseBytes, TrustedProxies: c.TrustedProxies, DrainDelay: c.DrainDelay,
+		Retention: tributary.Retention{
+			Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks, Operations: c.KeepOperations, Incidents: c.KeepIncidents,
+		},
+		Webhooks: tributary.Webhooks{
+			Addr: c.Webhooks.Addr, Prefix: c.Webhooks.Prefix, Backlog: int64(c.Webhooks.Backlog) << 20,
+			BodyBudget: int64(c.Webhooks.BodyBudget) << 20, Connections: c.Webhooks.Connections,
+		},
+		OAuth: tributary.OAuth{Addr: c.OAuth.Addr, URL: c.OAuth.URL, SuccessURL: c.OAuth.SuccessURL, ErrorURL: c.OAuth.ErrorURL},
+	}, nil
 }
 
 // Secret is a value that never shows: not in logs, not in help, not in errors.

@@ -10,14 +10,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/nats-io/nats.go"
 	"golang.org/x/term"
 
+	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/embedded/dirlock"
 	embeddednats "github.com/tributaryhq/tributary/internal/embedded/nats"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
 	"github.com/tributaryhq/tributary/internal/outbound"
-	"github.com/tributaryhq/tributary/internal/platform"
 )
 
 // usualOAuthAddr is the default, which dev serves for this machine alone.
@@ -107,14 +109,27 @@ func (c devCommand) run(p *program, say func(string, ...any)) error {
 		p.config.OAuth.Addr = "127.0.0.1" + usualOAuthAddr
 	}
 	parts := parts{nc: nc, database: database, ring: ring, log: log, httpAddr: httpAddr, webhooks: ingress}
-	err = p.run(parts, platform.Services(), func(ctx context.Context, built *platform.Platform) error {
-		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: built.Checkpoints, log: log}
+	err = p.run(parts, tributary.Services(), func(ctx context.Context) error {
+		checkpoints, err := openCheckpoints(ctx, nc, log)
+		if err != nil {
+			return err
+		}
+		narrator := &narrator{out: p.streams.Out, terminal: terminal, nc: nc, checkpoints: checkpoints, log: log}
 		return narrator.run(ctx, func(ctx context.Context) error { return demo.ensure(ctx, nc, say) })
 	})
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return err
+}
+
+// openCheckpoints opens the bucket that the narrator watches.
+func openCheckpoints(ctx context.Context, nc *nats.Conn, log *slog.Logger) (*checkpoint.Store, error) {
+	b, err := bus.New(nc, bus.Options{Log: log})
+	if err != nil {
+		return nil, err
+	}
+	return checkpoint.Open(ctx, b)
 }
 
 // inUse says what to do about a data folder that another dev works in.

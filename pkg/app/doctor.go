@@ -14,10 +14,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/bus"
 	embeddedpostgres "github.com/tributaryhq/tributary/internal/embedded/postgres"
-	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 )
@@ -113,11 +113,11 @@ func (p *program) examinePostgres(ctx context.Context, ring *secret.Ring, say fu
 		say(false, "postgres", fmt.Sprintf("it does not answer: %v", err))
 		return
 	}
-	state, err := inspectMigrations(ctx, pool)
-	if err == nil {
-		err = lacking(state)
+	if err := server.Check(); err != nil {
+		say(false, "postgres", fmt.Sprintf("DATABASE_URL does not work: %v", err))
+		return
 	}
-	if err != nil {
+	if err := tributary.CheckMigrations(ctx, pool); err != nil {
 		say(false, "postgres", fmt.Sprintf("version %s: %v", server.Version, err))
 		return
 	}
@@ -203,15 +203,15 @@ func examineServices(ctx context.Context, client *api.Client, say func(bool, str
 
 // examineMissing tells of services that no process runs: without the first three nothing is synced.
 func examineMissing(processes []api.Process, say func(bool, string, string)) {
-	for _, service := range platform.Services() {
+	for _, service := range tributary.Services() {
 		runs := func(p api.Process) bool { return slices.Contains(p.Services, service) }
 		if slices.ContainsFunc(processes, runs) {
 			continue
 		}
 		switch service {
-		case platform.IngressService:
+		case tributary.WebhookIngress:
 			say(true, "services", "warning: no process runs the "+service+", so that no webhooks are taken in")
-		case platform.TokenRefresherService:
+		case tributary.TokenRefresher:
 			say(true, "services", "warning: no process runs the "+service+", so that OAuth tokens are not refreshed")
 		default:
 			say(false, "services", "no process runs the "+service+": start one with: tributary "+service)

@@ -5,23 +5,7 @@ import (
 	"io"
 
 	"github.com/alecthomas/kong"
-
-	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
-
-// Handlers calls what the options add for an event type, one after the other, as an item-worker does.
-func Handlers(ctx context.Context, eventType string, payload []byte, opts ...Option) error {
-	o := options{handlers: map[string][]itemworker.ItemHandler{}}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	for _, handler := range o.handlers[eventType] {
-		if err := handler(ctx, nil, payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // ChoosePort is how dev chooses one, of those that are free.
 func ChoosePort(ctx context.Context, folder string, usual int, free func(int) bool) (int, error) {

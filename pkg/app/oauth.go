@@ -1,11 +1,8 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"net/url"
-
-	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
 )
 
 // OAuthConfig is where users authorize integrations.
@@ -27,20 +24,4 @@ func (c OAuthConfig) check() error {
 		}
 	}
 	return nil
-}
-
-func (c OAuthConfig) apply(settings *tokenrefresher.Settings) {
-	settings.Addr, settings.PublicURL, settings.SuccessURL, settings.ErrorURL = c.Addr, c.URL, c.SuccessURL, c.ErrorURL
-}
-
-// KMS opens the keys of a ring that are stored wrapped, as "<id>:kms:<base64>": it is a key management service's Decrypt, bound to whatever that needs. It is asked
-// when the ring is read, and never when credentials are.
-type KMS interface {
-	// Unwrap returns the 32 bytes of the key that was wrapped under the ring's key id.
-	Unwrap(ctx context.Context, keyID string, wrapped []byte) ([]byte, error)
-}
-
-// WithKMS lets a key ring hold keys that a KMS has wrapped.
-func WithKMS(kms KMS) Option {
-	return func(o *options) { o.kms = kms }
 }

@@ -14,15 +14,16 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cli"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/telemetry"
-	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
 // commands is the command line. The operator's commands come from internal/cli.
@@ -48,7 +49,7 @@ type program struct {
 	streams   Streams
 	config    Config
 	providers Providers
-	handlers  map[string][]itemworker.ItemHandler
+	options   []tributary.Option
 	kms       KMS
 }
 
@@ -68,16 +69,16 @@ type migrateCommand struct {
 	Wait time.Duration `help:"How long to wait for Postgres to answer." default:"5m"`
 }
 
-func (schedulerCommand) Run(p *program) error  { return p.serve(platform.SchedulerService) }
-func (syncerCommand) Run(p *program) error     { return p.serve(platform.SyncerService) }
-func (itemWorkerCommand) Run(p *program) error { return p.serve(platform.ItemWorkerService) }
+func (schedulerCommand) Run(p *program) error  { return p.serve(tributary.Scheduler) }
+func (syncerCommand) Run(p *program) error     { return p.serve(tributary.Syncer) }
+func (itemWorkerCommand) Run(p *program) error { return p.serve(tributary.ItemWorker) }
 
-func (tokenRefresherCommand) Run(p *program) error { return p.serve(platform.TokenRefresherService) }
+func (tokenRefresherCommand) Run(p *program) error { return p.serve(tributary.TokenRefresher) }
 
 // Run serves without a database, also when one is configured: an outage of it is not to be noticed.
 func (ingressCommand) Run(p *program) error {
 	p.config.DatabaseURL = ""
-	return p.serve(platform.IngressService)
+	return p.serve(tributary.WebhookIngress)
 }
 
 func (c migrateCommand) Run(p *program) error {
@@ -115,7 +116,7 @@ func (p *program) unlessStopped(err error) error {
 // serve runs one service against external NATS and Postgres.
 func (p *program) serve(service string) (err error) {
 	defer func() { err = p.unlessStopped(err) }()
-	if p.config.DatabaseURL == "" && service != platform.IngressService {
+	if p.config.DatabaseURL == "" && service != tributary.WebhookIngress {
 		return errNoDatabase
 	}
 	url, err := p.natsURL()
@@ -150,8 +151,8 @@ type parts struct {
 	webhooks net.Listener
 }
 
-// run runs services until the context ends; beside, when given, runs along with them.
-func (p *program) run(parts parts, services []string, beside func(context.Context, *platform.Platform) error) error {
+// run runs services until the context ends; beside, when given, runs along with them once they have started.
+func (p *program) run(parts parts, services []string, beside func(context.Context) error) error {
 	log := parts.log
 	platform.TuneGC(os.Getenv)
 	tracers, flush, err := telemetry.NewTracers(p.ctx, p.config.OTLPEndpoint, "tributary")
@@ -163,65 +164,72 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 		defer cancel()
 		_ = flush(ctx)
 	}()
-	pool, listening, err := p.openPostgres(parts.database, log, tracers)
-	if err != nil {
-		return err
-	}
-	if pool != nil {
-		defer pool.Close()
-	}
 	registry := telemetry.NewRegistry()
-	config := platform.Defaults()
-	config.NATS, config.Pool, config.Ring, config.Providers, config.Handlers = parts.nc, pool, parts.ring, p.providers, p.handlers
-	config.Listening = listening
-	config.Log, config.Metrics, config.Tracers, config.Replicas = log, registry, tracers, p.config.NATSReplicas
-	config.Timing.LagBound = p.config.LagBound
-	config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
-	if config.Circuits, err = p.config.circuits(); err != nil {
+	config := tributary.Config{
+		NATS: parts.nc, Keys: parts.ring, Providers: p.providers, Services: services, Logger: log, Registerer: registry, TracerProvider: tracers,
+	}
+	if config.Settings, err = p.config.settings(); err != nil {
 		return err
 	}
-	if config.Egress, err = p.config.egress(); err != nil {
+	config.Webhooks.Listener = parts.webhooks
+	if config.PostgresDirect, err = p.config.direct(); err != nil {
 		return err
 	}
-	config.ItemWorker.Concurrency, config.Syncer.Runs = p.config.Concurrency, p.config.Runs
-	config.Requests.MaxResponseBytes, config.Scheduler.Retention = p.config.MaxResponseBytes, p.config.retention()
-	// Closings that wait for a lock leave connections to others.
-	config.Scheduler.Closers = min(config.Scheduler.Closers, p.config.Connections/2)
-	p.config.OAuth.apply(&config.TokenRefresher)
-	config.WebhookListener = parts.webhooks
-	if err := p.config.serving(&config); err != nil {
-		return err
+	if parts.database != "" {
+		if config.Postgres, _, err = p.connectPostgres(p.ctx, parts.database, log, tracers); err != nil {
+			return err
+		}
+		defer config.Postgres.Close()
 	}
-	tune(&config, os.Getenv)
-	if slices.Equal(services, []string{platform.IngressService}) {
-		platform.LimitMemory(os.Getenv, config.Ingress.Memory())
-	}
-	built, err := platform.New(p.ctx, config)
+	runtime, err := tributary.New(config, append(p.options, tributary.Tuned(p.tuneFor(services)))...)
 	if err != nil {
 		return err
 	}
+	return p.unlessStopped(p.runBeside(runtime, registry, parts, beside))
+}
+
+// runBeside runs the services, and beside them what serves health and metrics. These are served until all services have
+// ended, so that load balancers see them drain.
+func (p *program) runBeside(runtime *tributary.Runtime, registry *prometheus.Registry, parts parts, beside func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(p.ctx)
-	// Health is served until all services have ended, so that load balancers see them drain.
 	ended, end := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer end()
-		return built.Run(ctx, services...)
+		return runtime.Run(ctx)
 	})
-	group.Go(func() error {
-		return telemetry.Serve(ended, parts.httpAddr, registry, func() []telemetry.Check { return p.shown(built) }, log)
+	once := func(ctx context.Context, run func(context.Context) error) {
+		group.Go(func() error {
+			select {
+			case <-runtime.Started():
+				return run(ctx)
+			case <-ended.Done():
+				return nil
+			}
+		})
+	}
+	once(ended, func(ctx context.Context) error {
+		return telemetry.Serve(ctx, parts.httpAddr, registry, func() []telemetry.Check { return p.shown(runtime) }, parts.log)
 	})
 	if beside != nil {
-		group.Go(func() error { return beside(ctx, built) })
+		once(ctx, beside)
 	}
-	log.Info("running", "services", services, "providers", built.Registry.Keys())
-	err = group.Wait()
-	log.Info("stopped")
-	return p.unlessStopped(err)
+	return group.Wait()
+}
+
+// tuneFor sets what depends on the process's environment.
+func (p *program) tuneFor(services []string) func(*platform.Config) {
+	return func(config *platform.Config) {
+		config.Crash = crashPoints(os.Getenv("TRIBUTARY_CRASH_AT"), killSelf)
+		tune(config, os.Getenv)
+		if slices.Equal(services, []string{tributary.WebhookIngress}) {
+			platform.LimitMemory(os.Getenv, config.Ingress.Memory())
+		}
+	}
 }
 
 // shown is the process's readiness as strangers see it. It ends at the moment at which the process is told to stop.
-func (p *program) shown(built *platform.Platform) []telemetry.Check {
-	results := built.Readiness.Results()
+func (p *program) shown(runtime *tributary.Runtime) []telemetry.Check {
+	results := runtime.Readiness()
 	checks := make([]telemetry.Check, 0, len(results)+1)
 	for _, r := range results {
 		checks = append(checks, telemetry.Check{Name: r.Name, OK: r.Err == nil})

@@ -1,0 +1,14 @@
+package tributary
+
+import "context"
+
+// Handle calls the handlers that options add for an event type, as an item-worker does.
+func Handle(ctx context.Context, eventType string, payload []byte, opts ...Option) error {
+	o := newOptions(opts)
+	for _, handler := range o.itemHandlers()[eventType] {
+		if err := handler(ctx, nil, payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
