@@ -16,8 +16,10 @@ import (
 type Option func(*options)
 
 type options struct {
-	handlers map[string][]itemworker.ItemHandler
-	tunes    []func(*platform.Config)
+	handlers       map[string][]itemworker.ItemHandler
+	aroundItems    []ItemMiddleware
+	aroundWebhooks []WebhookMiddleware
+	tunes          []func(*platform.Config)
 }
 
 func newOptions(opts []Option) options {
@@ -59,6 +61,3 @@ func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Inte
 func Tuned(tune func(*platform.Config)) Option {
 	return func(o *options) { o.tunes = append(o.tunes, tune) }
 }
-
-// itemHandlers are the handlers by event type.
-func (o *options) itemHandlers() map[string][]itemworker.ItemHandler { return o.handlers }

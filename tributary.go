@@ -196,6 +196,7 @@ func (r *Runtime) platform(ctx context.Context, metrics prometheus.Registerer) (
 		config.Scheduler.Closers = min(config.Scheduler.Closers, int(c.Postgres.Config().MaxConns)/2)
 	}
 	config.NATS, config.Ring, config.Providers, config.Handlers = c.NATS, c.Keys, c.Providers, r.options.itemHandlers()
+	config.AroundWebhook = r.options.aroundWebhook
 	config.Log, config.Metrics = c.Logger, metrics
 	if c.TracerProvider != nil {
 		config.Tracers = c.TracerProvider

@@ -71,9 +71,11 @@ type Config struct {
 	Providers map[string]contracts.Provider
 	// Handlers are found by event type.
 	Handlers map[string][]itemworker.ItemHandler
-	Log      *slog.Logger
-	Metrics  prometheus.Registerer
-	Tracers  trace.TracerProvider
+	// AroundWebhook is put around the handlers of webhooks; nil means nothing.
+	AroundWebhook func(contracts.WebhookFunc) contracts.WebhookFunc
+	Log           *slog.Logger
+	Metrics       prometheus.Registerer
+	Tracers       trace.TracerProvider
 	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's clock.
 	Machine, Now func() time.Time
 	Crash        func(point string)
@@ -256,7 +258,7 @@ func (p *Platform) build() error {
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, Deliveries: deliveries, SetAside: p.setAside,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, AroundWebhook: c.AroundWebhook, Deliveries: deliveries, SetAside: p.setAside,
 		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{

@@ -97,7 +97,7 @@ func (c *call) call(ctx context.Context, fn contracts.WebhookFunc, req *contract
 	ctx = contracts.WithAttempt(ctx, contracts.Attempt{
 		Item: "webhook/" + c.row.ID.String(), ExternalID: c.row.DeliveryID, Try: int(c.row.Tries) + 1, MaxTries: c.Settings.Webhooks.Tries,
 	})
-	return panics.Within(ctx, c.Settings.Grace, "the handler", func() (any, error) { return fn(ctx, c.in, req) })
+	return panics.Within(ctx, c.Settings.Grace, "the handler", func() (any, error) { return c.AroundWebhook(fn)(ctx, c.in, req) })
 }
 
 // request is the delivery as the ingress got it.

@@ -92,9 +92,11 @@ type Config struct {
 	// Handlers are found by event type; several run one after the other and all must succeed. Items without any go to the records table, unless a
 	// worker has had one for their type: then they wait for a worker that has it.
 	Handlers map[string][]ItemHandler
-	Log      *slog.Logger
-	Metrics  *Metrics
-	Now      func() time.Time
+	// AroundWebhook returns what is called in place of a provider's handler of a webhook; nil means the handler itself.
+	AroundWebhook func(contracts.WebhookFunc) contracts.WebhookFunc
+	Log           *slog.Logger
+	Metrics       *Metrics
+	Now           func() time.Time
 	// Crash is called at named points; tests end the process there. It may be nil.
 	Crash    func(point string)
 	Settings Settings
@@ -123,6 +125,9 @@ type Worker struct {
 func New(config Config) *Worker {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
+	}
+	if config.AroundWebhook == nil {
+		config.AroundWebhook = func(fn contracts.WebhookFunc) contracts.WebhookFunc { return fn }
 	}
 	w := &Worker{
 		Config: config, incarnation: uuid.NewString(),
