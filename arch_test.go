@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/foreign", "internal/secret"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
+	"internal/runs":         {"pkg/events", "internal/runstate"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},

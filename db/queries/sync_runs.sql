@@ -37,7 +37,7 @@ limit sqlc.arg(most);
 -- RunStartAttempt raises the attempt, if it is the expected one, and counts a try before the provider is called.
 update sync_runs set attempt = next_fence(attempt, sqlc.arg(now))::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = sqlc.arg(now), waiting_until = null, waiting_for = '',
     lost = ''
-where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and state in ('due', 'enumerating')
 returning *;
 
 -- name: RunHeartbeat :one
@@ -59,7 +59,7 @@ where r.id = sqlc.arg(id);
 update sync_runs set state = 'waiting', waiting_until = sqlc.narg(waiting_until), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now),
     tries = tries - sqlc.arg(give_back)::integer, waiting_for = sqlc.arg(waiting_for),
     deferrals = case when sqlc.arg(waiting_for) = '' then 0 when sqlc.arg(waiting_for) = 'pause' then deferrals else deferrals + 1 end
-where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and state in ('due', 'enumerating')
 returning tries;
 
 -- name: RunHold :execrows
@@ -68,8 +68,9 @@ update sync_runs set waiting_until = sqlc.narg(waiting_until), waiting_for = sql
 where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and state = 'enumerating' and closed_at is null;
 
 -- name: RunWorking :execrows
+-- RunWorking notes that everything is enumerated. A run can be due by then: its syncer was taken for dead, and was not.
 update sync_runs set state = 'working', items = sqlc.arg(items), duplicates = sqlc.arg(duplicates), error = sqlc.arg(error), heartbeat_at = sqlc.arg(now)
-where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null;
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and state in ('due', 'enumerating');
 
 -- name: RunWaitingDue :many
 -- RunWaitingDue locks waiting runs whose time has come.
@@ -124,7 +125,7 @@ update sync_runs set cursor_from = sqlc.arg(cursor_from)::text where id = sqlc.a
 update sync_runs set state = sqlc.arg(state), error = sqlc.arg(error), items = sqlc.arg(items), done = sqlc.arg(done), dead = sqlc.arg(dead),
     skipped = sqlc.arg(skipped), skip_reasons = sqlc.narg(skip_reasons), duplicates = sqlc.arg(duplicates), complete = sqlc.arg(complete), reduce_failed = sqlc.arg(reduce_failed), closed_at = sqlc.arg(now),
     resolved_at = sqlc.narg(resolved_at), resolution = sqlc.arg(resolution), waiting_until = null, waiting_for = ''
-where id = sqlc.arg(id) and closed_at is null
+where id = sqlc.arg(id) and attempt = sqlc.arg(attempt) and closed_at is null
 returning *;
 
 -- name: RunLost :one

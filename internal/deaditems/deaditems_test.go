@@ -181,7 +181,7 @@ func TestInsertRefused(t *testing.T) {
 		{"attempt to come", func(_ *testing.T, f *fixture) *eventsv1.ItemBatch { return f.batch(3) }, false},
 		{"closed run", func(t *testing.T, f *fixture) *eventsv1.ItemBatch {
 			t.Helper()
-			if _, err := f.store.RunClose(t.Context(), dbsqlc.RunCloseParams{ID: f.run, State: "cancelled", Now: &now}); err != nil {
+			if _, err := f.store.RunClose(t.Context(), dbsqlc.RunCloseParams{ID: f.run, Attempt: 2, State: "cancelled", Now: &now}); err != nil {
 				t.Fatal(err)
 			}
 			return f.batch(2)

@@ -233,7 +233,7 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 func closeParams(run *postgres.Run, v *verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
 	skips, err := storedSkips(v.skips)
 	p := dbsqlc.RunCloseParams{
-		ID: run.ID, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped, SkipReasons: skips,
+		ID: run.ID, Attempt: run.Attempt, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped, SkipReasons: skips,
 		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "" && run.Lost == "", ReduceFailed: v.reduceFailed, Now: &now,
 	}
 	if v.dead == 0 && !v.reduceFailed {

@@ -58,7 +58,7 @@ func (s *Scheduler) cancel(ctx context.Context, tx *postgres.Tx, integration *po
 		return nil, err
 	}
 	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
-		ID: run.ID, State: runstate.Cancelled, Error: foreign.Line(why), Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
+		ID: run.ID, Attempt: run.Attempt, State: runstate.Cancelled, Error: foreign.Line(why), Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
 		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: runstate.Resolved,
 	})
 	if err != nil {

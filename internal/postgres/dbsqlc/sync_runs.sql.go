@@ -97,7 +97,7 @@ const runClose = `-- name: RunClose :one
 update sync_runs set state = $1, error = $2, items = $3, done = $4, dead = $5,
     skipped = $6, skip_reasons = $7, duplicates = $8, complete = $9, reduce_failed = $10, closed_at = $11,
     resolved_at = $12, resolution = $13, waiting_until = null, waiting_for = ''
-where id = $14 and closed_at is null
+where id = $14 and attempt = $15 and closed_at is null
 returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
@@ -116,6 +116,7 @@ type RunCloseParams struct {
 	ResolvedAt   *time.Time
 	Resolution   runstate.Resolution
 	ID           uuid.UUID
+	Attempt      int32
 }
 
 func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, error) {
@@ -134,6 +135,7 @@ func (q *Queries) RunClose(ctx context.Context, arg RunCloseParams) (*SyncRun, e
 		arg.ResolvedAt,
 		arg.Resolution,
 		arg.ID,
+		arg.Attempt,
 	)
 	var i SyncRun
 	err := row.Scan(
@@ -1060,7 +1062,7 @@ func (q *Queries) RunSilent(ctx context.Context, arg RunSilentParams) ([]*SyncRu
 const runStartAttempt = `-- name: RunStartAttempt :one
 update sync_runs set attempt = next_fence(attempt, $1)::integer, attempts = attempts + 1, tries = tries + 1, state = 'enumerating', heartbeat_at = $1, waiting_until = null, waiting_for = '',
     lost = ''
-where id = $2 and attempt = $3 and closed_at is null
+where id = $2 and attempt = $3 and state in ('due', 'enumerating')
 returning id, integration_id, provider, mode, cause, state, attempt, wake, tries, waiting_until, window_from, heartbeat_at, cursor_from, cursor_version, follow_up, error, items, done, dead, skipped, duplicates, trace, created_at, closed_at, complete, reduce_failed, resolved_at, resolution, entries_freed_at, follow_up_since, attempts, waiting_for, deferrals, lost, skip_reasons
 `
 
@@ -1239,7 +1241,7 @@ const runWait = `-- name: RunWait :one
 update sync_runs set state = 'waiting', waiting_until = $1, error = $2, heartbeat_at = $3,
     tries = tries - $4::integer, waiting_for = $5,
     deferrals = case when $5 = '' then 0 when $5 = 'pause' then deferrals else deferrals + 1 end
-where id = $6 and attempt = $7 and closed_at is null
+where id = $6 and attempt = $7 and state in ('due', 'enumerating')
 returning tries
 `
 
@@ -1484,7 +1486,7 @@ func (q *Queries) RunWithEntries(ctx context.Context, arg RunWithEntriesParams) 
 
 const runWorking = `-- name: RunWorking :execrows
 update sync_runs set state = 'working', items = $1, duplicates = $2, error = $3, heartbeat_at = $4
-where id = $5 and attempt = $6 and closed_at is null
+where id = $5 and attempt = $6 and state in ('due', 'enumerating')
 `
 
 type RunWorkingParams struct {
@@ -1496,6 +1498,7 @@ type RunWorkingParams struct {
 	Attempt    int32
 }
 
+// RunWorking notes that everything is enumerated. A run can be due by then: its syncer was taken for dead, and was not.
 func (q *Queries) RunWorking(ctx context.Context, arg RunWorkingParams) (int64, error) {
 	result, err := q.db.Exec(ctx, runWorking,
 		arg.Items,
