@@ -53,7 +53,8 @@ var mayImport = map[string][]string{
 	"internal/checkpoint": {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
 	"internal/deferral":   {"pkg/contracts"},
 	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
-	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog", "internal/budget"},
+	"internal/requestlog": {"pkg/contracts", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
+	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog", "internal/budget", "internal/requestlog"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
@@ -75,7 +76,7 @@ var mayImport = map[string][]string{
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
 		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
-		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget",
+		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget", "internal/requestlog",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/runstate", "internal/budget",
@@ -88,7 +89,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget",
+		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.
@@ -233,8 +234,8 @@ var unwatched = map[string]string{
 	"internal/checkpoint.insist":        "its callers bound it, and each call has a time",
 	"internal/budget.take":              "it ends with its request",
 	"internal/outbound.RoundTrip":       "it ends with its request",
-	"internal/outbound.gather":          "it only waits; writing what it gathers is watched",
-	"internal/outbound.write":           "it only gives slots back; the insert is watched",
+	"internal/requestlog.gather":        "it only waits; writing what it gathers is watched",
+	"internal/requestlog.write":         "it only gives slots back; the insert is watched",
 	"internal/postgres.Await":           "it ends when the process has started, and warns until then",
 	"internal/share.Wait":               "it only waits for what others give back",
 }

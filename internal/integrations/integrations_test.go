@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -254,7 +255,7 @@ func TestLoadWhileAnotherProviderHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.loader = integrations.NewLoader(f.store, registry, f.feed, slog.New(slog.DiscardHandler), outbound.Config{
-		Base: echo{}, Requests: &outbound.RequestLog{},
+		Base: echo{}, Requests: &requestlog.Log{},
 	}, f.refresher)
 	other := postgres.NewID()
 	_, err = f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: other, Provider: "nested", Name: "other", Metadata: json.RawMessage(`{}`), Now: now})

@@ -12,13 +12,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // nowhere takes rows and keeps none.
 type nowhere struct{}
 
-func (nowhere) InsertRequests(context.Context, []RequestRow) error { return nil }
+func (nowhere) InsertRequests(context.Context, []requestlog.Row) error { return nil }
+
+// declaring is a provider that declares what is secret.
+type declaring struct{ contracts.Provider }
+
+func (declaring) SensitiveResponseFields() []string { return []string{"data.*.mail"} }
 
 // BenchmarkChain is what the request log adds to a chain without it, the making of its rows included, over a base that answers at once.
 func BenchmarkChain(b *testing.B) {
@@ -28,18 +34,18 @@ func BenchmarkChain(b *testing.B) {
 		return answer(http.StatusOK, body), nil
 	})
 	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p", Name: "n", Credentials: json.RawMessage(`{"token":"credential-value"}`)})
-	for name, provider := range map[string]contracts.Provider{"plain": plainProvider{}, "declared": declaring{response: []string{"data.*.mail"}}} {
+	for name, provider := range map[string]contracts.Provider{"plain": plainProvider{}, "declared": declaring{}} {
 		for _, isLogged := range []bool{false, true} {
 			b.Run(name+map[bool]string{false: "/bare", true: "/logged"}[isLogged], func(b *testing.B) {
 				config := Config{Base: base}
 				ctx, stop := context.WithCancel(b.Context())
 				var running sync.WaitGroup
 				if isLogged {
-					metrics, err := NewRequestLogMetrics(prometheus.NewRegistry())
+					metrics, err := requestlog.NewMetrics(prometheus.NewRegistry())
 					if err != nil {
 						b.Fatal(err)
 					}
-					config.Requests = NewRequestLog(nowhere{}, DefaultRequestLogSettings(), metrics, slog.New(slog.DiscardHandler))
+					config.Requests = requestlog.New(nowhere{}, requestlog.DefaultSettings(), metrics, slog.New(slog.DiscardHandler))
 					running.Go(func() { config.Requests.Run(ctx) })
 				}
 				chain := config.Chain(Target{Provider: provider, Integration: func() *contracts.Integration { return in }})

@@ -93,3 +93,15 @@ func TestCallJudgesOnce(t *testing.T) {
 		t.Errorf("another answer is judged %+v after %d questions", got, times)
 	}
 }
+
+// plainProvider is a provider with nothing to say.
+type plainProvider struct{ contracts.Provider }
+
+func request(t *testing.T, method, address string, body io.Reader) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, address, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -29,7 +30,7 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	// Requests has a row for every attempt that leaves; nil keeps none.
-	Requests *RequestLog
+	Requests *requestlog.Log
 	// Budgets hold requests back; nil means that nothing does.
 	Budgets *budget.Budgets
 	// Keys knows what came of requests with an idempotency key; without it, each is sent.
@@ -66,7 +67,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration, tokens: t.Tokens}
 	if c.Requests != nil {
 		next = &record{
-			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: unloggedEndpoints(t.Provider), now: c.Now,
+			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: requestlog.UnloggedOf(t.Provider), now: c.Now,
 		}
 	}
 	if c.Vitals != nil {

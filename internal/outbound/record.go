@@ -1,15 +1,13 @@
 package outbound
 
 import (
-	"context"
 	"net/http"
-	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -17,125 +15,65 @@ import (
 // are not even seen here.
 type record struct {
 	next        http.RoundTripper
-	log         *RequestLog
+	log         *requestlog.Log
 	provider    contracts.Provider
 	integration func() *contracts.Integration
 	redactor    func() *redact.Redactor
-	unlogged    []endpoint
+	unlogged    requestlog.Unlogged
 	now         func() time.Time
 }
 
 func (r *record) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := r.log.admit(req.Context()); err != nil {
+	if err := r.log.Admit(req.Context()); err != nil {
 		closeBody(req)
 		return nil, err
 	}
-	c, a := callOf(req), r.begin(req)
-	if c.first == uuid.Nil {
-		c.first = a.id
-	}
-	c.sent++
-	a.attempt, a.first, a.key = c.sent, c.first, c.key
-	sent := req.WithContext(req.Context())
-	a.request.wrap(sent)
-	returned := false
+	c := callOf(req)
+	started := r.now()
+	a, sent := r.log.Begin(req, r.exchange(req, c, started))
+	returned, took := false, time.Duration(0)
 	defer func() {
 		// What panics here is the provider's own; the row still has its place.
 		if !returned {
-			a.class, a.failure = contracts.FailureUnknown, "it panicked"
-			a.settleAll()
+			a.Fail(contracts.FailureUnknown, "it panicked", took)
 		}
 	}()
 	res, err := r.next.RoundTrip(sent)
-	a.duration = r.now().Sub(a.at)
+	took = r.now().Sub(started)
 	if _, refused := contracts.AsDeferral(err); refused {
 		returned = true
-		<-r.log.slots
+		a.Forget()
 		return nil, err
 	}
 	if err != nil {
 		verdict := c.judge(r.provider, nil, err)
-		a.class, a.failure = verdict.class, err.Error()
 		returned = true
-		a.settleAll()
+		a.Fail(verdict.class, err.Error(), took)
 		return nil, err
 	}
-	a.status, a.responseHeader = res.StatusCode, res.Header.Clone()
-	if res.StatusCode == http.StatusSwitchingProtocols || res.Body == nil || res.Body == http.NoBody {
-		a.settle()
-	} else {
-		// A caller that forgets to close the body has forgotten it for good when its time is over.
-		a.response.done = a.settle
-		a.forget = context.AfterFunc(req.Context(), a.response.end)
-		res.Body = &recordedBody{recording: &a.response, body: res.Body}
-	}
+	a.Answer(req.Context(), res, took)
 	// What is read to judge an answer is recorded, too.
-	if verdict := c.judge(r.provider, res, nil); verdict.err != nil {
-		a.class, a.failure = verdict.class, verdict.err.Error()
+	verdict, failure := c.judge(r.provider, res, nil), ""
+	if verdict.err != nil {
+		failure = verdict.err.Error()
 	}
 	returned = true
-	a.settle()
+	a.Judge(verdict.class, failure)
 	return res, nil
 }
 
-func (r *record) begin(req *http.Request) *attempt {
-	in := r.integration()
-	a := &attempt{
-		log: r.log, id: uuid.Must(uuid.NewV7()), at: r.now(), integration: in.ID(), provider: in.Provider(), origin: originOf(req.Context()), redactor: r.redactor(),
-		method: req.Method, url: *req.URL, requestHeader: req.Header.Clone(),
+// exchange counts the attempt, and is what is known of it before it leaves.
+func (r *record) exchange(req *http.Request, c *call, now time.Time) requestlog.Exchange {
+	in, id := r.integration(), uuid.Must(uuid.NewV7())
+	if c.first == uuid.Nil {
+		c.first = id
 	}
-	a.request.log, a.response.log = r.log, r.log
-	for _, e := range r.unlogged {
-		if e.matches(req.Method, req.URL.Path) {
-			a.response.unwanted = true
-		}
+	c.sent++
+	return requestlog.Exchange{
+		ID: id, First: c.first, At: now, Integration: in.ID(), Provider: in.Provider(), Origin: requestlog.OriginOf(req.Context()), Redactor: r.redactor(),
+		Number: c.sent, Key: c.key, Unwanted: r.unlogged.Match(req.Method, req.URL.Path),
+		Classify: func(err error) contracts.FailureClass { return classify(nil, err, 0) },
 	}
-	a.pending.Store(2)
-	return a
-}
-
-// attempt is one row in the making. What it has of the request and the answer holds secrets, and is redacted on its way out of memory.
-type attempt struct {
-	log         *RequestLog
-	id, first   uuid.UUID
-	at          time.Time
-	integration string
-	provider    string
-	origin      Origin
-	redactor    *redact.Redactor
-	attempt     int
-	key         string
-
-	method         string
-	url            url.URL
-	requestHeader  http.Header
-	request        recording
-	status         int
-	responseHeader http.Header
-	response       recording
-	duration       time.Duration
-	class          contracts.FailureClass
-	failure        string
-
-	// pending counts what has to be known before the row is whole: the verdict, and the end of the body.
-	pending atomic.Int32
-	forget  func() bool
-}
-
-func (a *attempt) settle() {
-	if a.pending.Add(-1) != 0 {
-		return
-	}
-	if a.forget != nil {
-		a.forget()
-	}
-	a.log.queue <- a
-}
-
-// settleAll is for an attempt without an answer.
-func (a *attempt) settleAll() {
-	a.pending.Store(1)
-	a.settle()
 }
 
 // closeBody is for a request that does not leave: a transport closes the body whatever happens.

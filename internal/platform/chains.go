@@ -5,6 +5,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 )
 
 // chains is what all requests to third parties go through.
@@ -13,11 +14,11 @@ func (p *Platform) chains() (outbound.Config, error) {
 	if c.Transport == nil {
 		c.Transport = outbound.NewTransport(c.Egress)
 	}
-	metrics, err := outbound.NewRequestLogMetrics(c.Metrics)
+	metrics, err := requestlog.NewMetrics(c.Metrics)
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
-	p.requests = outbound.NewRequestLog(requestStore{postgres.NewRequestWriter(p.Store)}, c.Requests, metrics, c.Log)
+	p.requests = requestlog.New(requestStore{postgres.NewRequestWriter(p.Store)}, c.Requests, metrics, c.Log)
 	ledgerMetrics, err := outbound.NewLedgerMetrics(c.Metrics)
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)

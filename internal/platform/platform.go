@@ -32,6 +32,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -86,7 +87,7 @@ type Config struct {
 	// Transport is under every client of every integration; nil means one that keeps to Egress.
 	Transport http.RoundTripper
 
-	Requests outbound.RequestLogSettings
+	Requests requestlog.Settings
 	// LeaseMargin is by how much the lease of an idempotency key outlasts the time of who has it.
 	LeaseMargin time.Duration
 
@@ -112,7 +113,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
-		Requests: outbound.DefaultRequestLogSettings(), LeaseMargin: outbound.LeaseMargin,
+		Requests: requestlog.DefaultSettings(), LeaseMargin: outbound.LeaseMargin,
 		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
@@ -139,7 +140,7 @@ type Platform struct {
 	clock    *bus.Clock
 	vitals   *outbound.Vitals
 	config   Config
-	requests *outbound.RequestLog
+	requests *requestlog.Log
 	tokens   *tokenrefresher.Refresher
 	budgets  *budget.Budgets
 	circuits *circuit.Circuits

@@ -6,15 +6,15 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 )
 
 // requestStore has the request log in Postgres.
 type requestStore struct{ writer *postgres.RequestWriter }
 
-func (s requestStore) InsertRequests(ctx context.Context, rows []outbound.RequestRow) error {
+func (s requestStore) InsertRequests(ctx context.Context, rows []requestlog.Row) error {
 	var p dbsqlc.RequestInsertManyParams
 	for _, r := range rows {
 		p.Ids, p.CreatedAts, p.FirstIds = append(p.Ids, r.ID), append(p.CreatedAts, r.At), append(p.FirstIds, r.First)
@@ -33,7 +33,7 @@ func (s requestStore) InsertRequests(ctx context.Context, rows []outbound.Reques
 	}
 	err := s.writer.Write(ctx, p)
 	if postgres.RefusesRow(err) {
-		return fmt.Errorf("%w: %w", outbound.ErrRowRefused, err)
+		return fmt.Errorf("%w: %w", requestlog.ErrRowRefused, err)
 	}
 	return err
 }

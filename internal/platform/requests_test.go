@@ -14,9 +14,9 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -26,13 +26,13 @@ func TestRequestRows(t *testing.T) {
 	writer := requestStore{postgres.NewRequestWriter(store)}
 	at := time.Date(2026, 3, 29, 23, 30, 0, 0, time.UTC)
 	integration, run := uuid.NewString(), uuid.NewString()
-	row := func(n int) outbound.RequestRow {
-		return outbound.RequestRow{
+	row := func(n int) requestlog.Row {
+		return requestlog.Row{
 			ID: postgres.NewID(), At: at.Add(time.Duration(n) * time.Hour), Integration: integration, Provider: "p", Attempt: 1, Method: "GET", Host: "h", Path: "/", RequestHeader: "{}", ResponseHeader: "{}",
 		}
 	}
-	rows := []outbound.RequestRow{row(0), row(1), row(1), row(1)}
-	rows[1].Origin, rows[1].IdempotencyKey, rows[1].Status = outbound.Origin{Run: run, Item: "i", Webhook: "w"}, "order 7", 503
+	rows := []requestlog.Row{row(0), row(1), row(1), row(1)}
+	rows[1].Origin, rows[1].IdempotencyKey, rows[1].Status = requestlog.Origin{Run: run, Item: "i", Webhook: "w"}, "order 7", 503
 	rows[1].Class, rows[1].Error, rows[1].Duration, rows[1].ResponseBody, rows[1].ResponseCut = contracts.FailureUpstream, "busy", 1500*time.Microsecond, foreign.Clean(strings.Repeat("é", 30_000), 1<<20), true
 	for i := range rows {
 		rows[i].First = rows[i].ID
@@ -73,12 +73,12 @@ func TestRequestRows(t *testing.T) {
 	}
 	late := row(0)
 	late.First = late.ID
-	if err := writer.InsertRequests(ctx, []outbound.RequestRow{late}); err != nil {
+	if err := writer.InsertRequests(ctx, []requestlog.Row{late}); err != nil {
 		t.Error(err)
 	}
 	bad := row(0)
 	bad.ResponseBody = "\x00"
-	if err := writer.InsertRequests(ctx, []outbound.RequestRow{bad}); err != nil {
+	if err := writer.InsertRequests(ctx, []requestlog.Row{bad}); err != nil {
 		t.Errorf("a row with a byte that Postgres has no place for gets %v", err)
 	}
 	if kept, err := store.RequestGet(ctx, bad.ID); err != nil || kept.ResponseBody != "\ufffd" {
@@ -89,7 +89,7 @@ func TestRequestRows(t *testing.T) {
 	random := make([]byte, 1<<16)
 	_, _ = rand.Read(random)
 	bad.IdempotencyKey = hex.EncodeToString(random)
-	if err := writer.InsertRequests(ctx, []outbound.RequestRow{bad}); !errors.Is(err, outbound.ErrRowRefused) {
+	if err := writer.InsertRequests(ctx, []requestlog.Row{bad}); !errors.Is(err, requestlog.ErrRowRefused) {
 		t.Errorf("a bad row gets %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/app"
@@ -255,7 +256,7 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := circuit.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := budget.NewMetrics(r); return err },
-		func(r prometheus.Registerer) error { _, err := outbound.NewRequestLogMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := requestlog.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewLedgerMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewAnswerMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },

@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -36,7 +37,7 @@ func (s *Syncer) enumerate(ctx context.Context, d *bus.Delivery, run *postgres.R
 		return &eventsv1.Total{}, err
 	}
 	// calling ends when the enumeration must stop; ctx goes on for what was handed over.
-	calling, stop := context.WithCancelCause(outbound.WithOrigin(ctx, outbound.Origin{Run: run.ID.String()}))
+	calling, stop := context.WithCancelCause(requestlog.WithOrigin(ctx, requestlog.Origin{Run: run.ID.String()}))
 	defer stop(nil)
 	session := newSession(ctx, calling, s, run, d)
 	session.checker, _ = provider.(contracts.CheckpointChecker)

@@ -1,4 +1,4 @@
-package outbound
+package requestlog
 
 import (
 	"context"
@@ -23,8 +23,8 @@ func WithOrigin(ctx context.Context, origin Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, origin)
 }
 
-// originOf is the origin of the requests made with ctx. An item's handler need not be told twice: its attempt names run and item.
-func originOf(ctx context.Context) Origin {
+// OriginOf is the origin of the requests made with ctx. An item's handler need not be told twice: its attempt names run and item.
+func OriginOf(ctx context.Context) Origin {
 	origin, _ := ctx.Value(originKey{}).(Origin)
 	if attempt, ok := contracts.AttemptFrom(ctx); ok {
 		origin.Run, origin.Item = attempt.Run, attempt.Item

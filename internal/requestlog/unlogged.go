@@ -1,7 +1,8 @@
-package outbound
+package requestlog
 
 import (
 	pathpkg "path"
+	"slices"
 	"strings"
 
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -15,7 +16,11 @@ type endpoint struct {
 	every bool
 }
 
-func unloggedEndpoints(provider contracts.Provider) []endpoint {
+// Unlogged are the endpoints of whose answers only the size is logged.
+type Unlogged []endpoint
+
+// UnloggedOf asks a provider for them. One that does not answer has no answer logged.
+func UnloggedOf(provider contracts.Provider) Unlogged {
 	limiter, ok := provider.(contracts.ResponseLogLimiter)
 	if !ok {
 		return nil
@@ -24,9 +29,9 @@ func unloggedEndpoints(provider contracts.Provider) []endpoint {
 		return limiter.UnloggedResponseEndpoints(), nil
 	})
 	if err != nil {
-		return []endpoint{{every: true}}
+		return Unlogged{{every: true}}
 	}
-	var all []endpoint
+	var all Unlogged
 	for _, text := range texts {
 		e := endpoint{pattern: text}
 		if method, pattern, found := strings.Cut(text, ":"); found && !strings.Contains(method, "/") {
@@ -37,6 +42,11 @@ func unloggedEndpoints(provider contracts.Provider) []endpoint {
 		all = append(all, e)
 	}
 	return all
+}
+
+// Match reports whether a request is for one of the endpoints.
+func (u Unlogged) Match(method, requested string) bool {
+	return slices.ContainsFunc(u, func(e endpoint) bool { return e.matches(method, requested) })
 }
 
 func (e endpoint) matches(method, requested string) bool {

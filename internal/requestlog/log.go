@@ -1,4 +1,6 @@
-package outbound
+// Package requestlog keeps a row for every attempt of a request that leaves: redacted, cut, and written in batches.
+// Package outbound records its attempts here; package platform has the store.
+package requestlog
 
 import (
 	"context"
@@ -12,20 +14,20 @@ import (
 )
 
 var (
-	// ErrRowRefused is wrapped by the error of a [RequestStore] that can reach its database, which will never take one of the rows.
+	// ErrRowRefused is wrapped by the error of a [Store] that can reach its database, which will never take one of the rows.
 	ErrRowRefused = errors.New("the database refuses the row")
 
 	errLogFull = errors.New("the request log can't be written, and nothing goes out that is not logged")
 )
 
-// RequestStore is where the request log is written.
-type RequestStore interface {
+// Store is where the request log is written.
+type Store interface {
 	// InsertRequests writes all rows or none. Rows that are there already are no error.
-	InsertRequests(ctx context.Context, rows []RequestRow) error
+	InsertRequests(ctx context.Context, rows []Row) error
 }
 
-// RequestLogSettings are the numbers of a request log; [DefaultRequestLogSettings] suit one process.
-type RequestLogSettings struct {
+// Settings are the numbers of a request log; [DefaultSettings] suit one process.
+type Settings struct {
 	// Rows is how many attempts may be under way or wait to be written; the next request waits for one of them.
 	Rows int
 	// BodyBytes is how much memory their bodies may take together; beyond it bodies are dropped.
@@ -41,38 +43,38 @@ type RequestLogSettings struct {
 	MaxResponseBytes int64
 }
 
-// DefaultRequestLogSettings hold an outage of half a minute at 250 requests a second, in 64 MiB.
-func DefaultRequestLogSettings() RequestLogSettings {
-	return RequestLogSettings{
+// DefaultSettings hold an outage of half a minute at 250 requests a second, in 64 MiB.
+func DefaultSettings() Settings {
+	return Settings{
 		Rows: 8192, BodyBytes: 64 << 20, Batch: 500, Every: 200 * time.Millisecond, Patience: 10 * time.Second, Deferral: 30 * time.Second, Grace: 10 * time.Second,
 	}
 }
 
-// RequestLog writes one row for every attempt that leaves, in batches and off the request's path.
+// Log writes one row for every attempt that leaves, in batches and off the request's path.
 //
 // Its memory is bounded. When bodies take too much of it, they are dropped, which the row says and a metric counts. Rows are not: when too many wait because the
 // database is away, requests wait too, and after a while are deferred before they leave. What a killed process had not written yet is lost.
-type RequestLog struct {
-	store    RequestStore
+type Log struct {
+	store    Store
 	log      *slog.Logger
-	metrics  *RequestLogMetrics
-	settings RequestLogSettings
+	metrics  *Metrics
+	settings Settings
 
 	// slots has an entry for every attempt between its admission and its row; queue those that are whole, and so never blocks.
 	slots chan struct{}
-	queue chan *attempt
+	queue chan *Attempt
 	bytes atomic.Int64
 }
 
-// NewRequestLog returns a log, which writes nothing before [RequestLog.Run] runs.
-func NewRequestLog(store RequestStore, settings RequestLogSettings, metrics *RequestLogMetrics, log *slog.Logger) *RequestLog {
-	return &RequestLog{
-		store: store, log: log, metrics: metrics, settings: settings, slots: make(chan struct{}, settings.Rows), queue: make(chan *attempt, settings.Rows),
+// New returns a log, which writes nothing before [Log.Run] runs.
+func New(store Store, settings Settings, metrics *Metrics, log *slog.Logger) *Log {
+	return &Log{
+		store: store, log: log, metrics: metrics, settings: settings, slots: make(chan struct{}, settings.Rows), queue: make(chan *Attempt, settings.Rows),
 	}
 }
 
-// admit waits for room for one more row.
-func (l *RequestLog) admit(ctx context.Context) error {
+// Admit waits for room for one more row.
+func (l *Log) Admit(ctx context.Context) error {
 	select {
 	case l.slots <- struct{}{}:
 		return nil
@@ -92,7 +94,7 @@ func (l *RequestLog) admit(ctx context.Context) error {
 }
 
 // hold reports whether there is memory for so many more bytes of bodies, and takes it.
-func (l *RequestLog) hold(n int) bool {
+func (l *Log) hold(n int) bool {
 	if l.bytes.Add(int64(n)) <= l.settings.BodyBytes {
 		return true
 	}
@@ -100,10 +102,10 @@ func (l *RequestLog) hold(n int) bool {
 	return false
 }
 
-func (l *RequestLog) release(n int) { l.bytes.Add(-int64(n)) }
+func (l *Log) release(n int) { l.bytes.Add(-int64(n)) }
 
 // Run writes until ctx ends, and then what is left. What can't be written by the end of the grace is said and counted.
-func (l *RequestLog) Run(ctx context.Context) {
+func (l *Log) Run(ctx context.Context) {
 	writing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(l.settings.Grace, stop) })()
@@ -121,8 +123,8 @@ func (l *RequestLog) Run(ctx context.Context) {
 }
 
 // gather waits for a batch. None means that there is nothing more to write, or no time.
-func (l *RequestLog) gather(ctx, writing context.Context) (batch []*attempt) {
-	take := func(a *attempt) { batch = append(batch, a) }
+func (l *Log) gather(ctx, writing context.Context) (batch []*Attempt) {
+	take := func(a *Attempt) { batch = append(batch, a) }
 	// Once ctx has ended, attempts may still be under way; they are waited for, but not for long.
 	stopping := ctx.Done()
 	for len(batch) == 0 {
@@ -163,8 +165,8 @@ func (l *RequestLog) gather(ctx, writing context.Context) (batch []*attempt) {
 }
 
 // write renders and writes a batch, however long that takes, until writing ends.
-func (l *RequestLog) write(writing context.Context, batch []*attempt) {
-	rows := make([]RequestRow, 0, len(batch))
+func (l *Log) write(writing context.Context, batch []*Attempt) {
+	rows := make([]Row, 0, len(batch))
 	for _, a := range batch {
 		row := a.row(l.settings.MaxResponseBytes)
 		if row.BodiesDropped {
@@ -187,7 +189,7 @@ const (
 )
 
 // insert writes rows and tries again until it has; it reports whether it has. A row that the database refuses holds up no other.
-func (l *RequestLog) insert(writing context.Context, rows []RequestRow) bool {
+func (l *Log) insert(writing context.Context, rows []Row) bool {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		started := time.Now()
 		err := watchdog.Step(writing, "write the request log", func(ctx context.Context) error { return l.store.InsertRequests(ctx, rows) })
@@ -210,7 +212,7 @@ func (l *RequestLog) insert(writing context.Context, rows []RequestRow) bool {
 }
 
 // insertRefused finds the row that is refused by halves, and leaves out of it what the upstream has written.
-func (l *RequestLog) insertRefused(writing context.Context, rows []RequestRow, cause error) bool {
+func (l *Log) insertRefused(writing context.Context, rows []Row, cause error) bool {
 	if half := len(rows) / 2; half > 0 {
 		return l.insert(writing, rows[:half]) && l.insert(writing, rows[half:])
 	}

@@ -1,4 +1,4 @@
-package outbound
+package requestlog_test
 
 import (
 	"bytes"
@@ -22,6 +22,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -37,11 +39,11 @@ func (d declaring) SensitiveResponseFields() []string { return d.response }
 // rowsInMemory is a store that fails while it has an error.
 type rowsInMemory struct {
 	mu   sync.Mutex
-	rows []RequestRow
-	fail func(rows []RequestRow) error
+	rows []requestlog.Row
+	fail func(rows []requestlog.Row) error
 }
 
-func (s *rowsInMemory) InsertRequests(_ context.Context, rows []RequestRow) error {
+func (s *rowsInMemory) InsertRequests(_ context.Context, rows []requestlog.Row) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
@@ -53,7 +55,7 @@ func (s *rowsInMemory) InsertRequests(_ context.Context, rows []RequestRow) erro
 	return nil
 }
 
-func (s *rowsInMemory) failWith(fail func(rows []RequestRow) error) {
+func (s *rowsInMemory) failWith(fail func(rows []requestlog.Row) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail = fail
@@ -62,22 +64,22 @@ func (s *rowsInMemory) failWith(fail func(rows []RequestRow) error) {
 // logged is a chain with a request log in memory.
 type logged struct {
 	store  *rowsInMemory
-	log    *RequestLog
+	log    *requestlog.Log
 	output bytes.Buffer
 	chain  http.RoundTripper
 	stop   func()
 }
 
-func newLogged(t *testing.T, settings RequestLogSettings, provider contracts.Provider, base http.RoundTripper) *logged {
+func newLogged(t *testing.T, settings requestlog.Settings, provider contracts.Provider, base http.RoundTripper) *logged {
 	t.Helper()
-	metrics, err := NewRequestLogMetrics(prometheus.NewRegistry())
+	metrics, err := requestlog.NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &logged{store: &rowsInMemory{}}
-	l.log = NewRequestLog(l.store, settings, metrics, slog.New(slog.NewTextHandler(&l.output, nil)))
+	l.log = requestlog.New(l.store, settings, metrics, slog.New(slog.NewTextHandler(&l.output, nil)))
 	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p", Name: "n", Credentials: json.RawMessage(`{"token":"credential-value"}`)})
-	l.chain = Config{Base: base, Requests: l.log}.Chain(Target{Provider: provider, Integration: func() *contracts.Integration { return in }})
+	l.chain = outbound.Config{Base: base, Requests: l.log}.Chain(outbound.Target{Provider: provider, Integration: func() *contracts.Integration { return in }})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { l.log.Run(ctx) })
@@ -86,8 +88,11 @@ func newLogged(t *testing.T, settings RequestLogSettings, provider contracts.Pro
 	return l
 }
 
+// taken is how many rows are still to be written.
+func (l *logged) taken() int { _, slots := l.log.Held(); return slots }
+
 // written stops the log and returns its rows.
-func (l *logged) written() []RequestRow { l.stop(); return l.store.rows }
+func (l *logged) written() []requestlog.Row { l.stop(); return l.store.rows }
 
 func (l *logged) send(t *testing.T, req *http.Request) string {
 	t.Helper()
@@ -117,16 +122,25 @@ func request(t *testing.T, method, address string, body io.Reader) *http.Request
 	return req
 }
 
+// trip is a base that answers by a function.
+type trip func(*http.Request) (*http.Response, error)
+
+func (t trip) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
+
+func answer(status int, body string) *http.Response {
+	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}
+}
+
 func TestRecord(t *testing.T) {
 	t.Parallel()
-	l := newLogged(t, DefaultRequestLogSettings(), declaring{request: []string{"card"}, response: []string{"pin"}}, trip(func(req *http.Request) (*http.Response, error) {
+	l := newLogged(t, requestlog.DefaultSettings(), declaring{request: []string{"card"}, response: []string{"pin"}}, trip(func(req *http.Request) (*http.Response, error) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		res := answer(http.StatusCreated, `{"pin":1234,"id":7}`)
 		res.Header = http.Header{"X-Request-Id": {"up-1"}, "Set-Cookie": {"s=1"}, "Content-Type": {"application/json"}}
 		return res, nil
 	}))
 	run := uuid.NewString()
-	ctx, err := contracts.WithIdempotencyKey(WithOrigin(t.Context(), Origin{Run: run, Item: "i/1"}), "order 7")
+	ctx, err := contracts.WithIdempotencyKey(requestlog.WithOrigin(t.Context(), requestlog.Origin{Run: run, Item: "i/1"}), "order 7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,45 +149,45 @@ func TestRecord(t *testing.T) {
 	if got := l.send(t, req); got != `{"pin":1234,"id":7}` {
 		t.Errorf("the caller gets %q", got)
 	}
-	want := []RequestRow{{
-		Integration: "i", Provider: "p", Origin: Origin{Run: run, Item: "i/1"}, Attempt: 1, IdempotencyKey: "order 7", Method: "POST", Host: "api.example.com", Path: "/v1/orders",
+	want := []requestlog.Row{{
+		Integration: "i", Provider: "p", Origin: requestlog.Origin{Run: run, Item: "i/1"}, Attempt: 1, IdempotencyKey: "order 7", Method: "POST", Host: "api.example.com", Path: "/v1/orders",
 		Query: "api_key=[REDACTED]&page=2", Status: 201, UpstreamID: "up-1", RequestHeader: `{"X-Token":["[REDACTED]"]}`,
 		ResponseHeader: `{"Content-Type":["application/json"],"Set-Cookie":["[REDACTED]"],"X-Request-Id":["up-1"]}`,
 		RequestBody:    `{"card":"[REDACTED]","note":"[REDACTED]"}`, ResponseBody: `{"pin":"[REDACTED]","id":7}`, RequestBytes: 41, ResponseBytes: 19,
 	}}
 	got := l.written()
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(RequestRow{}, "ID", "First", "At", "Duration")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(requestlog.Row{}, "ID", "First", "At", "Duration")); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	if got[0].ID != got[0].First || got[0].ID.Version() != 7 || got[0].At.IsZero() {
 		t.Errorf("the row is %s at %s, first %s", got[0].ID, got[0].At, got[0].First)
 	}
-	if l.log.bytes.Load() != 0 || len(l.log.slots) != 0 {
-		t.Errorf("%d bytes and %d slots are still taken", l.log.bytes.Load(), len(l.log.slots))
+	if bytes, slots := l.log.Held(); bytes != 0 || slots != 0 {
+		t.Errorf("%d bytes and %d slots are still taken", bytes, slots)
 	}
 }
 
 func TestRecordBodies(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("é", recordedBytes)
-	noise := strings.Repeat("\xff\x00", recordedBytes)
+	long := strings.Repeat("é", requestlog.RecordedBytes)
+	noise := strings.Repeat("\xff\x00", requestlog.RecordedBytes)
 	for _, test := range []struct {
 		name, body, want string
 		cut              bool
-		settings         func(*RequestLogSettings)
+		settings         func(*requestlog.Settings)
 	}{
 		{name: "text", body: "hello", want: "hello"},
 		{name: "no body"},
-		{name: "cut at a character", body: long, want: strings.Repeat("é", (recordedBytes-15)/2), cut: true},
+		{name: "cut at a character", body: long, want: strings.Repeat("é", (requestlog.RecordedBytes-15)/2), cut: true},
 		{name: "binary", body: "\xff\xfe", want: "[BINARY 2 bytes sha256="},
 		{name: "long binary", body: noise, want: "[BINARY 131060 bytes sha256="},
 		{name: "a zero byte", body: "a\x00b", want: "[BINARY 3 bytes sha256="},
-		{name: "larger than wanted", body: "0123456789", want: "[10 bytes]", settings: func(s *RequestLogSettings) { s.MaxResponseBytes = 9 }},
-		{name: "as large as wanted", body: "012345678", want: "012345678", settings: func(s *RequestLogSettings) { s.MaxResponseBytes = 9 }},
+		{name: "larger than wanted", body: "0123456789", want: "[10 bytes]", settings: func(s *requestlog.Settings) { s.MaxResponseBytes = 9 }},
+		{name: "as large as wanted", body: "012345678", want: "012345678", settings: func(s *requestlog.Settings) { s.MaxResponseBytes = 9 }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			settings := DefaultRequestLogSettings()
+			settings := requestlog.DefaultSettings()
 			if test.settings != nil {
 				test.settings(&settings)
 			}
@@ -188,7 +202,7 @@ func TestRecordBodies(t *testing.T) {
 			}
 			if test.cut {
 				// The end that might be the beginning of a credential is left out.
-				if !strings.HasPrefix(test.body, row.ResponseBody.String()) || len(row.ResponseBody) < recordedBytes-200 || len(row.ResponseBody) > recordedBytes {
+				if !strings.HasPrefix(test.body, row.ResponseBody.String()) || len(row.ResponseBody) < requestlog.RecordedBytes-200 || len(row.ResponseBody) > requestlog.RecordedBytes {
 					t.Errorf("%d bytes are kept", len(row.ResponseBody))
 				}
 			} else if row.ResponseBody.String() != want {
@@ -213,7 +227,7 @@ func (dull) UnloggedResponseEndpoints() []string {
 
 func TestUnloggedEndpoints(t *testing.T) {
 	t.Parallel()
-	all := unloggedEndpoints(dull{})
+	all := requestlog.UnloggedOf(dull{})
 	for _, test := range []struct {
 		method, path string
 		want         bool
@@ -226,15 +240,11 @@ func TestUnloggedEndpoints(t *testing.T) {
 		{"POST", "/export/abc", false},
 		{"GET", "/export/[a]bc", false},
 	} {
-		got := false
-		for _, e := range all {
-			got = got || e.matches(test.method, test.path)
-		}
-		if got != test.want {
+		if got := all.Match(test.method, test.path); got != test.want {
 			t.Errorf("%s %s: %v", test.method, test.path, got)
 		}
 	}
-	l := newLogged(t, DefaultRequestLogSettings(), dull{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "content"), nil }))
+	l := newLogged(t, requestlog.DefaultSettings(), dull{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "content"), nil }))
 	l.get(t, "https://x/files/1/content")
 	if row := l.written()[0]; row.ResponseBody != "[7 bytes]" {
 		t.Errorf("%q is kept", row.ResponseBody)
@@ -246,7 +256,7 @@ func TestRecordAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		times := 0
-		l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(req *http.Request) (*http.Response, error) {
+		l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(req *http.Request) (*http.Response, error) {
 			switch times++; times {
 			case 1:
 				res := answer(http.StatusServiceUnavailable, "busy")
@@ -284,7 +294,7 @@ func TestRecordAttempts(t *testing.T) {
 
 func TestForgottenBody(t *testing.T) {
 	t.Parallel()
-	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "unread"), nil }))
+	l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "unread"), nil }))
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil).WithContext(ctx)); err != nil {
 		t.Fatal(err)
@@ -297,23 +307,23 @@ func TestForgottenBody(t *testing.T) {
 
 func TestPanicBelow(t *testing.T) {
 	t.Parallel()
-	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { panic("oops") }))
+	l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { panic("oops") }))
 	func() {
 		defer func() { _ = recover() }()
 		l.get(t, "https://x/")
 	}()
-	if rows := l.written(); len(rows) != 1 || rows[0].Class != contracts.FailureUnknown || len(l.log.slots) != 0 {
-		t.Errorf("the rows are %+v, %d slots are taken", rows, len(l.log.slots))
+	if rows := l.written(); len(rows) != 1 || rows[0].Class != contracts.FailureUnknown || l.taken() != 0 {
+		t.Errorf("the rows are %+v, %d slots are taken", rows, l.taken())
 	}
 }
 
 // A deferral from below is no attempt.
 func TestRefusalIsNoRow(t *testing.T) {
 	t.Parallel()
-	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return nil, contracts.RetryAfter(time.Minute, nil) }))
+	l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return nil, contracts.RetryAfter(time.Minute, nil) }))
 	l.get(t, "https://x/")
-	if rows := l.written(); len(rows) != 0 || len(l.log.slots) != 0 {
-		t.Errorf("the rows are %+v, %d slots are taken", rows, len(l.log.slots))
+	if rows := l.written(); len(rows) != 0 || l.taken() != 0 {
+		t.Errorf("the rows are %+v, %d slots are taken", rows, l.taken())
 	}
 }
 
@@ -325,7 +335,7 @@ func TestRecordOverSockets(t *testing.T) {
 		_, _ = w.Write(body)
 	}))
 	t.Cleanup(server.Close)
-	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, http.DefaultTransport)
+	l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, http.DefaultTransport)
 	if got := l.send(t, request(t, http.MethodPost, server.URL+"/echo", strings.NewReader("hello"))); got != "hello" {
 		t.Errorf("the caller gets %q", got)
 	}
@@ -343,7 +353,7 @@ func TestRecordBrokenAnswer(t *testing.T) {
 		_, _ = w.Write([]byte("the beginning"))
 	}))
 	t.Cleanup(server.Close)
-	l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, http.DefaultTransport)
+	l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, http.DefaultTransport)
 	res, err := l.chain.RoundTrip(request(t, http.MethodGet, server.URL, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -369,7 +379,7 @@ func sha(text string) string {
 // An upstream that echoes what it was sent does so where nobody has declared a secret.
 func TestRecordEcho(t *testing.T) {
 	t.Parallel()
-	l := newLogged(t, DefaultRequestLogSettings(), declaring{request: []string{"card"}}, trip(func(req *http.Request) (*http.Response, error) {
+	l := newLogged(t, requestlog.DefaultSettings(), declaring{request: []string{"card"}}, trip(func(req *http.Request) (*http.Response, error) {
 		sent, _ := io.ReadAll(req.Body)
 		echo, _ := json.Marshal(map[string]string{"of": string(sent), "query": req.URL.RawQuery, "key": req.Header.Get("X-Api-Key")})
 		res := answer(http.StatusUnprocessableEntity, string(echo))

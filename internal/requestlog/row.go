@@ -1,4 +1,4 @@
-package outbound
+package requestlog
 
 import (
 	"bytes"
@@ -24,8 +24,8 @@ const (
 	nameBytes = 2 << 10
 )
 
-// RequestRow is one attempt as it is stored: redacted, cut, and of text that a database takes.
-type RequestRow struct {
+// Row is one attempt as it is stored: redacted, cut, and of text that a database takes.
+type Row struct {
 	ID, First      uuid.UUID
 	At             time.Time
 	Integration    string
@@ -55,11 +55,11 @@ type RequestRow struct {
 }
 
 // row is the attempt as it is stored.
-func (a *attempt) row(maxResponse int64) RequestRow {
-	request, answer := a.redactor.Exchange()
+func (a *Attempt) row(maxResponse int64) Row {
+	request, answer := a.Redactor.Exchange()
 	u := request.URL(&a.url)
-	row := RequestRow{
-		ID: a.id, First: a.first, At: a.at, Integration: a.integration, Provider: a.provider, Origin: a.origin, Attempt: a.attempt, IdempotencyKey: a.key,
+	row := Row{
+		ID: a.ID, First: a.First, At: a.At, Integration: a.Integration, Provider: a.Provider, Origin: a.Origin, Attempt: a.Number, IdempotencyKey: a.Key,
 		Method: foreign.Clean(cmp.Or(a.method, http.MethodGet), nameBytes), Host: foreign.Clean(u.Host, nameBytes), Path: foreign.Clean(u.Path, nameBytes), Query: foreign.Clean(u.RawQuery, nameBytes),
 		Status: a.status, Class: a.class, Duration: max(a.duration, 0), RequestHeader: headerText(request.Header(a.requestHeader)),
 	}
@@ -69,7 +69,7 @@ func (a *attempt) row(maxResponse int64) RequestRow {
 	response, dropped := answer(), false
 	broken := a.response.brokenBy()
 	if broken != nil && a.failure == "" {
-		row.Class, a.failure = classify(nil, broken, 0), "the answer broke off: "+broken.Error()
+		row.Class, a.failure = a.Classify(broken), "the answer broke off: "+broken.Error()
 	}
 	row.Error, row.UpstreamID = foreign.Clean(response.Text(a.failure), errorBytes), foreign.Clean(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
 	row.ResponseHeader = headerText(response.Header(a.responseHeader))
@@ -84,7 +84,7 @@ func (a *attempt) row(maxResponse int64) RequestRow {
 }
 
 // free gives the memory of the bodies back.
-func (a *attempt) free() {
+func (a *Attempt) free() {
 	a.request.free()
 	a.response.free()
 }

@@ -1,4 +1,4 @@
-package outbound
+package requestlog
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// RequestLogMetrics are what a request log measures.
-type RequestLogMetrics struct {
+// Metrics are what a request log measures.
+type Metrics struct {
 	rows    prometheus.Counter
 	writes  prometheus.Histogram
 	waits   prometheus.Counter
@@ -15,12 +15,12 @@ type RequestLogMetrics struct {
 	lost    prometheus.Counter
 }
 
-// NewRequestLogMetrics registers a request log's metrics.
-func NewRequestLogMetrics(registerer prometheus.Registerer) (*RequestLogMetrics, error) {
+// NewMetrics registers a request log's metrics.
+func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "request_log", Name: name, Help: help})
 	}
-	m := &RequestLogMetrics{
+	m := &Metrics{
 		rows: counter("rows_total", "Rows of the request log that were written."),
 		writes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "request_log", Name: "write_duration_seconds", Help: "Time that writing a batch of rows took.",
@@ -38,7 +38,7 @@ func NewRequestLogMetrics(registerer prometheus.Registerer) (*RequestLogMetrics,
 	return m, nil
 }
 
-func (m *RequestLogMetrics) written(rows int, took time.Duration) {
+func (m *Metrics) written(rows int, took time.Duration) {
 	m.rows.Add(float64(rows))
 	m.writes.Observe(took.Seconds())
 }

@@ -1,4 +1,4 @@
-package outbound
+package requestlog
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ const recordedBytes = 65_530
 
 // recording is what is kept of a body while it streams by. A transport may go on reading a request's body after it has answered, so it is locked.
 type recording struct {
-	log *RequestLog
+	log *Log
 	// unwanted says that only the size is of interest.
 	unwanted bool
 	// done is called once, at the end of the body.

@@ -1,4 +1,4 @@
-package outbound
+package requestlog_test
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 func TestBodiesAreDroppedBeforeRows(t *testing.T) {
 	t.Parallel()
-	settings := DefaultRequestLogSettings()
+	settings := requestlog.DefaultSettings()
 	settings.BodyBytes = 10
 	l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "0123456789+"), nil }))
 	l.get(t, "https://x/")
@@ -24,8 +24,9 @@ func TestBodiesAreDroppedBeforeRows(t *testing.T) {
 	if len(rows) != 1 || !rows[0].BodiesDropped || rows[0].ResponseBody != "" || rows[0].ResponseBytes != 11 {
 		t.Errorf("the rows are %+v", rows)
 	}
-	if n := testutil.ToFloat64(l.log.metrics.dropped); n != 1 || l.log.bytes.Load() != 0 {
-		t.Errorf("%v drops are counted, %d bytes are taken", n, l.log.bytes.Load())
+	dropped, _ := l.log.Counted()
+	if bytes, _ := l.log.Held(); dropped != 1 || bytes != 0 {
+		t.Errorf("%v drops are counted, %d bytes are taken", dropped, bytes)
 	}
 }
 
@@ -33,11 +34,11 @@ func TestBodiesAreDroppedBeforeRows(t *testing.T) {
 func TestLogThroughAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		settings := DefaultRequestLogSettings()
+		settings := requestlog.DefaultSettings()
 		settings.Rows = 5
 		asked := 0
 		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { asked++; return answer(http.StatusOK, "fine"), nil }))
-		l.store.failWith(func([]RequestRow) error { return errors.New("no database") })
+		l.store.failWith(func([]requestlog.Row) error { return errors.New("no database") })
 		for range settings.Rows {
 			if got := l.get(t, "https://x/"); got != "fine" {
 				t.Fatalf("the caller gets %q", got)
@@ -45,7 +46,7 @@ func TestLogThroughAnOutage(t *testing.T) {
 		}
 		started := time.Now()
 		_, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil))
-		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != settings.Deferral || !errors.Is(err, errLogFull) {
+		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != settings.Deferral || !errors.Is(err, requestlog.ErrLogFull) {
 			t.Errorf("a request without room for its row gets %v", err)
 		}
 		if waited := time.Since(started); waited != settings.Patience || asked != settings.Rows {
@@ -65,16 +66,16 @@ func TestLogThroughAnOutage(t *testing.T) {
 func TestLogGivesUpAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		settings := DefaultRequestLogSettings()
+		settings := requestlog.DefaultSettings()
 		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "fine"), nil }))
-		l.store.failWith(func([]RequestRow) error { return errors.New("no database") })
+		l.store.failWith(func([]requestlog.Row) error { return errors.New("no database") })
 		l.get(t, "https://x/")
 		started := time.Now()
 		l.stop()
 		if took := time.Since(started); took != settings.Grace {
 			t.Errorf("stopping took %s", took)
 		}
-		if n := testutil.ToFloat64(l.log.metrics.lost); n != 1 || !strings.Contains(l.output.String(), "rows of the request log were lost") {
+		if _, n := l.log.Counted(); n != 1 || !strings.Contains(l.output.String(), "rows of the request log were lost") {
 			t.Errorf("%v rows are counted as lost; the log says %s", n, l.output.String())
 		}
 	})
@@ -84,11 +85,11 @@ func TestLogGivesUpAtTheEnd(t *testing.T) {
 func TestRefusedRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLogged(t, DefaultRequestLogSettings(), plainProvider{}, trip(func(req *http.Request) (*http.Response, error) { return answer(http.StatusOK, req.URL.Path), nil }))
-		l.store.failWith(func(rows []RequestRow) error {
+		l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(req *http.Request) (*http.Response, error) { return answer(http.StatusOK, req.URL.Path), nil }))
+		l.store.failWith(func(rows []requestlog.Row) error {
 			for _, row := range rows {
 				if row.ResponseBody == "/5" || row.Host == "never" {
-					return ErrRowRefused
+					return requestlog.ErrRowRefused
 				}
 			}
 			return nil
@@ -103,7 +104,7 @@ func TestRefusedRow(t *testing.T) {
 		if diff := cmp.Diff([]string{"/1", "", "/2", "/4"}, bodies); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if n := testutil.ToFloat64(l.log.metrics.lost); n != 1 {
+		if _, n := l.log.Counted(); n != 1 {
 			t.Errorf("%v rows are counted as lost, want 1", n)
 		}
 	})
