@@ -54,7 +54,8 @@ var mayImport = map[string][]string{
 	"internal/deferral":   {"pkg/contracts"},
 	"internal/redact":     {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/requestlog": {"pkg/contracts", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
-	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog", "internal/budget", "internal/requestlog"},
+	"internal/vitals":     {"pkg/contracts", "internal/foreign", "internal/watchdog"},
+	"internal/outbound":   {"pkg/contracts", "internal/cells", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/budget", "internal/requestlog", "internal/vitals"},
 	"internal/validate":   {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/postgres":   {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
@@ -68,7 +69,7 @@ var mayImport = map[string][]string{
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/vitals"},
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share", "internal/runstate"},
 	"internal/cli":          {"pkg/events", "internal/api", "internal/runstate"},
 
@@ -89,7 +90,7 @@ var mayImport = map[string][]string{
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog",
+		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog", "internal/vitals",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

@@ -14,9 +14,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -63,7 +63,7 @@ func DefaultSettings() Settings {
 	}
 }
 
-// Keeper keeps the health of all integrations in the database. It is an [outbound.HealthStore].
+// Keeper keeps the health of all integrations in the database. It is an [vitals.Store].
 type Keeper struct {
 	Store    *postgres.Store
 	Log      *slog.Logger
@@ -84,11 +84,11 @@ func (k *Keeper) Slowed(health string) int {
 
 // ReportHealth moves integrations on by what their requests came to: in one statement, and with their events and
 // incidents in one transaction. It returns the reports that are to be made again; see [oneByOne].
-func (k *Keeper) ReportHealth(ctx context.Context, reports []outbound.HealthReport) ([]outbound.HealthReport, error) {
+func (k *Keeper) ReportHealth(ctx context.Context, reports []vitals.Report) ([]vitals.Report, error) {
 	return oneByOne(ctx, k.Log, "what the requests of integrations came to", reports, k.reportHealth)
 }
 
-func (k *Keeper) reportHealth(ctx context.Context, reports []outbound.HealthReport) error {
+func (k *Keeper) reportHealth(ctx context.Context, reports []vitals.Report) error {
 	now := k.Now()
 	p := dbsqlc.HealthReportParams{
 		Now: now, DegradedAfter: int32(k.Settings.DegradedAfter), FailingAfter: int32(k.Settings.FailingAfter), DisabledFor: k.Settings.DisabledFor,
@@ -189,11 +189,11 @@ func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason foreign.Text
 }
 
 // CountRequests adds to the counters of requests. It returns the counts that are to be added again; see [oneByOne].
-func (k *Keeper) CountRequests(ctx context.Context, counts []outbound.RequestCount) ([]outbound.RequestCount, error) {
+func (k *Keeper) CountRequests(ctx context.Context, counts []vitals.Count) ([]vitals.Count, error) {
 	return oneByOne(ctx, k.Log, "counts of requests", counts, k.countRequests)
 }
 
-func (k *Keeper) countRequests(ctx context.Context, counts []outbound.RequestCount) error {
+func (k *Keeper) countRequests(ctx context.Context, counts []vitals.Count) error {
 	var p dbsqlc.RequestCountAddParams
 	for _, c := range counts {
 		id, err := uuid.Parse(c.Integration)

@@ -11,9 +11,9 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/vitals"
 )
 
 func TestTransitions(t *testing.T) {
@@ -22,7 +22,7 @@ func TestTransitions(t *testing.T) {
 	fails := func(n int) step { return func(t *testing.T, w *world) { t.Helper(); w.fails(t, n) } }
 	refuses := func(n int) step { return func(t *testing.T, w *world) { t.Helper(); w.refuses(t, n) } }
 	succeeds := func(n int) step { return func(t *testing.T, w *world) { t.Helper(); w.succeeds(t, n) } }
-	reports := func(r outbound.HealthReport) step { return func(t *testing.T, w *world) { t.Helper(); w.report(t, r) } }
+	reports := func(r vitals.Report) step { return func(t *testing.T, w *world) { t.Helper(); w.report(t, r) } }
 	later := func(d time.Duration) step { return func(_ *testing.T, w *world) { w.now = w.now.Add(d) } }
 	never := func(_ *testing.T, w *world) { w.Settings.DisabledAfter = 0 }
 	for _, test := range []struct {
@@ -87,7 +87,7 @@ func TestTransitions(t *testing.T) {
 		},
 		{
 			name:  "flapping within one report",
-			steps: []step{fails(5), succeeds(2), reports(outbound.HealthReport{Answered: true, Failed: true, Successes: 2, Error: "x"})}, want: "active degraded",
+			steps: []step{fails(5), succeeds(2), reports(vitals.Report{Answered: true, Failed: true, Successes: 2, Error: "x"})}, want: "active degraded",
 			told: []string{"integration-health-changed healthy degraded", "incident-opened health degraded"},
 		},
 		{
@@ -169,12 +169,12 @@ func TestReportsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.Settings.DisabledFor = 0
 	other := w.insert(t, "other")
-	at := func(n int, r outbound.HealthReport) {
+	at := func(n int, r vitals.Report) {
 		t.Helper()
 		var all sync.WaitGroup
 		for i := range n {
 			all.Go(func() {
-				batch := []outbound.HealthReport{r, r}
+				batch := []vitals.Report{r, r}
 				batch[i%2].Integration, batch[(i+1)%2].Integration = w.id.String(), other.String()
 				for {
 					_, err := w.ReportHealth(t.Context(), batch)
@@ -190,7 +190,7 @@ func TestReportsAtOnce(t *testing.T) {
 		}
 		all.Wait()
 	}
-	at(60, outbound.HealthReport{Failed: true, Failures: 1, Error: "503"})
+	at(60, vitals.Report{Failed: true, Failures: 1, Error: "503"})
 	row := w.row(t)
 	// Once it is disabled nothing counts any more.
 	if row.Health != health.Disabled || row.ConsecutiveFailures != 50 {
@@ -199,7 +199,7 @@ func TestReportsAtOnce(t *testing.T) {
 	if err := w.TryAgain(t.Context(), w.id, "it is back"); err != nil {
 		t.Fatal(err)
 	}
-	at(20, outbound.HealthReport{Answered: true, Successes: 1})
+	at(20, vitals.Report{Answered: true, Successes: 1})
 	want := []string{
 		"integration-health-changed healthy degraded", "incident-opened health degraded", "integration-health-changed degraded failing",
 		"integration-disabled", "integration-health-changed failing disabled",
@@ -214,15 +214,15 @@ func TestReportsAtOnce(t *testing.T) {
 func TestUnknownIntegrationsArePassedOver(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	gone := outbound.HealthReport{Integration: postgres.NewID().String(), Failed: true, Failures: 9}
-	_, err := w.ReportHealth(t.Context(), []outbound.HealthReport{gone, {Integration: "nonsense"}, {Integration: w.id.String(), Failed: true, Failures: 9}})
+	gone := vitals.Report{Integration: postgres.NewID().String(), Failed: true, Failures: 9}
+	_, err := w.ReportHealth(t.Context(), []vitals.Report{gone, {Integration: "nonsense"}, {Integration: w.id.String(), Failed: true, Failures: 9}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if row := w.row(t); row.Health != health.Degraded {
 		t.Errorf("it is %s", row.Health)
 	}
-	_, err = w.CountRequests(t.Context(), []outbound.RequestCount{{Integration: postgres.NewID().String(), Minute: start, Succeeded: 1}, {Integration: w.id.String(), Minute: start, Succeeded: 2}})
+	_, err = w.CountRequests(t.Context(), []vitals.Count{{Integration: postgres.NewID().String(), Minute: start, Succeeded: 1}, {Integration: w.id.String(), Minute: start, Succeeded: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,10 +298,10 @@ func TestTryAgain(t *testing.T) {
 func TestFailureRates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	count := func(minutesAgo int, c outbound.RequestCount) {
+	count := func(minutesAgo int, c vitals.Count) {
 		t.Helper()
 		c.Integration, c.Minute = w.id.String(), w.now.Add(-time.Duration(minutesAgo)*time.Minute)
-		if _, err := w.CountRequests(t.Context(), []outbound.RequestCount{c, c}[:1]); err != nil {
+		if _, err := w.CountRequests(t.Context(), []vitals.Count{c, c}[:1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -319,18 +319,18 @@ func TestFailureRates(t *testing.T) {
 			t.Errorf("at %s told (-want +got):\n%s", w.now.Sub(start), diff)
 		}
 	}
-	count(20, outbound.RequestCount{Client: 100}) // before the window
-	count(1, outbound.RequestCount{Client: 19})
+	count(20, vitals.Count{Client: 100}) // before the window
+	count(1, vitals.Count{Client: 19})
 	judge()
-	count(1, outbound.RequestCount{Succeeded: 58})
+	count(1, vitals.Count{Succeeded: 58})
 	judge() // 19 of 77
-	count(0, outbound.RequestCount{Throttle: 1})
+	count(0, vitals.Count{Throttle: 1})
 	judge("failure-rate-elevated") // 20 of 78
-	count(0, outbound.RequestCount{Succeeded: 10})
+	count(0, vitals.Count{Succeeded: 10})
 	judge("failure-rate-elevated") // 20 of 88: below one limit, not below the other
-	count(0, outbound.RequestCount{Succeeded: 13})
+	count(0, vitals.Count{Succeeded: 13})
 	judge("failure-rate-elevated", "failure-rate-recovered") // 20 of 101
-	count(0, outbound.RequestCount{Upstream: 50})
+	count(0, vitals.Count{Upstream: 50})
 	judge("failure-rate-elevated", "failure-rate-recovered", "failure-rate-elevated")
 	w.now = w.now.Add(16 * time.Minute)
 	judge("failure-rate-elevated", "failure-rate-recovered", "failure-rate-elevated", "failure-rate-recovered")
@@ -339,7 +339,7 @@ func TestFailureRates(t *testing.T) {
 func TestCounters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	c := outbound.RequestCount{
+	c := vitals.Count{
 		Integration: w.id.String(), Minute: start, Succeeded: 1, Upstream: 2, Throttle: 3, Client: 4, Unknown: 5, Cached: 6, Took: 7 * time.Millisecond,
 	}
 	var all sync.WaitGroup
@@ -347,7 +347,7 @@ func TestCounters(t *testing.T) {
 		all.Go(func() {
 			mine := c
 			mine.Minute = start.Add(time.Duration(i) * time.Minute)
-			if _, err := w.CountRequests(t.Context(), []outbound.RequestCount{c, mine}); err != nil {
+			if _, err := w.CountRequests(t.Context(), []vitals.Count{c, mine}); err != nil {
 				t.Error(err)
 			}
 		})

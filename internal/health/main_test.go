@@ -13,9 +13,9 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -65,23 +65,23 @@ func (w *world) row(t *testing.T) *postgres.Integration {
 // fails, refuses and succeeds report what n requests on end came to.
 func (w *world) fails(t *testing.T, n int) {
 	t.Helper()
-	w.report(t, outbound.HealthReport{Failed: true, Failures: n, Error: "GET /things: 503 Service Unavailable"})
+	w.report(t, vitals.Report{Failed: true, Failures: n, Error: "GET /things: 503 Service Unavailable"})
 }
 
 func (w *world) refuses(t *testing.T, n int) {
 	t.Helper()
-	w.report(t, outbound.HealthReport{Failed: true, Refusals: n, Error: "GET /things: 401 Unauthorized"})
+	w.report(t, vitals.Report{Failed: true, Refusals: n, Error: "GET /things: 401 Unauthorized"})
 }
 
 func (w *world) succeeds(t *testing.T, n int) {
 	t.Helper()
-	w.report(t, outbound.HealthReport{Answered: true, Successes: n})
+	w.report(t, vitals.Report{Answered: true, Successes: n})
 }
 
-func (w *world) report(t *testing.T, r outbound.HealthReport) {
+func (w *world) report(t *testing.T, r vitals.Report) {
 	t.Helper()
 	r.Integration = w.id.String()
-	if _, err := w.ReportHealth(t.Context(), []outbound.HealthReport{r}); err != nil {
+	if _, err := w.ReportHealth(t.Context(), []vitals.Report{r}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/circuit"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/vitals"
 )
 
 // TestALockedIntegrationHoldsUpNoOther has another session lock one of three integrations, as an operator does who leaves
@@ -27,11 +27,11 @@ func TestALockedIntegrationHoldsUpNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	minute := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	var reports []outbound.HealthReport
-	var counts []outbound.RequestCount
+	var reports []vitals.Report
+	var counts []vitals.Count
 	for _, id := range []uuid.UUID{locked, w.id, other} {
-		reports = append(reports, outbound.HealthReport{Integration: id.String(), Failed: true, Failures: 2, Error: "down"})
-		counts = append(counts, outbound.RequestCount{Integration: id.String(), Minute: minute, Upstream: 2})
+		reports = append(reports, vitals.Report{Integration: id.String(), Failed: true, Failures: 2, Error: "down"})
+		counts = append(counts, vitals.Count{Integration: id.String(), Minute: minute, Upstream: 2})
 	}
 	reportsLeft, err := w.ReportHealth(t.Context(), reports)
 	if err == nil || len(reportsLeft) != 1 || reportsLeft[0].Integration != locked.String() {

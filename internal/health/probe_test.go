@@ -23,6 +23,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -57,7 +58,7 @@ func (w *world) checker(t *testing.T, provider contracts.Provider) *health.Check
 	if err != nil {
 		t.Fatal(err)
 	}
-	chains := outbound.Config{Vitals: outbound.NewVitals(w.Keeper, w.Log, w.Now)}
+	chains := outbound.Config{Vitals: vitals.New(w.Keeper, w.Log, w.Now)}
 	loader := integrations.NewLoader(w.Store, registry, integrations.NewFeed(w.Store), w.Log, chains, nil)
 	metrics, err := setaside.NewMetrics(prometheus.NewRegistry())
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/requestlog"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -23,7 +24,7 @@ type Config struct {
 	// Base sends what the chain lets through; nil means [http.DefaultTransport].
 	Base http.RoundTripper
 	// Vitals hears what became of every attempt; it may be nil.
-	Vitals *Vitals
+	Vitals *vitals.Vitals
 	// Metrics measure every request, by what the request log counts; they may be nil.
 	Metrics *RequestMetrics
 	Tracers trace.TracerProvider
@@ -71,7 +72,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 		}
 	}
 	if c.Vitals != nil {
-		next = &watch{next: next, provider: t.Provider, id: func() string { return t.Integration().ID() }, vitals: c.Vitals, redactor: redactor}
+		next = &watch{next: next, provider: t.Provider, id: func() string { return t.Integration().ID() }, vitals: c.Vitals, redactor: redactor, now: c.Now}
 	}
 	lifted := func() uint64 { return 0 }
 	if c.Budgets != nil {

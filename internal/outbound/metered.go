@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -58,7 +59,7 @@ type metered struct {
 	provider contracts.Provider
 	in       func() *contracts.Integration
 	metrics  *RequestMetrics
-	vitals   *Vitals
+	vitals   *vitals.Vitals
 	now      func() time.Time
 }
 
@@ -70,7 +71,7 @@ func (m *metered) RoundTrip(req *http.Request) (*http.Response, error) {
 	if call.sent == 0 && err == nil {
 		result = "cached"
 		if m.vitals != nil {
-			m.vitals.noteCached(in.ID())
+			m.vitals.NoteCached(in.ID())
 		}
 	}
 	m.metrics.duration.WithLabelValues(in.Provider(), knownMethod(req), result).Observe(m.now().Sub(started).Seconds())

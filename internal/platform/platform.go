@@ -36,6 +36,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -138,7 +139,7 @@ type Platform struct {
 	loops watchdog.Board
 
 	clock    *bus.Clock
-	vitals   *outbound.Vitals
+	vitals   *vitals.Vitals
 	config   Config
 	requests *requestlog.Log
 	tokens   *tokenrefresher.Refresher
@@ -212,7 +213,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 
 func (p *Platform) build() error {
 	c := p.config
-	p.vitals = outbound.NewVitals(p.health, c.Log, c.Now)
+	p.vitals = vitals.New(p.health, c.Log, c.Now)
 	chains, err := p.chains()
 	if err != nil {
 		return err

@@ -12,8 +12,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -80,8 +80,8 @@ func TestDisabledIsEnabledByCommand(t *testing.T) {
 	settings := health.DefaultSettings()
 	settings.DisabledFor = 0
 	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Settings: settings}
-	down := outbound.HealthReport{Integration: id, Failed: true, Failures: 50, Error: "GET /x: 503"}
-	if _, err := keeper.ReportHealth(t.Context(), []outbound.HealthReport{down}); err != nil {
+	down := vitals.Report{Integration: id, Failed: true, Failures: 50, Error: "GET /x: 503"}
+	if _, err := keeper.ReportHealth(t.Context(), []vitals.Report{down}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := f.Command(t.Context(), events.VerbSync, &eventsv1.Command{Integration: "north"})
@@ -124,10 +124,10 @@ func TestStats(t *testing.T) {
 	}
 	now := time.Now()
 	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: health.DefaultSettings()}
-	count := func(ago time.Duration, succeeded, upstream int64) outbound.RequestCount {
-		return outbound.RequestCount{Integration: id, Minute: now.Add(-ago), Succeeded: succeeded, Upstream: upstream, Cached: 1, Took: 10 * time.Millisecond}
+	count := func(ago time.Duration, succeeded, upstream int64) vitals.Count {
+		return vitals.Count{Integration: id, Minute: now.Add(-ago), Succeeded: succeeded, Upstream: upstream, Cached: 1, Took: 10 * time.Millisecond}
 	}
-	if _, err := keeper.CountRequests(t.Context(), []outbound.RequestCount{count(0, 3, 1), count(48*time.Hour, 10, 0), count(14*24*time.Hour, 100, 0)}); err != nil {
+	if _, err := keeper.CountRequests(t.Context(), []vitals.Count{count(0, 3, 1), count(48*time.Hour, 10, 0), count(14*24*time.Hour, 100, 0)}); err != nil {
 		t.Fatal(err)
 	}
 	page, err := f.Stats(t.Context(), api.ListIntegrations{})

@@ -1,4 +1,6 @@
-package outbound
+// Package vitals keeps in memory what the requests of this process say about their upstreams, and reports it in batches.
+// Package outbound notes each attempt here; package health is the store.
+package vitals
 
 import (
 	"context"
@@ -9,7 +11,6 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -27,9 +28,9 @@ const (
 	longestError = 300
 )
 
-// HealthReport is what the requests of one process say of an integration's upstream since the report before. What answers with anything but a failure of its own, a
+// Report is what the requests of one process say of an integration's upstream since the report before. What answers with anything but a failure of its own, a
 // refusal of the credentials or a success says nothing.
-type HealthReport struct {
+type Report struct {
 	// Integration is its id.
 	Integration string
 	// Answered says that there was a success: failures reported before do not count on.
@@ -45,7 +46,7 @@ type HealthReport struct {
 }
 
 // then is what two reports say together, the second one being the newer.
-func (r HealthReport) then(newer HealthReport) HealthReport {
+func (r Report) then(newer Report) Report {
 	if !newer.Answered {
 		newer.Failures, newer.Refusals = newer.Failures+r.Failures, newer.Refusals+r.Refusals
 	}
@@ -56,8 +57,8 @@ func (r HealthReport) then(newer HealthReport) HealthReport {
 	return newer
 }
 
-// RequestCount is how many requests of an integration went how in a minute.
-type RequestCount struct {
+// Count is how many requests of an integration went how in a minute.
+type Count struct {
 	Integration string
 	// Minute is when the minute begins.
 	Minute time.Time
@@ -69,29 +70,29 @@ type RequestCount struct {
 	Took time.Duration
 }
 
-func (c *RequestCount) add(d RequestCount) {
+func (c *Count) add(d Count) {
 	c.Succeeded, c.Upstream, c.Throttle = c.Succeeded+d.Succeeded, c.Upstream+d.Upstream, c.Throttle+d.Throttle
 	c.Client, c.Unknown, c.Cached, c.Took = c.Client+d.Client, c.Unknown+d.Unknown, c.Cached+d.Cached, c.Took+d.Took
 }
 
-// HealthStore keeps the health of integrations, over all processes.
-type HealthStore interface {
+// Store keeps the health of integrations, over all processes.
+type Store interface {
 	// ReportHealth adds to what was reported before. Integrations that are gone are passed over. It returns those that are to be reported again, and why.
-	ReportHealth(ctx context.Context, reports []HealthReport) (later []HealthReport, err error)
+	ReportHealth(ctx context.Context, reports []Report) (later []Report, err error)
 	// CountRequests adds to what was counted before. It returns those that are to be counted again, and why.
-	CountRequests(ctx context.Context, counts []RequestCount) (later []RequestCount, err error)
+	CountRequests(ctx context.Context, counts []Count) (later []Count, err error)
 }
 
 // Vitals watches the requests of a process. It keeps what they come to in memory and reports it in batches, so that a request costs no query. It is safe for
 // concurrent use.
 type Vitals struct {
-	store HealthStore
+	store Store
 	log   *slog.Logger
 	now   func() time.Time
 
 	mu      sync.Mutex
-	reports map[string]HealthReport
-	counts  map[countKey]*RequestCount
+	reports map[string]Report
+	counts  map[countKey]*Count
 }
 
 // countKey is what a counter is for.
@@ -100,9 +101,9 @@ type countKey struct {
 	minute      int64
 }
 
-// NewVitals returns a watch that reports to a store while it runs.
-func NewVitals(store HealthStore, log *slog.Logger, now func() time.Time) *Vitals {
-	return &Vitals{store: store, log: log, now: now, reports: map[string]HealthReport{}, counts: map[countKey]*RequestCount{}}
+// New returns a watch that reports to a store while it runs.
+func New(store Store, log *slog.Logger, now func() time.Time) *Vitals {
+	return &Vitals{store: store, log: log, now: now, reports: map[string]Report{}, counts: map[countKey]*Count{}}
 }
 
 // Run reports until ctx ends, and then what is left.
@@ -132,26 +133,37 @@ func (v *Vitals) Run(ctx context.Context) {
 	}
 }
 
-// note adds what became of an attempt.
-func (v *Vitals) note(integration string, verdict judged, took time.Duration, redact func(string) string) {
-	news := HealthReport{Integration: integration}
-	count := RequestCount{Took: took}
+// Attempt is what became of an attempt that left.
+type Attempt struct {
+	// Class is empty for a success.
+	Class contracts.FailureClass
+	// Status is that of the answer, 0 without one.
+	Status int
+	Took   time.Duration
+	// Failure is called for the text of a failure, without secrets.
+	Failure func() string
+}
+
+// Note adds what became of an attempt.
+func (v *Vitals) Note(integration string, a Attempt) {
+	news := Report{Integration: integration}
+	count := Count{Took: a.Took}
 	switch {
-	case verdict.err == nil:
+	case a.Class == "":
 		news.Answered, news.Successes, count.Succeeded = true, 1, 1
-	case verdict.class == contracts.FailureUpstream:
+	case a.Class == contracts.FailureUpstream:
 		news.Failed, news.Failures, count.Upstream = true, 1, 1
-	case verdict.status == http.StatusUnauthorized && verdict.class == contracts.FailureClient:
+	case a.Status == http.StatusUnauthorized && a.Class == contracts.FailureClient:
 		news.Failed, news.Refusals, count.Client = true, 1, 1
-	case verdict.class == contracts.FailureClient:
+	case a.Class == contracts.FailureClient:
 		count.Client = 1
-	case verdict.class == contracts.FailureThrottle:
+	case a.Class == contracts.FailureThrottle:
 		count.Throttle = 1
 	default:
 		count.Unknown = 1
 	}
 	if news.Failed {
-		news.Error = foreign.Clean(redact(verdict.err.Error()), longestError)
+		news.Error = foreign.Clean(a.Failure(), longestError)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -161,19 +173,19 @@ func (v *Vitals) note(integration string, verdict judged, took time.Duration, re
 	v.add(integration, count)
 }
 
-// noteCached adds a request that was answered without an attempt.
-func (v *Vitals) noteCached(integration string) {
+// NoteCached adds a request that was answered without an attempt.
+func (v *Vitals) NoteCached(integration string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.add(integration, RequestCount{Cached: 1})
+	v.add(integration, Count{Cached: 1})
 }
 
-func (v *Vitals) add(integration string, news RequestCount) {
+func (v *Vitals) add(integration string, news Count) {
 	minute := v.now().Truncate(time.Minute)
 	key := countKey{integration, minute.Unix()}
 	count := v.counts[key]
 	if count == nil {
-		count = &RequestCount{Integration: integration, Minute: minute}
+		count = &Count{Integration: integration, Minute: minute}
 		v.counts[key] = count
 	}
 	count.add(news)
@@ -182,12 +194,12 @@ func (v *Vitals) add(integration string, news RequestCount) {
 func (v *Vitals) report(ctx context.Context) error {
 	v.mu.Lock()
 	taken := v.reports
-	v.reports = make(map[string]HealthReport, len(taken))
+	v.reports = make(map[string]Report, len(taken))
 	v.mu.Unlock()
 	if len(taken) == 0 {
 		return nil
 	}
-	batch := make([]HealthReport, 0, len(taken))
+	batch := make([]Report, 0, len(taken))
 	for _, report := range taken {
 		batch = append(batch, report)
 	}
@@ -205,12 +217,12 @@ func (v *Vitals) report(ctx context.Context) error {
 func (v *Vitals) count(ctx context.Context) error {
 	v.mu.Lock()
 	taken := v.counts
-	v.counts = make(map[countKey]*RequestCount, len(taken))
+	v.counts = make(map[countKey]*Count, len(taken))
 	v.mu.Unlock()
 	if len(taken) == 0 {
 		return nil
 	}
-	batch := make([]RequestCount, 0, len(taken))
+	batch := make([]Count, 0, len(taken))
 	for _, count := range taken {
 		batch = append(batch, *count)
 	}
@@ -228,24 +240,4 @@ func (v *Vitals) count(ctx context.Context) error {
 		v.counts[key] = &older
 	}
 	return err
-}
-
-// watch has the vitals hear of every attempt that left.
-type watch struct {
-	next     http.RoundTripper
-	provider contracts.Provider
-	id       func() string
-	vitals   *Vitals
-	redactor func() *redact.Redactor
-}
-
-func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
-	started := w.vitals.now()
-	res, err := w.next.RoundTrip(req)
-	verdict := callOf(req).judge(w.provider, res, err)
-	// What never left, and what the caller did not wait for, says nothing.
-	if verdict.status != 0 || verdict.class != contracts.FailureUnknown {
-		w.vitals.note(w.id(), verdict, w.vitals.now().Sub(started), func(text string) string { return w.redactor().Text(text) })
-	}
-	return res, err
 }
