@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	// What several services share, and what they are asked over the network.
 	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
 	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/foreign", "internal/secret"},
+	"internal/announce":     {"pkg/events", "internal/postgres"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
 	"internal/runs":         {"pkg/events", "internal/runstate"},
@@ -73,6 +74,12 @@ var mayImport = map[string][]string{
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share", "internal/runstate"},
 	"internal/cli":          {"pkg/events", "internal/api", "internal/runstate"},
 
+	// The operators' side, which the scheduler's process runs.
+	"internal/control": {
+		"pkg/contracts", "pkg/events", "internal/announce", "internal/api", "internal/budget", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deaditems", "internal/deferral", "internal/directory",
+		"internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/runstate", "internal/secret", "internal/setaside", "internal/validate",
+	},
+
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
@@ -80,7 +87,8 @@ var mayImport = map[string][]string{
 		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget", "internal/requestlog",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/runstate", "internal/budget",
+		"pkg/contracts", "pkg/events", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign", "internal/health",
+		"internal/loop", "internal/panics", "internal/postgres", "internal/runstate", "internal/setaside", "internal/telemetry",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
@@ -88,7 +96,7 @@ var mayImport = map[string][]string{
 		"pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
 		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog", "internal/vitals",
 	},

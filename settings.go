@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/circuit"
+	"github.com/tributaryhq/tributary/internal/control/housekeeping"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // Settings are numbers and addresses. The zero value of a field means its default.
@@ -50,7 +50,7 @@ type Settings struct {
 }
 
 // Retention is for how many days things are kept. 0 means the default.
-type Retention = scheduler.Retention
+type Retention = housekeeping.Retention
 
 // Webhooks is how webhooks are taken in.
 type Webhooks struct {
@@ -131,7 +131,7 @@ func (s *Settings) apply(config *platform.Config) error {
 	override(&config.Replicas, s.Replicas)
 	override(&config.Timing.LagBound, s.LagBound)
 	override(&config.Requests.MaxResponseBytes, s.MaxResponseBytes)
-	kept := &config.Scheduler.Retention
+	kept := &config.Control.Housekeeping.Retention
 	override(&kept.Requests, s.Retention.Requests)
 	override(&kept.Keys, s.Retention.Keys)
 	override(&kept.Items, s.Retention.Items)

@@ -27,7 +27,7 @@ func newGuarded(t *testing.T) (*wire, *contracts.Integration, *api.Client) {
 	t.Helper()
 	w := newWire(t, frugal{}, func(w *wire, c *platform.Config) {
 		w.services = []string{platform.SchedulerService}
-		c.Scheduler.Sweep, c.Circuit.Cooldown = 50*time.Millisecond, time.Hour
+		c.Control.Housekeeping.Sweep, c.Circuit.Cooldown = 50*time.Millisecond, time.Hour
 	})
 	in := w.integration("main", struct{}{})
 	client := api.New(w.nc, 20*time.Second)

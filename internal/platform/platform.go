@@ -25,6 +25,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/circuit"
+	"github.com/tributaryhq/tributary/internal/control"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
@@ -97,6 +98,7 @@ type Config struct {
 	// Circuit is how circuits judge; Circuits is that of single providers.
 	Circuit        circuit.Settings
 	Circuits       map[string]circuit.Settings
+	Control        control.Settings
 	Scheduler      scheduler.Settings
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
@@ -115,7 +117,8 @@ func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
 		Requests: requestlog.DefaultSettings(), LeaseMargin: outbound.LeaseMargin,
-		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
+		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Control: control.DefaultSettings(),
+		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
 		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
@@ -227,6 +230,10 @@ func (p *Platform) build() error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	controlMetrics, err := control.NewMetrics(c.Metrics)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
 	syncerMetrics, err := syncer.NewMetrics(c.Metrics)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -245,15 +252,20 @@ func (p *Platform) build() error {
 		Bus: p.Bus, Directory: p.Directory, Deliveries: deliveries, Registry: p.Registry, Log: c.Log.With("service", IngressService), Metrics: ingressMetrics,
 		Tracer: c.Tracers.Tracer("tributary/webhook-ingress"), Now: c.Now, Crash: c.Crash, Addr: c.WebhookAddr, Listener: c.WebhookListener, Prefix: c.WebhookPrefix, Settings: c.Ingress,
 	})
+	checker := &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside}
 	schedules, err := scheduler.New(scheduler.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
-		Budgets: p.budgets, Circuits: p.circuits, SetAside: p.setAside,
-		Health: &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside},
-		Log:    c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, SetAside: p.setAside, Health: checker,
+		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"),
+		Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
 	})
 	if err != nil {
 		return err
 	}
+	controls := control.New(control.Config{
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
+		Health: checker, SetAside: p.setAside, Budgets: p.budgets, Circuits: p.circuits, Runs: schedules,
+		Log: c.Log.With("service", SchedulerService), Metrics: controlMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Control,
+	})
 	p.surveys = func(ctx context.Context) error { return p.survey(ctx, schedules) }
 	syncs := syncer.New(syncer.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations,
@@ -264,10 +276,21 @@ func (p *Platform) build() error {
 		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{
-		SchedulerService: schedules.Run, SyncerService: syncs.Run, ItemWorkerService: works.Run, IngressService: ingress.Run,
+		SchedulerService: together(schedules.Run, controls.Run), SyncerService: syncs.Run, ItemWorkerService: works.Run, IngressService: ingress.Run,
 		TokenRefresherService: p.tokens.Run,
 	}
 	return nil
+}
+
+// together runs the parts of a service. The first that fails ends the others.
+func together(parts ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, run := range parts {
+			group.Go(func() error { return run(ctx) })
+		}
+		return group.Wait()
+	}
 }
 
 // buildSetAside makes what all services share of the work that fails.

@@ -49,6 +49,7 @@ func tune(config *platform.Config, getenv func(string) string) {
 	}
 	config.Timing.AckWait, config.Timing.WorkerLease = silence, silence
 	config.Scheduler.Tick, config.Scheduler.Sweep, config.Scheduler.Silent = silence/10, silence/2, 3*silence
+	config.Control.Housekeeping.Sweep, config.Control.Housekeeping.DirectoryRetry = silence/2, silence/10
 	config.Scheduler.EntriesGrace, config.LeaseMargin = 2*silence, silence
 	if lease, err := time.ParseDuration(getenv("TRIBUTARY_TEST_LEASE")); err == nil && lease > silence {
 		config.Timing.AckWait, config.Timing.WorkerLease, config.Scheduler.Silent, config.Scheduler.EntriesGrace = lease, lease, 3*lease, 2*lease

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/control/commands"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
-	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
 	tokenrefresher "github.com/tributaryhq/tributary/services/token-refresher"
 	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
@@ -47,7 +47,7 @@ func TestDeployedMemory(t *testing.T) {
 func TestDeployedGrace(t *testing.T) {
 	t.Parallel()
 	grace := max(webhookingress.DefaultSettings().Grace, tokenrefresher.DefaultSettings().Grace, itemworker.DefaultSettings().Grace,
-		syncer.DefaultSettings().Grace, scheduler.DefaultSettings().Grace)
+		syncer.DefaultSettings().Grace, commands.DefaultSettings().Grace)
 	delay := time.Duration(figure(t, "k8s/kustomization.yaml", `TRIBUTARY_DRAIN_DELAY=(\d+)s`)) * time.Second
 	if given := time.Duration(figure(t, "k8s/service-patch.yaml", `terminationGracePeriodSeconds: (\d+)`)) * time.Second; given < delay+grace+5*time.Second {
 		t.Errorf("pods are killed after %s, and may need %s", given, delay+grace)

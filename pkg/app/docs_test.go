@@ -18,6 +18,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
+	"github.com/tributaryhq/tributary/internal/control"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/readiness"
@@ -251,6 +252,7 @@ func TestDocOperations(t *testing.T) {
 	registered := &names{}
 	for _, register := range []func(prometheus.Registerer) error{
 		func(r prometheus.Registerer) error { _, err := scheduler.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := control.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := syncer.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := itemworker.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := tokenrefresher.NewMetrics(r); return err },

@@ -41,7 +41,7 @@ func TestMessagesThatNobodyTakes(t *testing.T) {
 	log := missing{service: "syncer", lines: &atomic.Int32{}}
 	providers := map[string]contracts.Provider{"shop": empty{}}
 	f.startScheduler(t, providers, func(c *platform.Config) {
-		c.Scheduler.Attended, c.Log = 20*time.Millisecond, slog.New(log)
+		c.Control.Housekeeping.Attended, c.Log = 20*time.Millisecond, slog.New(log)
 	})
 	f.awaitProviders(t, []map[string]contracts.Provider{providers})
 	shop := f.mustCreate(t, newShop("main"))

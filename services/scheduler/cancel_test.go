@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/control/commands"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -30,7 +31,12 @@ func TestCancelByASchedulerThatHasHeardOfNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := scheduler.CarryOut(t.Context(), fresh, events.VerbCancel, integration.String(), &eventsv1.Command{}); err != nil {
+	counts, err := commands.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	executor := commands.New(commands.Config{Bus: s.Bus, Store: s.Store, Runs: fresh, Metrics: counts, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if _, _, err := executor.Do(t.Context(), events.VerbCancel, integration.String(), &eventsv1.Command{}, ""); err != nil {
 		t.Fatal(err)
 	}
 	s.wantClosed(t, run.ID, "cancelled: 5 items, 2 done, 1 dead, 1 skipped")

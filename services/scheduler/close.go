@@ -291,7 +291,7 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 		return nil, nil
 	}
 	intervals := max(backoff(int(failures), s.Settings.MaxBackoff), s.Health.Slowed(integration.Health))
-	next := now.Add(times(s.interval(integration), intervals))
+	next := now.Add(times(s.Interval(integration), intervals))
 	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
 		return nil, fmt.Errorf("set the next sync of %s: %w", integration.ID, err)
 	}

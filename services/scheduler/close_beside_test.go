@@ -86,7 +86,7 @@ func TestLockedIntegrationsPutOffTheirRuns(t *testing.T) {
 // close has not taken it before.
 func TestACloseAndACommandLockInOneOrder(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })
+	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait, c.Control.Commands.LockWait = time.Hour, time.Hour })
 	run := s.begin(t, s.integration(t, "ledger", ""), "full")
 	command, err := s.pool.Begin(t.Context())
 	if err != nil {

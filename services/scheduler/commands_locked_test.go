@@ -18,7 +18,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // lock has a transaction lock the rows of a query until free is called.
@@ -72,7 +71,7 @@ func TestLockedIntegrationsLeaveCommandsToOthers(t *testing.T) {
 	t.Parallel()
 	log := &safeLog{}
 	s := newStage(t, func(c *platform.Config) {
-		c.Scheduler.LockWait = 100 * time.Millisecond
+		c.Control.Commands.LockWait = 100 * time.Millisecond
 		c.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	})
 	var locked []uuid.UUID
@@ -100,7 +99,7 @@ func TestLockedIntegrationsLeaveCommandsToOthers(t *testing.T) {
 // one need not wait until it is given up.
 func TestCommandsOfOneIntegrationHoldOneSlot(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })
+	s := newStage(t, func(c *platform.Config) { c.Control.Commands.LockWait = time.Hour })
 	locked, other := s.integration(t, "ledger", ""), s.integration(t, "ledger", "")
 	free := s.lock(t, lockIntegrations, []uuid.UUID{locked})
 	pause, resume := events.CommandSubject(events.VerbPause, locked.String()), events.CommandSubject(events.VerbResume, locked.String())
@@ -131,18 +130,18 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 	d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7}
 	for count, want := range map[uint64]time.Duration{1: 200 * time.Millisecond, 3: 600 * time.Millisecond, 1000: 2400 * time.Millisecond} {
 		d.Count = count
-		err := scheduler.TakeCommand(t.Context(), s, d)
+		err := s.Take(t.Context(), d)
 		if handBack, ok := errors.AsType[*bus.HandBack](err); !ok || handBack.Delay != want {
 			t.Errorf("delivery %d: %v, want it to rest %s", count, err, want)
 		}
 	}
-	if n := scheduler.CommandsCounted(s, "pause", "rejected"); n != 0 {
+	if n := s.counted("pause", "rejected"); n != 0 {
 		t.Errorf("%v commands count as rejected, which only wait", n)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+	if err := s.Take(t.Context(), d); err != nil {
 		t.Errorf("once the lock is gone: %v", err)
 	}
 }
@@ -151,7 +150,7 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 // locked.
 func TestTooManyCommandsOfOneIntegrationAreHandedBack(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait = time.Hour })
+	s := newStage(t, func(c *platform.Config) { c.Control.Commands.LockWait = time.Hour })
 	id := s.integration(t, "ledger", "")
 	free := s.lock(t, lockIntegrations, []uuid.UUID{id})
 	for range 70 {

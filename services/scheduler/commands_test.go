@@ -13,7 +13,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/pkg/events"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // publish sends a command to the stream, whatever its subject is.
@@ -105,16 +104,16 @@ func TestUnanswerableCommandsAreDropped(t *testing.T) {
 			}
 			d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "nobody"), Header: nats.Header{}, Sequence: 7}
 			for d.Count = 1; d.Count < most; d.Count++ {
-				if err := scheduler.TakeCommand(t.Context(), s, d); err == nil {
+				if err := s.Take(t.Context(), d); err == nil {
 					t.Fatalf("the command is acknowledged at delivery %d, want it to be tried %d times", d.Count, most)
 				}
 			}
 			stopped, stop := context.WithCancel(t.Context())
 			stop()
-			if err := scheduler.TakeCommand(stopped, s, d); err == nil {
+			if err := s.Take(stopped, d); err == nil {
 				t.Error("the command is acknowledged by a process that is stopping")
 			}
-			if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+			if err := s.Take(t.Context(), d); err != nil {
 				t.Errorf("after %d deliveries: %v, want it to be acknowledged", d.Count, err)
 			}
 		})
@@ -137,7 +136,7 @@ func TestDeliveriesAreNoFailures(t *testing.T) {
 	}
 	d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7}
 	for d.Count = 1; d.Count <= 20; d.Count++ {
-		if _, ok := errors.AsType[*bus.HandBack](scheduler.TakeCommand(t.Context(), s, d)); !ok {
+		if _, ok := errors.AsType[*bus.HandBack](s.Take(t.Context(), d)); !ok {
 			t.Fatalf("delivery %d does not rest", d.Count)
 		}
 	}
@@ -150,14 +149,14 @@ func TestDeliveriesAreNoFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 1; n < 5; n++ {
-		if err := scheduler.TakeCommand(t.Context(), s, d); err == nil {
+		if err := s.Take(t.Context(), d); err == nil {
 			t.Fatalf("the command is given up after %d failures", n)
 		}
 	}
-	if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+	if err := s.Take(t.Context(), d); err != nil {
 		t.Errorf("after five failures: %v, want the command to be rejected", err)
 	}
-	if n := scheduler.CommandsCounted(s, "pause", "rejected"); n != 1 {
+	if n := s.counted("pause", "rejected"); n != 1 {
 		t.Errorf("%v commands count as rejected, want 1", n)
 	}
 }
@@ -168,11 +167,11 @@ func TestRejectedCommandsCountOnce(t *testing.T) {
 	s := takesCommands(t, pgtest.DB(t), 0, time.Now)
 	for i, verb := range []events.Verb{events.VerbPause, "dance", "sing"} {
 		d := &bus.Delivery{Subject: events.CommandSubject(verb, "nobody"), Header: nats.Header{}, Sequence: uint64(i + 1), Count: 1}
-		if err := scheduler.TakeCommand(t.Context(), s, d); err != nil {
+		if err := s.Take(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 	}
-	pause, unknown := scheduler.CommandsCounted(s, "pause", "rejected"), scheduler.CommandsCounted(s, "unknown", "rejected")
+	pause, unknown := s.counted("pause", "rejected"), s.counted("unknown", "rejected")
 	if pause != 1 || unknown != 2 {
 		t.Errorf("%v are counted of pause and %v of unknown verbs, want 1 and 2", pause, unknown)
 	}

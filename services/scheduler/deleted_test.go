@@ -16,7 +16,7 @@ func TestRequestsOfADeletedIntegration(t *testing.T) {
 	t.Parallel()
 	f := prepare(t)
 	providers := map[string]contracts.Provider{"shop": shop{}}
-	f.startScheduler(t, providers, func(c *platform.Config) { c.Scheduler.Sweep = 50 * time.Millisecond })
+	f.startScheduler(t, providers, func(c *platform.Config) { c.Control.Housekeeping.Sweep = 50 * time.Millisecond })
 	f.awaitProviders(t, []map[string]contracts.Provider{providers})
 	gone, stays := uuid.MustParse(f.mustCreate(t, newShop("gone")).ID), uuid.MustParse(f.mustCreate(t, newShop("stays")).ID)
 	for _, id := range []uuid.UUID{gone, stays} {

@@ -60,7 +60,7 @@ func TestARunThatShowsLifeIsLeftAlone(t *testing.T) {
 	var ahead atomic.Int64
 	s := newStage(t, func(c *platform.Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-		c.Scheduler.Silent, c.Scheduler.LockWait = 10*time.Minute, time.Hour
+		c.Scheduler.Silent, c.Scheduler.LockWait, c.Control.Commands.LockWait = 10*time.Minute, time.Hour, time.Hour
 	})
 	alive := s.begin(t, s.integration(t, "ledger", ""), "full")
 	s.takeDue(t, alive.IntegrationID)

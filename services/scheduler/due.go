@@ -53,7 +53,7 @@ func (s *Scheduler) claimSome(ctx context.Context) (claimed int, err error) {
 			for _, row := range rows {
 				s.Metrics.claimed(row.Provider, now.Sub(*row.NextSyncAt))
 				ids = append(ids, row.ID)
-				nexts = append(nexts, now.Add(s.interval(row)))
+				nexts = append(nexts, now.Add(s.Interval(row)))
 			}
 			if err := tx.IntegrationSetNextSyncMany(ctx, ids, nexts); err != nil {
 				return fmt.Errorf("move the next sync: %w", err)

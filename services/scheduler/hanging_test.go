@@ -32,24 +32,13 @@ func (u undated) CursorAt(time.Time) (contracts.Cursor, error) {
 	return nil, errors.New("no cursor of a time")
 }
 
-// unnamed is a ledger that does not say what it is.
-type unnamed struct {
-	ledger
-	hang func()
-}
-
-func (u unnamed) Name() string { u.hang(); return "Unnamed" }
-
-// A provider's code that does not return is left behind, where the API or a command calls it.
+// A provider's code that does not return is left behind, where a command calls it.
 func TestHangingProviders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		hang := func() { <-time.After(time.Hour) }
 		if _, err := scheduler.CursorAt(undated{at: hang}, time.Now()); !errors.Is(err, panics.ErrLeftBehind) {
 			t.Errorf("CursorAt: %v", err)
-		}
-		if _, err := scheduler.Describe(unnamed{hang: hang}); !errors.Is(err, panics.ErrLeftBehind) {
-			t.Errorf("Name: %v", err)
 		}
 		hang() // until those that were left behind have ended
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/control/commands"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -20,8 +21,30 @@ import (
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
+// taker takes commands that the test hands to it.
+type taker struct {
+	*commands.Stream
+	metrics *prometheus.Registry
+}
+
+// counted is how many commands of a verb have come to a result.
+func (t *taker) counted(verb, result string) (n float64) {
+	families, err := t.metrics.Gather()
+	if err != nil {
+		return -1
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "tributary_scheduler_commands_total" && m.GetLabel()[0].GetValue() == result && m.GetLabel()[1].GetValue() == verb {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
+
 // takesCommands is a scheduler with the integration "one" that the test hands commands to.
-func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now func() time.Time) *scheduler.Scheduler {
+func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now func() time.Time) *taker {
 	t.Helper()
 	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}})
 	if err != nil {
@@ -42,13 +65,20 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := scheduler.New(scheduler.Config{
-		Bus: b, Store: store, Registry: registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: now, Settings: scheduler.DefaultSettings(),
-	})
+	log := slog.New(slog.DiscardHandler)
+	s, err := scheduler.New(scheduler.Config{Bus: b, Store: store, Registry: registry, Metrics: metrics, Log: log, Now: now, Settings: scheduler.DefaultSettings()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	taker := &taker{metrics: prometheus.NewRegistry()}
+	counts, err := commands.NewMetrics(taker.metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taker.Stream = commands.NewStream(commands.New(commands.Config{
+		Bus: b, Store: store, Registry: registry, Runs: s, Metrics: counts, Log: log, Now: now, Settings: commands.DefaultSettings(),
+	}))
+	return taker
 }
 
 // TestACommandIsCarriedOutOnce delivers one twice, as after a crash before its acknowledgement; then one that stands in its place in a stream that was made anew.
@@ -61,7 +91,7 @@ func TestACommandIsCarriedOutOnce(t *testing.T) {
 		stored time.Time
 		want   int
 	}{{stored, 1}, {stored, 1}, {stored.Add(time.Millisecond), 2}} {
-		err := scheduler.TakeCommand(t.Context(), s, &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Count: 1, Sequence: 7, Stored: c.stored})
+		err := s.Take(t.Context(), &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Count: 1, Sequence: 7, Stored: c.stored})
 		var accepted int
 		if err == nil {
 			err = pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-accepted%'").Scan(&accepted)
@@ -86,7 +116,7 @@ func TestLateLookAtCommands(t *testing.T) {
 			s := takesCommands(t, pool, bound, func() time.Time { return now })
 			want := func(what string, count uint64, wait time.Duration, effects int) {
 				t.Helper()
-				err := scheduler.TakeCommand(t.Context(), s, &bus.Delivery{Subject: c.subject, Count: count, Sequence: 7})
+				err := s.Take(t.Context(), &bus.Delivery{Subject: c.subject, Count: count, Sequence: 7})
 				handBack, _ := errors.AsType[*bus.HandBack](err)
 				if err != nil && handBack == nil || (handBack == nil) != (wait == 0) {
 					t.Errorf("%s: %v, want it to wait for %s", what, err, wait)
@@ -130,14 +160,14 @@ func TestCommandThatNoStandbyHas(t *testing.T) {
 		delivery := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, name), Sequence: uint64(sequence), Stored: time.Now()}
 		for delivery.Count = 1; delivery.Count <= 2; delivery.Count++ {
 			done := server.CancelWait()
-			err := scheduler.TakeCommand(t.Context(), s, delivery)
+			err := s.Take(t.Context(), delivery)
 			if _, back := errors.AsType[*bus.HandBack](err); !back {
 				t.Errorf("%s, delivery %d: %v, though no standby has what it came to", name, delivery.Count, err)
 			}
 			done()
 		}
 		server.AwaitStandby(false)
-		if err := scheduler.TakeCommand(t.Context(), s, delivery); err != nil {
+		if err := s.Take(t.Context(), delivery); err != nil {
 			t.Errorf("%s, with all that is needed: %v", name, err)
 		}
 		server.AwaitStandby(true)

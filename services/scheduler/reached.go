@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
-	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
@@ -28,6 +28,9 @@ func (t *tracker) reached(key attemptKey) (r reached, total bool) {
 	}
 	return numbersOf(progress), progress.Total() != nil
 }
+
+// bucketTimeout is how long the bucket may take to tell of a run's items.
+const bucketTimeout = 2 * time.Second
 
 // seen returns the numbers of a run's attempt that the bucket has. A scheduler that has just started has not heard of all
 // of it, and reads the attempt.
@@ -85,23 +88,4 @@ func storedSkips(reasons checkpoint.Reasons) (json.RawMessage, error) {
 		return nil, nil
 	}
 	return json.Marshal(list)
-}
-
-// skipReasons are the reasons of a run's skipped items: those that it keeps, or while it is open those that this
-// scheduler has seen.
-func (s *Scheduler) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err error) {
-	if run.ClosedAt == nil {
-		r, _ := s.tracked.reached(attemptOf(run))
-		for _, c := range r.skips.List() {
-			reasons = append(reasons, api.SkipReason{Reason: c.Text.String(), Items: c.Items})
-		}
-		return reasons, nil
-	}
-	if len(run.SkipReasons) == 0 {
-		return nil, nil
-	}
-	if err := json.Unmarshal(run.SkipReasons, &reasons); err != nil {
-		return nil, fmt.Errorf("read why items of run %s were skipped: %w", run.ID, err)
-	}
-	return reasons, nil
 }

@@ -12,61 +12,11 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// commandRecover closes a gap: it starts an incremental sync from an earlier time. The cursor stays where it is, or moves on from there.
-func (s *Scheduler) commandRecover(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status != "active" {
-		return nil, reject("the integration is %s: %s", integration.Status, orNone(integration.StatusReason))
-	}
-	since := timeOf(c.GetSince())
-	if since == nil || since.After(s.Now()) {
-		return nil, reject("since is not a time in the past")
-	}
-	if provider, err := s.Registry.Provider(integration.Provider); err == nil {
-		if !canRecover(provider) {
-			return nil, reject("provider %q has no incremental sync from a time (contracts.IncrementalSync and contracts.CursorDater); a full sync closes every gap", integration.Provider)
-		}
-	}
-	open, err := tx.RunLockOpen(ctx, integration.ID)
-	if err == nil {
-		// The sync follows when the run closes, from the earliest time that was asked for.
-		if err := tx.RunFollowUpSince(ctx, *since, open.ID); err != nil {
-			return nil, fmt.Errorf("remember the sync: %w", err)
-		}
-		return &reply{result: "queued-behind", run: &open.ID}, nil
-	}
-	if !postgres.NotFound(err) {
-		return nil, fmt.Errorf("look for an open run: %w", err)
-	}
-	from, err := s.cursorOf(integration, *since)
-	if err != nil {
-		return nil, reject("%s", foreign.Of(err))
-	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{integration}, runstate.Incremental, runstate.Commanded, s.Now())
-	if err != nil {
-		return nil, err
-	}
-	if len(runs) == 0 {
-		return nil, reject("a run was opened at this very moment; send the command again")
-	}
-	started := &reply{result: "started", run: &runs[0].ID}
-	if from == nil {
-		return started, nil
-	}
-	return started, setStart(ctx, tx, runs[0], from)
-}
-
-func canRecover(provider contracts.Provider) bool {
-	_, incremental := provider.(contracts.IncrementalSync)
-	_, dates := provider.(contracts.CursorDater)
-	return incremental && dates
-}
-
-// cursorOf is the cursor of a time, from which a run is to start; nil if the integration's own is earlier still. It
+// CursorOf is the cursor of a time, from which a run is to start; nil if the integration's own is earlier still. It
 // asks the provider.
-func (s *Scheduler) cursorOf(integration *postgres.Integration, since time.Time) (contracts.Cursor, error) {
+func (s *Scheduler) CursorOf(integration *postgres.Integration, since time.Time) (contracts.Cursor, error) {
 	provider, err := s.Registry.Provider(integration.Provider)
 	if err != nil {
 		return nil, fmt.Errorf("no scheduler here has provider %q, whose cursor it takes", integration.Provider)
@@ -91,14 +41,6 @@ func (s *Scheduler) cursorOf(integration *postgres.Integration, since time.Time)
 		return nil, nil
 	}
 	return from, nil
-}
-
-// setStart has a run that was just opened start from a cursor.
-func setStart(ctx context.Context, tx *postgres.Tx, run *postgres.Run, from contracts.Cursor) error {
-	if err := tx.RunSetCursorFrom(ctx, string(from), run.ID); err != nil {
-		return fmt.Errorf("set where run %s starts from: %w", run.ID, err)
-	}
-	return nil
 }
 
 // cursorAt asks the provider, whose code may panic, or not return.
@@ -128,15 +70,12 @@ func (s *Scheduler) followUp(ctx context.Context, tx *postgres.Tx, integration u
 	}
 	mode, from := *run.FollowUp, contracts.Cursor(nil)
 	if run.FollowUpSince != nil && mode != runstate.Full {
-		if from, err = s.cursorOf(fresh, *run.FollowUpSince); err != nil {
+		if from, err = s.CursorOf(fresh, *run.FollowUpSince); err != nil {
 			// The run must end, whatever the provider says. A full sync closes every gap.
 			s.Log.Warn("a full sync stands for one from an earlier time", "integration", fresh.Name, "provider", fresh.Provider, "since", *run.FollowUpSince, "error", foreign.Of(err))
 			mode = runstate.Full
 		}
 	}
-	runs, err := s.open(ctx, tx, []*postgres.Integration{fresh}, mode, runstate.Commanded, now)
-	if err != nil || len(runs) == 0 || from == nil {
-		return err
-	}
-	return setStart(ctx, tx, runs[0], from)
+	_, err = s.Open(ctx, tx, fresh, mode, from, now)
+	return err
 }

@@ -1,6 +1,6 @@
 // Package scheduler opens runs when they are due, closes them when every item has its outcome, and moves the cursor when that is true. It
-// also relays the outbox, takes commands, answers the API, and drives runs again that nobody drives. Any number of schedulers run at once,
-// none is a leader: every change is a compare-and-set or one transaction.
+// also relays the outbox, and drives runs again that nobody drives. Any number of schedulers run at once, none is a leader: every change is a
+// compare-and-set or one transaction. Commands and the API are in internal/control, which the same processes run.
 package scheduler
 
 import (
@@ -13,16 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -35,14 +31,10 @@ type Settings struct {
 	Sweep time.Duration
 	// Mark is how often the mark moves that shows whether a store went back.
 	Mark time.Duration
-	// Health is how often upstreams that are due to be asked how they are are looked for, and failure rates are judged.
-	Health time.Duration
 	// Silent is how long an open run may show no sign of life before the sweep looks at it.
 	Silent time.Duration
 	// ClockHold is for how long the mark must be of a later time than it is before that is put down to a clock that was ahead.
 	ClockHold time.Duration
-	// Attended is how often it is looked whether services run for which messages wait.
-	Attended time.Duration
 	// EntriesGrace is how long a closed run's entries are kept; longer than an ack deadline.
 	EntriesGrace time.Duration
 	// MaxBackoff caps how many intervals a failing integration waits: min(2^(n-1), MaxBackoff).
@@ -53,29 +45,23 @@ type Settings struct {
 	StaleAfter int
 	// UnclaimedAfter is for how long an integration of a provider that this process lacks may be due before it is stale.
 	UnclaimedAfter time.Duration
-	// WebhookSilence is how long an integration that has got webhooks may get none before an event says so; 0 says nothing.
-	WebhookSilence time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
 	RedriveWindow time.Duration
 	// Closers is how many runs are closed, and reduced late, at once. One provider has at most half of them.
 	Closers int
-	// Retention is for how long things are kept.
-	Retention Retention
-	// LockWait is how long a transaction waits for a lock that another one holds. A command rests as long before it
-	// tries again, then longer. Other work is put off as what has failed.
+	// LockWait is how long a transaction waits for a row that another one has locked. Then the work has failed, and is
+	// tried again later.
 	LockWait time.Duration
 	// Hasten is how long the items of one integration are brought forward before others have their turn.
 	Hasten time.Duration
-	// Grace is how long a command may go on after the service was told to stop.
-	Grace time.Duration
 }
 
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{
-		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, Attended: 15 * time.Second, ClockHold: time.Minute, Health: 30 * time.Second, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour, WebhookSilence: 24 * time.Hour, Retention: DefaultRetention(), LockWait: 5 * time.Second,
-		Grace: 10 * time.Second, Closers: 8, Hasten: 30 * time.Second,
+		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, ClockHold: time.Minute, Silent: 45 * time.Second, EntriesGrace: time.Minute,
+		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour, LockWait: 5 * time.Second,
+		Closers: 8, Hasten: 30 * time.Second,
 	}
 }
 
@@ -84,16 +70,10 @@ type Config struct {
 	Bus         *bus.Bus
 	Checkpoints *checkpoint.Store
 	Store       *postgres.Store
-	// Feed tells of changed integrations.
-	Feed      *integrations.Feed
-	Registry  *contracts.Registry
-	Validator *validate.Validator
-	Health    *health.Checker
+	Registry    *contracts.Registry
+	Health      *health.Checker
 	// SetAside is the work that fails, so that the rest proceeds.
 	SetAside *setaside.Set
-	// Budgets and Circuits are shown to operators, and what was not told of circuits is found; without them, none of that.
-	Budgets  *budget.Budgets
-	Circuits *circuit.Circuits
 	Log      *slog.Logger
 	Metrics  *Metrics
 	// Tracer starts the trace of every run; nil traces nothing.
@@ -113,8 +93,6 @@ type Scheduler struct {
 	relay     chan struct{}
 	tracked   *tracker
 	lost      losses
-	turns     turns
-	failures  failures
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
 	// reducers is held by one each, or as a whole by one that has ended a process before.
@@ -138,7 +116,7 @@ func New(config Config) (*Scheduler, error) {
 	s := &Scheduler{
 		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
 		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
-		lost: losses{kicks: make(chan struct{}, 1)}, turns: turns{all: map[string]*turn{}},
+		lost:    losses{kicks: make(chan struct{}, 1)},
 		closers: setaside.NewWorkers(config.Settings.Closers), reducers: semaphore.NewWeighted(allReducers),
 	}
 	for _, key := range config.Registry.Keys() {
@@ -177,37 +155,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "drive runs again that have lost messages", s.Settings.Sweep, s.lost.kicks, s.driveLost)
 	})
-	group.Go(func() error {
-		return loop.Every(ctx, s.Log, "look after health", s.Settings.Health, nil, s.Health.Sweep)
-	})
-	group.Go(func() error {
-		a := &attended{Scheduler: s, missing: map[string]time.Time{}}
-		return loop.Every(ctx, s.Log, "look who takes messages", s.Settings.Attended, nil, a.look)
-	})
-	group.Go(func() error { return loop.Every(ctx, s.Log, "prune", pruneEvery, nil, s.tend) })
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady)
 	})
-	group.Go(func() error {
-		return s.Bus.Consume(ctx, bus.Consumption{
-			Stream: events.StreamCommands, Consumer: events.CommandsConsumer(s.Bus.Timing()),
-			Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.takeCommand,
-		})
-	})
-	group.Go(func() error { return s.keepDirectory(ctx) })
-	group.Go(func() error { return s.serveAPI(ctx) })
 	err = group.Wait()
 	s.closers.Wait()
 	return err
-}
-
-// interval is the time between two syncs of an integration.
-func (s *Scheduler) interval(integration *postgres.Integration) time.Duration {
-	if integration.SyncInterval != nil {
-		return *integration.SyncInterval
-	}
-	return s.intervals[integration.Provider]
 }
 
 // kick wakes a loop; a kick that is pending already serves.

@@ -22,7 +22,7 @@ func (empty) Sync(context.Context, *contracts.Integration, contracts.SyncSession
 // hasty looks for silent runs often.
 func hasty(c *platform.Config) {
 	patient(c)
-	c.Scheduler.Silent, c.Scheduler.Sweep = 100*time.Millisecond, 50*time.Millisecond
+	c.Scheduler.Silent, c.Scheduler.Sweep, c.Control.Housekeeping.Sweep = 100*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 }
 
 // startSyncer runs a syncer until the test ends.
@@ -169,7 +169,7 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			providers := map[string]contracts.Provider{"shop": empty{}}
 			f.startScheduler(t, providers, func(c *platform.Config) {
 				patient(c)
-				c.Scheduler.Sweep, c.Scheduler.Health = 50*time.Millisecond, 50*time.Millisecond
+				c.Scheduler.Sweep, c.Control.Housekeeping.Sweep, c.Control.Housekeeping.Health = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 			})
 			f.awaitProviders(t, []map[string]contracts.Provider{providers})
 			var ids []string
@@ -209,7 +209,7 @@ func TestOneDeletedIntegrationCanNotBePurged(t *testing.T) {
 	f := prepare(t)
 	f.startScheduler(t, map[string]contracts.Provider{"shop": empty{}}, func(c *platform.Config) {
 		patient(c)
-		c.Scheduler.Sweep = 50 * time.Millisecond
+		c.Control.Housekeeping.Sweep = 50 * time.Millisecond
 	})
 	f.exec(t, `create function refuse_purge() returns trigger language plpgsql as $$ begin
 		if old.integration_id::text like 'bad%' then raise exception 'refused' using errcode = '54000'; end if;
@@ -240,7 +240,7 @@ func TestOneIntegrationCanNotBeWrittenToTheDirectory(t *testing.T) {
 	providers := map[string]contracts.Provider{"shop": shop{}}
 	f.startScheduler(t, providers, func(c *platform.Config) {
 		patient(c)
-		c.Scheduler.Tick, c.Scheduler.Sweep = 50*time.Millisecond, 50*time.Millisecond
+		c.Control.Housekeeping.DirectoryRetry, c.Control.Housekeeping.Sweep = 50*time.Millisecond, 50*time.Millisecond
 	})
 	f.awaitProviders(t, []map[string]contracts.Provider{providers})
 	mend := f.refuse(t, "secret_audit", "new.why = 'tell the webhook ingress' and new.integration_id = (select id from integrations where name = 'bad')")

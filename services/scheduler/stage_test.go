@@ -88,6 +88,7 @@ func newStageOf(t *testing.T, providers map[string]contracts.Provider, before fu
 	before(s)
 	s.startScheduler(t, providers, func(c *platform.Config) {
 		c.Scheduler.Tick, c.Scheduler.Sweep = 20*time.Millisecond, 50*time.Millisecond
+		c.Control.Housekeeping.Sweep, c.Control.Housekeeping.DirectoryRetry = 50*time.Millisecond, 20*time.Millisecond
 		adjust(c)
 	})
 	s.awaitProviders(t, []map[string]contracts.Provider{providers})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,17 +23,12 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-const (
-	sweepAtATime = 100
-	// rememberCommands is how long the ids of commands are kept: far longer than a redelivery can take.
-	rememberCommands = 7 * 24 * time.Hour
-)
+const sweepAtATime = 100
 
 // sweep is for what no event announces.
 func (s *Scheduler) sweep(ctx context.Context) error {
 	return errors.Join(
-		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.markSilent(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.cleanUp(ctx), s.endOverrides(ctx), s.compareCircuits(ctx), s.purgeDeleted(ctx),
-		s.measure(ctx), s.SetAside.Measure(ctx),
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.reopenLost(ctx),
 	)
 }
 
@@ -316,23 +310,11 @@ func (s *Scheduler) forgetClosed(ctx context.Context) error {
 	return nil
 }
 
-func (s *Scheduler) cleanUp(ctx context.Context) error {
+// reopenLost makes dead items open again whose retry was never heard of.
+func (s *Scheduler) reopenLost(ctx context.Context) error {
 	now := s.Now()
-	var problems []error
 	if _, err := s.Store.DeadReopenLost(ctx, now, now.Add(-s.Settings.RedriveWindow)); err != nil {
-		problems = append(problems, fmt.Errorf("reopen lost redrives: %w", err))
+		return fmt.Errorf("reopen lost redrives: %w", err)
 	}
-	expired, err := s.Store.KeyExpireAll(ctx, now, sweepAtATime)
-	if err != nil {
-		problems = append(problems, fmt.Errorf("give up on idempotency keys: %w", err))
-	}
-	if len(expired) > 0 {
-		providers := slices.Compact(slices.Sorted(slices.Values(expired)))
-		s.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", providers)
-	}
-	if _, err := s.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime); err != nil {
-		problems = append(problems, fmt.Errorf("forget old commands: %w", err))
-	}
-	problems = append(problems, s.SetAside.Forget(ctx, daysBefore(now, s.Settings.Retention.Items)))
-	return errors.Join(problems...)
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
@@ -64,15 +63,10 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	}
 	if more {
 		// The next look goes on, after those for others: as if it had ended now, it is the last of the list.
-		return s.Store.WaitsEnd(ctx, waitEnded(row.IntegrationID, deferral.Cause(row.Cause), s.Now()))
+		return s.Store.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.IntegrationID, Cause: row.Cause, Now: s.Now()})
 	}
 	if row.Passes == 0 {
 		return s.Store.WaitsEndedPassed(ctx, dbsqlc.WaitsEndedPassedParams{IntegrationID: row.IntegrationID, Cause: row.Cause, At: row.At})
 	}
 	return s.Store.WaitsEndedDone(ctx, dbsqlc.WaitsEndedDoneParams{IntegrationID: row.IntegrationID, Cause: row.Cause, At: row.At})
-}
-
-// waitEnded is what a cause's end is noted by, in the transaction that ends it.
-func waitEnded(integration uuid.UUID, cause deferral.Cause, now time.Time) dbsqlc.WaitsEndParams {
-	return dbsqlc.WaitsEndParams{IntegrationID: integration, Cause: string(cause), Now: now}
 }

@@ -33,7 +33,7 @@ func TestSilenceOfWebhooks(t *testing.T) {
 	}
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring, config.Providers = server.Connect(), f.pool, testRing(t), map[string]contracts.Provider{"shop": shop{}}
-	config.Scheduler.Sweep = 20 * time.Millisecond
+	config.Control.Housekeeping.Sweep = 20 * time.Millisecond
 	built, err := platform.New(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,161 @@
+package housekeeping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tributaryhq/tributary/internal/api"
+	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+)
+
+const (
+	day = 24 * time.Hour
+	// pruneEvery is how often what is old is deleted, and partitions are made for the days to come.
+	pruneEvery = day
+	// partitionsAhead is for how many days the request log is prepared. A day without a partition gets one when its first row comes.
+	partitionsAhead = 3
+	// pruneAtATime is how many rows one statement deletes.
+	pruneAtATime = 1000
+	// countsKept is for how many days the hours of the request counters are kept, one more than any statistic looks back; minutesKept is for the minutes, by which failure rates are
+	// judged.
+	countsKept  = 31
+	minutesKept = 1
+	// dryMost is up to how many rows a dry run counts in each table.
+	dryMost = 100_000
+)
+
+// Retention is for how many days things are kept.
+type Retention struct {
+	// Requests is for the request log, Keys for idempotency keys whose outcome is known.
+	Requests, Keys int
+	// Items is for dead items that are settled, and for runs that have nothing left to do.
+	Items int
+	// Webhooks is for those that wait for nothing, Operations for the business log, Incidents for closed ones.
+	Webhooks, Operations, Incidents int
+}
+
+// DefaultRetention is the original's, and for webhooks, which it keeps for ever, that of items.
+func DefaultRetention() Retention {
+	return Retention{Requests: 90, Keys: 90, Items: 30, Webhooks: 30, Operations: 365, Incidents: 365}
+}
+
+// daysBefore is so many days before now. It goes by the calendar: a duration of more than 106,751 days would overflow, and be in the future.
+func daysBefore(now time.Time, days int) time.Time { return now.UTC().AddDate(0, 0, -days) }
+
+// pruning is what is deleted of one table.
+type pruning struct {
+	table string
+	days  int
+	// prune deletes so many rows at most of those that are older, and tells how many it did.
+	prune func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error)
+}
+
+// prunings has the tables in the order in which they refer to one another.
+func (r Retention) prunings() []pruning {
+	return []pruning{
+		{"idempotency_keys", r.Keys, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.KeyPrune(ctx, before, most)
+		}},
+		{"dead_items", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.DeadPrune(ctx, before, most)
+		}},
+		{"sync_runs", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.RunPrune(ctx, &before, most)
+		}},
+		{"webhooks", r.Webhooks, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.WebhookPrune(ctx, before, most)
+		}},
+		{"operations", r.Operations, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.OperationPrune(ctx, before, most)
+		}},
+		{"incidents", r.Incidents, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.IncidentPrune(ctx, &before, most)
+		}},
+		{"request_counts", countsKept, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.RequestCountPrune(ctx, dbsqlc.RequestCountPruneParams{
+				MinutesBefore: before.Add((countsKept - minutesKept) * day), HoursBefore: before, Most: most,
+			})
+		}},
+		// Each answer says itself for how long it is kept.
+		{"cached_answers", 0, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+			return q.AnswerPrune(ctx, before, most)
+		}},
+	}
+}
+
+// tend prunes, and makes the partitions of the days to come.
+func (k *Keeper) tend(ctx context.Context) error {
+	making := k.Store.MakeRequestPartitions(ctx, k.Now(), partitionsAhead)
+	pruned, err := k.Prune(ctx, api.Prune{})
+	for _, table := range pruned.Tables {
+		if table.Rows > 0 || len(table.Partitions) > 0 {
+			k.Log.Info("pruned", "table", table.Table, "older_than_days", table.Days, "rows", table.Rows, "partitions", len(table.Partitions))
+		}
+	}
+	return errors.Join(making, err)
+}
+
+// Prune deletes old rows, and drops old partitions of the request log. A table that can't be pruned does not hold up the
+// others. When the caller's time is almost over, the reply says that there is more.
+func (k *Keeper) Prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
+	var reply api.Pruned
+	before := daysBefore(k.Now(), k.Settings.Retention.Requests)
+	dropped, err := k.Store.DropRequestPartitions(ctx, before, q.DryRun)
+	requests := api.PrunedTable{Table: "requests", Days: k.Settings.Retention.Requests}
+	for _, partition := range dropped {
+		requests.Partitions = append(requests.Partitions, partition.Format(time.DateOnly))
+	}
+	reply.Tables = append(reply.Tables, requests)
+	problems := []error{err}
+	for _, p := range k.Settings.Retention.prunings() {
+		rows, more, err := k.pruneTable(ctx, p, q.DryRun)
+		reply.Tables = append(reply.Tables, api.PrunedTable{Table: p.table, Days: p.days, Rows: rows})
+		reply.More = reply.More || more
+		if err != nil {
+			problems = append(problems, fmt.Errorf("prune %s: %w", p.table, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return reply, errors.Join(problems...)
+}
+
+// errDry undoes a dry run: it deletes as a real one would, and takes it back.
+var errDry = errors.New("only to be told")
+
+func (k *Keeper) pruneTable(ctx context.Context, p pruning, dry bool) (rows int64, more bool, err error) {
+	before := daysBefore(k.Now(), p.days)
+	if dry {
+		err := k.Store.InTx(ctx, func(tx *postgres.Tx) error {
+			var err error
+			if rows, err = p.prune(ctx, tx.Queries, before, dryMost); err != nil {
+				return err
+			}
+			return errDry
+		})
+		if !errors.Is(err, errDry) {
+			return 0, false, err
+		}
+		return rows, rows == dryMost, nil
+	}
+	for {
+		deleted, err := p.prune(ctx, k.Store.Queries, before, pruneAtATime)
+		if err != nil {
+			return rows, false, err
+		}
+		rows += deleted
+		if deleted < pruneAtATime {
+			return rows, false, nil
+		}
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < pruneReserve {
+			return rows, true, nil
+		}
+	}
+}
+
+// pruneReserve is what is left of the time for an answer when pruning stops.
+const pruneReserve = 10 * time.Second
