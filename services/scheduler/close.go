@@ -1,17 +1,14 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -22,14 +19,11 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// verdict is how a run closes, and where its cursor may go.
-type verdict struct {
+// judged is what a complete attempt came to, and what its provider made of that.
+type judged struct {
 	*ending
-	state        runstate.State
-	err          foreign.Text
-	candidate    contracts.Cursor
-	reduceFailed bool
-	provider     contracts.Provider
+	provider contracts.Provider
+	reduced  reduction
 }
 
 // closeRun closes a run whose newest attempt is complete. It reports whether there is nothing left to do about the attempt; whoever commits first
@@ -52,7 +46,7 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, w
 	started := s.Now()
 	ctx, span := s.spanOf(ctx, run, "close run")
 	defer span.End()
-	v, err := s.judge(ctx, run, without)
+	j, err := s.judge(ctx, run, without)
 	if errors.Is(err, errIncomplete) {
 		return false, nil
 	}
@@ -63,7 +57,7 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, w
 		return false, err
 	}
 	s.Crash("scheduler: before close")
-	closed, err := s.commitClose(ctx, run, v)
+	closed, err := s.commitClose(ctx, run, j)
 	if errors.Is(err, errDeadChanged) {
 		return false, nil
 	}
@@ -83,8 +77,9 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, w
 	return true, nil
 }
 
-// judge reads what an attempt came to and asks the reducer for the cursor, if it may.
-func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) (*verdict, error) {
+// judge reads what an attempt came to, and asks the reducer for the cursor if that can move. Without the reducer, that is an
+// error of the reduction.
+func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) (*judged, error) {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
 		return nil, err
@@ -103,28 +98,21 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) 
 	if err != nil {
 		return nil, err
 	}
-	v := &verdict{ending: e, provider: provider, state: runstate.Succeeded, err: foreign.Line(e.total.GetError())}
+	j := &judged{ending: e, provider: provider}
 	switch {
-	case v.err != "":
-		v.state = runstate.Failed
-	case e.dead > 0 && e.done+e.skipped == 0:
-		v.state, v.err = runstate.Failed, "every item is dead"
-	case e.dead > 0:
-		v.state = runstate.Partial
-	case len(e.values) > 0 && without:
-		v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(errDeadly), true
-	case len(e.values) > 0:
-		if v.candidate, err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); err != nil {
-			panics.Report(s.Log, err, "run", run.ID)
-			v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(err), true
+	case !e.reducible():
+	case without:
+		j.reduced.err = errDeadly
+	default:
+		if j.reduced.candidate, j.reduced.err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); j.reduced.err != nil {
+			panics.Report(s.Log, j.reduced.err, "run", run.ID)
 		}
 	}
-	v.err = cmp.Or(v.err, foreign.Line(e.total.GetNote()))
-	return v, nil
+	return j, nil
 }
 
 // commitClose is the one transaction that ends a run. It returns nil when somebody else was first.
-func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdict) (closed *postgres.Run, err error) {
+func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, j *judged) (closed *postgres.Run, err error) {
 	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		closed = nil
 		now := s.Now()
@@ -140,32 +128,29 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 		if locked.ClosedAt != nil || locked.Attempt != run.Attempt {
 			return nil
 		}
-		if err := deadUnchanged(ctx, tx, locked, v); err != nil {
+		if err := compare(ctx, tx, locked, j.ending); err != nil {
 			return err
 		}
-		if err := received(ctx, tx, locked, v); err != nil {
-			return err
+		v := decide(locked, j.ending, j.against(integration, locked))
+		var messages []postgres.Outgoing
+		if v.cursor != nil {
+			if messages, err = moveCursorTo(ctx, tx, integration, run.ID.String(), string(v.cursor), now); err != nil {
+				return err
+			}
 		}
-		if locked.Lost != "" {
-			v.state, v.err = runstate.Failed, locked.Lost
-		}
-		messages, err := s.moveCursor(ctx, tx, integration, locked, v, now)
-		if err != nil {
-			return err
-		}
-		params, err := closeParams(locked, v, now)
+		params, err := closeParams(locked, j.ending, v, now)
 		if err != nil {
 			return err
 		}
 		if closed, err = tx.RunClose(ctx, params); err != nil {
 			return fmt.Errorf("close run %s: %w", run.ID, err)
 		}
-		more, err := s.settle(ctx, tx, integration, closed, v, now)
+		more, err := s.settle(ctx, tx, integration, closed, j.ending, now)
 		if err != nil {
 			return err
 		}
 		messages = append(messages, more...)
-		if err := s.believed(ctx, tx, integration, closed, v.total.GetNote(), now); err != nil {
+		if err := s.believed(ctx, tx, integration, closed, j.total.GetNote(), now); err != nil {
 			return err
 		}
 		if err := s.followUp(ctx, tx, integration.ID, closed, now); err != nil {
@@ -179,41 +164,27 @@ func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, v *verdi
 	return closed, nil
 }
 
-// errDeadChanged means that an item was retried or skipped while its run was being judged: the verdict is made anew.
-var errDeadChanged = errors.New("the dead items have changed")
-
-// deadUnchanged makes sure that the dead rows are those that the verdict speaks of.
-func deadUnchanged(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) error {
+// compare makes sure that the ending is still what Postgres has.
+func compare(ctx context.Context, tx *postgres.Tx, run *postgres.Run, e *ending) error {
 	rows, err := tx.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
 		return fmt.Errorf("read dead items of run %s: %w", run.ID, err)
 	}
-	open := int64(0)
-	for _, row := range rows {
-		if row.Status == "open" || row.Status == "redriving" {
-			open++
-		}
+	receipts, err := tx.Receipts(ctx, run.ID, run.Attempt)
+	if err != nil {
+		return err
 	}
-	if open != v.dead+int64(len(v.lateDone)) {
-		return errDeadChanged
-	}
-	return nil
+	return e.stands(rows, receipts)
 }
 
-// moveCursor advances the cursor if nothing is dead, the cursor is still the one that the run started from, and the candidate is forward.
-func (s *Scheduler) moveCursor(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, v *verdict, now time.Time) ([]postgres.Outgoing, error) {
-	if v.state != runstate.Succeeded || len(v.candidate) == 0 || integration.CursorVersion != run.CursorVersion {
-		return nil, nil
+// against compares the candidate with the integration's cursor, unless that has been set since the run started. The
+// provider's code does it.
+func (j *judged) against(integration *postgres.Integration, run *postgres.Run) reduction {
+	r := j.reduced
+	if len(r.candidate) > 0 && run.Lost == "" && integration.CursorVersion == run.CursorVersion {
+		r.forward, r.err = advances(j.provider, integration.SyncCursor, r.candidate)
 	}
-	forward, err := advances(v.provider, integration.SyncCursor, v.candidate)
-	if err != nil {
-		v.state, v.err, v.reduceFailed = runstate.Failed, foreign.Of(err), true
-		return nil, nil
-	}
-	if !forward {
-		return nil, nil
-	}
-	return moveCursorTo(ctx, tx, integration, run.ID.String(), string(v.candidate), now)
+	return r
 }
 
 func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string, now time.Time) ([]postgres.Outgoing, error) {
@@ -230,23 +201,24 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 	return []postgres.Outgoing{m}, err
 }
 
-func closeParams(run *postgres.Run, v *verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
-	skips, err := storedSkips(v.skips)
+func closeParams(run *postgres.Run, e *ending, v verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
+	skips, err := storedSkips(e.skips)
 	p := dbsqlc.RunCloseParams{
-		ID: run.ID, Attempt: run.Attempt, State: v.state, Error: v.err, Items: v.total.GetItems(), Done: v.done, Dead: v.dead, Skipped: v.skipped, SkipReasons: skips,
-		Duplicates: v.total.GetDuplicates(), Complete: v.total.GetError() == "" && run.Lost == "", ReduceFailed: v.reduceFailed, Now: &now,
+		ID: run.ID, Attempt: run.Attempt, State: v.state, Error: v.err, Items: e.total.GetItems(), Done: e.done, Dead: e.dead,
+		Skipped: e.skipped, SkipReasons: skips, Duplicates: e.total.GetDuplicates(), Complete: v.complete,
+		ReduceFailed: v.reduceFailed, Now: &now,
 	}
-	if v.dead == 0 && !v.reduceFailed {
+	if v.resolved {
 		p.ResolvedAt, p.Resolution = &now, runstate.Resolved
 	}
 	return p, err
 }
 
 // settle does what a run's end means for its integration and for its older runs.
-func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, v *verdict, now time.Time) ([]postgres.Outgoing, error) {
-	if len(v.lateDone) > 0 {
+func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, e *ending, now time.Time) ([]postgres.Outgoing, error) {
+	if len(e.lateDone) > 0 {
 		p := dbsqlc.DeadResolveManyParams{RunID: run.ID, Attempt: run.Attempt, Now: now}
-		for _, at := range v.lateDone {
+		for _, at := range e.lateDone {
 			p.Batches = append(p.Batches, at.batch)
 			p.ItemIndexes = append(p.ItemIndexes, at.index)
 		}
@@ -255,7 +227,7 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 		}
 	}
 	if run.ResolvedAt == nil && run.Complete {
-		if _, err := tx.RunCheckpointInsertMany(ctx, rowsOf(run, v.values)); err != nil {
+		if _, err := tx.RunCheckpointInsertMany(ctx, rowsOf(run, e.values)); err != nil {
 			return nil, fmt.Errorf("keep checkpoints of run %s: %w", run.ID, err)
 		}
 	}
@@ -278,20 +250,21 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 	return append(messages, stuck...), err
 }
 
-// reschedule sets when the integration is due next: after a failure, later and later, and seldom while its health is bad. Of the two waits the longer counts: multiplied, a
-// failing upstream would be asked once in a week. A commanded sync that fails changes nothing of the schedule: people who try again do not slow it.
+// reschedule sets when the integration is due next, and ends that it is stale.
 func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
-	clean, scheduled := run.State == runstate.Succeeded, run.Cause == runstate.Scheduled
+	clean := run.State == runstate.Succeeded
 	probeAt := now.Add(s.Health.Settings.Idle)
-	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{ID: integration.ID, Clean: clean, Counts: scheduled, Now: &now, ProbeAt: &probeAt})
+	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{
+		ID: integration.ID, Clean: clean, Counts: run.Cause == runstate.Scheduled, Now: &now, ProbeAt: &probeAt,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("note the end of run %s: %w", run.ID, err)
 	}
-	if !clean && !scheduled {
+	wait, moves := pace(run, int(failures), s.Settings.MaxBackoff, s.Health.Slowed(integration.Health), s.Interval(integration))
+	if !moves {
 		return nil, nil
 	}
-	intervals := max(backoff(int(failures), s.Settings.MaxBackoff), s.Health.Slowed(integration.Health))
-	next := now.Add(times(s.Interval(integration), intervals))
+	next := now.Add(wait)
 	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
 		return nil, fmt.Errorf("set the next sync of %s: %w", integration.ID, err)
 	}
@@ -307,25 +280,6 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 	}
 	m, err := event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: ref(integration)})
 	return []postgres.Outgoing{m}, err
-}
-
-// backoff is how many intervals an integration waits after its n-th failure on end: min(2^(n-1), most).
-func backoff(failures, most int) int {
-	if failures <= 1 {
-		return 1
-	}
-	if failures-1 >= 16 {
-		return most
-	}
-	return min(1<<(failures-1), most)
-}
-
-// times is n intervals, or the longest duration where that many are longer.
-func times(interval time.Duration, n int) time.Duration {
-	if n > 0 && interval > math.MaxInt64/time.Duration(n) {
-		return math.MaxInt64
-	}
-	return interval * time.Duration(n)
 }
 
 // supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their records came again in it.

@@ -75,47 +75,17 @@ func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contr
 	if !progress.Complete() {
 		return nil, errIncomplete
 	}
-	e := &ending{total: progress.Total(), skips: progress.Skips(), received: received}
-	if err := s.joinDead(ctx, run, e, &collected, states); err != nil {
-		return nil, err
-	}
-	e.values = collected.finish()
-	return e, collected.err
-}
-
-// joinDead lets the dead rows speak: once an item is dead, Postgres knows its fate.
-func (s *Scheduler) joinDead(ctx context.Context, run *postgres.Run, e *ending, collected *collector, states *tally) error {
 	rows, err := s.Store.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
-		return fmt.Errorf("read dead items of run %s: %w", run.ID, err)
+		return nil, fmt.Errorf("read dead items of run %s: %w", run.ID, err)
 	}
-	rowless := states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
-	for _, row := range rows {
-		at := position{row.Batch, row.ItemIndex}
-		if states.at(at) != eventsv1.OutcomeState_OUTCOME_STATE_DEAD {
-			if row.Status == "open" || row.Status == "redriving" {
-				e.lateDone = append(e.lateDone, at)
-			}
-			continue
-		}
-		rowless--
-		switch row.Status {
-		case "resolved":
-			states.raise(at, eventsv1.OutcomeState_OUTCOME_STATE_DONE)
-			collected.add(at, textOf(row.Checkpoint))
-		case "skipped":
-			states.raise(at, eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
-			e.skips.Add(row.Note.String())
-			collected.add(at, textOf(row.Checkpoint))
-		}
+	e, err := ended(&progress, states, &collected, rows)
+	if err != nil {
+		return nil, err
 	}
-	if rowless > 0 {
-		return fmt.Errorf("%w: %d dead items have no row", errForgotten, rowless)
-	}
-	e.done = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DONE)
-	e.skipped = states.count(eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED)
-	e.dead = states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
-	return nil
+	e.received = received
+	e.values = collected.finish()
+	return e, collected.err
 }
 
 // collector gathers checkpoints: all of them, or folded as they come.

@@ -11,18 +11,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
-// received makes sure, in the closing transaction, that Postgres has a receipt for every item that the bucket calls done or skipped.
-func received(ctx context.Context, tx *postgres.Tx, run *postgres.Run, v *verdict) error {
-	receipts, err := tx.Receipts(ctx, run.ID, run.Attempt)
-	if err != nil {
-		return err
-	}
-	if lacking := v.received.without(receipts); lacking > 0 {
-		return fmt.Errorf("%w: %d of %d items have no receipt", errForgotten, lacking, v.total.GetItems())
-	}
-	return nil
-}
-
 // repeat starts the next attempt of a run at once, which enumerates everything again, and tells people: a standby was promoted, or a backup restored, that
 // lacked what had been committed.
 func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) error {
