@@ -86,11 +86,18 @@ type Config struct {
 
 // Runtime is services that run in this process: see [New].
 type Runtime struct {
-	config   Config
-	options  options
-	built    atomic.Pointer[platform.Platform]
-	started  chan struct{}
-	runsOnce atomic.Bool
+	config  Config
+	options options
+	ran     atomic.Bool
+	started chan struct{}
+	running atomic.Pointer[running]
+}
+
+// running is what a runtime has while it runs, and after.
+type running struct {
+	*platform.Platform
+	// ended returns an error once the context of Run has ended.
+	ended func() error
 }
 
 // New checks a configuration, and opens nothing. Its errors say which field to set, and to what.
@@ -149,7 +156,7 @@ var errRanBefore = errors.New("this runtime has run: make another one with tribu
 // end, and what they have done is written down; what has not ended by then is handed to other processes, and done again.
 // Metrics are unregistered. The pool and the connection to NATS stay open.
 func (r *Runtime) Run(ctx context.Context) (err error) {
-	if r.runsOnce.Swap(true) {
+	if r.ran.Swap(true) {
 		return errRanBefore
 	}
 	defer func() {
@@ -168,7 +175,7 @@ func (r *Runtime) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer built.Bus.Close()
-	r.built.Store(built)
+	r.running.Store(&running{built, ctx.Err})
 	close(r.started)
 	r.config.Logger.Info("running", "services", r.config.Services, "providers", built.Registry.Keys())
 	err = built.Run(ctx, r.config.Services...)
@@ -227,21 +234,22 @@ type Check struct {
 	Name string
 	// Err says why the services could not do their work now; it is nil if they could.
 	Err error
-	// Since is when that began.
+	// Since is when that began, if it is known.
 	Since time.Time
 }
 
 // Readiness are the checks of whether the services could do their work now. They run all the time, so that asking costs
-// nothing. Before the services have started there is one, which fails.
+// nothing. The last, "running", fails until the services have started, and from the moment at which the context of Run has
+// ended, so that load balancers see the process drain.
 func (r *Runtime) Readiness() []Check {
-	built := r.built.Load()
-	if built == nil {
-		return []Check{{Name: "started", Err: errors.New("the services have not started")}}
+	now := r.running.Load()
+	if now == nil {
+		return []Check{{Name: "running", Err: errors.New("the services have not started")}}
 	}
-	results := built.Readiness.Results()
-	checks := make([]Check, 0, len(results))
+	results := now.Platform.Readiness.Results()
+	checks := make([]Check, 0, len(results)+1)
 	for _, result := range results {
 		checks = append(checks, Check{Name: result.Name, Err: result.Err, Since: result.Since})
 	}
-	return checks
+	return append(checks, Check{Name: "running", Err: now.ended()})
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/pkg/events"
+	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // TestConnectionsOfOthers checks connections that a program has made: with the options, with options of its own among
@@ -54,5 +56,27 @@ func TestConnectionsOfOthers(t *testing.T) {
 	closed.Close()
 	if err := bus.CheckConn(closed); err == nil || !strings.Contains(err.Error(), "is closed") {
 		t.Errorf("a closed connection: %v", err)
+	}
+}
+
+// TestCloseLeavesTheConnection closes a bus that has offered a message: the connection is as before, and stays open.
+func TestCloseLeavesTheConnection(t *testing.T) {
+	t.Parallel()
+	nc := natstest.New(t).Connect()
+	b := newBus(t, nc, bus.Options{})
+	before := nc.NumSubscriptions()
+	m, err := events.NewEvent(events.CursorMoved, "shop", "one", "", &eventsv1.CursorMoved{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Offer(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if nc.NumSubscriptions() == before {
+		t.Fatal("an offer subscribes to nothing; then there is nothing to close")
+	}
+	b.Close()
+	if got := nc.NumSubscriptions(); got != before || nc.IsClosed() {
+		t.Errorf("the connection has %d subscriptions, want %d; closed: %t", got, before, nc.IsClosed())
 	}
 }

@@ -208,7 +208,7 @@ func (p *program) runBeside(runtime *tributary.Runtime, registry *prometheus.Reg
 		})
 	}
 	once(ended, func(ctx context.Context) error {
-		return telemetry.Serve(ctx, parts.httpAddr, registry, func() []telemetry.Check { return p.shown(runtime) }, parts.log)
+		return telemetry.Serve(ctx, parts.httpAddr, registry, func() []telemetry.Check { return shown(runtime) }, parts.log)
 	})
 	if beside != nil {
 		once(ctx, beside)
@@ -227,14 +227,13 @@ func (p *program) tuneFor(services []string) func(*platform.Config) {
 	}
 }
 
-// shown is the process's readiness as strangers see it. It ends at the moment at which the process is told to stop.
-func (p *program) shown(runtime *tributary.Runtime) []telemetry.Check {
-	results := runtime.Readiness()
-	checks := make([]telemetry.Check, 0, len(results)+1)
-	for _, r := range results {
-		checks = append(checks, telemetry.Check{Name: r.Name, OK: r.Err == nil})
+// shown is the process's readiness as strangers see it.
+func shown(runtime *tributary.Runtime) []telemetry.Check {
+	var checks []telemetry.Check
+	for _, check := range runtime.Readiness() {
+		checks = append(checks, telemetry.Check{Name: check.Name, OK: check.Err == nil})
 	}
-	return append(checks, telemetry.Check{Name: "running", OK: p.ctx.Err() == nil})
+	return checks
 }
 
 func (p *program) keyRing(log *slog.Logger) (*secret.Ring, error) {
