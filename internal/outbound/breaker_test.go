@@ -49,10 +49,10 @@ func TestBreaker(t *testing.T) {
 		// reason is that of the circuit's last transition.
 		reason string
 	}{
-		"a success closes":       {answers(http.StatusOK), circuit.ReasonProbeAnswered},
-		"a refusal answers, too": {answers(http.StatusForbidden), circuit.ReasonProbeAnswered},
-		"a throttle answers":     {answers(http.StatusTooManyRequests), circuit.ReasonProbeAnswered},
-		"a failure opens anew":   {answers(http.StatusBadGateway), circuit.ReasonProbeFailed},
+		"a success closes":       {answering(http.StatusOK), circuit.ReasonProbeAnswered},
+		"a refusal answers, too": {answering(http.StatusForbidden), circuit.ReasonProbeAnswered},
+		"a throttle answers":     {answering(http.StatusTooManyRequests), circuit.ReasonProbeAnswered},
+		"a failure opens anew":   {answering(http.StatusBadGateway), circuit.ReasonProbeFailed},
 		"so does no connection":  {fails(errors.New("refused")), circuit.ReasonProbeFailed},
 		"a deferral says nothing": {
 			fails(contracts.RetryAfter(time.Hour, contracts.ErrBudgetExhausted)), circuit.ReasonFailures,
@@ -91,7 +91,7 @@ func probeBy(t *testing.T, exchange trip, reason string) {
 		_, err := b.RoundTrip(request(t, http.MethodGet, "https://example.com/", nil)) //nolint:bodyclose // the answers have none
 		return err
 	}
-	_ = send(answers(http.StatusServiceUnavailable))
+	_ = send(answering(http.StatusServiceUnavailable))
 	if err := send(exchange); !errors.Is(err, contracts.ErrCircuitOpen) {
 		t.Errorf("an open circuit lets a request through: %v", err)
 	}

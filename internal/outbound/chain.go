@@ -10,8 +10,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/tributaryhq/tributary/internal/answers"
 	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
+	"github.com/tributaryhq/tributary/internal/idempotency"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/vitals"
@@ -35,9 +37,9 @@ type Config struct {
 	// Budgets hold requests back; nil means that nothing does.
 	Budgets *budget.Budgets
 	// Keys knows what came of requests with an idempotency key; without it, each is sent.
-	Keys *Ledger
+	Keys *idempotency.Ledger
 	// Answers are kept for requests of which the caller allows it; nil keeps none.
-	Answers *Answers
+	Answers *answers.Cache
 	// Crash is called at named points; tests end the process there.
 	Crash func(point string)
 	// Circuits let nothing through to upstreams that fail; nil means that everything goes.
@@ -55,7 +57,7 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → breaker → limiter → watch →
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → circuit → budget → watch →
 // record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
@@ -89,7 +91,7 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	next = &retry{base: next, provider: t.Provider, now: c.Now}
 	next = &patient{next: next, now: c.Now, integration: t.Integration, lifted: lifted}
 	if c.Keys != nil {
-		next = &idempotency{
+		next = &keyed{
 			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,
 		}
 	}

@@ -17,11 +17,11 @@ type limiter struct {
 	target  Target
 	metrics *RequestMetrics
 	now     func() time.Time
-	keyed   atomic.Pointer[keyed]
+	known   atomic.Pointer[budgetKey]
 }
 
-// keyed is the budget key of one state of an integration.
-type keyed struct {
+// budgetKey is the budget key of one state of an integration.
+type budgetKey struct {
 	in  *contracts.Integration
 	key string
 }
@@ -46,11 +46,11 @@ func (l *limiter) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (l *limiter) key() string {
 	in := l.target.Integration()
-	if have := l.keyed.Load(); have != nil && have.in == in {
+	if have := l.known.Load(); have != nil && have.in == in {
 		return have.key
 	}
-	next := &keyed{in: in, key: budget.Key(l.target.Provider, in)}
-	l.keyed.Store(next)
+	next := &budgetKey{in: in, key: budget.Key(l.target.Provider, in)}
+	l.known.Store(next)
 	return next.key
 }
 

@@ -25,7 +25,7 @@ func TestLimiter(t *testing.T) {
 		sent := 0
 		sender := &limiter{budgets: newBudgets(t, cell, cell), metrics: metrics, now: time.Now, target: Target{
 			Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return Settings{Limit: limit} },
-		}, base: trip(func(req *http.Request) (*http.Response, error) { sent++; return answers(http.StatusOK)(req) })}
+		}, base: trip(func(req *http.Request) (*http.Response, error) { sent++; return answering(http.StatusOK)(req) })}
 		usage := &budget.Usage{}
 		send := func(ctx context.Context) error {
 			_, err := sender.RoundTrip(request(t, http.MethodGet, "https://a.example/", nil).WithContext(ctx)) //nolint:bodyclose // the answers have none

@@ -20,22 +20,22 @@ func TestMetered(t *testing.T) {
 	t.Parallel()
 	cached := func(req *http.Request) (*http.Response, error) {
 		callOf(req).sent = 0
-		return answers(200)(req)
+		return answering(200)(req)
 	}
 	for name, test := range map[string]struct {
 		method  string
 		answers []func(*http.Request) (*http.Response, error)
 		want    string
 	}{
-		"a success":           {"GET", []func(*http.Request) (*http.Response, error){answers(200)}, "GET succeeded, 1 attempts"},
-		"at last":             {"GET", []func(*http.Request) (*http.Response, error){answers(503), answers(200)}, "GET succeeded, 2 attempts"},
-		"down":                {"GET", []func(*http.Request) (*http.Response, error){answers(503)}, "GET upstream, 3 attempts"},
-		"wrong":               {"POST", []func(*http.Request) (*http.Response, error){answers(404)}, "POST client, 1 attempts"},
-		"throttled":           {"POST", []func(*http.Request) (*http.Response, error){answers(429)}, "POST deferred, 1 attempts"},
+		"a success":           {"GET", []func(*http.Request) (*http.Response, error){answering(200)}, "GET succeeded, 1 attempts"},
+		"at last":             {"GET", []func(*http.Request) (*http.Response, error){answering(503), answering(200)}, "GET succeeded, 2 attempts"},
+		"down":                {"GET", []func(*http.Request) (*http.Response, error){answering(503)}, "GET upstream, 3 attempts"},
+		"wrong":               {"POST", []func(*http.Request) (*http.Response, error){answering(404)}, "POST client, 1 attempts"},
+		"throttled":           {"POST", []func(*http.Request) (*http.Response, error){answering(429)}, "POST deferred, 1 attempts"},
 		"never let out":       {"GET", []func(*http.Request) (*http.Response, error){fails(contracts.Permanent(errors.New("no")))}, "GET refused, 1 attempts"},
 		"given up":            {"GET", []func(*http.Request) (*http.Response, error){fails(context.Canceled)}, "GET cancelled, 1 attempts"},
 		"kept from before":    {"GET", []func(*http.Request) (*http.Response, error){cached}, "GET cached, 0 attempts"},
-		"a method of its own": {"PROPFIND", []func(*http.Request) (*http.Response, error){answers(200)}, "other succeeded, 1 attempts"},
+		"a method of its own": {"PROPFIND", []func(*http.Request) (*http.Response, error){answering(200)}, "other succeeded, 1 attempts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

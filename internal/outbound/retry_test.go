@@ -62,8 +62,8 @@ type counted struct {
 
 func (c *counted) Close() error { *c.open--; return nil }
 
-// answers is an answer with headers; what the header Says tells is the beginning of its body.
-func answers(status int, header ...string) func(*http.Request) (*http.Response, error) {
+// answering is an answer with headers; what the header Says tells is the beginning of its body.
+func answering(status int, header ...string) func(*http.Request) (*http.Response, error) {
 	return func(req *http.Request) (*http.Response, error) {
 		h := http.Header{}
 		for i := 0; i < len(header); i += 2 {
@@ -116,65 +116,65 @@ func TestRetry(t *testing.T) {
 		// want is "200", "deferred 30s" or a part of the error.
 		want string
 	}{
-		{name: "a success", answers: upstream{answers(200)}, sent: 1, want: "200"},
-		{name: "down twice", answers: upstream{answers(503), answers(500), answers(200)}, sent: 3, want: "200"},
-		{name: "down for good is the answer itself", answers: upstream{answers(503)}, sent: 3, want: "503"},
-		{name: "a status of its own", answers: upstream{answers(520), answers(200)}, sent: 2, want: "200"},
-		{name: "not implemented", answers: upstream{answers(501)}, sent: 1, want: "501"},
-		{name: "a wrong request", answers: upstream{answers(404)}, sent: 1, want: "404"},
-		{name: "a broken connection", answers: upstream{fails(refused), answers(200)}, sent: 2, want: "200"},
+		{name: "a success", answers: upstream{answering(200)}, sent: 1, want: "200"},
+		{name: "down twice", answers: upstream{answering(503), answering(500), answering(200)}, sent: 3, want: "200"},
+		{name: "down for good is the answer itself", answers: upstream{answering(503)}, sent: 3, want: "503"},
+		{name: "a status of its own", answers: upstream{answering(520), answering(200)}, sent: 2, want: "200"},
+		{name: "not implemented", answers: upstream{answering(501)}, sent: 1, want: "501"},
+		{name: "a wrong request", answers: upstream{answering(404)}, sent: 1, want: "404"},
+		{name: "a broken connection", answers: upstream{fails(refused), answering(200)}, sent: 2, want: "200"},
 		{name: "no connection", answers: upstream{fails(refused)}, sent: 3, want: "connection refused"},
 		{name: "a wrong certificate", answers: upstream{fails(&tls.CertificateVerificationError{Err: refused})}, sent: 1, want: "certificate"},
 		{name: "what never left", answers: upstream{fails(&unsentError{refused})}, sent: 1, want: "refused"},
 		{name: "a permanent error", answers: upstream{fails(contracts.Permanent(refused))}, sent: 1, want: "refused"},
 		{name: "a deferral of the budget", answers: upstream{fails(contracts.RetryAfter(time.Second, refused))}, sent: 1, want: "deferred 1s"},
-		{name: "HEAD", method: "HEAD", answers: upstream{answers(503)}, sent: 3, want: "503"},
-		{name: "OPTIONS", method: "OPTIONS", answers: upstream{answers(503)}, sent: 3, want: "503"},
-		{name: "POST", method: "POST", answers: upstream{answers(503)}, sent: 1, want: "503"},
-		{name: "DELETE", method: "DELETE", answers: upstream{answers(503)}, sent: 1, want: "503"},
-		{name: "POST with a key", method: "POST", with: withKey, answers: upstream{answers(503)}, sent: 1, want: "503"},
-		{name: "POST with a key that is understood", method: "POST", provider: dedupes{}, with: withKey, answers: upstream{answers(503)}, sent: 3, want: "503"},
-		{name: "POST without a key to who would understand it", method: "POST", provider: dedupes{}, answers: upstream{answers(503)}, sent: 1, want: "503"},
+		{name: "HEAD", method: "HEAD", answers: upstream{answering(503)}, sent: 3, want: "503"},
+		{name: "OPTIONS", method: "OPTIONS", answers: upstream{answering(503)}, sent: 3, want: "503"},
+		{name: "POST", method: "POST", answers: upstream{answering(503)}, sent: 1, want: "503"},
+		{name: "DELETE", method: "DELETE", answers: upstream{answering(503)}, sent: 1, want: "503"},
+		{name: "POST with a key", method: "POST", with: withKey, answers: upstream{answering(503)}, sent: 1, want: "503"},
+		{name: "POST with a key that is understood", method: "POST", provider: dedupes{}, with: withKey, answers: upstream{answering(503)}, sent: 3, want: "503"},
+		{name: "POST without a key to who would understand it", method: "POST", provider: dedupes{}, answers: upstream{answering(503)}, sent: 1, want: "503"},
 		{
-			name: "as often as the caller says", method: "POST", answers: upstream{answers(502), answers(200)}, sent: 2, want: "200",
+			name: "as often as the caller says", method: "POST", answers: upstream{answering(502), answering(200)}, sent: 2, want: "200",
 			with: func(ctx context.Context) context.Context { return contracts.WithAttempts(ctx, 2) },
 		},
 		{
-			name: "once as the caller says", answers: upstream{answers(503)}, sent: 1, want: "503",
+			name: "once as the caller says", answers: upstream{answering(503)}, sent: 1, want: "503",
 			with: func(ctx context.Context) context.Context { return contracts.WithAttempts(ctx, 0) },
 		},
 
-		{name: "told to wait shortly", answers: upstream{answers(503, "Retry-After", "5"), answers(200)}, sent: 2, want: "200"},
-		{name: "told to wait for long", answers: upstream{answers(503, "Retry-After", "60")}, sent: 1, want: "deferred 1m0s"},
-		{name: "told to wait for too long", answers: upstream{answers(503, "Retry-After", "7200")}, sent: 1, want: "deferred 10m0s"},
-		{name: "two waits that are long together", answers: upstream{answers(503, "Retry-After", "6")}, sent: 2, want: "deferred 6s"},
-		{name: "told to wait where nothing is repeated", method: "POST", answers: upstream{answers(503, "Retry-After", "5")}, sent: 1, want: "503"},
+		{name: "told to wait shortly", answers: upstream{answering(503, "Retry-After", "5"), answering(200)}, sent: 2, want: "200"},
+		{name: "told to wait for long", answers: upstream{answering(503, "Retry-After", "60")}, sent: 1, want: "deferred 1m0s"},
+		{name: "told to wait for too long", answers: upstream{answering(503, "Retry-After", "7200")}, sent: 1, want: "deferred 10m0s"},
+		{name: "two waits that are long together", answers: upstream{answering(503, "Retry-After", "6")}, sent: 2, want: "deferred 6s"},
+		{name: "told to wait where nothing is repeated", method: "POST", answers: upstream{answering(503, "Retry-After", "5")}, sent: 1, want: "503"},
 
-		{name: "throttled", answers: upstream{answers(429)}, sent: 1, want: "deferred 30s"},
-		{name: "throttled shortly", answers: upstream{answers(429, "Retry-After", "1.5"), answers(200)}, sent: 2, want: "200"},
-		{name: "throttled shortly, again and again", answers: upstream{answers(429, "Retry-After", "1")}, sent: 3, want: "deferred 1s"},
-		{name: "throttled where nothing is repeated", method: "POST", answers: upstream{answers(429, "Retry-After", "1")}, sent: 1, want: "deferred 1s"},
-		{name: "throttled in the provider's own way", provider: opinionated{}, answers: upstream{answers(403, "Says", "limit")}, sent: 1, want: "deferred 30s"},
-		{name: "forbidden", provider: opinionated{}, answers: upstream{answers(403)}, sent: 1, want: "403"},
+		{name: "throttled", answers: upstream{answering(429)}, sent: 1, want: "deferred 30s"},
+		{name: "throttled shortly", answers: upstream{answering(429, "Retry-After", "1.5"), answering(200)}, sent: 2, want: "200"},
+		{name: "throttled shortly, again and again", answers: upstream{answering(429, "Retry-After", "1")}, sent: 3, want: "deferred 1s"},
+		{name: "throttled where nothing is repeated", method: "POST", answers: upstream{answering(429, "Retry-After", "1")}, sent: 1, want: "deferred 1s"},
+		{name: "throttled in the provider's own way", provider: opinionated{}, answers: upstream{answering(403, "Says", "limit")}, sent: 1, want: "deferred 30s"},
+		{name: "forbidden", provider: opinionated{}, answers: upstream{answering(403)}, sent: 1, want: "403"},
 
-		{name: "the provider says no", provider: customizer{verdict: contracts.VerdictNo}, answers: upstream{answers(503)}, sent: 1, want: "503"},
-		{name: "the provider says no to a throttle", provider: customizer{verdict: contracts.VerdictNo}, answers: upstream{answers(429)}, sent: 1, want: "429"},
-		{name: "the provider says yes", provider: customizer{verdict: contracts.VerdictYes}, answers: upstream{answers(409), answers(200)}, sent: 2, want: "200"},
-		{name: "the provider leaves it", provider: customizer{}, answers: upstream{answers(409)}, sent: 1, want: "409"},
-		{name: "the provider says yes where nothing is repeated", method: "PUT", provider: customizer{verdict: contracts.VerdictYes}, answers: upstream{answers(409)}, sent: 1, want: "409"},
+		{name: "the provider says no", provider: customizer{verdict: contracts.VerdictNo}, answers: upstream{answering(503)}, sent: 1, want: "503"},
+		{name: "the provider says no to a throttle", provider: customizer{verdict: contracts.VerdictNo}, answers: upstream{answering(429)}, sent: 1, want: "429"},
+		{name: "the provider says yes", provider: customizer{verdict: contracts.VerdictYes}, answers: upstream{answering(409), answering(200)}, sent: 2, want: "200"},
+		{name: "the provider leaves it", provider: customizer{}, answers: upstream{answering(409)}, sent: 1, want: "409"},
+		{name: "the provider says yes where nothing is repeated", method: "PUT", provider: customizer{verdict: contracts.VerdictYes}, answers: upstream{answering(409)}, sent: 1, want: "409"},
 		{
 			name: "the provider's delay goes before the header", provider: customizer{delay: time.Minute, decided: true},
-			answers: upstream{answers(429, "Retry-After", "1")}, sent: 1, want: "deferred 1m0s",
+			answers: upstream{answering(429, "Retry-After", "1")}, sent: 1, want: "deferred 1m0s",
 		},
-		{name: "the provider's delay is bounded", provider: customizer{delay: 1e6 * time.Hour, decided: true}, answers: upstream{answers(429)}, sent: 1, want: "deferred 1h0m0s"},
-		{name: "the provider says at once", provider: customizer{decided: true}, answers: upstream{answers(429), answers(200)}, sent: 2, want: "200"},
+		{name: "the provider's delay is bounded", provider: customizer{delay: 1e6 * time.Hour, decided: true}, answers: upstream{answering(429)}, sent: 1, want: "deferred 1h0m0s"},
+		{name: "the provider says at once", provider: customizer{decided: true}, answers: upstream{answering(429), answering(200)}, sent: 2, want: "200"},
 
 		{
-			name: "no time for another attempt", answers: upstream{answers(503, "Retry-After", "5")}, sent: 1, want: "503",
+			name: "no time for another attempt", answers: upstream{answering(503, "Retry-After", "5")}, sent: 1, want: "503",
 			with: func(ctx context.Context) context.Context { return until(ctx, t, 5*time.Second) },
 		},
 		{
-			name: "throttled and no time", answers: upstream{answers(429, "Retry-After", "5")}, sent: 1, want: "deferred 5s",
+			name: "throttled and no time", answers: upstream{answering(429, "Retry-After", "5")}, sent: 1, want: "deferred 5s",
 			with: func(ctx context.Context) context.Context { return until(ctx, t, 4*time.Second) },
 		},
 	} {
@@ -247,7 +247,7 @@ func TestRetryBackoff(t *testing.T) {
 		answer func(*http.Request) (*http.Response, error)
 		most   []time.Duration
 	}{
-		{"an answer", answers(503), []time.Duration{2 * time.Second, 4 * time.Second}},
+		{"an answer", answering(503), []time.Duration{2 * time.Second, 4 * time.Second}},
 		{"no answer", fails(errors.New("connection reset")), []time.Duration{time.Second, 2 * time.Second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -288,7 +288,7 @@ func TestRetryGivesUpWithItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){answers(503, "Retry-After", "8")}, start: time.Now()}
+		up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){answering(503, "Retry-After", "8")}, start: time.Now()}
 		time.AfterFunc(3*time.Second, cancel)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://a.example/", nil)
 		if err != nil {
@@ -314,7 +314,7 @@ func TestRetryNeedsTheBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){answers(503)}, start: time.Now()}
+				up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){answering(503)}, start: time.Now()}
 				req, err := http.NewRequestWithContext(contracts.WithAttempts(t.Context(), 3), http.MethodPost, "http://a.example/", strings.NewReader("body"))
 				if err != nil {
 					t.Fatal(err)
@@ -340,7 +340,7 @@ func TestRetryTellsTheAttempt(t *testing.T) {
 		var seen []int
 		note := func(req *http.Request) (*http.Response, error) {
 			seen = append(seen, callOf(req).attempt)
-			return answers(503)(req)
+			return answering(503)(req)
 		}
 		up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){note}, start: time.Now()}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a.example/", nil)
@@ -364,7 +364,7 @@ func TestRetryIsTraced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		spans := tracetest.NewInMemoryExporter()
 		up := &script{t: t, start: time.Now(), answers: []func(*http.Request) (*http.Response, error){
-			answers(503, "Retry-After", "2"), fails(errors.New("secret")), answers(200),
+			answering(503, "Retry-After", "2"), fails(errors.New("secret")), answering(200),
 		}}
 		tracers := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
 		chain := Config{Base: up, Tracers: tracers}.Chain(Target{Integration: func() *contracts.Integration { return contracts.NewIntegration(contracts.IntegrationFields{}) }})

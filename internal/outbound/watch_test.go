@@ -38,12 +38,12 @@ func TestWhatIsReported(t *testing.T) {
 		report vitals.Report
 		count  vitals.Count
 	}{
-		"a success":         {answers(200), vitals.Report{Answered: true, Successes: 1}, vitals.Count{Succeeded: 1}},
-		"down":              {answers(503), vitals.Report{Failed: true, Failures: 1, Error: "GET /a: 503 Service Unavailable"}, vitals.Count{Upstream: 1}},
+		"a success":         {answering(200), vitals.Report{Answered: true, Successes: 1}, vitals.Count{Succeeded: 1}},
+		"down":              {answering(503), vitals.Report{Failed: true, Failures: 1, Error: "GET /a: 503 Service Unavailable"}, vitals.Count{Upstream: 1}},
 		"no connection":     {fails(errors.New("refused")), vitals.Report{Failed: true, Failures: 1, Error: "refused"}, vitals.Count{Upstream: 1}},
-		"wrong credentials": {answers(401), vitals.Report{Failed: true, Refusals: 1, Error: "GET /a: 401 Unauthorized"}, vitals.Count{Client: 1}},
-		"not found":         {answers(404), vitals.Report{}, vitals.Count{Client: 1}},
-		"throttled":         {answers(429), vitals.Report{}, vitals.Count{Throttle: 1}},
+		"wrong credentials": {answering(401), vitals.Report{Failed: true, Refusals: 1, Error: "GET /a: 401 Unauthorized"}, vitals.Count{Client: 1}},
+		"not found":         {answering(404), vitals.Report{}, vitals.Count{Client: 1}},
+		"throttled":         {answering(429), vitals.Report{}, vitals.Count{Throttle: 1}},
 		"a deferral":        {fails(contracts.RetryAfter(1, nil)), vitals.Report{}, vitals.Count{}},
 		"it never left":     {fails(&unsentError{errors.New("no key")}), vitals.Report{}, vitals.Count{}},
 		"given up":          {fails(context.Canceled), vitals.Report{}, vitals.Count{}},

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/answers"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -12,21 +12,21 @@ import (
 // answerStore has the response cache in Postgres.
 type answerStore struct{ *postgres.Store }
 
-func (s answerStore) Answers(ctx context.Context, key []byte, now time.Time) ([]outbound.StoredAnswer, error) {
+func (s answerStore) Answers(ctx context.Context, key []byte, now time.Time) ([]answers.Stored, error) {
 	rows, err := s.CachedAnswers(ctx, key, now)
 	if err != nil {
 		return nil, err
 	}
-	answers := make([]outbound.StoredAnswer, 0, len(rows))
+	kept := make([]answers.Stored, 0, len(rows))
 	for _, row := range rows {
-		answers = append(answers, outbound.StoredAnswer{
+		kept = append(kept, answers.Stored{
 			Key: row.Key, Variant: row.Variant, Vary: row.Vary, Answer: row.Plain, StoredAt: row.StoredAt, FreshUntil: row.FreshUntil, KeepUntil: row.KeepUntil,
 		})
 	}
-	return answers, nil
+	return kept, nil
 }
 
-func (s answerStore) PutAnswer(ctx context.Context, answer outbound.StoredAnswer) error {
+func (s answerStore) PutAnswer(ctx context.Context, answer answers.Stored) error {
 	vary := answer.Vary
 	if vary == nil {
 		vary = []string{}

@@ -3,6 +3,8 @@ package platform
 import (
 	"fmt"
 
+	"github.com/tributaryhq/tributary/internal/answers"
+	"github.com/tributaryhq/tributary/internal/idempotency"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/requestlog"
@@ -19,7 +21,7 @@ func (p *Platform) chains() (outbound.Config, error) {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
 	p.requests = requestlog.New(requestStore{postgres.NewRequestWriter(p.Store)}, c.Requests, metrics, c.Log)
-	ledgerMetrics, err := outbound.NewLedgerMetrics(c.Metrics)
+	ledgerMetrics, err := idempotency.NewMetrics(c.Metrics)
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
@@ -27,14 +29,14 @@ func (p *Platform) chains() (outbound.Config, error) {
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
-	keys := outbound.NewLedger(keyStore{p.Store}, p.keys, c.LeaseMargin, ledgerMetrics, c.Log)
-	answerMetrics, err := outbound.NewAnswerMetrics(c.Metrics)
+	keys := idempotency.New(keyStore{p.Store}, p.keys, c.LeaseMargin, ledgerMetrics, c.Log)
+	answerMetrics, err := answers.NewMetrics(c.Metrics)
 	if err != nil {
 		return outbound.Config{}, fmt.Errorf("register metrics: %w", err)
 	}
-	answers := outbound.NewAnswers(answerStore{p.Store}, answerMetrics, c.Log)
+	cache := answers.New(answerStore{p.Store}, answerMetrics, c.Log)
 	return outbound.Config{
-		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: answers,
+		Base: c.Transport, Tracers: c.Tracers, Log: c.Log, Now: c.Now, Requests: p.requests, Keys: keys, Answers: cache,
 		Budgets: p.budgets, Circuits: p.circuits, Vitals: p.vitals, Metrics: requestMetrics, Crash: c.Crash,
 	}, nil
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/idempotency"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -16,7 +16,7 @@ type keyStore struct{ *postgres.Store }
 
 var errKeyGone = errors.New("the key was given to another request since")
 
-func (s keyStore) Reserve(ctx context.Context, claim outbound.KeyClaim) (previous uuid.UUID, held *outbound.HeldKey, err error) {
+func (s keyStore) Reserve(ctx context.Context, claim idempotency.Claim) (previous uuid.UUID, held *idempotency.Held, err error) {
 	previous, found, err := s.ReserveKey(ctx, dbsqlc.KeyReserveParams{
 		IntegrationID: idOf(claim.Integration), Key: claim.Key, Hop: int32(claim.Hop), Provider: claim.Provider, Fingerprint: claim.Fingerprint, Owner: claim.Owner,
 		LeaseUntil: claim.LeaseUntil, Now: claim.Now, Deduped: claim.Deduped,
@@ -24,10 +24,10 @@ func (s keyStore) Reserve(ctx context.Context, claim outbound.KeyClaim) (previou
 	if err != nil || found == nil {
 		return previous, nil, err
 	}
-	return uuid.Nil, &outbound.HeldKey{State: outbound.KeyState(found.State), Fingerprint: found.Fingerprint, LeaseUntil: found.LeaseUntil, Answer: found.Answer}, nil
+	return uuid.Nil, &idempotency.Held{State: idempotency.State(found.State), Fingerprint: found.Fingerprint, LeaseUntil: found.LeaseUntil, Answer: found.Answer}, nil
 }
 
-func (s keyStore) Settle(ctx context.Context, claim outbound.KeyClaim, outcome outbound.KeyOutcome) error {
+func (s keyStore) Settle(ctx context.Context, claim idempotency.Claim, outcome idempotency.Outcome) error {
 	params := dbsqlc.KeySettleParams{
 		IntegrationID: idOf(claim.Integration), Key: claim.Key, Hop: int32(claim.Hop), Owner: claim.Owner, State: string(outcome.State), Error: outcome.Error, Now: outcome.Now,
 	}

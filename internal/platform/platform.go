@@ -29,6 +29,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/idempotency"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -116,7 +117,7 @@ type Config struct {
 func Defaults() Config {
 	return Config{
 		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
-		Requests: requestlog.DefaultSettings(), LeaseMargin: outbound.LeaseMargin,
+		Requests: requestlog.DefaultSettings(), LeaseMargin: idempotency.LeaseMargin,
 		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Control: control.DefaultSettings(),
 		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),

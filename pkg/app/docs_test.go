@@ -16,9 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tributaryhq/tributary/internal/answers"
 	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/control"
+	"github.com/tributaryhq/tributary/internal/idempotency"
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/readiness"
@@ -259,8 +261,8 @@ func TestDocOperations(t *testing.T) {
 		func(r prometheus.Registerer) error { _, err := circuit.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := budget.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := requestlog.NewMetrics(r); return err },
-		func(r prometheus.Registerer) error { _, err := outbound.NewLedgerMetrics(r); return err },
-		func(r prometheus.Registerer) error { _, err := outbound.NewAnswerMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := idempotency.NewMetrics(r); return err },
+		func(r prometheus.Registerer) error { _, err := answers.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := outbound.NewRequestMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := webhookingress.NewMetrics(r); return err },
 		func(r prometheus.Registerer) error { _, err := setaside.NewMetrics(r); return err },

@@ -1,4 +1,4 @@
-package outbound
+package answers
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 func TestFreshen(t *testing.T) {
 	t.Parallel()
 	kept := http.Header{"Etag": {`"a"`}, "Content-Type": {"application/json"}, "Content-Length": {"10"}, "X-Old": {"stays"}}
-	freshen(kept, http.Header{
+	Freshen(kept, http.Header{
 		"Etag": {`"b"`}, "Link": {`</2>; rel="next"`}, "Content-Type": {"text/plain"}, "Content-Length": {"0"}, "Connection": {"close"},
 	})
 	want := http.Header{

@@ -1,4 +1,4 @@
-package outbound
+package idempotency
 
 import (
 	"context"
@@ -7,11 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"github.com/google/uuid"
-
-	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // shadow says, beside the database, that a request with a key has been sent. A database that goes back to an earlier state forgets its row of the key, and the shadow remains.
@@ -23,32 +20,31 @@ type shadow struct {
 	Free bool `json:"free,omitempty"`
 }
 
-// errShadowAway means that the shadow can't be written, so that nothing was sent.
-var errShadowAway = errors.New("NATS can't take the note that a request with an idempotency key is sent")
+// ErrShadowAway means that the shadow can't be written, so that nothing was sent.
+var ErrShadowAway = errors.New("NATS can't take the note that a request with an idempotency key is sent")
 
-// castShadow notes that the claim's request is about to be sent. It returns who has sent it before, if that is not what the database says: previous is the last owner that the
-// database knows of. Where the upstream recognises keys, a request that is sent twice does no harm, and has no shadow.
-func (i *idempotency) castShadow(req *http.Request, claim *KeyClaim, c *call, previous uuid.UUID) (*HeldKey, error) {
-	if i.ledger.shadows == nil || claim.Deduped {
+// Cast notes that the claim's request is about to be sent. It returns who has sent it before, if that is not what the
+// database says: previous is the last owner that the database knows of. Where the upstream recognises keys, a request
+// that is sent twice does no harm, and has no shadow.
+func (l *Ledger) Cast(ctx context.Context, claim *Claim, previous uuid.UUID) (*Held, error) {
+	if l.shadows == nil || claim.Deduped {
 		return nil, nil
 	}
-	earlier, err := i.ledger.cast(req.Context(), claim, previous)
+	earlier, err := l.cast(ctx, claim, previous)
 	if err != nil {
-		i.settle(req, *claim, c, KeyOutcome{State: KeyFailed, Error: "it was not sent, because NATS was away"})
-		return nil, contracts.RetryAfter(ledgerAway, errors.Join(errShadowAway, err))
+		return nil, errors.Join(ErrShadowAway, err)
 	}
 	if earlier == nil {
 		return nil, nil
 	}
-	i.ledger.log.Error("a request with an idempotency key was sent before, and Postgres has forgotten it; it is not sent again before its outcome is looked up",
+	l.log.Error("a request with an idempotency key was sent before, and Postgres has forgotten it; it is not sent again before its outcome is looked up",
 		"provider", claim.Provider, "integration", claim.Integration, "key", claim.Key)
-	i.settle(req, *claim, c, KeyOutcome{State: KeyUnknown, Error: "it was sent before, and Postgres has gone back to a state before that"})
-	return &HeldKey{State: KeyUnknown, Fingerprint: earlier.Fingerprint, LeaseUntil: claim.Now}, nil
+	return &Held{State: Unknown, Fingerprint: earlier.Fingerprint, LeaseUntil: claim.Now}, nil
 }
 
 // cast writes the shadow of a claim. It returns the one that was there and that the database does not know of. The claim takes its place also then: what somebody finds out
 // about the claim's row counts.
-func (l *Ledger) cast(ctx context.Context, claim *KeyClaim, previous uuid.UUID) (forgotten *shadow, err error) {
+func (l *Ledger) cast(ctx context.Context, claim *Claim, previous uuid.UUID) (forgotten *shadow, err error) {
 	value, err := json.Marshal(shadow{Owner: claim.Owner, Fingerprint: claim.Fingerprint})
 	if err != nil {
 		return nil, err
@@ -82,7 +78,7 @@ func (l *Ledger) cast(ctx context.Context, claim *KeyClaim, previous uuid.UUID) 
 }
 
 // freeShadow notes that the claim's request had no effect, before the database is told. When it fails, the database still knows the owner.
-func (l *Ledger) freeShadow(ctx context.Context, claim KeyClaim) {
+func (l *Ledger) freeShadow(ctx context.Context, claim Claim) {
 	if claim.shadow == 0 {
 		return
 	}
@@ -96,7 +92,7 @@ func (l *Ledger) freeShadow(ctx context.Context, claim KeyClaim) {
 }
 
 // shadowKey is the name of the claim's shadow.
-func (c KeyClaim) shadowKey() string {
+func (c Claim) shadowKey() string {
 	sum := sha256.Sum256([]byte(c.Key))
 	return fmt.Sprintf("%s.%d.%s", c.Integration, c.Hop, hex.EncodeToString(sum[:]))
 }
