@@ -17,7 +17,7 @@ import (
 )
 
 // patience ends a test that would hang; nothing is expected to take that long.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // program is acme's binary, with servers of its own under a folder of the test's.
 type program struct {
@@ -38,11 +38,16 @@ func build(t *testing.T) *program {
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, output)
 	}
-	// Servers that this machine's tests may share are not for a program that migrates and keeps its data.
-	p.env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+	p.env = ownEnvironment()
+	return p
+}
+
+// ownEnvironment names no servers: those that this machine's tests may share are not for a program that migrates and
+// keeps its data.
+func ownEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "DATABASE_URL=") || strings.HasPrefix(v, "TRIBUTARY_")
 	})
-	return p
 }
 
 // folder is a folder that also the account can enter which PostgreSQL runs as when the test runs as root.
