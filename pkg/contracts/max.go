@@ -14,7 +14,8 @@ import (
 // returns no cursor when all are absent. Of equal values that are spelled differently the one with the greater bytes is taken, so that order and
 // grouping never matter. A value of another kind is an error that names its position.
 //
-// A provider that embeds one of them and writes a ReduceCheckpoints of its own keeps the other two methods: don't.
+// A provider that embeds one of them takes all of its methods, or declares each of ReduceCheckpoints, ReducesAssociatively and CheckpointKey
+// itself. [NewRegistry] refuses a mixture, because the methods of one type say nothing about those of another.
 type MaxTime struct{}
 
 // ReduceCheckpoints returns the latest instant.

@@ -33,6 +33,8 @@ type Registry struct {
 //   - a method named like one of a contract but with another signature, or on the pointer when the value is registered
 //   - some methods of a contract without the others
 //   - a method whose name is a misspelling of a contract's method
+//   - a method that describes another one, such as ReducesAssociatively, from an embedded type, when the provider has that other one from elsewhere
+//   - an embedded interface that hides contracts of the value in it, and methods that are those of an embedded nil
 func NewRegistry(providers map[string]Provider) (*Registry, error) {
 	var problems []error
 	valid := regexp.MustCompile(keyPattern)
@@ -80,7 +82,7 @@ func problemsOf(p Provider) []error {
 	if isNil(p) {
 		return []error{errors.New("it is nil")}
 	}
-	problems := shapeProblems(reflect.TypeOf(p))
+	problems := append(shapeProblems(reflect.TypeOf(p)), embeddingProblems(p)...)
 	check := func(method string, f func() error) {
 		if err := guarded(method, f); err != nil {
 			problems = append(problems, err)

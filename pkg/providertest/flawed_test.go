@@ -131,6 +131,12 @@ func (f flawed) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts
 	return f.MaxTime.ReduceCheckpoints(checkpoints)
 }
 
+func (flawed) ReducesAssociatively() {}
+
+func (f flawed) CheckCheckpoint(c contracts.Checkpoint, now time.Time) error {
+	return f.MaxTime.CheckCheckpoint(c, now)
+}
+
 func (f flawed) CheckpointKey(c contracts.Checkpoint) (string, error) {
 	key, err := f.MaxTime.CheckpointKey(c)
 	switch f.flaw {

@@ -43,6 +43,12 @@ func (k keyed) CheckpointKey(c contracts.Checkpoint) (string, error) {
 	return "key of " + string(c), nil
 }
 
+func (k keyed) ReduceCheckpoints(c []contracts.Checkpoint) (contracts.Cursor, error) {
+	return k.shop.ReduceCheckpoints(c)
+}
+
+func (keyed) ReducesAssociatively() {}
+
 func checkpoints(says ...string) []*eventsv1.Item {
 	all := make([]*eventsv1.Item, len(says))
 	for i, c := range says {

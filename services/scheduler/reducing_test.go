@@ -95,6 +95,12 @@ func (w watchful) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contrac
 	return w.ledger.ReduceCheckpoints(checkpoints)
 }
 
+func (watchful) ReducesAssociatively() {}
+
+func (w watchful) CheckpointKey(c contracts.Checkpoint) (string, error) {
+	return w.ledger.CheckpointKey(c)
+}
+
 // TestWhatWasCompleteAtTheStartIsMarked has a run be complete before its scheduler starts: it may be what ended the one
 // before. What is complete later is closed without a mark.
 func TestWhatWasCompleteAtTheStartIsMarked(t *testing.T) {
