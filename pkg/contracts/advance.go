@@ -8,10 +8,11 @@ import (
 	"slices"
 )
 
-// Advances is the rule for what is forward: whether the candidate may replace the current cursor. An absent candidate (nil or the JSON null) never does, and an absent current
-// one always makes way. Otherwise a [CursorAdvancer] decides; for other providers the candidate must differ from the current cursor, and
-// ReduceCheckpoints of the two must equal the candidate. Both are compared as JSON values: key order, white space and the
-// spelling of a number don't count, and no number is rounded.
+// Advances is the rule for what is forward: whether the candidate may replace the current cursor. An absent candidate
+// (nil or the JSON null) never does, and an absent current one always makes way. Otherwise a [CursorAdvancer] decides;
+// for other providers the candidate must differ from the current cursor, and ReduceCheckpoints of the two must equal
+// the candidate. Both are compared as JSON values: key order, white space and the spelling of a number don't count, and
+// no number is rounded.
 //
 // The error is that of the reducer, or says that the provider has none or a cursor is not JSON.
 func Advances(provider any, current, candidate Cursor) (bool, error) {

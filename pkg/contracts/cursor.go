@@ -10,21 +10,23 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCheckpointBytes is how large an encoded checkpoint may be: every checkpoint of a batch travels in one bucket entry.
+// MaxCheckpointBytes is how large an encoded checkpoint may be: every checkpoint of a batch travels in one bucket
+// entry.
 const MaxCheckpointBytes = 16 << 10
 
 // ErrCheckpointTooLarge is returned by Dispatch for a checkpoint of more than [MaxCheckpointBytes].
 var ErrCheckpointTooLarge = errors.New("checkpoint is larger than 16 KiB")
 
-// Checkpoint is the value that an item stands for in its run, as JSON kept byte for byte: large integers lose nothing and 1, "1" and
-// 1.0 stay different. A nil Checkpoint is an absent one.
+// Checkpoint is the value that an item stands for in its run, as JSON kept byte for byte: large integers lose nothing
+// and 1, "1" and 1.0 stay different. A nil Checkpoint is an absent one.
 type Checkpoint json.RawMessage
 
 // Cursor is where the next incremental sync starts, as JSON kept byte for byte. A nil Cursor is an absent one.
 type Cursor json.RawMessage
 
-// NewCheckpoint encodes a value as a checkpoint: nil for nil, a copy of a [Checkpoint], [Cursor] or [json.RawMessage] with its bytes as they are, but for bytes
-// that are not UTF-8, which become U+FFFD, and the JSON of everything else. It returns an error wrapping [ErrCheckpointTooLarge] when the result is too large.
+// NewCheckpoint encodes a value as a checkpoint: nil for nil, a copy of a [Checkpoint], [Cursor] or [json.RawMessage]
+// with its bytes as they are, but for bytes that are not UTF-8, which become U+FFFD, and the JSON of everything else.
+// It returns an error wrapping [ErrCheckpointTooLarge] when the result is too large.
 func NewCheckpoint(value any) (Checkpoint, error) {
 	raw, err := rawJSON(value)
 	if err != nil {

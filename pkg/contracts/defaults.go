@@ -18,7 +18,8 @@ func (NoMetadata) MetadataRules() Rules { return nil }
 // MetadataData is nil: a plain map.
 func (NoMetadata) MetadataData() any { return nil }
 
-// TypedCredentials is embedded by a provider whose credentials are the struct T, with its rules in T's validate tags: see [RulesFor].
+// TypedCredentials is embedded by a provider whose credentials are the struct T, with its rules in T's validate tags:
+// see [RulesFor].
 type TypedCredentials[T any] struct{}
 
 // CredentialRules are the rules of T's tags.

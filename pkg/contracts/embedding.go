@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// descriptions are the methods that say something about another method, or that work only together with it. A provider must take both from
-// the same type: embedding is no inheritance, so that the ready-made reducer of [MaxNumber] never calls a provider's own CheckpointKey,
-// and its ReducesAssociatively says nothing about a provider's own ReduceCheckpoints.
+// descriptions are the methods that say something about another method, or that work only together with it. A provider
+// must take both from the same type: embedding is no inheritance, so that the ready-made reducer of [MaxNumber] never
+// calls a provider's own CheckpointKey, and its ReducesAssociatively says nothing about a provider's own
+// ReduceCheckpoints.
 func descriptions() []description {
 	return []description{
 		{"ReducesAssociatively", "ReduceCheckpoints"},
@@ -31,8 +32,8 @@ func descriptions() []description {
 
 type description struct{ method, of string }
 
-// embeddingProblems finds what a provider gets wrong by embedding. It compiles, and it has the methods, but they come from types that know
-// nothing of one another, or don't count.
+// embeddingProblems finds what a provider gets wrong by embedding. It compiles, and it has the methods, but they come
+// from types that know nothing of one another, or don't count.
 func embeddingProblems(p Provider) []error {
 	t := reflect.TypeOf(p)
 	problems := append(tornApart(t), unasked(p)...)
@@ -46,8 +47,8 @@ func embeddingProblems(p Provider) []error {
 	return problems
 }
 
-// tornApart reports methods that come from an embedded type, which has another method that they describe, while the provider takes that
-// other method from elsewhere.
+// tornApart reports methods that come from an embedded type, which has another method that they describe, while the
+// provider takes that other method from elsewhere.
 func tornApart(t reflect.Type) []error {
 	type cause struct {
 		from, instead reflect.Type
@@ -111,7 +112,8 @@ func unasked(p Provider) (problems []error) {
 	return slices.DeleteFunc(problems, func(err error) bool { return err == nil })
 }
 
-// hidden reports contracts of a value that is embedded as an interface: the provider has the methods of the interface, and no others.
+// hidden reports contracts of a value that is embedded as an interface: the provider has the methods of the interface,
+// and no others.
 func hidden(t, field, dynamic reflect.Type) []error {
 	var names []string
 	for _, c := range contractsOfProviders() {
@@ -148,8 +150,8 @@ func throughNil(t, field reflect.Type, path []int) []error {
 		strings.Join(names, ", "), field)}
 }
 
-// walkEmbedded visits the fields that a value embeds, at every depth, with their paths. What an interface holds is not entered: its fields
-// promote nothing.
+// walkEmbedded visits the fields that a value embeds, at every depth, with their paths. What an interface holds is not
+// entered: its fields promote nothing.
 func walkEmbedded(v reflect.Value, path []int, visit func(path []int, field reflect.Type, value reflect.Value)) {
 	for v.Kind() == reflect.Pointer {
 		v = v.Elem()
@@ -166,8 +168,8 @@ func walkEmbedded(v reflect.Value, path []int, visit func(path []int, field refl
 	}
 }
 
-// declarer returns the type that declares the method that t has under the name: t, or a type embedded in it at any depth, without
-// pointers. It is nil when t has no such method.
+// declarer returns the type that declares the method that t has under the name: t, or a type embedded in it at any
+// depth, without pointers. It is nil when t has no such method.
 func declarer(t reflect.Type, name string) reflect.Type {
 	declaring, _ := declarerAt(t, name)
 	return declaring
@@ -207,8 +209,8 @@ func addressable(t reflect.Type) reflect.Type {
 	return reflect.PointerTo(t)
 }
 
-// isPromoted reports whether a struct has the method by embedding. The reflect package does not tell; but the compiler writes such
-// methods itself, and says so instead of naming a file.
+// isPromoted reports whether a struct has the method by embedding. The reflect package does not tell; but the compiler
+// writes such methods itself, and says so instead of naming a file.
 func isPromoted(method reflect.Method) bool {
 	frames := runtime.CallersFrames([]uintptr{method.Func.Pointer() + 1})
 	for {

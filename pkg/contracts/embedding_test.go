@@ -11,8 +11,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// listed embeds a ready-made reducer and declares another: the runtime would reduce in parts, and a run of several batches would get a
-// wrong cursor.
+// listed embeds a ready-made reducer and declares another: the runtime would reduce in parts, and a run of several
+// batches would get a wrong cursor.
 type listed struct {
 	named
 	scheduled

@@ -16,8 +16,8 @@ var (
 	ErrNoToken = errors.New("no token that can be used is to be had now")
 )
 
-// DeferralError asks to be tried again at a later time without spending a try. [RetryAfter] makes one; limits, open circuits and token
-// waits inside [Integration.HTTP] return it by themselves.
+// DeferralError asks to be tried again at a later time without spending a try. [RetryAfter] makes one; limits, open
+// circuits and token waits inside [Integration.HTTP] return it by themselves.
 type DeferralError struct {
 	// Delay is how long to wait from now on.
 	Delay time.Duration
@@ -61,8 +61,8 @@ func (e *SkipError) Error() string { return "skipped: " + e.Reason }
 
 // RetryAfter is a deferral: what returned it is tried again after d, and no try is spent. err says why; it may be nil.
 //
-// The wait is at least a second, and longer with each deferral that follows on another of the same work, up to a minute. It is at most an hour; work that needs longer asks
-// again then. A negative d counts as zero.
+// The wait is at least a second, and longer with each deferral that follows on another of the same work, up to a
+// minute. It is at most an hour; work that needs longer asks again then. A negative d counts as zero.
 func RetryAfter(d time.Duration, err error) error {
 	return &DeferralError{Delay: max(d, 0), Cause: err}
 }
@@ -75,7 +75,8 @@ func Permanent(err error) error {
 	return &PermanentError{Cause: err}
 }
 
-// Skip completes an item without work: it counts as completed, its checkpoint included, and is shown as skipped with the reason.
+// Skip completes an item without work: it counts as completed, its checkpoint included, and is shown as skipped with
+// the reason.
 func Skip(reason string) error { return &SkipError{Reason: reason} }
 
 // AsDeferral reports whether err is, or wraps, a deferral.

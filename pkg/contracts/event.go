@@ -5,16 +5,17 @@ import (
 	"reflect"
 )
 
-// EventTyper is implemented by events that name their own type, for instance because the Go type was renamed after items of the old name
-// were stored.
+// EventTyper is implemented by events that name their own type, for instance because the Go type was renamed after
+// items of the old name were stored.
 type EventTyper interface {
 	EventType() string
 }
 
 // EventType is the name under which an event travels and is stored, and by which handlers are found: the event's own
-// [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name of what it points to, also when
-// it is nil or EventType has a pointer receiver. The name of an untyped nil is empty. Items whose type has more than 200 bytes, or is not UTF-8 text without
-// control characters, can't be stored and are dead at once.
+// [EventTyper] name, else its Go type with the package's last element, such as "github.Issue". A pointer has the name
+// of what it points to, also when it is nil or EventType has a pointer receiver. The name of an untyped nil is empty.
+// Items whose type has more than 200 bytes, or is not UTF-8 text without control characters, can't be stored and are
+// dead at once.
 func EventType(event any) string {
 	v := reflect.ValueOf(event)
 	for v.Kind() == reflect.Pointer {
@@ -54,8 +55,8 @@ type Attempt struct {
 // LastTry reports whether the item is dead if this try fails.
 func (a Attempt) LastTry() bool { return a.Try >= a.MaxTries }
 
-// AttemptKey is the key of the [Attempt] that a context carries. The runtime's own contexts answer to it without having been made by
-// [WithAttempt]; read it with [AttemptFrom].
+// AttemptKey is the key of the [Attempt] that a context carries. The runtime's own contexts answer to it without having
+// been made by [WithAttempt]; read it with [AttemptFrom].
 type AttemptKey struct{}
 
 // WithAttempt returns a context that carries the attempt, as the context of every handler does: for tests of handlers.

@@ -14,7 +14,8 @@ import (
 // ofProviders is how the comment of a contract of providers begins, after its name.
 var ofProviders = regexp.MustCompile(`^\w+ (is implemented (by providers|by a \[|beside \[)|marks an? )`)
 
-// A contract that is not in the list of NewRegistry has no protection from near misses, one that is not in the test's is not tested.
+// A contract that is not in the list of NewRegistry has no protection from near misses, one that is not in the test's
+// is not tested.
 func TestEveryContractIsListed(t *testing.T) {
 	t.Parallel()
 	lists := map[string]string{"shape.go": "reflect.TypeFor[%]()", "registry_test.go": "\tcontracts.%\n"}

@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// HostNamer is implemented by providers whose credentials belong to hosts that the integration's metadata does not name as URLs.
+// HostNamer is implemented by providers whose credentials belong to hosts that the integration's metadata does not name
+// as URLs.
 //
-// Credentials leave only for the hosts that a provider names. Without this contract these are the hosts of the URLs in the
-// integration's metadata: see [MetadataHosts]. A change of metadata that moves the hosts is refused unless it brings
-// all credentials along, so that whoever may change metadata can't have the stored credentials sent elsewhere.
+// Credentials leave only for the hosts that a provider names. Without this contract these are the hosts of the URLs in
+// the integration's metadata: see [MetadataHosts]. A change of metadata that moves the hosts is refused unless it
+// brings all credentials along, so that whoever may change metadata can't have the stored credentials sent elsewhere.
 type HostNamer interface {
 	// CredentialHosts are the hosts that credentials are sent to. An entry is one of
 	//   - a host, "api.example.com", which is reached over https only, with a port where it is not 443
@@ -23,15 +24,16 @@ type HostNamer interface {
 	CredentialHosts(in *Integration) ([]string, error)
 }
 
-// OAuth2HostNamer is implemented beside [OAuth2] to tell where client secrets, codes and refresh tokens are sent. The flows
-// of pkg/oauth2 implement it. A change of metadata that moves these hosts is refused like one that moves those of [HostNamer].
+// OAuth2HostNamer is implemented beside [OAuth2] to tell where client secrets, codes and refresh tokens are sent. The
+// flows of pkg/oauth2 implement it. A change of metadata that moves these hosts is refused like one that moves those of
+// [HostNamer].
 type OAuth2HostNamer interface {
 	// OAuth2Hosts are the hosts of the authorization server, in the form of [HostNamer].
 	OAuth2Hosts(in *Integration) ([]string, error)
 }
 
-// MetadataHosts returns scheme, host and port of every http and https URL among the integration's metadata, sorted. It is for
-// providers that name these hosts and further ones.
+// MetadataHosts returns scheme, host and port of every http and https URL among the integration's metadata, sorted. It
+// is for providers that name these hosts and further ones.
 func MetadataHosts(in *Integration) ([]string, error) {
 	metadata, err := in.Metadata()
 	if err != nil {

@@ -14,14 +14,16 @@ const (
 	MaxIdempotencyKeyChars = 191
 	// DefaultIdempotencyHeader carries the key of a provider that names no header of its own.
 	DefaultIdempotencyHeader = "Idempotency-Key"
-	// ReplayedHeader is in an answer that [Integration.HTTP] returns from its ledger of idempotency keys: the answer to the first request with the key.
+	// ReplayedHeader is in an answer that [Integration.HTTP] returns from its ledger of idempotency keys: the answer to
+	// the first request with the key.
 	ReplayedHeader = "Tributary-Replayed"
 )
 
 // ErrInvalidIdempotencyKey is wrapped by the error of [WithIdempotencyKey].
 var ErrInvalidIdempotencyKey = errors.New("invalid idempotency key")
 
-// ErrIdempotencyMismatch is wrapped by the error of a request whose key was used for another request: another method, URL or body. It is permanent.
+// ErrIdempotencyMismatch is wrapped by the error of a request whose key was used for another request: another method,
+// URL or body. It is permanent.
 var ErrIdempotencyMismatch = errors.New("the idempotency key was used for another request")
 
 // IdempotencyState is what is known of the request that has an idempotency key.
@@ -33,14 +35,14 @@ const (
 	IdempotencyReserved IdempotencyState = "reserved"
 	// IdempotencySucceeded: the request was answered.
 	IdempotencySucceeded IdempotencyState = "succeeded"
-	// IdempotencyUnknown: the request may have had its effect or not. If the upstream recognises keys, the next request with the key is sent to find out; if not,
-	// somebody has to look: see `tributary requests resolve`.
+	// IdempotencyUnknown: the request may have had its effect or not. If the upstream recognises keys, the next request
+	// with the key is sent to find out; if not, somebody has to look: see `tributary requests resolve`.
 	IdempotencyUnknown IdempotencyState = "unknown"
 )
 
-// IdempotencyConflictError means that a request was not sent, as an earlier one has its idempotency key, and that the answer to that one can't be returned: it is
-// under way (then the error is a deferral), what came of it is unknown, or its answer was too large to be kept (then the error is permanent). It does
-// not show the key.
+// IdempotencyConflictError means that a request was not sent, as an earlier one has its idempotency key, and that the
+// answer to that one can't be returned: it is under way (then the error is a deferral), what came of it is unknown, or
+// its answer was too large to be kept (then the error is permanent). It does not show the key.
 type IdempotencyConflictError struct{ State IdempotencyState }
 
 func (e *IdempotencyConflictError) Error() string {
@@ -54,9 +56,10 @@ func (e *IdempotencyConflictError) Error() string {
 	}
 }
 
-// IdempotencySupporter marks a provider whose upstream recognises an idempotency key and does the same thing once. The key of a request (see
-// [WithIdempotencyKey]) is then sent to the upstream in the header [DefaultIdempotencyHeader], or the one that
-// [IdempotencyHeaderNamer] names. Without the mark a key is still stored with the request, a warning is logged, and nothing is sent.
+// IdempotencySupporter marks a provider whose upstream recognises an idempotency key and does the same thing once. The
+// key of a request (see [WithIdempotencyKey]) is then sent to the upstream in the header [DefaultIdempotencyHeader], or
+// the one that [IdempotencyHeaderNamer] names. Without the mark a key is still stored with the request, a warning is
+// logged, and nothing is sent.
 type IdempotencySupporter interface {
 	// SupportsIdempotency does nothing; having it is the mark.
 	SupportsIdempotency()
@@ -71,18 +74,20 @@ type IdempotencyHeaderNamer interface {
 
 type idempotencyKey struct{}
 
-// WithIdempotencyKey returns a context whose requests through [Integration.HTTP] carry the key, the same one in every retry. The key is
-// the caller's, and unique within the integration for one intended effect: give each request a context of its own.
+// WithIdempotencyKey returns a context whose requests through [Integration.HTTP] carry the key, the same one in every
+// retry. The key is the caller's, and unique within the integration for one intended effect: give each request a
+// context of its own.
 //
-// A second request with the key is not sent when the first has succeeded: it gets the first one's answer, marked by [ReplayedHeader]. Otherwise it gets an
-// [*IdempotencyConflictError], or [ErrIdempotencyMismatch] if it is another request. A failure that surely had no effect frees the key: no connection, a status of
-// 400 to 499, a deferral by budget or circuit. Keys are remembered for 90 days.
+// A second request with the key is not sent when the first has succeeded: it gets the first one's answer, marked by
+// [ReplayedHeader]. Otherwise it gets an [*IdempotencyConflictError], or [ErrIdempotencyMismatch] if it is another
+// request. A failure that surely had no effect frees the key: no connection, a status of 400 to 499, a deferral by
+// budget or circuit. Keys are remembered for 90 days.
 //
-// The ledger is written outside of any transaction of yours. If you keep the outcome in a database, use a key that you can form again, such as one of
-// your row's id, and not one made for the call.
+// The ledger is written outside of any transaction of yours. If you keep the outcome in a database, use a key that you
+// can form again, such as one of your row's id, and not one made for the call.
 //
-// The error wraps [ErrInvalidIdempotencyKey] when the key is empty, has more than [MaxIdempotencyKeyChars] characters, or could not travel in a header. It does not
-// repeat the key.
+// The error wraps [ErrInvalidIdempotencyKey] when the key is empty, has more than [MaxIdempotencyKeyChars] characters,
+// or could not travel in a header. It does not repeat the key.
 func WithIdempotencyKey(ctx context.Context, key string) (context.Context, error) {
 	if key == "" {
 		return nil, fmt.Errorf("%w: it is empty", ErrInvalidIdempotencyKey)

@@ -9,8 +9,9 @@ import (
 // startOfTime is before every RFC 3339 timestamp of whatever offset, in Unix seconds: the first second of the year −1.
 const startOfTime = -62198755200
 
-// parseInstant reads an RFC 3339 timestamp as the seconds since startOfTime and the digits of its fraction, without zeros at the end. Package time is
-// both too narrow (it ends at nanoseconds) and too wide (it takes commas, one-digit hours and offsets of days).
+// parseInstant reads an RFC 3339 timestamp as the seconds since startOfTime and the digits of its fraction, without
+// zeros at the end. Package time is both too narrow (it ends at nanoseconds) and too wide (it takes commas, one-digit
+// hours and offsets of days).
 func parseInstant(text string) (seconds int64, fraction string, ok bool) {
 	const local = "2006-01-02T15:04:05"
 	text = strings.ToUpper(text)

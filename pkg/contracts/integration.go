@@ -9,8 +9,8 @@ import (
 	"net/http"
 )
 
-// Integration is one configured connection of a provider, as the provider and its handlers see it. It is read-only and safe for
-// concurrent use.
+// Integration is one configured connection of a provider, as the provider and its handlers see it. It is read-only and
+// safe for concurrent use.
 type Integration struct {
 	fields IntegrationFields
 }
@@ -73,8 +73,8 @@ func (in *Integration) Mappings() Mappings {
 	return in.fields.Mappings
 }
 
-// HTTP is the client for every request to the upstream: authenticated, traced and guarded. Give it to any vendor SDK that takes an
-// *http.Client.
+// HTTP is the client for every request to the upstream: authenticated, traced and guarded. Give it to any vendor SDK
+// that takes an *http.Client.
 func (in *Integration) HTTP() *http.Client {
 	if in.fields.Client == nil {
 		return http.DefaultClient
@@ -100,7 +100,8 @@ func (in *Integration) Metadata() (map[string]any, error) {
 	return decodeMap("metadata", in.fields.Metadata)
 }
 
-// CredentialsOf decodes the integration's credentials into T, usually the type that the provider's CredentialData points to.
+// CredentialsOf decodes the integration's credentials into T, usually the type that the provider's CredentialData
+// points to.
 func CredentialsOf[T any](in *Integration) (T, error) {
 	return decodeAs[T](in, "credentials", in.fields.Credentials)
 }

@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// MaxTime is embedded by a [ScheduledSync] whose checkpoints are RFC 3339 timestamps: the latest instant becomes the cursor. Offsets and
-// precision may differ from one to the next, and fractions of any length count.
+// MaxTime is embedded by a [ScheduledSync] whose checkpoints are RFC 3339 timestamps: the latest instant becomes the
+// cursor. Offsets and precision may differ from one to the next, and fractions of any length count.
 //
-// Like [MaxString] and [MaxNumber] it returns one of the checkpoints byte for byte, passes over absent ones (nil and the JSON null), and
-// returns no cursor when all are absent. Of equal values that are spelled differently the one with the greater bytes is taken, so that order and
-// grouping never matter. A value of another kind is an error that names its position.
+// Like [MaxString] and [MaxNumber] it returns one of the checkpoints byte for byte, passes over absent ones (nil and
+// the JSON null), and returns no cursor when all are absent. Of equal values that are spelled differently the one with
+// the greater bytes is taken, so that order and grouping never matter. A value of another kind is an error that names
+// its position.
 //
-// A provider that embeds one of them takes all of its methods, or declares each of ReduceCheckpoints, ReducesAssociatively and CheckpointKey
-// itself. [NewRegistry] refuses a mixture, because the methods of one type say nothing about those of another.
+// A provider that embeds one of them takes all of its methods, or declares each of ReduceCheckpoints,
+// ReducesAssociatively and CheckpointKey itself. [NewRegistry] refuses a mixture, because the methods of one type say
+// nothing about those of another.
 type MaxTime struct{}
 
 // ReduceCheckpoints returns the latest instant.
@@ -26,7 +28,8 @@ func (m MaxTime) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
 // ReducesAssociatively marks the reducer: see [AssociativeReducer].
 func (MaxTime) ReducesAssociatively() {}
 
-// CheckpointKey is the instant as the seconds since the year −1 in 12 digits and the digits of its fraction: see [CheckpointOrderer]. An absent checkpoint has the empty key.
+// CheckpointKey is the instant as the seconds since the year −1 in 12 digits and the digits of its fraction: see
+// [CheckpointOrderer]. An absent checkpoint has the empty key.
 func (MaxTime) CheckpointKey(c Checkpoint) (string, error) {
 	if isAbsent(c) {
 		return "", nil
@@ -39,11 +42,12 @@ func (MaxTime) CheckpointKey(c Checkpoint) (string, error) {
 	return fmt.Sprintf("%012d%s", seconds, fraction), nil
 }
 
-// maxAhead is how far in the future a checkpoint of [MaxTime] may be: a day and an hour, for clocks that show another zone's time as UTC.
+// maxAhead is how far in the future a checkpoint of [MaxTime] may be: a day and an hour, for clocks that show another
+// zone's time as UTC.
 const maxAhead = 25 * time.Hour
 
-// CheckCheckpoint refuses what is no RFC 3339 timestamp, and what is more than 25 hours ahead of now: as the cursor it would hide all that changes before then. See
-// [CheckpointChecker].
+// CheckCheckpoint refuses what is no RFC 3339 timestamp, and what is more than 25 hours ahead of now: as the cursor it
+// would hide all that changes before then. See [CheckpointChecker].
 func (MaxTime) CheckCheckpoint(c Checkpoint, now time.Time) error {
 	if isAbsent(c) {
 		return nil
@@ -64,8 +68,9 @@ func (MaxTime) CursorAt(t time.Time) (Cursor, error) {
 	return Cursor(t.UTC().Format(`"` + time.RFC3339Nano + `"`)), nil
 }
 
-// MaxString is embedded by a [ScheduledSync] whose checkpoints are strings that grow as text does, byte by byte: ids such as ULIDs, "2024-01-31". Note that
-// "9" is greater than "10": numbers in strings are not ordered as text. [MaxTime] says the rest.
+// MaxString is embedded by a [ScheduledSync] whose checkpoints are strings that grow as text does, byte by byte: ids
+// such as ULIDs, "2024-01-31". Note that "9" is greater than "10": numbers in strings are not ordered as text.
+// [MaxTime] says the rest.
 type MaxString struct{}
 
 // ReduceCheckpoints returns the greatest text.
@@ -88,7 +93,8 @@ func (MaxString) CheckpointKey(c Checkpoint) (string, error) {
 	return text, nil
 }
 
-// textOf decodes a JSON string. Keys are made of every checkpoint of every run, and nearly all are plain text between quotes.
+// textOf decodes a JSON string. Keys are made of every checkpoint of every run, and nearly all are plain text between
+// quotes.
 func textOf(c Checkpoint) (text string, err error) {
 	if n := len(c); n >= 2 && c[0] == '"' && c[n-1] == '"' && isPlain(c[1:n-1]) {
 		return string(c[1 : n-1]), nil
@@ -107,8 +113,8 @@ func isPlain(text []byte) bool {
 	return true
 }
 
-// MaxNumber is embedded by a [ScheduledSync] whose checkpoints are JSON numbers: ids, sequence numbers, Unix times. They are compared exactly, whatever
-// their size, and never become floats. [MaxTime] says the rest.
+// MaxNumber is embedded by a [ScheduledSync] whose checkpoints are JSON numbers: ids, sequence numbers, Unix times.
+// They are compared exactly, whatever their size, and never become floats. [MaxTime] says the rest.
 type MaxNumber struct{}
 
 // ReduceCheckpoints returns the greatest number.
@@ -122,8 +128,8 @@ func (m MaxNumber) ReduceCheckpoints(checkpoints []Checkpoint) (Cursor, error) {
 // ReducesAssociatively marks the reducer: see [AssociativeReducer].
 func (MaxNumber) ReducesAssociatively() {}
 
-// CheckpointKey is the number in a form of which greater ones compare greater byte by byte, and equal ones (1, 1.0, 10e-1) equal: see [CheckpointOrderer]. An
-// absent checkpoint has the empty key.
+// CheckpointKey is the number in a form of which greater ones compare greater byte by byte, and equal ones (1, 1.0,
+// 10e-1) equal: see [CheckpointOrderer]. An absent checkpoint has the empty key.
 func (MaxNumber) CheckpointKey(c Checkpoint) (string, error) {
 	if isAbsent(c) {
 		return "", nil
@@ -135,7 +141,8 @@ func (MaxNumber) CheckpointKey(c Checkpoint) (string, error) {
 	return numberKey(string(number)), nil
 }
 
-// greatestInteger is greatest for integers without a sign, which need no keys: the longer is the greater. ok is false when there is anything else.
+// greatestInteger is greatest for integers without a sign, which need no keys: the longer is the greater. ok is false
+// when there is anything else.
 func greatestInteger(checkpoints []Checkpoint) (best Cursor, ok bool) {
 	for _, c := range checkpoints {
 		if len(c) == 0 {

@@ -1,7 +1,7 @@
 package contracts
 
-// nearest returns the candidate that a mistyped word was most likely meant to be, and false when none is near: a third of the word's
-// letters may differ, and two of a short word's.
+// nearest returns the candidate that a mistyped word was most likely meant to be, and false when none is near: a third
+// of the word's letters may differ, and two of a short word's.
 func nearest(word string, candidates []string) (string, bool) {
 	best, least := "", max(len(word)/3, min(len(word)/2, 2))+1
 	for _, c := range candidates {

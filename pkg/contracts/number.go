@@ -13,9 +13,10 @@ const (
 	positiveKey = "2"
 )
 
-// numberKey writes a JSON number so that greater numbers compare greater byte by byte and equal ones are equal. A positive number is 0.ddd × 10^e
-// with the first d not 0: its key is a 2, e, and the digits, for of two numbers the greater e wins and then the greater digits. A negative number has the nines'
-// complement of that, and at its end a character greater than all digits, for there fewer digits are the greater number.
+// numberKey writes a JSON number so that greater numbers compare greater byte by byte and equal ones are equal. A
+// positive number is 0.ddd × 10^e with the first d not 0: its key is a 2, e, and the digits, for of two numbers the
+// greater e wins and then the greater digits. A negative number has the nines' complement of that, and at its end a
+// character greater than all digits, for there fewer digits are the greater number.
 func numberKey(number string) string {
 	text, negative := strings.CutPrefix(number, "-")
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
@@ -42,8 +43,8 @@ func exponentKey(exponent string, n int) string {
 	return integerKey(e.Add(e, big.NewInt(int64(n))).String())
 }
 
-// integerKey writes an integer so that greater ones compare greater and none is the beginning of another: a sign, how many digits the
-// number of digits has, the number of digits, the digits; all complemented below zero.
+// integerKey writes an integer so that greater ones compare greater and none is the beginning of another: a sign, how
+// many digits the number of digits has, the number of digits, the digits; all complemented below zero.
 func integerKey(integer string) string {
 	digits, negative := strings.CutPrefix(integer, "-")
 	length := strconv.Itoa(len(digits))

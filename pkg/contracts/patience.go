@@ -8,22 +8,25 @@ import (
 )
 
 const (
-	// LongestRetryAfter is the most that a Retry-After is believed: a wrong clock or a typing error of an upstream must not stop an integration for days.
+	// LongestRetryAfter is the most that a Retry-After is believed: a wrong clock or a typing error of an upstream must
+	// not stop an integration for days.
 	LongestRetryAfter = 600 * time.Second
-	// LongestReset is how far away the start of an upstream's next count is believed to be: no more than a day, which is the longest count that upstreams keep
-	// whose budget is told in headers. One that is longer says so again tomorrow.
+	// LongestReset is how far away the start of an upstream's next count is believed to be: no more than a day, which
+	// is the longest count that upstreams keep whose budget is told in headers. One that is longer says so again
+	// tomorrow.
 	LongestReset = 24 * time.Hour
 
-	// Numbers from sinceEpoch on are seconds since 1970, of 2001 and later, and not 31 years; from sinceEpochMillis on they are milliseconds, and from
-	// noEpoch on neither.
+	// Numbers from sinceEpoch on are seconds since 1970, of 2001 and later, and not 31 years; from sinceEpochMillis on
+	// they are milliseconds, and from noEpoch on neither.
 	sinceEpoch       = 1_000_000_000
 	sinceEpochMillis = 1_000_000_000_000
 	noEpoch          = 1_000_000_000_000_000
 )
 
-// ReadRetryAfter reads how long the sender of an answer asks to be left alone, from Retry-After: seconds, also with fractions, or an HTTP date. A date, and a number
-// that can only be a time since 1970, are distances on the sender's clock, which its Date header shows; now stands in for that. The result is at most
-// [LongestRetryAfter]. It is false when there is no such header, when it can't be read, or when its date is past.
+// ReadRetryAfter reads how long the sender of an answer asks to be left alone, from Retry-After: seconds, also with
+// fractions, or an HTTP date. A date, and a number that can only be a time since 1970, are distances on the sender's
+// clock, which its Date header shows; now stands in for that. The result is at most [LongestRetryAfter]. It is false
+// when there is no such header, when it can't be read, or when its date is past.
 func ReadRetryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	now = senderTime(header, now)
@@ -45,9 +48,10 @@ func ReadRetryAfter(header http.Header, now time.Time) (time.Duration, bool) {
 	return positive(min(until.Sub(now), LongestRetryAfter))
 }
 
-// ReadReset reads the time until an upstream starts a new count, from the value of a header such as X-RateLimit-Reset. Some upstreams give seconds from now, others
-// seconds or milliseconds since 1970. Of the latter the distance on the sender's clock counts, as in [ReadRetryAfter]. The result is at
-// most [LongestReset]. It is false when the value is not a number.
+// ReadReset reads the time until an upstream starts a new count, from the value of a header such as X-RateLimit-Reset.
+// Some upstreams give seconds from now, others seconds or milliseconds since 1970. Of the latter the distance on the
+// sender's clock counts, as in [ReadRetryAfter]. The result is at most [LongestReset]. It is false when the value is
+// not a number.
 func ReadReset(header http.Header, value string, now time.Time) (time.Duration, bool) {
 	value, _, _ = strings.Cut(strings.TrimSpace(value), ".")
 	if value == "" || !isDigits(value) {

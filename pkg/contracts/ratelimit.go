@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// RateLimit is a request budget: Limit requests per Window. The zero value is not valid; use [PerMinute], [PerHour], [PerDay] or [Per].
+// RateLimit is a request budget: Limit requests per Window. The zero value is not valid; use [PerMinute], [PerHour],
+// [PerDay] or [Per].
 type RateLimit struct {
 	// Limit is the number of requests in a window, at least 1.
 	Limit int
@@ -16,23 +17,26 @@ type RateLimit struct {
 	IsSliding bool
 }
 
-// RateLimiter is implemented by providers that have a request budget without a sync. It wins over [ScheduledSync]'s DefaultRateLimit.
+// RateLimiter is implemented by providers that have a request budget without a sync. It wins over [ScheduledSync]'s
+// DefaultRateLimit.
 type RateLimiter interface {
 	// RateLimit is the request budget of one integration; nil means unlimited.
 	RateLimit() *RateLimit
 }
 
-// BudgetKeyer is implemented by providers whose upstream counts the requests of several integrations together, such as all connections of one app.
+// BudgetKeyer is implemented by providers whose upstream counts the requests of several integrations together, such as
+// all connections of one app.
 type BudgetKeyer interface {
-	// BudgetKey names what the upstream counts by. Integrations of the provider with the same key share a budget; an empty key stands for the
-	// integration alone. It is kept as a hash, so that it may be made of a secret.
+	// BudgetKey names what the upstream counts by. Integrations of the provider with the same key share a budget; an
+	// empty key stands for the integration alone. It is kept as a hash, so that it may be made of a secret.
 	BudgetKey(in *Integration) string
 }
 
-// RateReporter is implemented by providers whose upstream tells of its budget in a way of its own. Retry-After, X-RateLimit-* and RateLimit-* are
-// understood without it.
+// RateReporter is implemented by providers whose upstream tells of its budget in a way of its own. Retry-After,
+// X-RateLimit-* and RateLimit-* are understood without it.
 type RateReporter interface {
-	// ReportRate reads an answer of the upstream, whatever its status; false leaves it to the core. The body must not be touched.
+	// ReportRate reads an answer of the upstream, whatever its status; false leaves it to the core. The body must not
+	// be touched.
 	ReportRate(res *http.Response) (RateReport, bool)
 }
 
@@ -72,7 +76,8 @@ func (l *RateLimit) Fixed() *RateLimit {
 	return &c
 }
 
-// Validate says what is wrong with a budget: a limit below 1 or a window below one second. A nil budget is valid: unlimited.
+// Validate says what is wrong with a budget: a limit below 1 or a window below one second. A nil budget is valid:
+// unlimited.
 func (l *RateLimit) Validate() error {
 	if l == nil {
 		return nil

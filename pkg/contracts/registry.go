@@ -17,13 +17,14 @@ var ErrUnknownProvider = errors.New("unknown provider")
 // keyPattern keeps keys usable as one token of a NATS subject.
 const keyPattern = `^[a-z0-9][a-z0-9-]{0,62}$`
 
-// Registry holds the providers that are compiled into a binary, by key. It never changes and is safe for concurrent use.
+// Registry holds the providers that are compiled into a binary, by key. It never changes and is safe for concurrent
+// use.
 type Registry struct {
 	providers map[string]Provider
 }
 
-// NewRegistry checks the providers and returns them as a registry. A provider is kept as it is given, never wrapped, so that its
-// contracts are found by type assertion on what [Registry.Provider] returns.
+// NewRegistry checks the providers and returns them as a registry. A provider is kept as it is given, never wrapped, so
+// that its contracts are found by type assertion on what [Registry.Provider] returns.
 //
 // It refuses what would otherwise fail late or not at all, every problem at once (see [errors.Join]):
 //   - a key that is not 1 to 63 lower-case letters, digits and inner or trailing hyphens

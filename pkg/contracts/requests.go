@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 )
 
-// Redactor is implemented by providers whose requests or answers contain secrets beyond the ones that are always redacted. What it
-// names is replaced before anything is stored, logged or traced.
+// Redactor is implemented by providers whose requests or answers contain secrets beyond the ones that are always
+// redacted. What it names is replaced before anything is stored, logged or traced.
 //
-// A field is a path of keys joined by dots, from the top of a JSON body: "card.number". The element * stands for every key of an object and every index of
-// an array: "contacts.*.email". A path that leads nowhere changes nothing.
+// A field is a path of keys joined by dots, from the top of a JSON body: "card.number". The element * stands for every
+// key of an object and every index of an array: "contacts.*.email". A path that leads nowhere changes nothing.
 type Redactor interface {
 	// SensitiveRequestFields are the paths to redact in request bodies.
 	SensitiveRequestFields() []string
@@ -19,8 +19,9 @@ type Redactor interface {
 
 // ResponseLogLimiter is implemented by providers with answers too large or too dull to be kept.
 type ResponseLogLimiter interface {
-	// UnloggedResponseEndpoints are patterns of paths whose response bodies are not stored, but their sizes are. The character * stands for any text within one
-	// segment, and a verb with a colon may go before: "/files/*/content", "GET:/export/*.csv".
+	// UnloggedResponseEndpoints are patterns of paths whose response bodies are not stored, but their sizes are. The
+	// character * stands for any text within one segment, and a verb with a colon may go before: "/files/*/content",
+	// "GET:/export/*.csv".
 	UnloggedResponseEndpoints() []string
 }
 
@@ -37,6 +38,7 @@ type Identity struct {
 
 // IdentityResolver is implemented by providers whose upstream can tell who is calling.
 type IdentityResolver interface {
-	// ResolveIdentity asks the upstream whose credentials the integration has. The runtime may keep the answer until the credentials change.
+	// ResolveIdentity asks the upstream whose credentials the integration has. The runtime may keep the answer until
+	// the credentials change.
 	ResolveIdentity(ctx context.Context, in *Integration) (Identity, error)
 }

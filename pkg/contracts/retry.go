@@ -28,20 +28,21 @@ func (v Verdict) String() string {
 	}
 }
 
-// RetryCustomizer is implemented by providers that know better than the core which failed requests are worth repeating, and when.
+// RetryCustomizer is implemented by providers that know better than the core which failed requests are worth repeating,
+// and when.
 //
-// The core retries connection errors, the statuses 429, 500, 502, 503 and 504, and failures of the class [FailureUpstream] or
-// [FailureThrottle]. A Retry-After of the upstream is obeyed up to 600 s.
+// The core retries connection errors, the statuses 429, 500, 502, 503 and 504, and failures of the class
+// [FailureUpstream] or [FailureThrottle]. A Retry-After of the upstream is obeyed up to 600 s.
 type RetryCustomizer interface {
 	// IsRetryable says whether the request that failed with err may be repeated; [VerdictDefault] lets the core decide.
 	IsRetryable(err error) Verdict
-	// RetryDelay is how long to wait before the next attempt. The attempt that failed is counted from 1; status is that of the HTTP answer, 0 when there
-	// was none. With true a delay of 0 means at once; with false the core decides.
+	// RetryDelay is how long to wait before the next attempt. The attempt that failed is counted from 1; status is that
+	// of the HTTP answer, 0 when there was none. With true a delay of 0 means at once; with false the core decides.
 	RetryDelay(err error, attempt, status int) (time.Duration, bool)
 }
 
-// FailureClass says whose fault a failed request is. Only [FailureUpstream] counts against the circuit and the integration's health; it
-// and [FailureThrottle] are retried.
+// FailureClass says whose fault a failed request is. Only [FailureUpstream] counts against the circuit and the
+// integration's health; it and [FailureThrottle] are retried.
 type FailureClass string
 
 // The classes of failure, spelled as they are stored.
@@ -56,8 +57,8 @@ const (
 	FailureUnknown FailureClass = "unknown"
 )
 
-// ResponseError is an answer that may be a failure, as an error: what [FailureClassifier] and [RetryCustomizer] are asked about by the platform's
-// client, which knows nothing of a vendor SDK's own errors.
+// ResponseError is an answer that may be a failure, as an error: what [FailureClassifier] and [RetryCustomizer] are
+// asked about by the platform's client, which knows nothing of a vendor SDK's own errors.
 type ResponseError struct {
 	// Method and Path are those of the request.
 	Method, Path string
@@ -73,13 +74,14 @@ func (e *ResponseError) Error() string {
 	return fmt.Sprintf("%s %s: %d %s", e.Method, e.Path, e.Status, http.StatusText(e.Status))
 }
 
-// FailureClassifier is implemented by providers whose upstream's failures don't say by their status what they are: a 403 that is a
-// rate limit, a 200 with an error inside.
+// FailureClassifier is implemented by providers whose upstream's failures don't say by their status what they are: a
+// 403 that is a rate limit, a 200 with an error inside.
 type FailureClassifier interface {
-	// ClassifyFailure is asked about a [*ResponseError], or about the error of a request that got no answer; handlers and tests may ask about the provider's own
-	// errors. It is asked about successes too, and then says false unless there is an error inside.
+	// ClassifyFailure is asked about a [*ResponseError], or about the error of a request that got no answer; handlers
+	// and tests may ask about the provider's own errors. It is asked about successes too, and then says false unless
+	// there is an error inside.
 	//
-	// The answer is the class of the failure, and false when the core is to decide by status and kind of error. [FailureUnknown] with true
-	// is a decision. A class of another name counts as FailureUnknown.
+	// The answer is the class of the failure, and false when the core is to decide by status and kind of error.
+	// [FailureUnknown] with true is a decision. A class of another name counts as FailureUnknown.
 	ClassifyFailure(err error) (FailureClass, bool)
 }

@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// Rules maps a field to its validation tag in the language of go-playground/validator: Rules{"token": "required,min=20"}.
-// Fields are named as in JSON; a rule for a field of an object is written with a dot ("owner.email"). It applies also when the object
-// is absent, unless the object itself has a rule with omitempty.
+// Rules maps a field to its validation tag in the language of go-playground/validator: Rules{"token":
+// "required,min=20"}. Fields are named as in JSON; a rule for a field of an object is written with a dot
+// ("owner.email"). It applies also when the object is absent, unless the object itself has a rule with omitempty.
 //
 // A rule sees one field alone, so tags that compare fields (eqfield, required_with) are refused at start-up.
 type Rules map[string]string
 
-// RulesFor derives rules from the validate tags of the struct T, under the JSON names of its fields. Structs within T are walked, with
-// their names joined by dots; the fields of an optional one (a pointer without required) are checked only when it is given. Fields
-// that JSON does not see, and those tagged validate:"-", have no rules. A T that is not a struct has none either.
+// RulesFor derives rules from the validate tags of the struct T, under the JSON names of its fields. Structs within T
+// are walked, with their names joined by dots; the fields of an optional one (a pointer without required) are checked
+// only when it is given. Fields that JSON does not see, and those tagged validate:"-", have no rules. A T that is not a
+// struct has none either.
 func RulesFor[T any]() Rules {
 	rules := Rules{}
 	addRules(rules, "", reflect.TypeFor[T](), nil)

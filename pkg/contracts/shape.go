@@ -10,7 +10,8 @@ import (
 // contract is one of this package's interfaces as the registry compares it with a provider's methods.
 type contract struct {
 	iface reflect.Type
-	// extends is the contract that iface embeds, or nil. A provider is held to this one only by the methods that it adds.
+	// extends is the contract that iface embeds, or nil. A provider is held to this one only by the methods that it
+	// adds.
 	extends reflect.Type
 	// needs is a contract without which this one is never asked, or nil.
 	needs reflect.Type
@@ -51,7 +52,8 @@ func contractsOfProviders() []contract {
 	}
 }
 
-// shapeProblems finds what a type assertion would pass over in silence: methods that were meant for a contract and don't count.
+// shapeProblems finds what a type assertion would pass over in silence: methods that were meant for a contract and
+// don't count.
 func shapeProblems(t reflect.Type) []error {
 	s := shape{
 		value:   t,
@@ -128,8 +130,8 @@ func (s shape) incomplete() []error {
 	return problems
 }
 
-// split returns the names of c's methods that the provider has and the signatures of those that it lacks. Methods that are there in a wrong form are in
-// neither: they are reported already.
+// split returns the names of c's methods that the provider has and the signatures of those that it lacks. Methods that
+// are there in a wrong form are in neither: they are reported already.
 func (s shape) split(c contract) (present, missing []string) {
 	own := false
 	for m := range methodsOf(c.iface) {
@@ -187,8 +189,8 @@ func hint(present []string) string {
 	return ""
 }
 
-// isMisspelled reports whether found was probably meant to be name: the same but for case, or, for names so long that it is hardly chance, at most
-// two letters off.
+// isMisspelled reports whether found was probably meant to be name: the same but for case, or, for names so long that
+// it is hardly chance, at most two letters off.
 func isMisspelled(found, name string) bool {
 	const long = 9
 	return strings.EqualFold(found, name) || len(name) >= long && distance(found, name) <= 2
