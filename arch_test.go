@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},
 	"pkg/oauth2":       {"pkg/contracts", "internal/foreign"},
-	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/redact", "internal/validate"},
+	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/redact", "internal/registry", "internal/validate"},
 	"pkg/app":          {"tributary", "pkg", "internal", "services", "db"},
 
 	// A provider knows the contracts and nothing of the platform; their list knows all of them.
@@ -41,7 +41,9 @@ var mayImport = map[string][]string{
 	"internal/leak":        {},
 	"internal/panics":      {"internal/foreign"},
 	"internal/runstate":    {},
+	"internal/registry":    {"pkg/contracts", "internal/panics", "internal/spelling"},
 	"internal/secret":      {},
+	"internal/spelling":    {},
 	"internal/share":       {},
 	"internal/httpserver":  {"internal/share"},
 	"internal/telemetry":   {"internal/foreign", "internal/httpserver", "internal/panics"},
@@ -58,7 +60,7 @@ var mayImport = map[string][]string{
 	"internal/answers":     {"pkg/contracts"},
 	"internal/idempotency": {"internal/cells", "internal/foreign"},
 	"internal/outbound":    {"pkg/contracts", "internal/circuit", "internal/deferral", "internal/foreign", "internal/panics", "internal/redact", "internal/budget", "internal/requestlog", "internal/vitals", "internal/answers", "internal/idempotency"},
-	"internal/validate":    {"pkg/contracts", "internal/foreign", "internal/panics"},
+	"internal/validate":    {"pkg/contracts", "internal/foreign", "internal/panics", "internal/spelling"},
 	"internal/postgres":    {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
 	// What several services share, and what they are asked over the network.
@@ -71,36 +73,37 @@ var mayImport = map[string][]string{
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
-	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/vitals"},
+	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/registry", "internal/watchdog"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/vitals"},
 	"internal/api":          {"pkg/events", "internal/panics", "internal/share", "internal/runstate"},
 	"internal/cli":          {"pkg/events", "internal/api", "internal/runstate"},
 
 	// The operators' side, which the scheduler's process runs.
 	"internal/control": {
 		"pkg/contracts", "pkg/events", "internal/announce", "internal/api", "internal/budget", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deaditems", "internal/deferral", "internal/directory",
-		"internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/runstate", "internal/secret", "internal/setaside", "internal/validate",
+		"internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/runstate", "internal/secret", "internal/setaside", "internal/validate",
 	},
 
 	// A service knows no other service.
 	"services": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
-		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
+		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
 		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget", "internal/requestlog",
 	},
 	"services/scheduler": {
 		"pkg/contracts", "pkg/events", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign", "internal/health",
 		"internal/loop", "internal/panics", "internal/postgres", "internal/runstate", "internal/setaside", "internal/telemetry",
+		"internal/registry",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
+		"internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
 		"pkg/oauth2",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
 		"internal/integrations",
-		"internal/outbound", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog", "internal/vitals", "internal/answers", "internal/idempotency",
+		"internal/outbound", "internal/registry", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog", "internal/vitals", "internal/answers", "internal/idempotency",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

@@ -28,6 +28,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -157,7 +158,7 @@ func newHookStand(ctx context.Context, s *servers) (*hookStand, error) {
 	if err := h.enter(ctx, ring); err != nil {
 		return nil, err
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"github": github.Provider{}})
+	registry, err := registry.New(map[string]contracts.Provider{"github": github.Provider{}})
 	if err != nil {
 		return nil, err
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // Settings are the numbers that the operators' side runs by.
@@ -52,7 +52,7 @@ type Config struct {
 	Store       *postgres.Store
 	// Feed tells of changed integrations.
 	Feed      *integrations.Feed
-	Registry  *contracts.Registry
+	Registry  *registry.Registry
 	Validator *validate.Validator
 	Health    *health.Checker
 	// SetAside is the work that fails, so that the rest proceeds.

@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -33,7 +34,7 @@ const (
 // Checker asks upstreams how they are.
 type Checker struct {
 	*Keeper
-	Registry     *contracts.Registry
+	Registry     *registry.Registry
 	Integrations *integrations.Loader
 	SetAside     *setaside.Set
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/vitals"
@@ -54,7 +55,7 @@ func (w *world) checker(t *testing.T, provider contracts.Provider) *health.Check
 	if provider == nil {
 		provider = mute{}
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": provider})
+	registry, err := registry.New(map[string]contracts.Provider{"shop": provider})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -35,7 +36,7 @@ const (
 // Loader loads integrations, keeps them in memory, and keeps what it has loaded current.
 type Loader struct {
 	store    *postgres.Store
-	registry *contracts.Registry
+	registry *registry.Registry
 	log      *slog.Logger
 	outbound outbound.Config
 	tokens   *tokenSource
@@ -65,7 +66,7 @@ type state struct {
 
 // NewLoader returns a loader whose integrations send their requests through chains of the given configuration. Refreshers get new OAuth tokens for them; nil
 // sends tokens as they are.
-func NewLoader(store *postgres.Store, registry *contracts.Registry, feed *Feed, log *slog.Logger, chains outbound.Config, refreshers Refreshers) *Loader {
+func NewLoader(store *postgres.Store, registry *registry.Registry, feed *Feed, log *slog.Logger, chains outbound.Config, refreshers Refreshers) *Loader {
 	clock := chains.Now
 	if clock == nil {
 		clock = time.Now

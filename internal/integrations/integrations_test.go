@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -74,7 +75,7 @@ func newFixture(t *testing.T, provider string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}, "mail": mail{}})
+	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}, "mail": mail{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +251,7 @@ func TestLoadWhileAnotherProviderHangs(t *testing.T) {
 		_, err := f.loader.Load(t.Context(), f.id, 0)
 		loaded.Store(err == nil)
 	}}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}, "nested": slow})
+	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}, "nested": slow})
 	if err != nil {
 		t.Fatal(err)
 	}

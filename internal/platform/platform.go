@@ -34,6 +34,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/outbound"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/requestlog"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -130,7 +131,7 @@ type Platform struct {
 	Bus         *bus.Bus
 	Store       *postgres.Store
 	Checkpoints *checkpoint.Store
-	Registry    *contracts.Registry
+	Registry    *registry.Registry
 	// Feed tells of changed integrations while [Platform.Run] runs.
 	Feed *integrations.Feed
 	// Integrations are opened, kept and kept current.
@@ -160,7 +161,7 @@ type Platform struct {
 
 // New checks the providers, applies streams and buckets, and builds the services.
 func New(ctx context.Context, config Config) (*Platform, error) {
-	registry, err := contracts.NewRegistry(config.Providers)
+	registry, err := registry.New(config.Providers)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/spelling"
 )
 
 // longestName keeps names that are not names out of messages.
@@ -133,7 +134,7 @@ func noun(t reflect.Type) string {
 }
 
 func unknown(name string, known []string) string {
-	if near, ok := nearest(name, known); ok {
+	if near, ok := spelling.Nearest(name, known); ok {
 		return fmt.Sprintf("is unknown; did you mean %q?", near)
 	}
 	if len(known) == 0 {

@@ -61,8 +61,18 @@ func TestAdvances(t *testing.T) {
 		{"same", contracts.MaxNumber{}, `10`, `10`, false},
 		{"same number, other spelling", contracts.MaxNumber{}, `10`, `1.0e1`, false},
 		{"beyond 2^53", contracts.MaxNumber{}, `9007199254740992`, `9007199254740993`, true},
-		{"later instant, smaller text", contracts.MaxTime{}, `"2024-03-01T10:00:00+02:00"`, `"2024-03-01T09:00:00Z"`, true},
-		{"earlier instant, greater text", contracts.MaxTime{}, `"2024-03-01T09:00:00Z"`, `"2024-03-01T10:00:00+02:00"`, false},
+		{
+			"later instant, smaller text",
+			contracts.MaxTime{},
+			`"2024-03-01T10:00:00+02:00"`, `"2024-03-01T09:00:00Z"`,
+			true,
+		},
+		{
+			"earlier instant, greater text",
+			contracts.MaxTime{},
+			`"2024-03-01T09:00:00Z"`, `"2024-03-01T10:00:00+02:00"`,
+			false,
+		},
 		{"structure forward, other key order", merging{}, `{"a":1,"b":2}`, `{"b": 3, "a": 1}`, true},
 		{"structure the same, other key order", merging{}, `{"a":1,"b":2}`, `{"b":2,"a":1}`, false},
 		{"structure forward in one place and backward in another", merging{}, `{"a":1,"b":2}`, `{"a":2,"b":1}`, false},
@@ -74,7 +84,8 @@ func TestAdvances(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := contracts.Advances(test.provider, contracts.Cursor(test.current), contracts.Cursor(test.candidate))
+			got, err := contracts.Advances(test.provider, contracts.Cursor(test.current),
+				contracts.Cursor(test.candidate))
 			if err != nil || got != test.want {
 				t.Errorf("Advances(%s, %s) = %v, %v; want %v", test.current, test.candidate, got, err, test.want)
 			}
@@ -83,7 +94,8 @@ func TestAdvances(t *testing.T) {
 }
 
 func TestAdvancesReportsErrors(t *testing.T) {
-	if _, err := contracts.Advances(failing{}, contracts.Cursor(`1`), contracts.Cursor(`2`)); !errors.Is(err, errReducer) {
+	if _, err := contracts.Advances(failing{}, contracts.Cursor(`1`), contracts.Cursor(`2`)); !errors.Is(err,
+		errReducer) {
 		t.Errorf("error of the reducer: got %v", err)
 	}
 	for name, test := range map[string]struct {
@@ -96,7 +108,8 @@ func TestAdvancesReportsErrors(t *testing.T) {
 		"a cursor of wrong kind":  {contracts.MaxTime{}, `1`, `2`},
 		"a cursor of mixed kinds": {contracts.MaxNumber{}, `"a"`, `2`},
 	} {
-		if advances, err := contracts.Advances(test.provider, contracts.Cursor(test.current), contracts.Cursor(test.candidate)); err == nil || advances {
+		if advances, err := contracts.Advances(test.provider, contracts.Cursor(test.current),
+			contracts.Cursor(test.candidate)); err == nil || advances {
 			t.Errorf("%s: got %v, %v; want an error", name, advances, err)
 		}
 	}

@@ -22,7 +22,10 @@ func TestCheckpointsKeepTheirBytes(t *testing.T) {
 		{"no bytes", contracts.Checkpoint{}, ""},
 		{"a string", "1", `"1"`},
 		{"an integer beyond 2^53", int64(9007199254740993), `9007199254740993`},
-		{"a time", time.Date(2024, 3, 1, 10, 0, 0, 5, time.FixedZone("", 3600)), `"2024-03-01T10:00:00.000000005+01:00"`},
+		{
+			"a time", time.Date(2024, 3, 1, 10, 0, 0, 5, time.FixedZone("", 3600)),
+			`"2024-03-01T10:00:00.000000005+01:00"`,
+		},
 		{"raw JSON", json.RawMessage(` 1.0 `), ` 1.0 `},
 		{"a checkpoint", contracts.Checkpoint(`1e0`), `1e0`},
 		{"a cursor", contracts.Cursor(`{"b":1,"a":12345678901234567890}`), `{"b":1,"a":12345678901234567890}`},
@@ -64,7 +67,10 @@ func TestNewCheckpointRefuses(t *testing.T) {
 	if _, err := contracts.NewCursor(fits + "a"); err != nil {
 		t.Errorf("a cursor has no limit: %v", err)
 	}
-	for name, value := range map[string]any{"a function": func() {}, "broken JSON": json.RawMessage(`{"a":`), "two values": contracts.Checkpoint(`1 2`)} {
+	for name, value := range map[string]any{
+		"a function": func() {}, "broken JSON": json.RawMessage(`{"a":`),
+		"two values": contracts.Checkpoint(`1 2`),
+	} {
 		if got, err := contracts.NewCheckpoint(value); err == nil || got != nil {
 			t.Errorf("%s: got %q, %v; want an error", name, got, err)
 		}

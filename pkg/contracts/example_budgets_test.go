@@ -47,7 +47,11 @@ func ExampleBudgetKeyer() {
 
 func ExampleRateReporter() {
 	var reporter contracts.RateReporter = Metered{}
-	report, told := reporter.ReportRate(&http.Response{StatusCode: http.StatusOK, Header: http.Header{"X-Calls-Left": {"3"}}})
+	report,
+		told := reporter.ReportRate(&http.Response{
+		StatusCode: http.StatusOK,
+		Header:     http.Header{"X-Calls-Left": {"3"}},
+	})
 	fmt.Println(report.Remaining, report.Reset, told)
 	// Output: 3 1m0s true
 }

@@ -30,7 +30,9 @@ type PushCredentials struct {
 
 func (Pushes) Name() string { return "Pushes" }
 
-func (Pushes) VerifyWebhookSignature(_ context.Context, in *contracts.Integration, req *contracts.WebhookRequest) error {
+func (Pushes) VerifyWebhookSignature(_ context.Context, in *contracts.Integration,
+	req *contracts.WebhookRequest,
+) error {
 	credentials, err := contracts.CredentialsOf[PushCredentials](in)
 	if err != nil {
 		return err
@@ -67,7 +69,10 @@ func sign(secret string, body []byte) []byte {
 
 func ExampleWebhookHandler() {
 	var handler contracts.WebhookHandler = Pushes{}
-	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "kitchen", Credentials: json.RawMessage(`{"secret":"s3"}`)})
+	in := contracts.NewIntegration(contracts.IntegrationFields{
+		Name:        "kitchen",
+		Credentials: json.RawMessage(`{"secret":"s3"}`),
+	})
 	body := []byte(`{"id":"n1"}`)
 	req := &contracts.WebhookRequest{
 		Method: http.MethodPost, Path: "/pushes/webhook", Body: body, ReceivedAt: time.Unix(1709280000, 0),
@@ -95,7 +100,9 @@ type Granted struct {
 
 func (Granted) Name() string { return "Granted" }
 
-func (Granted) AuthorizationURL(ctx context.Context, _ *contracts.Integration, redirectURI, state string) (string, error) {
+func (Granted) AuthorizationURL(ctx context.Context, _ *contracts.Integration, redirectURI, state string) (string,
+	error,
+) {
 	query := url.Values{"redirect_uri": {redirectURI}, "state": {state}}
 	if verifier, ok := contracts.PKCEVerifierFrom(ctx); ok {
 		challenge := sha256.Sum256([]byte(verifier))

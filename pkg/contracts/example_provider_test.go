@@ -68,21 +68,11 @@ func Example() {
 	}))
 	defer upstream.Close()
 
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"notes": Notes{}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	provider, err := registry.Provider("notes")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	in := contracts.NewIntegration(contracts.IntegrationFields{
 		Provider: "notes", Name: "kitchen", Metadata: json.RawMessage(`{"base_url":"` + upstream.URL + `"}`),
 	})
 	session := &printingSession{}
-	syncs := provider.(contracts.ScheduledSync)
+	var syncs contracts.ScheduledSync = Notes{}
 	if err := syncs.Sync(context.Background(), in, session); err != nil {
 		fmt.Println(err)
 		return

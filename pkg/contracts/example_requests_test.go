@@ -105,7 +105,10 @@ func ExampleAuthenticator() {
 type answer int
 
 func (a answer) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{Status: fmt.Sprint(int(a), " ", http.StatusText(int(a))), StatusCode: int(a), Body: http.NoBody}, nil
+	return &http.Response{
+		Status: fmt.Sprint(int(a), " ", http.StatusText(int(a))), StatusCode: int(a),
+		Body: http.NoBody,
+	}, nil
 }
 
 func ExampleHealthChecker() {

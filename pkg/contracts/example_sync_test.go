@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// Changes asks only for what changed since the cursor, one hour of overlap included. Embedding Notes gives it everything else.
+// Changes asks only for what changed since the cursor, one hour of overlap included. Embedding Notes gives it
+// everything else.
 type Changes struct{ Notes }
 
 func (Changes) SyncIncremental(ctx context.Context, _ *contracts.Integration, session contracts.SyncSession) error {
@@ -57,7 +57,8 @@ func ExampleScheduledSync() {
 	// cursor "2024-03-01T10:00:00Z" <nil>
 }
 
-// Pages walks pages whose token has no order of its own: the upstream gives a new one each time. Whatever differs is forward.
+// Pages walks pages whose token has no order of its own: the upstream gives a new one each time. Whatever differs is
+// forward.
 type Pages struct{ Notes }
 
 func (Pages) CursorAdvances(current, candidate contracts.Cursor) bool {
@@ -72,7 +73,10 @@ func ExampleCursorAdvancer() {
 
 func ExampleAdvances() {
 	current := contracts.Cursor(`"2024-03-01T09:00:00Z"`)
-	for _, candidate := range []string{`"2024-03-01T09:00:01Z"`, `"2024-03-01T10:00:00+02:00"`, `"2024-03-01T09:00:00Z"`} {
+	for _, candidate := range []string{
+		`"2024-03-01T09:00:01Z"`, `"2024-03-01T10:00:00+02:00"`,
+		`"2024-03-01T09:00:00Z"`,
+	} {
 		advances, err := contracts.Advances(contracts.MaxTime{}, current, contracts.Cursor(candidate))
 		fmt.Println(candidate, advances, err)
 	}
@@ -88,7 +92,10 @@ func ExampleAssociativeReducer() {
 	_, associative := reducer.(contracts.AssociativeReducer)
 	first, _ := reducer.ReduceCheckpoints(checkpoints(`"2024-03-01T09:00:00Z"`, `"2024-03-03T09:00:00Z"`))
 	second, _ := reducer.ReduceCheckpoints(checkpoints(`"2024-03-02T09:00:00Z"`))
-	whole, _ := reducer.ReduceCheckpoints([]contracts.Checkpoint{contracts.Checkpoint(second), contracts.Checkpoint(first)})
+	whole, _ := reducer.ReduceCheckpoints([]contracts.Checkpoint{
+		contracts.Checkpoint(second),
+		contracts.Checkpoint(first),
+	})
 	fmt.Println(associative, string(whole))
 	// Output: true "2024-03-03T09:00:00Z"
 }
@@ -104,7 +111,8 @@ func ExampleCheckpointOrderer() {
 }
 
 func ExampleMaxTime() {
-	cursor, err := contracts.MaxTime{}.ReduceCheckpoints(checkpoints(`"2024-03-01T10:00:00+02:00"`, `"2024-03-01T09:00:00Z"`))
+	cursor, err := contracts.MaxTime{}.ReduceCheckpoints(checkpoints(`"2024-03-01T10:00:00+02:00"`,
+		`"2024-03-01T09:00:00Z"`))
 	fmt.Println(string(cursor), err)
 	_, err = contracts.MaxTime{}.ReduceCheckpoints(checkpoints(`"2024-03-01T09:00:00Z"`, `"yesterday"`))
 	fmt.Println(err)
@@ -179,24 +187,4 @@ func ExampleRulesFor() {
 	rules, _ := json.Marshal(contracts.RulesFor[Credentials]())
 	fmt.Println(string(rules))
 	// Output: {"owner":"omitempty","owner.email":"required,email","token":"required,min=20"}
-}
-
-// A method with a wrong signature would silently not count; the registry refuses it.
-func ExampleNewRegistry() {
-	_, err := contracts.NewRegistry(map[string]contracts.Provider{"flusher": flusher{}})
-	fmt.Println(strings.ReplaceAll(err.Error(), "; ", ";\n"))
-	// Output:
-	// provider "flusher": method Sync of ScheduledSync has the wrong signature: found Sync() error, want Sync(context.Context, *contracts.Integration, contracts.SyncSession) error;
-	// if it means something else, rename it, or don't embed the type it comes from
-}
-
-func ExampleRegistry_Provider() {
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"notes": Notes{}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = registry.Provider("nots")
-	fmt.Println(err)
-	// Output: unknown provider "nots": did you mean "notes"? this binary has notes
 }

@@ -19,7 +19,9 @@ type PushedNote struct {
 	Changed string `json:"changed"`
 }
 
-func (Ordered) WebhookChallenge(_ context.Context, _ *contracts.Integration, req *contracts.WebhookRequest) ([]byte, bool, error) {
+func (Ordered) WebhookChallenge(_ context.Context, _ *contracts.Integration, req *contracts.WebhookRequest) ([]byte,
+	bool, error,
+) {
 	query, _ := url.ParseQuery(req.Query) // what can't be read is no challenge
 	if req.Method != http.MethodGet || !query.Has("challenge") {
 		return nil, false, nil
@@ -33,7 +35,9 @@ func (Ordered) WebhookOrderingKey(req *contracts.WebhookRequest) (string, bool) 
 	return "note/" + note.ID, err == nil && note.ID != ""
 }
 
-func (Ordered) HandleWebhook(ctx context.Context, _ *contracts.Integration, req *contracts.WebhookRequest) (any, error) {
+func (Ordered) HandleWebhook(ctx context.Context, _ *contracts.Integration, req *contracts.WebhookRequest) (any,
+	error,
+) {
 	var note PushedNote
 	if err := json.Unmarshal(req.Body, &note); err != nil {
 		return nil, contracts.Permanent(err)
@@ -44,7 +48,8 @@ func (Ordered) HandleWebhook(ctx context.Context, _ *contracts.Integration, req 
 func ExampleWebhookChallenger() {
 	var challenger contracts.WebhookChallenger = Ordered{}
 	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "kitchen"})
-	answer, ok, err := challenger.WebhookChallenge(context.Background(), in, &contracts.WebhookRequest{Method: http.MethodGet, Query: "challenge=42"})
+	answer, ok, err := challenger.WebhookChallenge(context.Background(), in,
+		&contracts.WebhookRequest{Method: http.MethodGet, Query: "challenge=42"})
 	fmt.Println(string(answer), ok, err)
 	// Output: 42 true <nil>
 }

@@ -24,14 +24,6 @@ type HostNamer interface {
 	CredentialHosts(in *Integration) ([]string, error)
 }
 
-// OAuth2HostNamer is implemented beside [OAuth2] to tell where client secrets, codes and refresh tokens are sent. The
-// flows of pkg/oauth2 implement it. A change of metadata that moves these hosts is refused like one that moves those of
-// [HostNamer].
-type OAuth2HostNamer interface {
-	// OAuth2Hosts are the hosts of the authorization server, in the form of [HostNamer].
-	OAuth2Hosts(in *Integration) ([]string, error)
-}
-
 // MetadataHosts returns scheme, host and port of every http and https URL among the integration's metadata, sorted. It
 // is for providers that name these hosts and further ones.
 func MetadataHosts(in *Integration) ([]string, error) {

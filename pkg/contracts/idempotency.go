@@ -52,7 +52,8 @@ func (e *IdempotencyConflictError) Error() string {
 	case IdempotencySucceeded:
 		return "a request with the idempotency key has succeeded, but its answer was not kept"
 	default:
-		return "it is unknown whether a request with the idempotency key had its effect; find out, and tell with: tributary requests resolve"
+		return "it is unknown whether a request with the idempotency key had its effect; find out, and tell with: " +
+			"tributary requests resolve"
 	}
 }
 
@@ -93,7 +94,8 @@ func WithIdempotencyKey(ctx context.Context, key string) (context.Context, error
 		return nil, fmt.Errorf("%w: it is empty", ErrInvalidIdempotencyKey)
 	}
 	if n := utf8.RuneCountInString(key); n > MaxIdempotencyKeyChars {
-		return nil, fmt.Errorf("%w: it has %d characters, at most %d are allowed", ErrInvalidIdempotencyKey, n, MaxIdempotencyKeyChars)
+		return nil, fmt.Errorf("%w: it has %d characters, at most %d are allowed", ErrInvalidIdempotencyKey, n,
+			MaxIdempotencyKeyChars)
 	}
 	if !utf8.ValidString(key) || strings.ContainsFunc(key, unicode.IsControl) {
 		return nil, fmt.Errorf("%w: it has control characters or is not UTF-8", ErrInvalidIdempotencyKey)

@@ -62,7 +62,8 @@ func (in *Integration) Format(f fmt.State, _ rune) {
 
 // LogValue is what slog writes of an integration: its id, provider and name.
 func (in *Integration) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("id", in.fields.ID), slog.String("provider", in.fields.Provider), slog.String("name", in.fields.Name))
+	return slog.GroupValue(slog.String("id", in.fields.ID), slog.String("provider", in.fields.Provider),
+		slog.String("name", in.fields.Name))
 }
 
 // Mappings tell which records of your application the upstream's are.

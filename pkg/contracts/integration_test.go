@@ -20,7 +20,8 @@ func TestIntegrationReadsItsData(t *testing.T) {
 		Credentials: json.RawMessage(`{"token":"t","id":9007199254740993}`), Metadata: json.RawMessage(`null`),
 	})
 	credentials, err := in.Credentials()
-	if diff := cmp.Diff(map[string]any{"token": "t", "id": json.Number("9007199254740993")}, credentials); err != nil || diff != "" {
+	if diff := cmp.Diff(map[string]any{"token": "t", "id": json.Number("9007199254740993")}, credentials); err != nil ||
+		diff != "" {
 		t.Errorf("credentials, %v (-want +got):\n%s", err, diff)
 	}
 	metadata, err := in.Metadata()
@@ -60,11 +61,17 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 	const secret = "hunter2"
 	expires := time.Date(2024, 3, 1, 10, 0, 0, 0, time.UTC)
 	raw := json.RawMessage(`{"token":"` + secret + `"}`)
-	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "id", Provider: "notes", Name: "kitchen", Credentials: raw})
+	in := contracts.NewIntegration(contracts.IntegrationFields{
+		ID: "id", Provider: "notes", Name: "kitchen",
+		Credentials: raw,
+	})
 	token := contracts.Token{AccessToken: secret, RefreshToken: secret, ExpiresAt: &expires}
 	for name, value := range map[string]any{"integration": in, "token": token, "pointer to a token": &token} {
 		printed := everyPrint(t, value)
-		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprint([]byte(secret))[1:10], "104 117 110"} {
+		for _, form := range []string{
+			secret, fmt.Sprintf("%x", secret), fmt.Sprint([]byte(secret))[1:10],
+			"104 117 110",
+		} {
 			if strings.Contains(printed, form) {
 				t.Errorf("%s prints %q:\n%s", name, form, printed)
 			}

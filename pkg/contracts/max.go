@@ -16,7 +16,7 @@ import (
 // its position.
 //
 // A provider that embeds one of them takes all of its methods, or declares each of ReduceCheckpoints,
-// ReducesAssociatively and CheckpointKey itself. [NewRegistry] refuses a mixture, because the methods of one type say
+// ReducesAssociatively and CheckpointKey itself. A mixture is refused at start-up, because the methods of one type say
 // nothing about those of another.
 type MaxTime struct{}
 

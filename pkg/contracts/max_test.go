@@ -38,22 +38,66 @@ func TestMaxReducesToTheGreatest(t *testing.T) {
 		in      []string
 		want    string
 	}{
-		{"time: offsets are instants", contracts.MaxTime{}, []string{`"2024-03-01T10:00:00+02:00"`, `"2024-03-01T09:00:00Z"`}, `"2024-03-01T09:00:00Z"`},
-		{"time: precision", contracts.MaxTime{}, []string{`"2024-03-01T09:00:00Z"`, `"2024-03-01T09:00:00.5Z"`}, `"2024-03-01T09:00:00.5Z"`},
-		{"time: below a nanosecond", contracts.MaxTime{}, []string{`"2024-03-01T09:00:00.1234567890012Z"`, `"2024-03-01T09:00:00.1234567890013Z"`}, `"2024-03-01T09:00:00.1234567890013Z"`},
-		{"time: lower case", contracts.MaxTime{}, []string{`"2024-03-01t09:00:00z"`, `"2024-03-01T08:00:00Z"`}, `"2024-03-01t09:00:00z"`},
-		{"time: before the year 0", contracts.MaxTime{}, []string{`"0000-01-01T00:00:00+01:00"`, `"0000-01-01T00:00:00Z"`}, `"0000-01-01T00:00:00Z"`},
-		{"time: after the year 9999", contracts.MaxTime{}, []string{`"9999-12-31T23:59:59-12:00"`, `"9999-12-31T23:59:59Z"`}, `"9999-12-31T23:59:59-12:00"`},
-		{"time: absent ones are passed over", contracts.MaxTime{}, []string{"", `"2024-03-01T09:00:00Z"`, "null", " null "}, `"2024-03-01T09:00:00Z"`},
+		{"time: offsets are instants", contracts.MaxTime{}, []string{
+			`"2024-03-01T10:00:00+02:00"`,
+			`"2024-03-01T09:00:00Z"`,
+		}, `"2024-03-01T09:00:00Z"`},
+		{
+			"time: precision",
+			contracts.MaxTime{},
+			[]string{`"2024-03-01T09:00:00Z"`, `"2024-03-01T09:00:00.5Z"`},
+			`"2024-03-01T09:00:00.5Z"`,
+		},
+		{"time: below a nanosecond", contracts.MaxTime{}, []string{
+			`"2024-03-01T09:00:00.1234567890012Z"`,
+			`"2024-03-01T09:00:00.1234567890013Z"`,
+		}, `"2024-03-01T09:00:00.1234567890013Z"`},
+		{
+			"time: lower case",
+			contracts.MaxTime{},
+			[]string{`"2024-03-01t09:00:00z"`, `"2024-03-01T08:00:00Z"`},
+			`"2024-03-01t09:00:00z"`,
+		},
+		{
+			"time: before the year 0",
+			contracts.MaxTime{},
+			[]string{`"0000-01-01T00:00:00+01:00"`, `"0000-01-01T00:00:00Z"`},
+			`"0000-01-01T00:00:00Z"`,
+		},
+		{
+			"time: after the year 9999",
+			contracts.MaxTime{},
+			[]string{`"9999-12-31T23:59:59-12:00"`, `"9999-12-31T23:59:59Z"`},
+			`"9999-12-31T23:59:59-12:00"`,
+		},
+		{"time: absent ones are passed over", contracts.MaxTime{}, []string{
+			"", `"2024-03-01T09:00:00Z"`, "null",
+			" null ",
+		}, `"2024-03-01T09:00:00Z"`},
 		{"string: as text", contracts.MaxString{}, []string{`"9"`, `"10"`}, `"9"`},
 		{"string: escapes are read", contracts.MaxString{}, []string{`"a"`, `"\u0062"`}, `"\u0062"`},
 		{"string: empty is a value", contracts.MaxString{}, []string{"", `""`}, `""`},
 		{"number: not as text", contracts.MaxNumber{}, []string{`9`, `10`}, `10`},
-		{"number: beyond 2^53", contracts.MaxNumber{}, []string{`9007199254740993`, `9007199254740992`}, `9007199254740993`},
+		{
+			"number: beyond 2^53",
+			contracts.MaxNumber{},
+			[]string{`9007199254740993`, `9007199254740992`},
+			`9007199254740993`,
+		},
 		{"number: hundreds of digits", contracts.MaxNumber{}, []string{huge, huge + ".5", "1" + huge}, "1" + huge},
 		{"number: exponents", contracts.MaxNumber{}, []string{`2e3`, `1999.999`, `2000.0001`}, `2000.0001`},
-		{"number: exponents beyond int64", contracts.MaxNumber{}, []string{`1e99999999999999999999`, `9e99999999999999999998`}, `1e99999999999999999999`},
-		{"number: tiny", contracts.MaxNumber{}, []string{`1e-99999999999999999999`, `0`, `-1`}, `1e-99999999999999999999`},
+		{
+			"number: exponents beyond int64",
+			contracts.MaxNumber{},
+			[]string{`1e99999999999999999999`, `9e99999999999999999998`},
+			`1e99999999999999999999`,
+		},
+		{
+			"number: tiny",
+			contracts.MaxNumber{},
+			[]string{`1e-99999999999999999999`, `0`, `-1`},
+			`1e-99999999999999999999`,
+		},
 		{"number: negative", contracts.MaxNumber{}, []string{`-10`, `-9`, `-9.5`, `-1e5`}, `-9`},
 		{"number: minus zero is zero", contracts.MaxNumber{}, []string{`-0`, `-1`}, `-0`},
 		{"number: bytes are kept", contracts.MaxNumber{}, []string{`1`, ` 1.50e0 `}, ` 1.50e0 `},
@@ -122,20 +166,70 @@ func TestMaxRefusesOtherKinds(t *testing.T) {
 		value   string
 		want    string
 	}{
-		{"a date", contracts.MaxTime{}, `"2024-03-01"`, "checkpoint 2 of 2: `\"2024-03-01\"` is not an RFC 3339 timestamp"},
-		{"a Unix time", contracts.MaxTime{}, `1709280000`, "checkpoint 2 of 2: `1709280000` is not an RFC 3339 timestamp"},
-		{"a comma", contracts.MaxTime{}, `"2024-03-01T09:00:00,5Z"`, "checkpoint 2 of 2: `\"2024-03-01T09:00:00,5Z\"` is not an RFC 3339 timestamp"},
-		{"a one-digit hour", contracts.MaxTime{}, `"2024-03-01T9:00:00Z"`, "checkpoint 2 of 2: `\"2024-03-01T9:00:00Z\"` is not an RFC 3339 timestamp"},
-		{"a one-digit hour and a fraction", contracts.MaxTime{}, `"2024-03-01T9:00:00.5Z"`, "checkpoint 2 of 2: `\"2024-03-01T9:00:00.5Z\"` is not an RFC 3339 timestamp"},
-		{"an offset of a day", contracts.MaxTime{}, `"2024-03-01T09:00:00+24:00"`, "checkpoint 2 of 2: `\"2024-03-01T09:00:00+24:00\"` is not an RFC 3339 timestamp"},
-		{"no offset", contracts.MaxTime{}, `"2024-03-01T09:00:00.5"`, "checkpoint 2 of 2: `\"2024-03-01T09:00:00.5\"` is not an RFC 3339 timestamp"},
-		{"no fraction after the point", contracts.MaxTime{}, `"2024-03-01T09:00:00.Z"`, "checkpoint 2 of 2: `\"2024-03-01T09:00:00.Z\"` is not an RFC 3339 timestamp"},
-		{"the 30th of February", contracts.MaxTime{}, `"2024-02-30T09:00:00Z"`, "checkpoint 2 of 2: `\"2024-02-30T09:00:00Z\"` is not an RFC 3339 timestamp"},
+		{
+			"a date",
+			contracts.MaxTime{},
+			`"2024-03-01"`,
+			"checkpoint 2 of 2: `\"2024-03-01\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"a Unix time",
+			contracts.MaxTime{},
+			`1709280000`,
+			"checkpoint 2 of 2: `1709280000` is not an RFC 3339 timestamp",
+		},
+		{
+			"a comma",
+			contracts.MaxTime{},
+			`"2024-03-01T09:00:00,5Z"`,
+			"checkpoint 2 of 2: `\"2024-03-01T09:00:00,5Z\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"a one-digit hour",
+			contracts.MaxTime{},
+			`"2024-03-01T9:00:00Z"`,
+			"checkpoint 2 of 2: `\"2024-03-01T9:00:00Z\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"a one-digit hour and a fraction",
+			contracts.MaxTime{},
+			`"2024-03-01T9:00:00.5Z"`,
+			"checkpoint 2 of 2: `\"2024-03-01T9:00:00.5Z\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"an offset of a day",
+			contracts.MaxTime{},
+			`"2024-03-01T09:00:00+24:00"`,
+			"checkpoint 2 of 2: `\"2024-03-01T09:00:00+24:00\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"no offset",
+			contracts.MaxTime{},
+			`"2024-03-01T09:00:00.5"`,
+			"checkpoint 2 of 2: `\"2024-03-01T09:00:00.5\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"no fraction after the point",
+			contracts.MaxTime{},
+			`"2024-03-01T09:00:00.Z"`,
+			"checkpoint 2 of 2: `\"2024-03-01T09:00:00.Z\"` is not an RFC 3339 timestamp",
+		},
+		{
+			"the 30th of February",
+			contracts.MaxTime{},
+			`"2024-02-30T09:00:00Z"`,
+			"checkpoint 2 of 2: `\"2024-02-30T09:00:00Z\"` is not an RFC 3339 timestamp",
+		},
 		{"a number", contracts.MaxString{}, `12`, "checkpoint 2 of 2: `12` is not a string"},
 		{"a number in a string", contracts.MaxNumber{}, `"12"`, "checkpoint 2 of 2: `\"12\"` is not a number"},
 		{"an object", contracts.MaxNumber{}, `{"id":1}`, "checkpoint 2 of 2: `{\"id\":1}` is not a number"},
 		{"not JSON", contracts.MaxNumber{}, `012`, "checkpoint 2 of 2: `012` is not a number"},
-		{"a long one", contracts.MaxNumber{}, `"` + strings.Repeat("a", 100) + `"`, "checkpoint 2 of 2: `\"" + strings.Repeat("a", 63) + "`… is not a number"},
+		{
+			"a long one",
+			contracts.MaxNumber{},
+			`"` + strings.Repeat("a", 100) + `"`,
+			"checkpoint 2 of 2: `\"" + strings.Repeat("a", 63) + "`… is not a number",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -158,7 +252,10 @@ func TestGreatestIntegerHasTheGreatestKey(t *testing.T) {
 		checkpoints := []contracts.Checkpoint{nil}
 		greatest := ""
 		for range random.IntN(6) {
-			c := contracts.Checkpoint(strconv.FormatUint(random.Uint64()>>random.IntN(64), 10) + []string{"", "", "", ".5", "e1"}[random.IntN(5)])
+			c := contracts.Checkpoint(strconv.FormatUint(random.Uint64()>>random.IntN(64), 10) + []string{
+				"", "", "",
+				".5", "e1",
+			}[random.IntN(5)])
 			key, err := contracts.MaxNumber{}.CheckpointKey(c)
 			if err != nil {
 				t.Fatalf("%s: %v", c, err)
@@ -169,7 +266,8 @@ func TestGreatestIntegerHasTheGreatestKey(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%q: %v", checkpoints, err)
 		}
-		if key, err := (contracts.MaxNumber{}).CheckpointKey(contracts.Checkpoint(best)); err != nil || key != greatest {
+		if key, err := (contracts.MaxNumber{}).CheckpointKey(contracts.Checkpoint(best)); err != nil ||
+			key != greatest {
 			t.Errorf("of %q the reducer takes %s, %v", checkpoints, best, err)
 		}
 	}

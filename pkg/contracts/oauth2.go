@@ -56,7 +56,7 @@ type OAuth2 interface {
 	// RevokeToken ends the grant at the upstream. The stored tokens are dropped only when it returns nil.
 	RevokeToken(ctx context.Context, in *Integration) error
 	// RefreshThreshold is how long before its expiry a token is refreshed. 0 means [DefaultRefreshThreshold]; less is
-	// refused by [NewRegistry]. It is asked when a process starts.
+	// refused at start-up. It is asked when a process starts.
 	RefreshThreshold() time.Duration
 }
 
@@ -65,6 +65,14 @@ type OAuth2 interface {
 type OAuth2Issuer interface {
 	// OAuth2Issuer is the server's issuer identifier, exactly as it names itself; empty checks nothing.
 	OAuth2Issuer(in *Integration) (string, error)
+}
+
+// OAuth2HostNamer is implemented beside [OAuth2] to tell where client secrets, codes and refresh tokens are sent. The
+// flows of pkg/oauth2 implement it. A change of metadata that moves these hosts is refused like one that moves those of
+// [HostNamer].
+type OAuth2HostNamer interface {
+	// OAuth2Hosts are the hosts of the authorization server, in the form of [HostNamer].
+	OAuth2Hosts(in *Integration) ([]string, error)
 }
 
 // OAuth2IssuerRequirer is implemented beside [OAuth2Issuer] where it is known whether the authorization server always

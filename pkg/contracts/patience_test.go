@@ -33,14 +33,20 @@ func TestReadRetryAfter(t *testing.T) {
 		{name: "two points", value: "1.2.3", want: none},
 		{name: "words", value: "soon", want: none},
 		{name: "a date", value: "Sun, 01 Mar 2026 12:00:30 GMT", want: 30 * time.Second},
-		{name: "a date in the second form of RFC 9110", value: "Sunday, 01-Mar-26 12:00:30 GMT", want: 30 * time.Second},
+		{
+			name: "a date in the second form of RFC 9110", value: "Sunday, 01-Mar-26 12:00:30 GMT",
+			want: 30 * time.Second,
+		},
 		{name: "a date in the third form of RFC 9110", value: "Sun Mar  1 12:00:30 2026", want: 30 * time.Second},
 		{name: "a past date", value: "Sun, 01 Mar 2026 11:59:59 GMT", want: none},
 		{name: "now", value: "Sun, 01 Mar 2026 12:00:00 GMT", want: none},
 		{name: "seconds since 1970", value: "1772366430", want: 30 * time.Second},
 		{name: "milliseconds since 1970", value: "1772366430000", want: 30 * time.Second},
 		{name: "seconds since 1970, past", value: "1772366399", want: none},
-		{name: "milliseconds since 1970 on a clock that is an hour slow", value: "1772362830000", date: "Sun, 01 Mar 2026 11:00:00 GMT", want: 30 * time.Second},
+		{
+			name: "milliseconds since 1970 on a clock that is an hour slow", value: "1772362830000",
+			date: "Sun, 01 Mar 2026 11:00:00 GMT", want: 30 * time.Second,
+		},
 		{name: "next year", value: "Mon, 01 Mar 2027 12:00:00 GMT", want: 10 * time.Minute},
 		{
 			name:  "on a clock that is an hour slow",
@@ -79,7 +85,8 @@ func TestReadReset(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"": none, "soon": none, "-4": none, "0": 0, "12": 12 * time.Second, " 12.9 ": 12 * time.Second,
 		"1772366430": 30 * time.Second, "1772366430000": 30 * time.Second, "1772366399": 0,
-		"1872366430": LongestReset, "1872366430000": LongestReset, "999999999": LongestReset, strings.Repeat("9", 40): LongestReset,
+		"1872366430": LongestReset, "1872366430000": LongestReset, "999999999": LongestReset,
+		strings.Repeat("9", 40): LongestReset,
 	} {
 		got, ok := ReadReset(http.Header{}, value, now)
 		if !ok {
@@ -89,13 +96,17 @@ func TestReadReset(t *testing.T) {
 			t.Errorf("%q is %s, want %s", value, got, want)
 		}
 	}
-	if got, _ := ReadReset(http.Header{"Date": {"Sun, 01 Mar 2026 11:00:00 GMT"}}, "1772362830", now); got != 30*time.Second {
+	if got, _ := ReadReset(http.Header{"Date": {"Sun, 01 Mar 2026 11:00:00 GMT"}}, "1772362830",
+		now); got != 30*time.Second {
 		t.Errorf("on a clock that is an hour slow it is %s, want 30s", got)
 	}
 }
 
 func FuzzReadRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "1", "0.5", "1e9", "Inf", "-3", strings.Repeat("9", 500), "Sun, 01 Mar 2026 12:00:30 GMT"} {
+	for _, seed := range []string{
+		"", "1", "0.5", "1e9", "Inf", "-3", strings.Repeat("9", 500),
+		"Sun, 01 Mar 2026 12:00:30 GMT",
+	} {
 		f.Add(seed, "")
 	}
 	f.Add("Sun, 01 Mar 2026 12:00:30 GMT", "Mon, 01 Jan 0001 00:00:00 GMT")

@@ -15,7 +15,10 @@ func TestIdempotencyKey(t *testing.T) {
 	if key, ok := contracts.IdempotencyKeyFrom(t.Context()); ok {
 		t.Errorf("there is a key %q that nobody set", key)
 	}
-	for name, key := range map[string]string{"short": "k", "191 bytes": strings.Repeat("k", 191), "191 characters of two bytes": strings.Repeat("é", 191)} {
+	for name, key := range map[string]string{
+		"short": "k", "191 bytes": strings.Repeat("k", 191),
+		"191 characters of two bytes": strings.Repeat("é", 191),
+	} {
 		ctx, err := contracts.WithIdempotencyKey(t.Context(), key)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -25,7 +28,10 @@ func TestIdempotencyKey(t *testing.T) {
 			t.Errorf("%s: got %q, %v", name, got, ok)
 		}
 	}
-	for name, key := range map[string]string{"empty": "", "192 characters": strings.Repeat("k", 192), "a line break": "secret\r\nX: y", "not UTF-8": "secret\xff"} {
+	for name, key := range map[string]string{
+		"empty": "", "192 characters": strings.Repeat("k", 192),
+		"a line break": "secret\r\nX: y", "not UTF-8": "secret\xff",
+	} {
 		ctx, err := contracts.WithIdempotencyKey(t.Context(), key)
 		if !errors.Is(err, contracts.ErrInvalidIdempotencyKey) || ctx != nil {
 			t.Errorf("%s: got %v, %v", name, ctx, err)
@@ -65,10 +71,21 @@ func TestRateLimits(t *testing.T) {
 		{"per minute", contracts.PerMinute(700), contracts.RateLimit{Limit: 700, Window: time.Minute}, true},
 		{"per hour", contracts.PerHour(5000), contracts.RateLimit{Limit: 5000, Window: time.Hour}, true},
 		{"per day", contracts.PerDay(1), contracts.RateLimit{Limit: 1, Window: 24 * time.Hour}, true},
-		{"sliding", contracts.Per(100, time.Second).Sliding(), contracts.RateLimit{Limit: 100, Window: time.Second, IsSliding: true}, true},
-		{"fixed again", contracts.PerMinute(1).Sliding().Fixed(), contracts.RateLimit{Limit: 1, Window: time.Minute}, true},
+		{"sliding", contracts.Per(100, time.Second).Sliding(), contracts.RateLimit{
+			Limit: 100, Window: time.Second,
+			IsSliding: true,
+		}, true},
+		{
+			"fixed again", contracts.PerMinute(1).Sliding().Fixed(),
+			contracts.RateLimit{Limit: 1, Window: time.Minute},
+			true,
+		},
 		{"no requests", contracts.PerMinute(0), contracts.RateLimit{Window: time.Minute}, false},
-		{"a short window", contracts.Per(1, time.Second-1), contracts.RateLimit{Limit: 1, Window: time.Second - 1}, false},
+		{
+			"a short window", contracts.Per(1, time.Second-1),
+			contracts.RateLimit{Limit: 1, Window: time.Second - 1},
+			false,
+		},
 		{"zero value", &contracts.RateLimit{}, contracts.RateLimit{}, false},
 	}
 	for _, test := range tests {

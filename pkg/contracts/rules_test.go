@@ -77,11 +77,15 @@ func TestTypedDataIsFresh(t *testing.T) {
 		Key string `json:"key" validate:"required"`
 	}
 	credentials, metadata := contracts.TypedCredentials[data]{}, contracts.TypedMetadata[data]{}
-	if credentials.CredentialData() == credentials.CredentialData() || metadata.MetadataData() == metadata.MetadataData() {
+	if credentials.CredentialData() == credentials.CredentialData() ||
+		metadata.MetadataData() == metadata.MetadataData() {
 		t.Error("two calls return the same pointer")
 	}
 	want := contracts.Rules{"key": "required"}
-	if diff := cmp.Diff([]contracts.Rules{want, want}, []contracts.Rules{credentials.CredentialRules(), metadata.MetadataRules()}); diff != "" {
+	if diff := cmp.Diff([]contracts.Rules{want, want}, []contracts.Rules{
+		credentials.CredentialRules(),
+		metadata.MetadataRules(),
+	}); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
 	}
 }

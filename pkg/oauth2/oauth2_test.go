@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/oauth2"
 )
@@ -309,7 +310,7 @@ func ExampleAuthorizationCode() {
 		Hosts:  []string{"api.example.com"},
 		Scopes: []string{"mail.read"},
 	}}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"mail": provider})
+	registry, err := registry.New(map[string]contracts.Provider{"mail": provider})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
@@ -123,7 +124,7 @@ func (k *kit) integration(t *testing.T, transport http.RoundTripper) *contracts.
 }
 
 func (k *kit) registers(t *testing.T) {
-	if _, err := contracts.NewRegistry(map[string]contracts.Provider{k.Key: k.Provider}); err != nil {
+	if _, err := registry.New(map[string]contracts.Provider{k.Key: k.Provider}); err != nil {
 		t.Fatal(err)
 	}
 	if err := validate.Rules(k.Provider); err != nil {

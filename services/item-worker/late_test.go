@@ -19,6 +19,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -58,7 +59,7 @@ func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider,
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"plain": provider})
+	registry, err := registry.New(map[string]contracts.Provider{"plain": provider})
 	if err != nil {
 		t.Fatal(err)
 	}

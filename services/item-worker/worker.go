@@ -22,6 +22,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -83,7 +84,7 @@ type Config struct {
 	Bus          *bus.Bus
 	Checkpoints  *checkpoint.Store
 	Store        *postgres.Store
-	Registry     *contracts.Registry
+	Registry     *registry.Registry
 	Integrations *integrations.Loader
 	// Deliveries opens what is sealed of webhooks.
 	Deliveries *delivery.Codec

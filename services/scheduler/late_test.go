@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -46,7 +47,7 @@ func (t *taker) counted(verb, result string) (n float64) {
 // takesCommands is a scheduler with the integration "one" that the test hands commands to.
 func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now func() time.Time) *taker {
 	t.Helper()
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}})
+	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}})
 	if err != nil {
 		t.Fatal(err)
 	}

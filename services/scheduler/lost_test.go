@@ -10,6 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -27,7 +28,7 @@ func TestLossIsDrivenOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now().UTC().Truncate(time.Second).Add(300 * time.Millisecond)
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"ledger": ledger{}})
+	registry, err := registry.New(map[string]contracts.Provider{"ledger": ledger{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -62,7 +63,7 @@ func newMarked(t *testing.T, crash func(string)) *marked {
 	if m.kv, err = js.KeyValue(events.BucketMark); err != nil {
 		t.Fatal(err)
 	}
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"shop": shop{}})
+	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -70,7 +71,7 @@ type Config struct {
 	Bus         *bus.Bus
 	Checkpoints *checkpoint.Store
 	Store       *postgres.Store
-	Registry    *contracts.Registry
+	Registry    *registry.Registry
 	Health      *health.Checker
 	// SetAside is the work that fails, so that the rest proceeds.
 	SetAside *setaside.Set

@@ -23,6 +23,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -83,7 +84,7 @@ type Config struct {
 	Bus          *bus.Bus
 	Checkpoints  *checkpoint.Store
 	Store        *postgres.Store
-	Registry     *contracts.Registry
+	Registry     *registry.Registry
 	Integrations *integrations.Loader
 	Log          *slog.Logger
 	Metrics      *Metrics

@@ -28,6 +28,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/share"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -98,7 +99,7 @@ func DefaultSettings() Settings {
 type Config struct {
 	Bus       *bus.Bus
 	Store     *postgres.Store
-	Registry  *contracts.Registry
+	Registry  *registry.Registry
 	Validator *validate.Validator
 	// SetAside is the work that fails, so that the rest proceeds.
 	SetAside *setaside.Set

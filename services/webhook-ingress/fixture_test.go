@@ -24,6 +24,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -166,7 +167,7 @@ func (f *fixture) must(err error) {
 // start starts an ingress; a second one has a URL of its own.
 func (f *fixture) start() {
 	f.t.Helper()
-	registry, err := contracts.NewRegistry(f.providers())
+	registry, err := registry.New(f.providers())
 	f.must(err)
 	metrics, err := webhookingress.NewMetrics(prometheus.NewRegistry())
 	f.must(err)

@@ -18,8 +18,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/delivery"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/httpserver"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/share"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // Config is what an ingress is made of.
@@ -27,7 +27,7 @@ type Config struct {
 	Bus        *bus.Bus
 	Directory  *directory.Directory
 	Deliveries *delivery.Codec
-	Registry   *contracts.Registry
+	Registry   *registry.Registry
 	Log        *slog.Logger
 	Metrics    *Metrics
 	Tracer     trace.Tracer

@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -59,7 +60,7 @@ type Runs interface {
 type Config struct {
 	Bus      *bus.Bus
 	Store    *postgres.Store
-	Registry *contracts.Registry
+	Registry *registry.Registry
 	Health   *health.Checker
 	Runs     Runs
 	Log      *slog.Logger

@@ -1,13 +1,16 @@
-package contracts
+package registry
 
 import (
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/tributaryhq/tributary/internal/spelling"
+	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// contract is one of this package's interfaces as the registry compares it with a provider's methods.
+// contract is an interface of package contracts, as it is compared with a provider's methods.
 type contract struct {
 	iface reflect.Type
 	// extends is the contract that iface embeds, or nil. A provider is held to this one only by the methods that it
@@ -18,37 +21,38 @@ type contract struct {
 }
 
 func contractsOfProviders() []contract {
-	sync := reflect.TypeFor[ScheduledSync]()
+	sync, webhooks := reflect.TypeFor[contracts.ScheduledSync](), reflect.TypeFor[contracts.WebhookHandler]()
+	oauth2, idempotency := reflect.TypeFor[contracts.OAuth2](), reflect.TypeFor[contracts.IdempotencySupporter]()
 	return []contract{
-		{iface: reflect.TypeFor[IncrementalSync](), extends: sync},
+		{iface: reflect.TypeFor[contracts.IncrementalSync](), extends: sync},
 		{iface: sync},
-		{iface: reflect.TypeFor[CursorAdvancer](), needs: sync},
-		{iface: reflect.TypeFor[CursorDater](), needs: sync},
-		{iface: reflect.TypeFor[AssociativeReducer](), needs: sync},
-		{iface: reflect.TypeFor[CheckpointOrderer](), needs: sync},
-		{iface: reflect.TypeFor[CheckpointChecker](), needs: sync},
-		{iface: reflect.TypeFor[WebhookHandler]()},
-		{iface: reflect.TypeFor[WebhookChallenger](), needs: reflect.TypeFor[WebhookHandler]()},
-		{iface: reflect.TypeFor[WebhookOrderer](), needs: reflect.TypeFor[WebhookHandler]()},
-		{iface: reflect.TypeFor[WebhookSharer](), needs: reflect.TypeFor[WebhookHandler]()},
-		{iface: reflect.TypeFor[OAuth2]()},
-		{iface: reflect.TypeFor[OAuth2Issuer](), needs: reflect.TypeFor[OAuth2]()},
-		{iface: reflect.TypeFor[OAuth2IssuerRequirer](), needs: reflect.TypeFor[OAuth2Issuer]()},
-		{iface: reflect.TypeFor[OAuth2HostNamer](), needs: reflect.TypeFor[OAuth2]()},
-		{iface: reflect.TypeFor[UnattendedGranter](), needs: reflect.TypeFor[OAuth2]()},
-		{iface: reflect.TypeFor[Authenticator]()},
-		{iface: reflect.TypeFor[HostNamer]()},
-		{iface: reflect.TypeFor[HealthChecker]()},
-		{iface: reflect.TypeFor[Redactor]()},
-		{iface: reflect.TypeFor[IdempotencyHeaderNamer](), extends: reflect.TypeFor[IdempotencySupporter]()},
-		{iface: reflect.TypeFor[IdempotencySupporter]()},
-		{iface: reflect.TypeFor[RetryCustomizer]()},
-		{iface: reflect.TypeFor[FailureClassifier]()},
-		{iface: reflect.TypeFor[IdentityResolver]()},
-		{iface: reflect.TypeFor[RateLimiter]()},
-		{iface: reflect.TypeFor[BudgetKeyer]()},
-		{iface: reflect.TypeFor[RateReporter]()},
-		{iface: reflect.TypeFor[ResponseLogLimiter]()},
+		{iface: reflect.TypeFor[contracts.CursorAdvancer](), needs: sync},
+		{iface: reflect.TypeFor[contracts.CursorDater](), needs: sync},
+		{iface: reflect.TypeFor[contracts.AssociativeReducer](), needs: sync},
+		{iface: reflect.TypeFor[contracts.CheckpointOrderer](), needs: sync},
+		{iface: reflect.TypeFor[contracts.CheckpointChecker](), needs: sync},
+		{iface: webhooks},
+		{iface: reflect.TypeFor[contracts.WebhookChallenger](), needs: webhooks},
+		{iface: reflect.TypeFor[contracts.WebhookOrderer](), needs: webhooks},
+		{iface: reflect.TypeFor[contracts.WebhookSharer](), needs: webhooks},
+		{iface: oauth2},
+		{iface: reflect.TypeFor[contracts.OAuth2Issuer](), needs: oauth2},
+		{iface: reflect.TypeFor[contracts.OAuth2IssuerRequirer](), needs: reflect.TypeFor[contracts.OAuth2Issuer]()},
+		{iface: reflect.TypeFor[contracts.OAuth2HostNamer](), needs: oauth2},
+		{iface: reflect.TypeFor[contracts.UnattendedGranter](), needs: oauth2},
+		{iface: reflect.TypeFor[contracts.Authenticator]()},
+		{iface: reflect.TypeFor[contracts.HostNamer]()},
+		{iface: reflect.TypeFor[contracts.HealthChecker]()},
+		{iface: reflect.TypeFor[contracts.Redactor]()},
+		{iface: reflect.TypeFor[contracts.IdempotencyHeaderNamer](), extends: idempotency},
+		{iface: idempotency},
+		{iface: reflect.TypeFor[contracts.RetryCustomizer]()},
+		{iface: reflect.TypeFor[contracts.FailureClassifier]()},
+		{iface: reflect.TypeFor[contracts.IdentityResolver]()},
+		{iface: reflect.TypeFor[contracts.RateLimiter]()},
+		{iface: reflect.TypeFor[contracts.BudgetKeyer]()},
+		{iface: reflect.TypeFor[contracts.RateReporter]()},
+		{iface: reflect.TypeFor[contracts.ResponseLogLimiter]()},
 	}
 }
 
@@ -94,14 +98,20 @@ func (s shape) wrongSignatures() []error {
 		onPointer := s.pointer[name]
 		switch {
 		case ok && found != want.signature:
-			problems = append(problems, fmt.Errorf("method %s of %s has the wrong signature: found %s, want %s; if it means something else, rename it, "+
-				"or don't embed the type it comes from", name, want.contract, signature(name, found), signature(name, want.signature)))
+			problems = append(problems, fmt.Errorf("method %s of %s has the wrong signature: found %s, want %s; if "+
+				"it means something else, rename it, "+
+				"or don't embed the type it comes from", name, want.contract, signature(name, found),
+				signature(name, want.signature)))
 		case !ok && onPointer == want.signature:
-			problems = append(problems, fmt.Errorf("method %s of %s has a pointer receiver, but the provider is registered as the value %s: "+
-				"register a pointer, or give the method a value receiver: %s", name, want.contract, s.value, signature(name, want.signature)))
+			problems = append(problems, fmt.Errorf("method %s of %s has a pointer receiver, but the provider is "+
+				"registered as the value %s: "+
+				"register a pointer, or give the method a value receiver: %s", name, want.contract, s.value,
+				signature(name, want.signature)))
 		case !ok && onPointer != nil:
-			problems = append(problems, fmt.Errorf("method %s of %s has a pointer receiver and the wrong signature: found %s, want %s; "+
-				"if it means something else, rename it", name, want.contract, signature(name, onPointer), signature(name, want.signature)))
+			problems = append(problems, fmt.Errorf("method %s of %s has a pointer receiver and the wrong signature: "+
+				"found %s, want %s; "+
+				"if it means something else, rename it", name, want.contract, signature(name, onPointer),
+				signature(name, want.signature)))
 		}
 	}
 	return problems
@@ -121,10 +131,12 @@ func (s shape) incomplete() []error {
 		}
 		if len(missing) > 0 {
 			reported[c.extends] = true
-			problems = append(problems, fmt.Errorf("it has %s of %s but not %s%s", strings.Join(present, ", "), c.iface.Name(), strings.Join(missing, "; "), hint(present)))
+			problems = append(problems, fmt.Errorf("it has %s of %s but not %s%s", strings.Join(present, ", "),
+				c.iface.Name(), strings.Join(missing, "; "), hint(present)))
 		}
 		if c.needs != nil && !s.touches(c.needs) {
-			problems = append(problems, fmt.Errorf("it has %s of %s, which counts only beside %s", strings.Join(present, ", "), c.iface.Name(), c.needs.Name()))
+			problems = append(problems, fmt.Errorf("it has %s of %s, which counts only beside %s",
+				strings.Join(present, ", "), c.iface.Name(), c.needs.Name()))
 		}
 	}
 	return problems
@@ -173,7 +185,8 @@ func (s shape) misspellings() []error {
 		for _, name := range sortedKeys(s.wanted) {
 			if all[name] == nil && isMisspelled(found, name) {
 				want := s.wanted[name]
-				problems = append(problems, fmt.Errorf("method %s looks like a misspelling of %s's %s: found %s, want %s; if it means something else, rename it",
+				problems = append(problems, fmt.Errorf("method %s looks like a misspelling of %s's %s: found %s, "+
+					"want %s; if it means something else, rename it",
 					found, want.contract, name, signature(found, all[found]), signature(name, want.signature)))
 			}
 		}
@@ -193,7 +206,7 @@ func hint(present []string) string {
 // it is hardly chance, at most two letters off.
 func isMisspelled(found, name string) bool {
 	const long = 9
-	return strings.EqualFold(found, name) || len(name) >= long && distance(found, name) <= 2
+	return strings.EqualFold(found, name) || len(name) >= long && spelling.Distance(found, name) <= 2
 }
 
 // signatures are the methods of t by name, as functions without receiver.

@@ -1,4 +1,4 @@
-package contracts
+package registry
 
 import (
 	"fmt"
@@ -6,12 +6,14 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // descriptions are the methods that say something about another method, or that work only together with it. A provider
-// must take both from the same type: embedding is no inheritance, so that the ready-made reducer of [MaxNumber] never
-// calls a provider's own CheckpointKey, and its ReducesAssociatively says nothing about a provider's own
-// ReduceCheckpoints.
+// must take both from the same type: embedding is no inheritance, so that the ready-made reducer of
+// [contracts.MaxNumber] never calls a provider's own CheckpointKey, and its ReducesAssociatively says nothing about a
+// provider's own ReduceCheckpoints.
 func descriptions() []description {
 	return []description{
 		{"ReducesAssociatively", "ReduceCheckpoints"},
@@ -34,7 +36,7 @@ type description struct{ method, of string }
 
 // embeddingProblems finds what a provider gets wrong by embedding. It compiles, and it has the methods, but they come
 // from types that know nothing of one another, or don't count.
-func embeddingProblems(p Provider) []error {
+func embeddingProblems(p contracts.Provider) []error {
 	t := reflect.TypeOf(p)
 	problems := append(tornApart(t), unasked(p)...)
 	walkEmbedded(reflect.ValueOf(p), nil, func(path []int, field reflect.Type, value reflect.Value) {
@@ -81,25 +83,25 @@ func tornApart(t reflect.Type) []error {
 }
 
 // unasked reports what a provider declares in vain, because an embedded type has the method by which it would be found.
-func unasked(p Provider) (problems []error) {
+func unasked(p contracts.Provider) (problems []error) {
 	check := func(method string, of reflect.Type, f func() error) {
 		if of != nil && of != declarer(reflect.TypeOf(p), method) {
 			problems = append(problems, guarded(method, f))
 		}
 	}
 	t := reflect.TypeOf(p)
-	if handler, ok := p.(WebhookHandler); ok {
+	if handler, ok := p.(contracts.WebhookHandler); ok {
 		from := declarer(t, "ResolveWebhookEvent")
 		check("WebhookHandlers", from, func() error {
-			if from == reflect.TypeFor[WebhookDefaults]() && len(handler.WebhookHandlers()) > 0 {
+			if from == reflect.TypeFor[contracts.WebhookDefaults]() && len(handler.WebhookHandlers()) > 0 {
 				return fmt.Errorf("its functions are never called: the embedded %s has ResolveWebhookEvent, which "+
 					"finds no type; declare it, too", from)
 			}
 			return nil
 		})
 	}
-	scheduled, syncs := p.(ScheduledSync)
-	if _, limits := p.(RateLimiter); syncs && limits {
+	scheduled, syncs := p.(contracts.ScheduledSync)
+	if _, limits := p.(contracts.RateLimiter); syncs && limits {
 		from := declarer(t, "RateLimit")
 		check("DefaultRateLimit", from, func() error {
 			if from != elem(t) && scheduled.DefaultRateLimit() != nil {
@@ -132,7 +134,7 @@ func hidden(t, field, dynamic reflect.Type) []error {
 // throughNil reports methods of contracts that would panic, because they are those of an embedded nil.
 func throughNil(t, field reflect.Type, path []int) []error {
 	var names []string
-	for _, c := range append(contractsOfProviders(), contract{iface: reflect.TypeFor[Provider]()}) {
+	for _, c := range append(contractsOfProviders(), contract{iface: reflect.TypeFor[contracts.Provider]()}) {
 		for m := range methodsOf(c.iface) {
 			_, onValue := elem(field).MethodByName(m.Name)
 			_, from := declarerAt(t, m.Name)

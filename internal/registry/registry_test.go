@@ -1,4 +1,4 @@
-package contracts_test
+package registry_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -60,7 +61,7 @@ type limited struct {
 
 func (p limited) RateLimit() *contracts.RateLimit { return p.limit }
 
-func TestNewRegistryAcceptsWhatIsRight(t *testing.T) {
+func TestNewAcceptsWhatIsRight(t *testing.T) {
 	providers := map[string]contracts.Provider{
 		"named":                 named{},
 		"pointer":               &named{},
@@ -72,11 +73,14 @@ func TestNewRegistryAcceptsWhatIsRight(t *testing.T) {
 		"0":                     named{},
 		strings.Repeat("a", 63): named{},
 	}
-	registry, err := contracts.NewRegistry(providers)
+	registry, err := registry.New(providers)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"0", strings.Repeat("a", 63), "limited", "limited-sync", "named", "pointer", "synced", "typed", "unlimited"}
+	want := []string{
+		"0", strings.Repeat("a", 63), "limited", "limited-sync", "named", "pointer", "synced", "typed",
+		"unlimited",
+	}
 	if diff := cmp.Diff(want, registry.Keys()); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
@@ -90,26 +94,26 @@ func TestNewRegistryAcceptsWhatIsRight(t *testing.T) {
 }
 
 func TestUnknownProviderSuggestsAndLists(t *testing.T) {
-	registry, err := contracts.NewRegistry(map[string]contracts.Provider{"github": named{}, "stripe": named{}})
+	two, err := registry.New(map[string]contracts.Provider{"github": named{}, "stripe": named{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	empty, err := contracts.NewRegistry(nil)
+	empty, err := registry.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
-		registry  *contracts.Registry
+		registry  *registry.Registry
 		key, want string
 	}{
-		{registry, "gihtub", `unknown provider "gihtub": did you mean "github"? this binary has github, stripe`},
-		{registry, "zendesk", `unknown provider "zendesk": this binary has github, stripe`},
-		{registry, "", `unknown provider "": this binary has github, stripe`},
+		{two, "gihtub", `unknown provider "gihtub": did you mean "github"? this binary has github, stripe`},
+		{two, "zendesk", `unknown provider "zendesk": this binary has github, stripe`},
+		{two, "", `unknown provider "": this binary has github, stripe`},
 		{empty, "github", `unknown provider "github": this binary has no providers`},
 	}
 	for _, test := range tests {
 		_, err := test.registry.Provider(test.key)
-		if !errors.Is(err, contracts.ErrUnknownProvider) {
+		if !errors.Is(err, registry.ErrUnknownProvider) {
 			t.Fatalf("%q: %v does not wrap ErrUnknownProvider", test.key, err)
 		}
 		if diff := cmp.Diff(test.want, err.Error()); diff != "" {
@@ -118,7 +122,7 @@ func TestUnknownProviderSuggestsAndLists(t *testing.T) {
 	}
 }
 
-func TestNewRegistryRefusesValues(t *testing.T) {
+func TestNewRefusesValues(t *testing.T) {
 	shared := new(account)
 	tests := []struct {
 		name     string
@@ -132,22 +136,68 @@ func TestNewRegistryRefusesValues(t *testing.T) {
 		{"empty key", "", named{}, "provider key \"\" must match ^[a-z0-9][a-z0-9-]{0,62}$"},
 		{"nil", "p", nil, `provider "p": it is nil`},
 		{"nil pointer", "p", (*named)(nil), `provider "p": it is nil`},
-		{"typed nil credentials", "p", typed{credentials: typedNil, metadata: none}, `provider "p": CredentialData: it returns a nil *contracts_test.account: return new(contracts_test.account), or an untyped nil for a plain map`},
-		{"credentials by value", "p", typed{credentials: value, metadata: none}, `provider "p": CredentialData: it returns a contracts_test.account: it must be a pointer, new(contracts_test.account), or an untyped nil for a plain map`},
-		{"typed nil metadata", "p", typed{credentials: none, metadata: typedNil}, `provider "p": MetadataData: it returns a nil *contracts_test.account: return new(contracts_test.account), or an untyped nil for a plain map`},
-		{"shared metadata", "p", typed{credentials: none, metadata: func() any { return shared }}, `provider "p": MetadataData: it returns the same pointer twice: two integrations would share it; return new(contracts_test.account)`},
-		{"panicking", "p", typed{credentials: panics, metadata: none}, `provider "p": CredentialData panics: not now`},
-		{"no interval", "p", synced{}, `provider "p": DefaultSyncInterval: it returns 0s: it must be whole minutes, at least 1m0s`},
-		{"half a minute", "p", synced{interval: 90 * time.Second}, `provider "p": DefaultSyncInterval: it returns 1m30s: it must be whole minutes, at least 1m0s`},
-		{"negative interval", "p", synced{interval: -time.Minute}, `provider "p": DefaultSyncInterval: it returns -1m0s: it must be whole minutes, at least 1m0s`},
-		{"long interval", "p", synced{interval: contracts.MaxSyncInterval + time.Minute}, `provider "p": DefaultSyncInterval: it returns 8760h1m0s: it must be at most 8760h0m0s`},
-		{"no requests", "p", synced{interval: time.Minute, limit: contracts.PerHour(0)}, `provider "p": DefaultRateLimit: rate limit of 0 requests: it must be at least 1`},
-		{"short window", "p", limited{limit: contracts.Per(1, 999*time.Millisecond)}, `provider "p": RateLimit: rate limit window of 999ms: it must be at least 1s`},
-		{"negative threshold", "p", impatient{}, `provider "p": RefreshThreshold: it returns -1s: it must not be negative`},
+		{
+			"typed nil credentials", "p",
+			typed{credentials: typedNil, metadata: none},
+			`provider "p": CredentialData: it returns a nil *registry_test.account: return new(registry_test.account), or an untyped nil for a plain map`,
+		},
+		{
+			"credentials by value", "p",
+			typed{credentials: value, metadata: none},
+			`provider "p": CredentialData: it returns a registry_test.account: it must be a pointer, new(registry_test.account), or an untyped nil for a plain map`,
+		},
+		{
+			"typed nil metadata", "p",
+			typed{credentials: none, metadata: typedNil},
+			`provider "p": MetadataData: it returns a nil *registry_test.account: return new(registry_test.account), or an untyped nil for a plain map`,
+		},
+		{"shared metadata", "p", typed{credentials: none, metadata: func() any {
+			return shared
+		}}, `provider "p": MetadataData: it returns the same pointer twice: two integrations would share it; return new(registry_test.account)`},
+		{
+			"panicking", "p",
+			typed{credentials: panics, metadata: none},
+			`provider "p": CredentialData panicked: not now`,
+		},
+		{
+			"no interval", "p",
+			synced{},
+			`provider "p": DefaultSyncInterval: it returns 0s: it must be whole minutes, at least 1m0s`,
+		},
+		{
+			"half a minute", "p",
+			synced{interval: 90 * time.Second},
+			`provider "p": DefaultSyncInterval: it returns 1m30s: it must be whole minutes, at least 1m0s`,
+		},
+		{
+			"negative interval", "p",
+			synced{interval: -time.Minute},
+			`provider "p": DefaultSyncInterval: it returns -1m0s: it must be whole minutes, at least 1m0s`,
+		},
+		{
+			"long interval", "p",
+			synced{interval: contracts.MaxSyncInterval + time.Minute},
+			`provider "p": DefaultSyncInterval: it returns 8760h1m0s: it must be at most 8760h0m0s`,
+		},
+		{
+			"no requests", "p",
+			synced{interval: time.Minute, limit: contracts.PerHour(0)},
+			`provider "p": DefaultRateLimit: rate limit of 0 requests: it must be at least 1`,
+		},
+		{
+			"short window", "p",
+			limited{limit: contracts.Per(1, 999*time.Millisecond)},
+			`provider "p": RateLimit: rate limit window of 999ms: it must be at least 1s`,
+		},
+		{
+			"negative threshold", "p",
+			impatient{},
+			`provider "p": RefreshThreshold: it returns -1s: it must not be negative`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := contracts.NewRegistry(map[string]contracts.Provider{test.key: test.provider})
+			_, err := registry.New(map[string]contracts.Provider{test.key: test.provider})
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -159,19 +209,20 @@ func TestNewRegistryRefusesValues(t *testing.T) {
 }
 
 // A method that does not return is a problem like any other.
-func TestNewRegistryOfAHangingProvider(t *testing.T) {
+func TestNewOfAHangingProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := func() any { <-time.After(time.Hour); return nil }
-		_, err := contracts.NewRegistry(map[string]contracts.Provider{"p": typed{credentials: hang, metadata: none}})
-		if want := `provider "p": CredentialData has not returned after 10s`; err == nil || err.Error() != want {
+		_, err := registry.New(map[string]contracts.Provider{"p": typed{credentials: hang, metadata: none}})
+		if want := `provider "p": CredentialData did not return in time: it is left behind`; err == nil ||
+			err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 		hang() // until the one that is left behind has ended
 	})
 }
 
-func TestNewRegistryReportsAllAtOnce(t *testing.T) {
-	_, err := contracts.NewRegistry(map[string]contracts.Provider{
+func TestNewReportsAllAtOnce(t *testing.T) {
+	_, err := registry.New(map[string]contracts.Provider{
 		"B":  synced{interval: time.Second, limit: contracts.Per(0, 0)},
 		"a":  nil,
 		"ok": named{},
@@ -209,7 +260,9 @@ func (everything) VerifyWebhookSignature(context.Context, *contracts.Integration
 	return nil
 }
 
-func (everything) WebhookChallenge(context.Context, *contracts.Integration, *contracts.WebhookRequest) ([]byte, bool, error) {
+func (everything) WebhookChallenge(context.Context, *contracts.Integration, *contracts.WebhookRequest) ([]byte, bool,
+	error,
+) {
 	return nil, false, nil
 }
 func (everything) WebhookOrderingKey(*contracts.WebhookRequest) (string, bool) { return "", false }
@@ -293,9 +346,9 @@ type every interface {
 	contracts.ResponseLogLimiter
 }
 
-func TestNewRegistryAcceptsEveryContract(t *testing.T) {
+func TestNewAcceptsEveryContract(t *testing.T) {
 	var p every = everything{synced: synced{interval: time.Minute}}
-	if _, err := contracts.NewRegistry(map[string]contracts.Provider{"everything": p}); err != nil {
+	if _, err := registry.New(map[string]contracts.Provider{"everything": p}); err != nil {
 		t.Error(err)
 	}
 }

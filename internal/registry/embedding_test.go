@@ -1,4 +1,4 @@
-package contracts_test
+package registry_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -138,7 +139,7 @@ type nilPointers struct {
 	*pointers
 }
 
-func TestNewRegistryRefusesTrapsOfEmbedding(t *testing.T) {
+func TestNewRefusesTrapsOfEmbedding(t *testing.T) {
 	t.Parallel()
 	working := base{everything{synced: synced{interval: time.Minute}}}
 	for _, test := range []struct {
@@ -149,7 +150,7 @@ func TestNewRegistryRefusesTrapsOfEmbedding(t *testing.T) {
 		{"a reducer beside the mark of another", listed{}, []string{
 			"the ReducesAssociatively, CheckpointKey of the embedded contracts.MaxNumber belongs to the " +
 				"ReduceCheckpoints there, " +
-				"but the provider has the ReduceCheckpoints of contracts_test.listed: " +
+				"but the provider has the ReduceCheckpoints of registry_test.listed: " +
 				"declare ReducesAssociatively, CheckpointKey beside it, or don't embed contracts.MaxNumber and call " +
 				"its methods from yours",
 		}},
@@ -160,30 +161,30 @@ func TestNewRegistryRefusesTrapsOfEmbedding(t *testing.T) {
 		}},
 		{"a key that the reducer does not ask", keyed{}, []string{
 			"the ReduceCheckpoints of the embedded contracts.MaxString belongs to the CheckpointKey there, " +
-				"but the provider has the CheckpointKey of contracts_test.keyed",
+				"but the provider has the CheckpointKey of registry_test.keyed",
 		}},
 		{"two reducers at different depths", mixed{}, []string{
 			"the CheckCheckpoint, CursorAt of the embedded contracts.MaxTime belongs to the ReduceCheckpoints there, " +
 				"but the provider has the ReduceCheckpoints of contracts.MaxNumber",
 		}},
 		{"embedded along with its trap", inBase{}, []string{"but the provider has the ReduceCheckpoints of " +
-			"contracts_test.listed"}},
+			"registry_test.listed"}},
 		{"a generic one", generic[int]{}, []string{"but the provider has the ReduceCheckpoints of " +
-			"contracts_test.generic[int]"}},
+			"registry_test.generic[int]"}},
 		{"another refresh than the unattended one", ownRefresh{working}, []string{
-			"the GrantsUnattended of the embedded contracts_test.base belongs to the RefreshToken there",
+			"the GrantsUnattended of the embedded registry_test.base belongs to the RefreshToken there",
 		}},
 		{"another check of signatures", ownVerify{working}, []string{
-			"the WebhookSecrets of the embedded contracts_test.everything belongs to the VerifyWebhookSignature there",
+			"the WebhookSecrets of the embedded registry_test.everything belongs to the VerifyWebhookSignature there",
 		}},
 		{"other secrets", ownSecrets{working}, []string{
-			"the VerifyWebhookSignature of the embedded contracts_test.everything belongs to the WebhookSecrets there",
+			"the VerifyWebhookSignature of the embedded registry_test.everything belongs to the WebhookSecrets there",
 		}},
 		{"one account of two", ownAccount{working}, []string{
-			"the IntegrationAccount of the embedded contracts_test.everything belongs to the WebhookAccount there",
+			"the IntegrationAccount of the embedded registry_test.everything belongs to the WebhookAccount there",
 		}},
 		{"another issuer", ownIssuer{working}, []string{
-			"the RequiresOAuth2Issuer of the embedded contracts_test.everything belongs to the OAuth2Issuer there",
+			"the RequiresOAuth2Issuer of the embedded registry_test.everything belongs to the OAuth2Issuer there",
 		}},
 		{"handlers of types that nobody finds", ownHandlers{working}, []string{
 			"WebhookHandlers: its functions are never called: the embedded contracts.WebhookDefaults has " +
@@ -191,35 +192,35 @@ func TestNewRegistryRefusesTrapsOfEmbedding(t *testing.T) {
 				"which finds no type; declare it, too",
 		}},
 		{"a budget behind another", ownBudget{working}, []string{
-			"DefaultRateLimit: it is never asked: the embedded contracts_test.base has RateLimit, which goes before; " +
+			"DefaultRateLimit: it is never asked: the embedded registry_test.base has RateLimit, which goes before; " +
 				"return nil, or declare RateLimit",
 		}},
 		{"a wrapper that hides contracts", wrapped{synced{interval: time.Minute}}, []string{
-			"it embeds a contracts_test.synced as a contracts.Provider, which hides its ScheduledSync, CursorDater, " +
+			"it embeds a registry_test.synced as a contracts.Provider, which hides its ScheduledSync, CursorDater, " +
 				"AssociativeReducer, " +
-				"CheckpointOrderer, CheckpointChecker: embed the type contracts_test.synced itself, or keep it in a " +
+				"CheckpointOrderer, CheckpointChecker: embed the type registry_test.synced itself, or keep it in a " +
 				"field with a name",
 		}},
 		{"an embedded nil interface", syncOnly{}, []string{
 			"it has DefaultRateLimit, DefaultSyncInterval, ReduceCheckpoints, Sync, SyncIncremental from the " +
 				"embedded contracts.IncrementalSync, " +
 				"which is nil: set it, or embed a value",
-			"DefaultSyncInterval panics", "DefaultRateLimit panics",
+			"DefaultSyncInterval panicked", "DefaultRateLimit panicked",
 		}},
 		{"an embedded nil pointer", maybe{}, []string{
 			"it has CheckCheckpoint, CheckpointKey, CursorAt, DefaultRateLimit, DefaultSyncInterval, " +
 				"ReduceCheckpoints, ReducesAssociatively, Sync " +
-				"from the embedded *contracts_test.synced, which is nil: set it, or embed a value",
-			"DefaultSyncInterval panics", "DefaultRateLimit panics",
+				"from the embedded *registry_test.synced, which is nil: set it, or embed a value",
+			"DefaultSyncInterval panicked", "DefaultRateLimit panicked",
 		}},
 		{"methods on the pointer of an embedded value", onPointers{}, []string{
 			"method HealthCheck of HealthChecker has a pointer receiver, but the provider is registered as the value " +
-				"contracts_test.onPointers",
+				"registry_test.onPointers",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := contracts.NewRegistry(map[string]contracts.Provider{"p": test.provider})
+			_, err := registry.New(map[string]contracts.Provider{"p": test.provider})
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -255,7 +256,7 @@ func (strict) CursorAt(t time.Time) (contracts.Cursor, error) {
 	return contracts.MaxTime{}.CursorAt(t.Add(-time.Hour))
 }
 
-func TestNewRegistryAcceptsEmbedding(t *testing.T) {
+func TestNewAcceptsEmbedding(t *testing.T) {
 	t.Parallel()
 	inner := synced{interval: time.Minute}
 	for name, p := range map[string]contracts.Provider{
@@ -266,7 +267,7 @@ func TestNewRegistryAcceptsEmbedding(t *testing.T) {
 		"a wrapper of a plain provider":      wrapped{named{}},
 		"pointer methods of an embedded nil": nilPointers{},
 	} {
-		if _, err := contracts.NewRegistry(map[string]contracts.Provider{"p": p}); err != nil {
+		if _, err := registry.New(map[string]contracts.Provider{"p": p}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

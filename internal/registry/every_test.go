@@ -1,4 +1,4 @@
-package contracts_test
+package registry_test
 
 import (
 	"go/ast"
@@ -14,11 +14,11 @@ import (
 // ofProviders is how the comment of a contract of providers begins, after its name.
 var ofProviders = regexp.MustCompile(`^\w+ (is implemented (by providers|by a \[|beside \[)|marks an? )`)
 
-// A contract that is not in the list of NewRegistry has no protection from near misses, one that is not in the test's
+// A contract that is not in the list of New has no protection from near misses, one that is not in the test's
 // is not tested.
 func TestEveryContractIsListed(t *testing.T) {
 	t.Parallel()
-	lists := map[string]string{"shape.go": "reflect.TypeFor[%]()", "registry_test.go": "\tcontracts.%\n"}
+	lists := map[string]string{"shape.go": "reflect.TypeFor[contracts.%]()", "registry_test.go": "\tcontracts.%\n"}
 	for file := range lists {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -37,10 +37,10 @@ func TestEveryContractIsListed(t *testing.T) {
 	}
 }
 
-// providerContracts are the interfaces of this package that providers implement, by their comments.
+// providerContracts are the interfaces of package contracts that providers implement, by their comments.
 func providerContracts(t *testing.T) []string {
 	t.Helper()
-	files, err := filepath.Glob("*.go")
+	files, err := filepath.Glob("../../pkg/contracts/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}

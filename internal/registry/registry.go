@@ -1,4 +1,6 @@
-package contracts
+// Package registry holds the providers of a program by key, and refuses those that would fail late or not at all. Every
+// service finds its providers there.
+package registry
 
 import (
 	"errors"
@@ -9,6 +11,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tributaryhq/tributary/internal/panics"
+	"github.com/tributaryhq/tributary/internal/spelling"
+	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
 // ErrUnknownProvider is wrapped by the error of [Registry.Provider].
@@ -20,23 +26,23 @@ const keyPattern = `^[a-z0-9][a-z0-9-]{0,62}$`
 // Registry holds the providers that are compiled into a binary, by key. It never changes and is safe for concurrent
 // use.
 type Registry struct {
-	providers map[string]Provider
+	providers map[string]contracts.Provider
 }
 
-// NewRegistry checks the providers and returns them as a registry. A provider is kept as it is given, never wrapped, so
+// New checks the providers and returns them as a registry. A provider is kept as it is given, never wrapped, so
 // that its contracts are found by type assertion on what [Registry.Provider] returns.
 //
 // It refuses what would otherwise fail late or not at all, every problem at once (see [errors.Join]):
 //   - a key that is not 1 to 63 lower-case letters, digits and inner or trailing hyphens
 //   - a nil provider; CredentialData or MetadataData that is a typed nil, not a pointer, or the same pointer twice
 //   - a method of these that panics, or does not return within 10 seconds
-//   - a DefaultSyncInterval that is not whole minutes, less than one, or more than [MaxSyncInterval], a rate limit that is not valid, a negative RefreshThreshold
+//   - a DefaultSyncInterval that is not whole minutes, less than one, or more than [contracts.MaxSyncInterval], a rate limit that is not valid, a negative RefreshThreshold
 //   - a method named like one of a contract but with another signature, or on the pointer when the value is registered
 //   - some methods of a contract without the others
 //   - a method whose name is a misspelling of a contract's method
 //   - a method that describes another one, such as ReducesAssociatively, from an embedded type, when the provider has that other one from elsewhere
 //   - an embedded interface that hides contracts of the value in it, and methods that are those of an embedded nil
-func NewRegistry(providers map[string]Provider) (*Registry, error) {
+func New(providers map[string]contracts.Provider) (*Registry, error) {
 	var problems []error
 	valid := regexp.MustCompile(keyPattern)
 	for _, key := range slices.Sorted(maps.Keys(providers)) {
@@ -54,7 +60,7 @@ func NewRegistry(providers map[string]Provider) (*Registry, error) {
 }
 
 // Provider returns the provider of a key. The error wraps [ErrUnknownProvider], suggests the nearest key and lists all.
-func (r *Registry) Provider(key string) (Provider, error) {
+func (r *Registry) Provider(key string) (contracts.Provider, error) {
 	if p, ok := r.providers[key]; ok {
 		return p, nil
 	}
@@ -63,7 +69,7 @@ func (r *Registry) Provider(key string) (Provider, error) {
 		return nil, fmt.Errorf("%w %q: this binary has no providers", ErrUnknownProvider, key)
 	}
 	suggestion := ""
-	if near, ok := nearest(key, keys); ok {
+	if near, ok := spelling.Nearest(key, keys); ok {
 		suggestion = fmt.Sprintf(" did you mean %q?", near)
 	}
 	return nil, fmt.Errorf("%w %q:%s this binary has %s", ErrUnknownProvider, key, suggestion, strings.Join(keys, ", "))
@@ -79,7 +85,7 @@ func (r *Registry) Has(key string) bool {
 }
 
 // problemsOf says what is wrong with one provider.
-func problemsOf(p Provider) []error {
+func problemsOf(p contracts.Provider) []error {
 	if isNil(p) {
 		return []error{errors.New("it is nil")}
 	}
@@ -91,14 +97,14 @@ func problemsOf(p Provider) []error {
 	}
 	check("CredentialData", func() error { return checkData(p.CredentialData) })
 	check("MetadataData", func() error { return checkData(p.MetadataData) })
-	if s, ok := p.(ScheduledSync); ok {
+	if s, ok := p.(contracts.ScheduledSync); ok {
 		check("DefaultSyncInterval", func() error { return checkInterval(s.DefaultSyncInterval()) })
 		check("DefaultRateLimit", func() error { return s.DefaultRateLimit().Validate() })
 	}
-	if l, ok := p.(RateLimiter); ok {
+	if l, ok := p.(contracts.RateLimiter); ok {
 		check("RateLimit", func() error { return l.RateLimit().Validate() })
 	}
-	if o, ok := p.(OAuth2); ok {
+	if o, ok := p.(contracts.OAuth2); ok {
 		check("RefreshThreshold", func() error {
 			if d := o.RefreshThreshold(); d < 0 {
 				return fmt.Errorf("it returns %s: it must not be negative", d)
@@ -109,32 +115,23 @@ func problemsOf(p Provider) []error {
 	return problems
 }
 
-// checkWithin is how long a provider's method may take that only says what the provider is.
-const checkWithin = 10 * time.Second
-
 // guarded turns a panic of a provider's method, and one that does not return, into a problem like any other.
 func guarded(method string, f func() error) error {
-	returned := make(chan error, 1)
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				returned <- fmt.Errorf("%s panics: %v", method, r)
-			}
-		}()
-		err := f()
-		if err != nil {
+	_, err := panics.Compute(method, func() (none struct{}, err error) {
+		if err = f(); err != nil {
 			err = fmt.Errorf("%s: %w", method, err)
 		}
-		returned <- err
-	}()
-	timer := time.NewTimer(checkWithin)
-	defer timer.Stop()
-	select {
-	case err := <-returned:
-		return err
-	case <-timer.C:
-		return fmt.Errorf("%s has not returned after %s", method, checkWithin)
+		return none, err
+	})
+	return err
+}
+
+// elem is a type without pointers.
+func elem(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
 	}
+	return t
 }
 
 func checkData(data func() any) error {
@@ -145,14 +142,17 @@ func checkData(data func() any) error {
 	v := reflect.ValueOf(first)
 	switch {
 	case v.Kind() != reflect.Pointer:
-		return fmt.Errorf("it returns a %T: it must be a pointer, new(%T), or an untyped nil for a plain map", first, first)
+		return fmt.Errorf("it returns a %T: it must be a pointer, new(%T), or an untyped nil for a plain map", first,
+			first)
 	case v.IsNil():
-		return fmt.Errorf("it returns a nil %T: return new(%s), or an untyped nil for a plain map", first, v.Type().Elem())
+		return fmt.Errorf("it returns a nil %T: return new(%s), or an untyped nil for a plain map",
+			first, v.Type().Elem())
 	}
 	// Pointers to values without size may be equal though they are fresh.
 	second := reflect.ValueOf(data())
 	if v.Type().Elem().Size() > 0 && second.Kind() == reflect.Pointer && second.Pointer() == v.Pointer() {
-		return fmt.Errorf("it returns the same pointer twice: two integrations would share it; return new(%s)", v.Type().Elem())
+		return fmt.Errorf("it returns the same pointer twice: two integrations would share it; return new(%s)",
+			v.Type().Elem())
 	}
 	return nil
 }
@@ -161,13 +161,13 @@ func checkInterval(d time.Duration) error {
 	if d < time.Minute || d%time.Minute != 0 {
 		return fmt.Errorf("it returns %s: it must be whole minutes, at least 1m0s", d)
 	}
-	if d > MaxSyncInterval {
-		return fmt.Errorf("it returns %s: it must be at most %s", d, MaxSyncInterval)
+	if d > contracts.MaxSyncInterval {
+		return fmt.Errorf("it returns %s: it must be at most %s", d, contracts.MaxSyncInterval)
 	}
 	return nil
 }
 
-func isNil(p Provider) bool {
+func isNil(p contracts.Provider) bool {
 	if p == nil {
 		return true
 	}
