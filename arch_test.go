@@ -23,7 +23,9 @@ const module = "github.com/tributaryhq/tributary/"
 // below the paths it names. Tests may import anything.
 var mayImport = map[string][]string{
 	// The public surface. The root package is called by its name.
-	"tributary":        {"pkg/contracts", "db", "internal", "services"},
+	"tributary": {
+		"db", "internal/bus", "internal/circuit", "internal/control/housekeeping", "internal/outbound", "internal/platform", "internal/postgres", "internal/secret", "pkg/contracts", "services/item-worker",
+	},
 	"pkg/contracts":    {},
 	"pkg/events":       {"pkg/events"},
 	"pkg/webhooks":     {"pkg/contracts"},

@@ -1,6 +1,10 @@
 package tributary
 
-import "context"
+import (
+	"context"
+
+	"github.com/tributaryhq/tributary/pkg/contracts"
+)
 
 // Handle calls the handlers that options add for an event type, as an item-worker does.
 func Handle(ctx context.Context, eventType string, payload []byte, opts ...Option) error {
@@ -11,4 +15,10 @@ func Handle(ctx context.Context, eventType string, payload []byte, opts ...Optio
 		}
 	}
 	return nil
+}
+
+// AroundWebhook is what is called in place of a provider's handler.
+func AroundWebhook(call contracts.WebhookFunc, opts ...Option) contracts.WebhookFunc {
+	o := newOptions(opts)
+	return o.aroundWebhook(call)
 }

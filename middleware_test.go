@@ -60,3 +60,28 @@ func TestItemMiddleware(t *testing.T) {
 		t.Errorf("the middleware skips the item: %v, and called were %q", err, seen)
 	}
 }
+
+// TestWebhookMiddleware puts two around the handler of a webhook, by two options: the first is the outermost.
+func TestWebhookMiddleware(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	named := func(name string) tributary.Option {
+		return tributary.AroundWebhooks(func(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest, next contracts.WebhookFunc) (any, error) {
+			seen = append(seen, name+" before")
+			result, err := next(ctx, in, req)
+			seen = append(seen, name+" after")
+			return result, err
+		})
+	}
+	handler := func(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) {
+		seen = append(seen, "handler")
+		return "result", nil
+	}
+	result, err := tributary.AroundWebhook(handler, named("outer"), named("inner"))(t.Context(), nil, nil)
+	if result != "result" || err != nil {
+		t.Errorf("the result is %v, %v", result, err)
+	}
+	if want := []string{"outer before", "inner before", "handler", "inner after", "outer after"}; !slices.Equal(seen, want) {
+		t.Errorf("called were %q, want %q", seen, want)
+	}
+}

@@ -2,6 +2,7 @@ package tributary
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"slices"
@@ -82,21 +83,31 @@ type OAuth struct {
 // check refuses what makes no sense for some services.
 func (s *Settings) check(services []string) error {
 	for _, number := range []struct {
-		name  string
-		value int64
+		name        string
+		value, most int64
 	}{
-		{"Concurrency", int64(s.Concurrency)},
-		{"Runs", int64(s.Runs)},
-		{"LagBound", int64(s.LagBound)},
-		{"DrainDelay", int64(s.DrainDelay)},
-		{"MaxResponseBytes", s.MaxResponseBytes},
-		{"Webhooks.Backlog", s.Webhooks.Backlog},
-		{"Webhooks.BodyBudget", s.Webhooks.BodyBudget},
-		{"Webhooks.Connections", int64(s.Webhooks.Connections)},
+		{"Concurrency", int64(s.Concurrency), platform.MaxAtATime},
+		{"Runs", int64(s.Runs), platform.MaxAtATime},
+		{"MaxResponseBytes", s.MaxResponseBytes, math.MaxInt64},
+		{"Retention.Requests", int64(s.Retention.Requests), platform.MaxDays},
+		{"Retention.Keys", int64(s.Retention.Keys), platform.MaxDays},
+		{"Retention.Items", int64(s.Retention.Items), platform.MaxDays},
+		{"Retention.Webhooks", int64(s.Retention.Webhooks), platform.MaxDays},
+		{"Retention.Operations", int64(s.Retention.Operations), platform.MaxDays},
+		{"Retention.Incidents", int64(s.Retention.Incidents), platform.MaxDays},
+		{"Webhooks.Backlog", s.Webhooks.Backlog, platform.MaxBytes},
+		{"Webhooks.BodyBudget", s.Webhooks.BodyBudget, platform.MaxBytes},
+		{"Webhooks.Connections", int64(s.Webhooks.Connections), platform.MaxWebhookConnections},
 	} {
-		if number.value < 0 {
-			return fmt.Errorf("tributary.Config.%s is %d: it can't be negative, and 0 means the default", number.name, number.value)
+		if number.value < 0 || number.value > number.most {
+			return fmt.Errorf("tributary.Config.%s is %d: it can be 1 to %d, and 0 means the default", number.name, number.value, number.most)
 		}
+	}
+	if s.LagBound < 0 || s.LagBound > platform.MaxLagBound {
+		return fmt.Errorf("tributary.Config.LagBound is %s: it can be 0s to %s", s.LagBound, platform.MaxLagBound)
+	}
+	if s.DrainDelay < 0 || s.DrainDelay > platform.MaxDrainDelay {
+		return fmt.Errorf("tributary.Config.DrainDelay is %s: it can be 0s to %s", s.DrainDelay, platform.MaxDrainDelay)
 	}
 	switch {
 	case !slices.Contains([]int{0, 1, 3, 5}, s.Replicas):

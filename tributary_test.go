@@ -3,6 +3,7 @@ package tributary_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
@@ -46,7 +47,10 @@ func TestRefusedConfigurations(t *testing.T) {
 		{"OAuth.URL is missing", "https://app.example.com", func(c *tributary.Config) { c.OAuth.URL = "" }},
 		{"Replicas is 2", "3 or 5", func(c *tributary.Config) { c.Replicas = 2 }},
 		{"Concurrency is -1", "0 means the default", func(c *tributary.Config) { c.Concurrency = -1 }},
-		{"DrainDelay is -1", "0 means the default", func(c *tributary.Config) { c.DrainDelay = -1 }},
+		{"Retention.Operations is 999999", "1 to 36500", func(c *tributary.Config) { c.Retention.Operations = 999_999 }},
+		{"Retention.Items is -1", "0 means the default", func(c *tributary.Config) { c.Retention.Items = -1 }},
+		{"DrainDelay is -1ns", "0s to 1h0m0s", func(c *tributary.Config) { c.DrainDelay = -1 }},
+		{"LagBound is 1h0m0s", "0s to 5m0s", func(c *tributary.Config) { c.LagBound = time.Hour }},
 		{"AllowNetworks", "10.1.0.0/16", func(c *tributary.Config) { c.AllowNetworks = []string{"home"} }},
 		{"TrustedProxies", "10.1.0.0/16", func(c *tributary.Config) { c.TrustedProxies = []string{"home"} }},
 		{"Circuits of acme", "count:5", func(c *tributary.Config) { c.Circuits = map[string]string{"acme": "often"} }},

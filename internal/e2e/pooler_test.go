@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,8 +13,11 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -134,5 +138,31 @@ func TestThroughAPooler(t *testing.T) {
 				t.Errorf("migrate says %q, direct address: %t", output, direct)
 			}
 		})
+	}
+}
+
+// TestPoolThatKeepsStatements checks a program's pool through a pooler. One that keeps prepared statements is refused.
+func TestPoolThatKeepsStatements(t *testing.T) {
+	address := pooler(t, pgtest.URL(t))
+	for mode, want := range map[pgx.QueryExecMode]string{
+		pgx.QueryExecModeCacheStatement: "pgx.QueryExecModeCacheDescribe",
+		pgx.QueryExecModeCacheDescribe:  "",
+	} {
+		config, err := pgxpool.ParseConfig(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.MaxConns, config.ConnConfig.DefaultQueryExecMode = 5, mode
+		log := slog.New(slog.DiscardHandler)
+		postgres.Prepare(config, log)
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pooled, err := postgres.Check(t.Context(), pool, log)
+		pool.Close()
+		if !pooled || want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, a pooler is between: %t", mode, err, pooled)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/outbound"
+	"github.com/tributaryhq/tributary/internal/platform"
 )
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
@@ -51,18 +52,8 @@ type Config struct {
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`
 }
 
-const (
-	// maxLagBound bounds how many messages wait in NATS for their late look.
-	maxLagBound = 5 * time.Minute
-	// maxDrainDelay is more than any load balancer needs to notice.
-	maxDrainDelay = time.Hour
-	// maxAtATime is more runs, items or connections than one process can serve.
-	maxAtATime = 10_000
-	// maxMiB is a TiB.
-	maxMiB = 1 << 20
-	// maxDays is a hundred years: "for ever", and within what dates and durations can hold.
-	maxDays = 36_500
-)
+// maxMiB is a TiB.
+const maxMiB = platform.MaxBytes >> 20
 
 // Validate refuses values that make no sense; kong calls it.
 func (c *Config) Validate() error {
@@ -70,28 +61,28 @@ func (c *Config) Validate() error {
 		name               string
 		value, least, most int
 	}{
-		{"concurrency", c.Concurrency, 1, maxAtATime},
-		{"runs", c.Runs, 1, maxAtATime},
-		{"connections", c.Connections, 5, maxAtATime},
+		{"concurrency", c.Concurrency, 1, platform.MaxAtATime},
+		{"runs", c.Runs, 1, platform.MaxAtATime},
+		{"connections", c.Connections, 5, platform.MaxAtATime},
 		{"webhook-backlog", c.Webhooks.Backlog, 1, maxMiB},
 		{"webhook-body-budget", c.Webhooks.BodyBudget, 1, maxMiB},
-		{"webhook-connections", c.Webhooks.Connections, 1, 1_000_000},
-		{"keep-requests", c.KeepRequests, 1, maxDays},
-		{"keep-keys", c.KeepKeys, 1, maxDays},
-		{"keep-items", c.KeepItems, 1, maxDays},
-		{"keep-webhooks", c.KeepWebhooks, 1, maxDays},
-		{"keep-operations", c.KeepOperations, 1, maxDays},
-		{"keep-incidents", c.KeepIncidents, 1, maxDays},
+		{"webhook-connections", c.Webhooks.Connections, 1, platform.MaxWebhookConnections},
+		{"keep-requests", c.KeepRequests, 1, platform.MaxDays},
+		{"keep-keys", c.KeepKeys, 1, platform.MaxDays},
+		{"keep-items", c.KeepItems, 1, platform.MaxDays},
+		{"keep-webhooks", c.KeepWebhooks, 1, platform.MaxDays},
+		{"keep-operations", c.KeepOperations, 1, platform.MaxDays},
+		{"keep-incidents", c.KeepIncidents, 1, platform.MaxDays},
 	} {
 		if number.value < number.least || number.value > number.most {
 			return fmt.Errorf("--%s is %d, it can be %d to %d", number.name, number.value, number.least, number.most)
 		}
 	}
-	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
-		return fmt.Errorf("--drain-delay is %s, it can be 0s to %s", c.DrainDelay, maxDrainDelay)
+	if c.DrainDelay < 0 || c.DrainDelay > platform.MaxDrainDelay {
+		return fmt.Errorf("--drain-delay is %s, it can be 0s to %s", c.DrainDelay, platform.MaxDrainDelay)
 	}
-	if c.LagBound < 0 || c.LagBound > maxLagBound {
-		return fmt.Errorf("--database-lag-bound is %s, it can be 0s to %s", c.LagBound, maxLagBound)
+	if c.LagBound < 0 || c.LagBound > platform.MaxLagBound {
+		return fmt.Errorf("--database-lag-bound is %s, it can be 0s to %s", c.LagBound, platform.MaxLagBound)
 	}
 	if _, err := outbound.ParseNetworks(c.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
