@@ -256,12 +256,13 @@ func (r *Refresher) connect(
 		if err != nil {
 			return err
 		}
+		var version int64
 		err = r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			row, err := tx.IntegrationLock(ctx, a.row.ID)
 			if err != nil {
 				return fmt.Errorf("lock integration %s: %w", a.row.ID, err)
 			}
-			version, err := r.Store.PutCredentials(ctx, tx, row.ID, credentials, a.version, access)
+			version, err = r.Store.PutCredentials(ctx, tx, row.ID, credentials, a.version, access)
 			if err != nil {
 				return err
 			}
@@ -295,6 +296,9 @@ func (r *Refresher) connect(
 			}
 			return publish(ctx, tx, access.At, events.OAuthConnected, row, told)
 		})
+		if err == nil {
+			r.cast(ctx, a.row.ID, whole, version)
+		}
 		if !errors.Is(err, postgres.ErrCredentialsChanged) {
 			return err
 		}

@@ -134,8 +134,10 @@ type Refresher struct {
 	asking  singleflight.Group
 	// measured is when the gauges were read; the sweep alone looks at it.
 	measured time.Time
-	// compared says that the shadows were compared with the database; the sweep alone looks at it.
-	compared bool
+	// compared says that the shadows were compared with the database, and comparedAfter which absence of Postgres was
+	// the last before that. Only the sweep uses them.
+	compared      bool
+	comparedAfter *time.Time
 	// missing names the keys that are not in the ring though they have sealed something, as they were logged.
 	missing string
 	working sync.WaitGroup

@@ -1,6 +1,7 @@
 package tokenrefresher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,7 +110,7 @@ func (r *Refresher) restore(ctx context.Context, a *account) (restored bool, err
 	if err := json.Unmarshal(plain, &token); err != nil {
 		return false, errNoObject
 	}
-	if token.RefreshToken == a.token.RefreshToken {
+	if cmp.Or(token.RefreshToken, token.AccessToken) == cmp.Or(a.token.RefreshToken, a.token.AccessToken) {
 		return false, nil
 	}
 	return true, r.putBack(ctx, a, token)
@@ -167,9 +168,11 @@ func (r *Refresher) rescue(ctx context.Context, grant *postgres.Grant, a *accoun
 	return true, r.putBack(ctx, earlier, token)
 }
 
-// compareShadows looks, once in the life of the process, for tokens that Postgres has lost.
+// compareShadows looks for tokens that Postgres has lost: when the process has started, and each time that Postgres was
+// away, because it may have come back with an earlier state.
 func (r *Refresher) compareShadows(ctx context.Context) error {
-	if r.compared {
+	away := r.away.Load()
+	if r.compared && r.comparedAfter == away {
 		return nil
 	}
 	versions := map[uuid.UUID]int64{}
@@ -204,6 +207,6 @@ func (r *Refresher) compareShadows(ctx context.Context) error {
 			problems = append(problems, err)
 		}
 	}
-	r.compared = len(problems) == 0
+	r.compared, r.comparedAfter = len(problems) == 0, away
 	return errors.Join(problems...)
 }

@@ -22,17 +22,24 @@ func sql(t *testing.T, pool *pgxpool.Pool, statements ...string) {
 	}
 }
 
-// settled makes an integration whose token lasts, and has Postgres remember the state that it is in then.
+// settled makes an integration whose token lasts, and has goBack put Postgres back to that state.
 func (f *fixture) settled() uuid.UUID {
 	f.t.Helper()
 	token := f.server.plant("a")
 	id := f.create("one", "mail", &token)
 	f.awaitState(id, "connected")
-	sql(f.t, f.pool, "create table then_credentials as select * from credentials", "create table then_grants as select * from oauth_grants")
+	f.remember()
 	return id
 }
 
-// goBack puts Postgres back to that state, and has the token refreshed or not.
+// remember has goBack put Postgres back to the state that it is in now.
+func (f *fixture) remember() {
+	f.t.Helper()
+	sql(f.t, f.pool, "create table then_credentials as select * from credentials",
+		"create table then_grants as select * from oauth_grants")
+}
+
+// goBack puts Postgres back to the state that it remembers, and has the token refreshed or not.
 func (f *fixture) goBack(due string) {
 	f.t.Helper()
 	// One transaction: a refresher that saw no grant in between would adopt the credentials.
@@ -108,18 +115,50 @@ func TestStartPutsTokensBack(t *testing.T) {
 	if got := f.credentials(id)["refresh_token"]; got == newest {
 		t.Fatal("Postgres did not go back")
 	}
+	f.startAnother()
+	f.await("the token to be put back", func() bool { return f.credentials(id)["refresh_token"] == newest })
+}
+
+// TestAuthorizationThatPostgresForgot has Postgres go back to before a user has authorized, who is not asked again.
+func TestAuthorizationThatPostgresForgot(t *testing.T) {
+	for name, fleeting := range map[string]bool{"with a refresh token": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			f := start(t, nil)
+			f.server.with(func() { f.server.fleeting = fleeting })
+			id := f.create("one", "mail", nil)
+			f.await("the integration to be held", func() bool { return f.status(id) == "reauth-required" })
+			f.remember()
+			flow := f.begin(id)
+			if status, page := open(t, flow.browser, flow.callback.String()); status != http.StatusOK {
+				t.Fatalf("the callback answers %d: %s", status, page)
+			}
+			granted := f.credentials(id)["access_token"]
+			f.goBack("null")
+			f.startAnother()
+			f.awaitState(id, "connected")
+			if got := f.credentials(id)["access_token"]; got != granted {
+				t.Errorf("the access token is %v, want %v", got, granted)
+			}
+		})
+	}
+}
+
+// startAnother starts one more process, which ends with the test.
+func (f *fixture) startAnother() {
+	f.t.Helper()
 	config := f.config
 	config.Metrics = prometheus.NewRegistry()
-	second, err := platform.New(t.Context(), config)
+	another, err := platform.New(f.t.Context(), config)
 	if err != nil {
-		t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(f.t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- second.Run(ctx, platform.TokenRefresherService) }()
-	f.await("the token to be put back", func() bool { return f.credentials(id)["refresh_token"] == newest })
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	go func() { ended <- another.Run(ctx, platform.TokenRefresherService) }()
+	f.t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			f.t.Error(err)
+		}
+	})
 }
