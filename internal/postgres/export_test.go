@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -37,6 +38,18 @@ func ConnectImpatiently(ctx context.Context, config *pgxpool.Config, log *slog.L
 	p := usualPatience()
 	p.silent, p.grace, p.ask, p.connect, p.ping = silent, silent, ask, ask, ask
 	return connect(ctx, config, log, p)
+}
+
+// ConnectTrusting is [Connect] that leaves statements alone, and gives an idle connection this long to answer.
+func ConnectTrusting(ctx context.Context, config *pgxpool.Config, log *slog.Logger, ping time.Duration) (*pgxpool.Pool, error) {
+	p := usualPatience()
+	p.silent, p.ping = time.Hour, ping
+	return connect(ctx, config, log, p)
+}
+
+// EndBackend ends a session that is at least of an age.
+func EndBackend(ctx context.Context, on *pgx.Conn, pid uint32, age time.Duration) error {
+	return endBackend(ctx, on, pid, age)
 }
 
 // Hear sets for how long a connection may hear nothing before it is asked, and within how long it has to answer.

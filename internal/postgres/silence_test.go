@@ -40,6 +40,14 @@ type wired struct {
 
 func newWired(t *testing.T, ask time.Duration) *wired {
 	t.Helper()
+	return newWiredBy(t, func(config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
+		return postgres.ConnectImpatiently(t.Context(), config, log, soon, ask)
+	})
+}
+
+// newWiredBy is newWired with a pool that connect opens.
+func newWiredBy(t *testing.T, connect func(*pgxpool.Config, *slog.Logger) (*pgxpool.Pool, error)) *wired {
+	t.Helper()
 	address := pgtest.URL(t)
 	w := &wired{t: t, line: cable.New(t, address), log: &syncLog{}}
 	var err error
@@ -58,7 +66,7 @@ func newWired(t *testing.T, ask time.Duration) *wired {
 		w.dials.Add(1)
 		return dial(ctx, network, address)
 	}
-	w.pool, err = postgres.ConnectImpatiently(t.Context(), config, slog.New(slog.NewTextHandler(w.log, nil)), soon, ask)
+	w.pool, err = connect(config, slog.New(slog.NewTextHandler(w.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
