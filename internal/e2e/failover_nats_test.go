@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 )
 
@@ -21,28 +20,55 @@ func TestProveSnapshotPoints(t *testing.T) {
 	}
 }
 
-func snapshotRound(t *testing.T, point string) {
+// snapshots is a world whose NATS can be put back to an earlier state while processes live.
+type snapshots struct {
+	*world
+	dir, kept, port string
+	broker          *process
+}
+
+func newSnapshots(t *testing.T) *snapshots {
 	t.Helper()
 	t.Parallel()
-	dir, kept := filepath.Join(t.TempDir(), "nats"), filepath.Join(t.TempDir(), "kept")
-	port := freePort(t)
-	broker := startBroker(t, dir, port)
-	address := "nats://127.0.0.1:" + port
-	nc, err := nats.Connect(address, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true))
+	s := &snapshots{dir: filepath.Join(t.TempDir(), "nats"), kept: filepath.Join(t.TempDir(), "kept"), port: freePort(t)}
+	s.broker = startBroker(t, s.dir, s.port)
+	address := "nats://127.0.0.1:" + s.port
+	nc, err := nats.Connect(address,
+		nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	w := newWorldOn(t, address, nc)
-	w.timing = unhurried
-	restart := func(between func() error) {
-		t.Helper()
-		broker.kill()
-		if err := between(); err != nil {
-			t.Fatal(err)
-		}
-		broker = startBroker(t, dir, port)
+	s.world = newWorldOn(t, address, nc)
+	s.timing = unhurried
+	return s
+}
+
+// keep makes a snapshot of the store.
+func (s *snapshots) keep() {
+	s.t.Helper()
+	s.broker.kill()
+	if err := os.CopyFS(s.kept, os.DirFS(s.dir)); err != nil {
+		s.t.Fatal(err)
 	}
+	s.broker = startBroker(s.t, s.dir, s.port)
+}
+
+// putBack starts NATS, which was killed, on the snapshot.
+func (s *snapshots) putBack() {
+	s.t.Helper()
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.CopyFS(s.dir, os.DirFS(s.kept)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.broker = startBroker(s.t, s.dir, s.port)
+}
+
+func snapshotRound(t *testing.T, point string) {
+	t.Helper()
+	s := newSnapshots(t)
 	processes := map[string]*process{}
 	service := serviceOf(point)
 	for _, name := range []string{"scheduler", "syncer", "item-worker"} {
@@ -50,52 +76,36 @@ func snapshotRound(t *testing.T, point string) {
 		if name == service {
 			env = "TRIBUTARY_CRASH_AT=" + point
 		}
-		processes[name] = w.start(name, env)
+		processes[name] = s.start(name, env)
 	}
-	held := w.gate()
-	w.setOnPage(func(int64, int) int { held.wait(); return 0 })
-	w.fill(300)
-	stored, handled := w.create("stored", "table"), w.create("handled", "feed")
-	w.await("both runs to begin", func() bool {
-		for _, id := range []uuid.UUID{stored, handled} {
-			if runs := w.runs(id); len(runs) < 1 || runs[0].State != "enumerating" {
-				return false
-			}
-		}
-		return true
-	})
-	restart(func() error { return os.CopyFS(kept, os.DirFS(dir)) })
+	held := s.holdPages()
+	s.fill(300)
+	stored, handled := s.create("stored", "table"), s.create("handled", "feed")
+	s.awaitBegun(1, stored, handled)
+	s.keep()
 	held.open()
 	if point == "" {
-		w.awaitClosed(stored, 1)
-		w.awaitClosed(handled, 1)
+		s.awaitClosed(stored, 1)
+		s.awaitClosed(handled, 1)
 	} else {
 		<-processes[service].ended
 	}
-	restart(func() error {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		return os.CopyFS(dir, os.DirFS(kept))
-	})
+	s.broker.kill()
+	s.putBack()
 	back := time.Now()
 	if point != "" {
-		w.start(service)
+		s.start(service)
 	}
 	if service == "scheduler" {
 		// No process lives that drives runs and has seen what NATS had. The runs go on once they have been silent for long.
-		for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); {
-			if w.runs(stored)[0].ClosedAt != nil && w.runs(handled)[0].ClosedAt != nil {
-				break
-			}
-			<-time.After(100 * time.Millisecond)
-		}
-		t.Logf("the runs have ended after %s", time.Since(back).Round(time.Second))
+		s.patience = patiently
 	}
-	w.wantSucceeded(1, stored, handled)
+	s.wantSucceeded(1, stored, handled)
+	t.Logf("the runs have ended after %s", time.Since(back).Round(time.Second))
 	var ids []string
-	if err := w.pool.QueryRow(t.Context(), "select coalesce(array_agg(external_id), '{}') from records where integration_id = $1", stored).Scan(&ids); err != nil {
+	const records = "select coalesce(array_agg(external_id), '{}') from records where integration_id = $1"
+	if err := s.pool.QueryRow(t.Context(), records, stored).Scan(&ids); err != nil {
 		t.Fatal(err)
 	}
-	w.wantWhole(ids)
+	s.wantWhole(ids)
 }

@@ -18,9 +18,9 @@ const (
 	withWebhooks  = "TestProveFailoverWebhooks has a failover there"
 	ofWebhooks    = "it is on the way of webhooks: TestWebhookCrashPoints has it, without a failover"
 	ofCommands    = "it is on the way of commands: TestCommandFoundLate and TestCrashPoints have it, without a failover"
-	ofTokens      = "it is on the way of tokens: the tests of OAuth have it, without a failover"
-	ofKeys        = "it is on the way of idempotency keys: their own tests have it, without a failover"
-	untried       = "no test has it yet"
+	ofRevoking    = "it is on the way of revoking: TestCrashWhileRevoking has it, without a failover"
+	withTokens    = "TestProveFailoverTokens has a failover there"
+	withKeys      = "TestProveFailoverKeys has a failover there"
 )
 
 // failsNowhere are the points at which no failover is tried, and why.
@@ -38,10 +38,10 @@ func failsNowhere() map[string]string {
 		"scheduler: command found late": ofCommands, "scheduler: command carried out": ofCommands,
 		"scheduler: mark moved":                 "the mark informs only: TestMarkOfADeadScheduler has it",
 		"scheduler: incident of a store opened": "the mark informs only: TestIncidentOfADeadScheduler has it",
-		"token-refresher: intent written":       ofTokens, "token-refresher: answered": ofTokens, "token-refresher: stored": ofTokens,
-		"token-refresher: shadow written": ofTokens, "token-refresher: revoked upstream": ofTokens,
-		"token-refresher: kept": untried, "token-refresher: code exchanged": untried,
-		"outbound: key reserved": ofKeys, "outbound: shadow written": ofKeys, "outbound: answer received": ofKeys,
+		"token-refresher: intent written":       withTokens, "token-refresher: answered": withTokens, "token-refresher: stored": withTokens,
+		"token-refresher: shadow written": withTokens, "token-refresher: kept": withTokens, "token-refresher: code exchanged": withTokens,
+		"token-refresher: revoked upstream": ofRevoking,
+		"outbound: key reserved":            withKeys, "outbound: shadow written": withKeys, "outbound: answer received": withKeys,
 	}
 }
 

@@ -103,16 +103,9 @@ func (r *redriven) copyInRedrive(how loss) *node {
 	_, held := r.begin(false)
 	held.open()
 	r.retry()
-	copied := r.cluster.backUp(how == promotion)
-	copied.wire.Cut()
+	copied := r.copyNow(how == promotion)
 	r.turn.open()
 	return copied
-}
-
-func (r *redriven) fallBack(copied *node) {
-	r.t.Helper()
-	r.cluster.failOver(copied)
-	r.pool.Reset() // its connections are to the server that is gone
 }
 
 func (r *redriven) wantResolved() {

@@ -109,8 +109,7 @@ func newFailover(t *testing.T) *failover {
 // begin has both integrations synced, with the upstream held until the copy of the database has their runs.
 func (f *failover) begin(replicates bool) (copied *node, held *gate) {
 	f.t.Helper()
-	held = f.gate()
-	f.setOnPage(func(int64, int) int { held.wait(); return 0 })
+	held = f.holdPages()
 	f.fill(300)
 	if f.runs == 0 {
 		f.stored, f.handled = f.create("stored", "table"), f.create("handled", "feed")
@@ -119,18 +118,51 @@ func (f *failover) begin(replicates bool) (copied *node, held *gate) {
 		f.command(events.VerbSync, "handled", "")
 	}
 	f.runs++
-	f.await("both runs to begin", func() bool {
-		for _, id := range []uuid.UUID{f.stored, f.handled} {
-			runs := f.world.runs(id)
-			if len(runs) < f.runs || runs[f.runs-1].State != "enumerating" {
+	f.awaitBegun(f.runs, f.stored, f.handled)
+	return f.copyNow(replicates), held
+}
+
+// holdPages has the upstream hold its pages until the gate is opened.
+func (w *world) holdPages() *gate {
+	held := w.gate()
+	w.setOnPage(func(int64, int) int { held.wait(); return 0 })
+	return held
+}
+
+// awaitBegun waits until the n-th run of each integration enumerates.
+func (w *world) awaitBegun(n int, integrations ...uuid.UUID) {
+	w.t.Helper()
+	w.await("the runs to begin", func() bool {
+		for _, id := range integrations {
+			runs := w.runs(id)
+			if len(runs) < n || runs[n-1].State != "enumerating" {
 				return false
 			}
 		}
 		return true
 	})
-	copied = f.cluster.backUp(replicates)
+}
+
+// copyNow makes a copy of the database that gets nothing any more.
+func (f *failover) copyNow(replicates bool) *node {
+	f.t.Helper()
+	copied := f.cluster.backUp(replicates)
 	copied.wire.Cut()
-	return copied, held
+	return copied
+}
+
+// fallBack loses the primary, and has the copy take its place.
+func (f *failover) fallBack(copied *node) {
+	f.t.Helper()
+	f.cluster.lose()
+	f.takeOver(copied)
+}
+
+// takeOver has a copy take the place of the lost primary.
+func (f *failover) takeOver(copied *node) {
+	f.t.Helper()
+	f.cluster.replace(copied)
+	f.pool.Reset() // its connections are to the server that is gone
 }
 
 func (f *failover) round(point string, replicates, repeats bool) {
@@ -152,8 +184,7 @@ func (f *failover) round(point string, replicates, repeats bool) {
 	} else {
 		<-processes[service].ended
 	}
-	f.cluster.failOver(copied)
-	f.pool.Reset() // its connections are to the server that is gone
+	f.fallBack(copied)
 	if point != "" {
 		f.start(service)
 	}
@@ -171,8 +202,7 @@ func (f *failover) roundAfter(wait time.Duration) {
 	copied, held := f.begin(true)
 	held.open()
 	<-time.After(wait)
-	f.cluster.failOver(copied)
-	f.pool.Reset() // its connections are to the server that is gone
+	f.fallBack(copied)
 	f.wantAll()
 }
 

@@ -35,10 +35,7 @@ func TestProveRestore(t *testing.T) {
 			d.serve()
 			copied := d.loseTime()
 			d.step("services stopped", d.stopAll)
-			d.step("Postgres restored", func() {
-				d.cluster.failOver(copied)
-				d.pool.Reset() // its connections are to the server that is gone
-			})
+			d.step("Postgres restored", func() { d.fallBack(copied) })
 			if test.removes {
 				d.step("streams removed", func() { d.remove(steps[2]) })
 			}

@@ -216,8 +216,19 @@ func (c *cluster) await(what string, holds func() bool) {
 // failOver kills the primary and has the copy take its place, under the address that services have.
 func (c *cluster) failOver(n *node) {
 	c.t.Helper()
+	c.lose()
+	c.replace(n)
+}
+
+// lose kills the primary.
+func (c *cluster) lose() {
 	c.line.Cut()
 	c.primary.kill()
+}
+
+// replace has the copy take the place of the primary that was lost.
+func (c *cluster) replace(n *node) {
+	c.t.Helper()
 	n.wire.Cut()
 	if n.kill == nil {
 		c.start(n)

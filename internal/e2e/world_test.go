@@ -29,8 +29,9 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what must happen; it says nothing about speed.
-	patience = 90 * time.Second
+	// patience is how long a test waits for what must happen; it says nothing about speed. patiently is for what waits
+	// for connections and leases to end first.
+	patience, patiently = 90 * time.Second, 5 * time.Minute
 	// silence is the clock that the processes run by: how long they may be silent before others take over.
 	silence = time.Second
 	// steadily is how long work in hand may be silent where nothing dies. A busy machine is silent for a second, and
@@ -51,6 +52,7 @@ type world struct {
 	keys     string
 	timing   time.Duration
 	lease    time.Duration
+	patience time.Duration
 	env      []string
 	// program is what the processes are started from: a test binary, this one unless it is set.
 	program string
@@ -100,6 +102,7 @@ func newWorldAt(t *testing.T, natsURL string, nc *nats.Conn, database string) *w
 	}
 	return &world{
 		upstream: newUpstream(t), t: t, natsURL: natsURL, nc: nc, pool: pool, store: postgres.New(pool, ring), database: database, keys: keys, timing: silence,
+		patience: patience,
 	}
 }
 
@@ -204,10 +207,10 @@ func (w *world) command(verb events.Verb, integration, body string) {
 // await waits until a condition holds.
 func (w *world) await(what string, holds func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(w.patience)
 	for !holds() {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("waited %s for %s\n%s", patience, what, w.describe())
+			w.t.Fatalf("waited %s for %s\n%s", w.patience, what, w.describe())
 		}
 		select {
 		case <-w.t.Context().Done():
