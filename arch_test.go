@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/announce":     {"pkg/events", "internal/postgres"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
-	"internal/runs":         {"pkg/events", "internal/runstate"},
+	"internal/runs":         {"pkg/events", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
@@ -82,20 +82,27 @@ var mayImport = map[string][]string{
 
 	// The operators' side, which the scheduler's process runs.
 	"internal/control": {
-		"pkg/contracts", "pkg/events", "internal/announce", "internal/api", "internal/budget", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deaditems", "internal/deferral", "internal/directory",
-		"internal/foreign", "internal/health", "internal/integrations", "internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/runstate", "internal/secret", "internal/setaside", "internal/validate",
+		"pkg/contracts", "pkg/events", "internal/announce", "internal/api", "internal/budget", "internal/bus",
+		"internal/checkpoint", "internal/circuit", "internal/control", "internal/deaditems", "internal/deferral",
+		"internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop",
+		"internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/runstate",
+		"internal/secret", "internal/setaside", "internal/validate", "internal/runs",
 	},
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health", "internal/httpserver",
-		"internal/integrations", "internal/items", "internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact", "internal/setaside", "internal/share", "internal/telemetry",
-		"internal/validate", "internal/watchdog", "internal/runstate", "internal/budget", "internal/requestlog",
+		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint",
+		"internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign",
+		"internal/health", "internal/httpserver", "internal/integrations", "internal/items", "internal/loop",
+		"internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact",
+		"internal/setaside", "internal/share", "internal/telemetry", "internal/validate", "internal/watchdog",
+		"internal/runstate", "internal/budget", "internal/requestlog", "internal/runs",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign", "internal/health",
-		"internal/loop", "internal/panics", "internal/postgres", "internal/runstate", "internal/setaside", "internal/telemetry",
-		"internal/registry",
+		"pkg/contracts", "pkg/events", "internal/bus", "internal/checkpoint", "internal/deferral",
+		"internal/foreign", "internal/health", "internal/loop", "internal/panics", "internal/postgres",
+		"internal/runstate", "internal/setaside", "internal/telemetry", "internal/registry", "internal/announce",
+		"internal/runs",
 	},
 	"services/token-refresher": {
 		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
@@ -103,9 +110,12 @@ var mayImport = map[string][]string{
 		"pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells", "internal/checkpoint", "internal/circuit", "internal/control", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign", "internal/health",
-		"internal/integrations",
-		"internal/outbound", "internal/registry", "internal/postgres", "internal/readiness", "internal/secret", "internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget", "internal/requestlog", "internal/vitals", "internal/answers", "internal/idempotency",
+		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells",
+		"internal/checkpoint", "internal/circuit", "internal/control", "internal/deferral", "internal/delivery",
+		"internal/directory", "internal/foreign", "internal/health", "internal/integrations",
+		"internal/outbound", "internal/registry", "internal/postgres", "internal/readiness", "internal/secret",
+		"internal/setaside", "internal/telemetry", "internal/validate", "internal/watchdog", "internal/budget",
+		"internal/requestlog", "internal/vitals", "internal/answers", "internal/idempotency", "internal/runs",
 	},
 
 	// Servers for one machine and for one test, and real input for tests.

@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
 )
@@ -34,15 +35,6 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{Commands: commands.DefaultSettings(), Housekeeping: housekeeping.DefaultSettings()}
-}
-
-// Runs is the life of runs, as far as operators see and change it.
-type Runs interface {
-	commands.Runs
-	// Progress calls look with what this process has seen of a run's newest attempt.
-	Progress(run *postgres.Run, look func(*checkpoint.Progress))
-	// Interval is the time between two syncs of an integration.
-	Interval(in *postgres.Integration) time.Duration
 }
 
 // Config is what the operators' side is made of.
@@ -60,10 +52,12 @@ type Config struct {
 	// Budgets and Circuits are shown to operators.
 	Budgets  *budget.Budgets
 	Circuits *circuit.Circuits
-	Runs     Runs
-	Log      *slog.Logger
-	Metrics  Metrics
-	Now      func() time.Time
+	Runs     *runs.Store
+	// Scheduler is that of the process.
+	Scheduler commands.Scheduler
+	Log       *slog.Logger
+	Metrics   Metrics
+	Now       func() time.Time
 	// Crash is called at named points; tests end the process there. It may be nil.
 	Crash    func(point string)
 	Settings Settings
@@ -96,7 +90,7 @@ func New(c Config) *Control {
 	return &Control{
 		Config: c,
 		commands: commands.New(commands.Config{
-			Bus: c.Bus, Store: c.Store, Registry: c.Registry, Health: c.Health, Runs: c.Runs,
+			Bus: c.Bus, Store: c.Store, Registry: c.Registry, Health: c.Health, Runs: c.Runs, Scheduler: c.Scheduler,
 			Log: c.Log, Metrics: c.Metrics.Commands, Now: c.Now, Crash: c.Crash, Settings: c.Settings.Commands,
 		}),
 		housekeeping: housekeeping.New(housekeeping.Config{

@@ -85,7 +85,7 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 		return api.Integration{}, err
 	}
 	w.Log.Info("integration created", "integration", created.Name, "provider", w.key, "by", q.By)
-	w.Runs.Kick()
+	w.Scheduler.Kick()
 	return w.detailed(ctx, created)
 }
 
@@ -154,7 +154,7 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 		w.lift(ctx, updated)
 	}
 	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key, "by", q.By)
-	w.Runs.Kick()
+	w.Scheduler.Kick()
 	return w.detailed(ctx, updated)
 }
 

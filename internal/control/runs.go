@@ -101,7 +101,7 @@ func (c runsAPI) show(ctx context.Context, q api.ByID) (api.Run, error) {
 // progress returns how far a run's attempt has come, as far as this scheduler has seen.
 func (c runsAPI) progress(run *postgres.Run) *api.Progress {
 	reply := &api.Progress{}
-	c.Runs.Progress(run, func(p *checkpoint.Progress) {
+	c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) {
 		counts := p.Counts()
 		*reply = api.Progress{Finished: counts.Finished(), Done: counts.Done, Skipped: counts.Skipped, Dead: counts.Dead, Retrying: counts.Retrying}
 		if p.Total() != nil {
@@ -116,7 +116,7 @@ func (c runsAPI) progress(run *postgres.Run) *api.Progress {
 // scheduler has seen.
 func (c runsAPI) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err error) {
 	if run.ClosedAt == nil {
-		c.Runs.Progress(run, func(p *checkpoint.Progress) {
+		c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) {
 			skips := p.Skips()
 			for _, s := range skips.List() {
 				reasons = append(reasons, api.SkipReason{Reason: s.Text.String(), Items: s.Items})
@@ -151,7 +151,7 @@ func (c runsAPI) waiting(ctx context.Context, run *postgres.Run) []api.WaitingIt
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 	var entries []checkpoint.Key
-	c.Runs.Progress(run, func(p *checkpoint.Progress) { entries = p.Waiting(run.ID.String(), run.Attempt, waitingShown) })
+	c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) { entries = p.Waiting(run.ID.String(), run.Attempt, waitingShown) })
 	waiting, err := c.Checkpoints.ReadWaiting(ctx, entries, waitingShown)
 	if err != nil {
 		c.Log.Warn("a run is shown without the items that wait", "run", run.ID, "error", err)

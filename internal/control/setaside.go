@@ -91,7 +91,7 @@ func (c setAsideAPI) retry(ctx context.Context, q api.RetrySetAside) (api.Retrie
 		}
 	}
 	c.Log.Info("work that is set aside is retried", "id", q.ID, "kind", q.Kind, "elements", retried, "by", q.By)
-	c.Runs.Kick()
+	c.Scheduler.Kick()
 	return api.Retried{Retried: retried}, nil
 }
 

@@ -36,6 +36,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/readiness"
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/requestlog"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/secret"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/validate"
@@ -255,17 +256,20 @@ func (p *Platform) build() error {
 		Tracer: c.Tracers.Tracer("tributary/webhook-ingress"), Now: c.Now, Crash: c.Crash, Addr: c.WebhookAddr, Listener: c.WebhookListener, Prefix: c.WebhookPrefix, Settings: c.Ingress,
 	})
 	checker := &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside}
-	schedules, err := scheduler.New(scheduler.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, SetAside: p.setAside, Health: checker,
-		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Tracer: c.Tracers.Tracer("tributary/scheduler"),
-		Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+	lives, err := runs.NewStore(runs.Config{
+		Postgres: p.Store, Checkpoints: p.Checkpoints, Registry: p.Registry, Health: p.health, Log: c.Log.With("service", SchedulerService),
+		Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, MaxBackoff: c.Scheduler.MaxBackoff, StuckAfter: c.Scheduler.StuckAfter,
 	})
 	if err != nil {
 		return err
 	}
+	schedules := scheduler.New(scheduler.Config{
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Runs: lives, SetAside: p.setAside,
+		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+	})
 	controls := control.New(control.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
-		Health: checker, SetAside: p.setAside, Budgets: p.budgets, Circuits: p.circuits, Runs: schedules,
+		Health: checker, SetAside: p.setAside, Budgets: p.budgets, Circuits: p.circuits, Runs: lives, Scheduler: schedules,
 		Log: c.Log.With("service", SchedulerService), Metrics: controlMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Control,
 	})
 	p.surveys = func(ctx context.Context) error { return p.survey(ctx, schedules) }

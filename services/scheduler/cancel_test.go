@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/control/commands"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -20,13 +21,8 @@ func TestCancelByASchedulerThatHasHeardOfNothing(t *testing.T) {
 	integration := s.integration(t, "ledger", "3")
 	run := s.begin(t, integration, "incremental")
 	s.batch(t, run, 0, came{state: done, checkpoint: "30"}, came{state: done, checkpoint: "31"}, came{state: skipped}, came{state: dead}, came{state: retrying})
-	metrics, err := scheduler.NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := scheduler.New(scheduler.Config{
-		Bus: s.Bus, Store: s.Store, Checkpoints: s.Checkpoints, Registry: s.Registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler),
-		Now: time.Now, Settings: scheduler.DefaultSettings(),
+	fresh, err := runs.NewStore(runs.Config{
+		Postgres: s.Store, Checkpoints: s.Checkpoints, Registry: s.Registry, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +31,10 @@ func TestCancelByASchedulerThatHasHeardOfNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	executor := commands.New(commands.Config{Bus: s.Bus, Store: s.Store, Runs: fresh, Metrics: counts, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	executor := commands.New(commands.Config{
+		Bus: s.Bus, Store: s.Store, Runs: fresh, Scheduler: scheduler.New(scheduler.Config{Runs: fresh}), Metrics: counts,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
 	if _, _, err := executor.Do(t.Context(), events.VerbCancel, integration.String(), &eventsv1.Command{}, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -5,16 +5,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
 // undated is a ledger that can't make a cursor of a time: at is called then.
@@ -30,18 +27,6 @@ func (undated) SyncIncremental(context.Context, *contracts.Integration, contract
 func (u undated) CursorAt(time.Time) (contracts.Cursor, error) {
 	u.at()
 	return nil, errors.New("no cursor of a time")
-}
-
-// A provider's code that does not return is left behind, where a command calls it.
-func TestHangingProviders(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		hang := func() { <-time.After(time.Hour) }
-		if _, err := scheduler.CursorAt(undated{at: hang}, time.Now()); !errors.Is(err, panics.ErrLeftBehind) {
-			t.Errorf("CursorAt: %v", err)
-		}
-		hang() // until those that were left behind have ended
-	})
 }
 
 // A command that a provider can't carry out is refused at once, with what the provider says.

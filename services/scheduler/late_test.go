@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -51,10 +52,6 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	metrics, err := scheduler.NewMetrics(prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	timing := events.DefaultTiming()
 	timing.LagBound = bound
 	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
@@ -67,7 +64,7 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	s, err := scheduler.New(scheduler.Config{Bus: b, Store: store, Registry: registry, Metrics: metrics, Log: log, Now: now, Settings: scheduler.DefaultSettings()})
+	lives, err := runs.NewStore(runs.Config{Postgres: store, Registry: registry, Log: log, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +74,8 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 		t.Fatal(err)
 	}
 	taker.Stream = commands.NewStream(commands.New(commands.Config{
-		Bus: b, Store: store, Registry: registry, Runs: s, Metrics: counts, Log: log, Now: now, Settings: commands.DefaultSettings(),
+		Bus: b, Store: store, Registry: registry, Runs: lives, Scheduler: scheduler.New(scheduler.Config{Runs: lives}),
+		Metrics: counts, Log: log, Now: now, Settings: commands.DefaultSettings(),
 	}))
 	return taker
 }

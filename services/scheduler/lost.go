@@ -69,7 +69,7 @@ func (s *Scheduler) driveLost(ctx context.Context) error {
 				return s.driveAgain(ctx, run, at)
 			},
 			List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
-				runs, err := s.Store.RunStartedBefore(ctx, dbsqlc.RunStartedBeforeParams{Moment: at, Providers: s.keys, Most: most})
+				runs, err := s.Store.RunStartedBefore(ctx, dbsqlc.RunStartedBeforeParams{Moment: at, Providers: s.Runs.Providers(), Most: most})
 				if err != nil {
 					return nil, fmt.Errorf("look for runs that have lost messages: %w", err)
 				}
@@ -122,13 +122,10 @@ func (s *Scheduler) driveAgain(ctx context.Context, run *postgres.Run, lost time
 	if later := lost.Truncate(time.Second).Add(time.Second); now.Before(later) {
 		now = later
 	}
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		locked, err := tx.RunLock(ctx, run.ID)
-		if err != nil || locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.Wake != run.Wake {
-			return err
-		}
+	woken, err := s.Runs.Redrive(ctx, run, now, func(locked *postgres.Run) bool { return locked.Wake == run.Wake })
+	if woken {
 		s.Log.Warn("the broker has lost what the run had there; it is driven again", "run", run.ID, "provider", run.Provider, "attempts", run.Attempts)
 		s.Metrics.driven(run.Provider)
-		return wake(ctx, tx, locked, now, nil)
-	})
+	}
+	return err
 }

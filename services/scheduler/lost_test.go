@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -43,14 +44,14 @@ func TestLossIsDrivenOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock := func() time.Time { return now }
-		s, err := scheduler.New(scheduler.Config{
-			Bus: b, Store: f.store, Registry: registry, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: clock, Settings: scheduler.DefaultSettings(),
-			SetAside: &setaside.Set{Store: f.store, Log: slog.New(slog.DiscardHandler), Metrics: aside, Now: clock, Settings: setaside.DefaultSettings()},
-		})
+		lives, err := runs.NewStore(runs.Config{Postgres: f.store, Registry: registry, Log: slog.New(slog.DiscardHandler), Now: clock})
 		if err != nil {
 			t.Fatal(err)
 		}
-		both = append(both, s)
+		both = append(both, scheduler.New(scheduler.Config{
+			Bus: b, Store: f.store, Runs: lives, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: clock, Settings: scheduler.DefaultSettings(),
+			SetAside: &setaside.Set{Store: f.store, Log: slog.New(slog.DiscardHandler), Metrics: aside, Now: clock, Settings: setaside.DefaultSettings()},
+		}))
 	}
 	id, runID := postgres.NewID(), postgres.NewID()
 	if _, err := f.store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{

@@ -23,8 +23,6 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
-	"github.com/tributaryhq/tributary/internal/registry"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
@@ -63,22 +61,15 @@ func newMarked(t *testing.T, crash func(string)) *marked {
 	if m.kv, err = js.KeyValue(events.BucketMark); err != nil {
 		t.Fatal(err)
 	}
-	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	metrics, err := scheduler.NewMetrics(m.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		s, err := scheduler.New(scheduler.Config{
-			Bus: b, Store: m.store, Registry: registry, Metrics: metrics, Log: slog.New(slog.NewTextHandler(m.log, nil)),
+		s := scheduler.New(scheduler.Config{
+			Bus: b, Store: m.store, Metrics: metrics, Log: slog.New(slog.NewTextHandler(m.log, nil)),
 			Now: func() time.Time { return m.now }, Crash: crash, Settings: scheduler.DefaultSettings(),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		compare, err := scheduler.NewMark(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)

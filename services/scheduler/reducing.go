@@ -8,14 +8,12 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
 // allReducers is more than can be called at a time.
 const allReducers = math.MaxInt32
-
-// errDeadly is why a run closes without its provider's reducer.
-var errDeadly = errors.New("the process ended each time while the provider's reducer was at work; mend it, then: tributary outbox retry --all --kind reduce, and tributary items retry --all")
 
 // reducing has a step call the reducer of an integration, which may end the process. One that has is met again just after
 // the next start: what is not fresh, but was to be reduced before, is marked first, and a mark that nothing takes away
@@ -37,7 +35,7 @@ func (s *Scheduler) reducing(ctx context.Context, integration uuid.UUID, fresh b
 		return step(false)
 	}
 	element := setaside.Of(integration, integration)
-	row, err := s.SetAside.Begin(ctx, setaside.Reduce, element, errDeadly)
+	row, err := s.SetAside.Begin(ctx, setaside.Reduce, element, runs.ErrDeadly)
 	switch {
 	case err != nil:
 		return err

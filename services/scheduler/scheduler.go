@@ -8,19 +8,15 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -71,15 +67,13 @@ type Config struct {
 	Bus         *bus.Bus
 	Checkpoints *checkpoint.Store
 	Store       *postgres.Store
-	Registry    *registry.Registry
-	Health      *health.Checker
+	// Runs writes the runs.
+	Runs *runs.Store
 	// SetAside is the work that fails, so that the rest proceeds.
 	SetAside *setaside.Set
 	Log      *slog.Logger
 	Metrics  *Metrics
-	// Tracer starts the trace of every run; nil traces nothing.
-	Tracer trace.Tracer
-	Now    func() time.Time
+	Now      func() time.Time
 	// Crash is called at named points; tests end the process there. It may be nil.
 	Crash    func(point string)
 	Settings Settings
@@ -88,12 +82,9 @@ type Config struct {
 // Scheduler is the service.
 type Scheduler struct {
 	Config
-	intervals map[string]time.Duration
-	keys      []string
-	due       chan struct{}
-	relay     chan struct{}
-	tracked   *tracker
-	lost      losses
+	due   chan struct{}
+	relay chan struct{}
+	lost  losses
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
 	// reducers is held by one each, or as a whole by one that has ended a process before.
@@ -107,30 +98,21 @@ type Scheduler struct {
 }
 
 // New returns a scheduler.
-func New(config Config) (*Scheduler, error) {
+func New(config Config) *Scheduler {
 	if config.Crash == nil {
 		config.Crash = func(string) {}
 	}
-	if config.Tracer == nil {
-		config.Tracer = noop.NewTracerProvider().Tracer("")
-	}
-	s := &Scheduler{
-		Config: config, intervals: map[string]time.Duration{}, keys: []string{},
-		due: make(chan struct{}, 1), relay: make(chan struct{}, 1), tracked: newTracker(),
-		lost:    losses{kicks: make(chan struct{}, 1)},
+	return &Scheduler{
+		Config: config, due: make(chan struct{}, 1), relay: make(chan struct{}, 1), lost: losses{kicks: make(chan struct{}, 1)},
 		closers: setaside.NewWorkers(config.Settings.Closers), reducers: semaphore.NewWeighted(allReducers),
 	}
-	for _, key := range config.Registry.Keys() {
-		provider, err := config.Registry.Provider(key)
-		if err != nil {
-			return nil, err
-		}
-		if scheduled, ok := provider.(contracts.ScheduledSync); ok {
-			s.intervals[key] = scheduled.DefaultSyncInterval()
-			s.keys = append(s.keys, key)
-		}
-	}
-	return s, nil
+}
+
+// Kick has the scheduler look at once for what is due, to be published, and complete.
+func (s *Scheduler) Kick() {
+	kick(s.due)
+	kick(s.relay)
+	s.Runs.Tracker.Kick()
 }
 
 // Run schedules until ctx ends.
@@ -158,7 +140,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error {
-		return loop.Every(ctx, s.Log, "close runs", s.Settings.Tick, s.tracked.ready, s.closeReady)
+		return loop.Every(ctx, s.Log, "close runs", s.Settings.Tick, s.Runs.Tracker.Ready(), s.closeReady)
 	})
 	err = group.Wait()
 	s.closers.Wait()

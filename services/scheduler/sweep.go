@@ -10,15 +10,13 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
-	"github.com/tributaryhq/tributary/internal/runstate"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -38,7 +36,7 @@ func (s *Scheduler) driveSilent(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
 		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne, Workers: s.closers, Share: providerOf,
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
-			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.keys, Most: most})
+			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.Runs.Providers(), Most: most})
 			if err != nil {
 				return nil, fmt.Errorf("look for silent runs: %w", err)
 			}
@@ -75,22 +73,19 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	if err != nil {
 		return err
 	}
-	err = s.reducing(ctx, run.IntegrationID, s.tracked.isFresh(attemptOf(run)), known, func(without bool) error {
+	err = s.reducing(ctx, run.IntegrationID, s.Runs.Tracker.IsFresh(runs.NewestAttempt(run)), known, func(without bool) error {
 		_, err := s.closeRun(ctx, run.ID, run.Attempt, without)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		locked, err := tx.RunLock(ctx, run.ID)
-		if err != nil || locked.ClosedAt != nil || locked.Attempt != run.Attempt || locked.HeartbeatAt.After(run.HeartbeatAt) {
-			return err
-		}
+	woken, err := s.Runs.Redrive(ctx, run, s.Now(), func(locked *postgres.Run) bool { return !locked.HeartbeatAt.After(run.HeartbeatAt) })
+	if woken {
 		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider", run.Provider, "attempts", run.Attempts)
 		s.Metrics.driven(run.Provider)
-		return wake(ctx, tx, locked, s.Now(), nil)
-	})
+	}
+	return err
 }
 
 // resolveLate reduces closed runs whose last dead item has been retried to success or skipped since.
@@ -100,7 +95,7 @@ func (s *Scheduler) resolveLate(ctx context.Context) error {
 		Kind: setaside.ResolveRun, Most: sweepAtATime, Name: nameOfRun, Workers: s.closers, Share: providerOf,
 		Step: func(ctx context.Context, run *postgres.Run) error { return s.resolveOne(ctx, run, fresh) },
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
-			runs, err := s.Store.RunResolvable(ctx, s.keys, most)
+			runs, err := s.Store.RunResolvable(ctx, s.Runs.Providers(), most)
 			if err != nil {
 				return nil, fmt.Errorf("look for resolvable runs: %w", err)
 			}
@@ -112,103 +107,43 @@ func (s *Scheduler) resolveLate(ctx context.Context) error {
 
 // resolveOne resolves a run. Unless it is fresh, it may have ended a process before.
 func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run, fresh bool) error {
-	provider, err := s.Registry.Provider(run.Provider)
-	if err != nil {
-		return err
-	}
-	reducer, ok := provider.(contracts.ScheduledSync)
-	if !ok {
-		return nil
-	}
-	rows, err := s.Store.RunCheckpointList(ctx, run.ID, run.Attempt)
-	if err != nil {
-		return fmt.Errorf("read kept checkpoints: %w", err)
-	}
-	checkpoints := make([]contracts.Checkpoint, 0, len(rows))
-	for _, row := range rows {
-		checkpoints = append(checkpoints, orNil(textOf(row.Checkpoint)))
-	}
 	known, err := s.SetAside.Load(ctx, setaside.Reduce)
 	if err != nil {
 		return err
 	}
-	return s.reducing(ctx, run.IntegrationID, fresh, known, func(without bool) error {
-		if without {
-			return s.reduceFailed(ctx, run, errDeadly)
-		}
-		candidate, err := checkpoint.Reduce(reducer, checkpoints)
-		if err != nil {
-			return s.reduceFailed(ctx, run, err)
-		}
-		s.Crash("scheduler: before late reduce")
-		return s.commitLate(ctx, run, provider, candidate)
-	})
+	return s.reducing(ctx, run.IntegrationID, fresh, known, func(without bool) error { return s.Runs.Resolve(ctx, run, without) })
 }
 
-// commitLate is the one transaction that resolves a run, and moves the cursor to the candidate if that is forward.
-func (s *Scheduler) commitLate(ctx context.Context, run *postgres.Run, provider contracts.Provider, candidate contracts.Cursor) error {
-	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		now := s.Now()
-		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
-		if err != nil {
-			return fmt.Errorf("lock integration: %w", err)
-		}
-		locked, err := tx.RunLock(ctx, run.ID)
-		if err != nil || locked.ResolvedAt != nil {
-			return err
-		}
-		if _, err := tx.RunGetOpen(ctx, run.IntegrationID); !postgres.NotFound(err) {
-			// A later run is open: after its close.
-			return cmp.Or(err, setaside.ErrLeft)
-		}
-		var messages []postgres.Outgoing
-		if integration.CursorVersion == run.CursorVersion && len(candidate) > 0 {
-			forward, err := advances(provider, integration.SyncCursor, candidate)
-			if err != nil {
-				return err
-			}
-			if forward {
-				if messages, err = moveCursorTo(ctx, tx, integration, run.ID.String(), string(candidate), now); err != nil {
-					return err
-				}
-			}
-		}
-		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{ID: run.ID, Resolution: runstate.Resolved, Now: &now}); err != nil {
-			return err
-		}
-		if err := tx.RunCheckpointDelete(ctx, []uuid.UUID{run.ID}); err != nil {
-			return err
-		}
-		s.Log.Info("run resolved", "run", run.ID, "provider", run.Provider, "cursor_moved", len(messages) > 0)
-		return tx.Publish(ctx, now, messages...)
-	})
-	if errors.Is(err, checkpoint.ErrReducer) {
-		return s.reduceFailed(ctx, run, err)
+// Resolve reduces a closed run whose last dead item has just been skipped. A run that waits for more, or whose provider
+// another scheduler has, is left to the sweep.
+func (s *Scheduler) Resolve(ctx context.Context, id uuid.UUID) error {
+	run, err := s.Store.RunResolvableNow(ctx, id, s.Runs.Providers())
+	if postgres.NotFound(err) {
+		return nil
 	}
-	return err
-}
-
-// reduceFailed leaves a run's checkpoints until somebody has mended the reducer and asks for a retry.
-func (s *Scheduler) reduceFailed(ctx context.Context, run *postgres.Run, cause error) error {
-	panics.Report(s.Log, cause, "run", run.ID)
-	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error", cause)
-	_, err := s.Store.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: foreign.Of(cause)})
-	return err
+	if err != nil {
+		return fmt.Errorf("look at run %s: %w", id, err)
+	}
+	if err := s.resolveOne(ctx, run, false); err != nil && !errors.Is(err, setaside.ErrLeft) {
+		return err
+	}
+	return nil
 }
 
 // markStale says, once an episode, which integrations have had no clean sync for too long, and which nobody can sync
 // because no scheduler that runs has their provider.
 func (s *Scheduler) markStale(ctx context.Context) error {
-	intervals := make([]time.Duration, 0, len(s.keys))
-	for _, key := range s.keys {
-		intervals = append(intervals, s.intervals[key])
+	intervals := make([]time.Duration, 0, len(s.Runs.Providers()))
+	for _, key := range s.Runs.Providers() {
+		interval, _ := s.Runs.DefaultInterval(key)
+		intervals = append(intervals, interval)
 	}
 	now := s.Now()
 	_, err := setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
 		Kind: setaside.MarkStale, Most: sweepAtATime, Name: nameOfIntegration,
 		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
 			rows, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
-				Now: &now, Providers: s.keys, Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
+				Now: &now, Providers: s.Runs.Providers(), Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
 				UnclaimedBefore: now.Add(-s.Settings.UnclaimedAfter),
 			})
 			if err != nil {
@@ -229,11 +164,11 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 }
 
 func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, now time.Time) error {
-	told := &eventsv1.SyncStale{Integration: ref(integration)}
+	told := &eventsv1.SyncStale{Integration: announce.Ref(integration)}
 	if integration.LastSyncedAt != nil {
 		told.LastSyncedAt = timestamppb.New(*integration.LastSyncedAt)
 	}
-	m, err := event(events.SyncStale, integration, told)
+	m, err := announce.Event(events.SyncStale, integration, told)
 	if err != nil {
 		return err
 	}
@@ -241,7 +176,7 @@ func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integratio
 		return err
 	}
 	reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
-	if _, ours := s.intervals[integration.Provider]; !ours {
+	if _, ours := s.Runs.DefaultInterval(integration.Provider); !ours {
 		reason = foreign.Line(fmt.Sprintf("due since %s, but no scheduler that runs has the provider %q: run a build that has it, or pause the integration",
 			integration.NextSyncAt.UTC().Format(time.DateTime), integration.Provider))
 	}
@@ -296,7 +231,7 @@ func (s *Scheduler) freeOne(ctx context.Context, run *postgres.Run) error {
 func (s *Scheduler) forgetClosed(ctx context.Context) error {
 	// Listing the tracked ones first makes sure that a run which is opened meanwhile is not taken for a closed one.
 	gone := map[string]bool{}
-	for _, run := range s.tracked.runs() {
+	for _, run := range s.Runs.Tracker.Runs() {
 		gone[run] = true
 	}
 	open, err := s.Store.RunOpenIDs(ctx)
@@ -306,7 +241,7 @@ func (s *Scheduler) forgetClosed(ctx context.Context) error {
 	for _, run := range open {
 		delete(gone, run.String())
 	}
-	s.tracked.drop(gone)
+	s.Runs.Tracker.Drop(gone)
 	return nil
 }
 

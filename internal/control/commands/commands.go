@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -35,20 +36,8 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings { return Settings{LockWait: 5 * time.Second, Grace: 10 * time.Second} }
 
-// Runs is the life of runs, as far as commands change it. Its methods are parts of the command's transaction, but for
-// Resolve and Kick.
-type Runs interface {
-	// Open opens a run that starts from a cursor, or from the integration's own if that is nil. It returns nil if the
-	// integration has an open run.
-	Open(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, mode runstate.Mode, from contracts.Cursor, now time.Time) (*postgres.Run, error)
-	// CursorOf is the cursor of a time; nil if the integration's own is earlier.
-	CursorOf(in *postgres.Integration, since time.Time) (contracts.Cursor, error)
-	// Cancel closes a run, and opens the one that was to follow it.
-	Cancel(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, run *postgres.Run, why foreign.Text, now time.Time) error
-	// Wake makes a waiting run due, with a new window.
-	Wake(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now time.Time) error
-	// ResetCursor sets the cursor of an integration; nil means none.
-	ResetCursor(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, to *string, by string, now time.Time) (postgres.Outgoing, error)
+// Scheduler is what commands ask of the scheduler of their process.
+type Scheduler interface {
 	// Resolve reduces a closed run whose last dead item has just been skipped, so that the next sync starts from its
 	// cursor. A run that waits for more, or whose provider another scheduler has, is left to the sweep.
 	Resolve(ctx context.Context, run uuid.UUID) error
@@ -62,10 +51,12 @@ type Config struct {
 	Store    *postgres.Store
 	Registry *registry.Registry
 	Health   *health.Checker
-	Runs     Runs
-	Log      *slog.Logger
-	Metrics  *Metrics
-	Now      func() time.Time
+	Runs     *runs.Store
+	// Scheduler is that of the process.
+	Scheduler Scheduler
+	Log       *slog.Logger
+	Metrics   *Metrics
+	Now       func() time.Time
 	// Crash is called at named points; tests end the process there.
 	Crash    func(point string)
 	Settings Settings
@@ -136,7 +127,7 @@ func (e *Executor) Do(ctx context.Context, verb events.Verb, name string, c *eve
 	e.Crash("scheduler: command carried out")
 	e.Metrics.count(string(verb), "accepted")
 	e.Log.Info("command carried out", "verb", verb, "integration", name, "result", done.result)
-	e.Runs.Kick()
+	e.Scheduler.Kick()
 	if done.after != nil {
 		if err := done.after(ctx); err != nil {
 			// What follows only tidies up; the janitor does it too.

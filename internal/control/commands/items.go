@@ -145,7 +145,7 @@ func (e *Executor) skip(ctx context.Context, tx *postgres.Tx, integration *postg
 	if skipped == 0 {
 		return nil, reject("dead item %s is %s, only an open one can be skipped", row.ID, row.Status)
 	}
-	return &reply{result: "skipped", run: &row.RunID, after: func(ctx context.Context) error { return e.Runs.Resolve(ctx, row.RunID) }}, nil
+	return &reply{result: "skipped", run: &row.RunID, after: func(ctx context.Context) error { return e.Scheduler.Resolve(ctx, row.RunID) }}, nil
 }
 
 func (e *Executor) deadItem(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, item string) (*postgres.DeadItem, error) {

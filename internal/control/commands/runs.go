@@ -106,7 +106,7 @@ func (e *Executor) goOn(ctx context.Context, tx *postgres.Tx, integration *postg
 		// It is enumerated, or its items are worked on: those that wait are brought forward.
 		return done, nil
 	}
-	return done, e.Runs.Wake(ctx, tx, run, e.Now())
+	return done, e.Runs.Resume(ctx, tx, e.Now(), run)
 }
 
 func (e *Executor) setStatus(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, status, what string, c *eventsv1.Command) (*reply, error) {

@@ -1,4 +1,4 @@
-package scheduler
+package runs
 
 import (
 	"context"
@@ -13,9 +13,8 @@ import (
 
 // repeat starts the next attempt of a run at once, which enumerates everything again, and tells people: a standby was promoted, or a backup restored, that
 // lacked what had been committed.
-func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) error {
-	repeated := false
-	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+func (s *Store) repeat(ctx context.Context, run *postgres.Run, why error) (repeated bool, err error) {
+	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		repeated = false
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
 		if err != nil {
@@ -34,18 +33,17 @@ func (s *Scheduler) repeat(ctx context.Context, run *postgres.Run, why error) er
 		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceDatabase, Severity: health.Degraded, Reason: reason}, now); err != nil {
 			return err
 		}
-		return wake(ctx, tx, locked, now, nil)
+		return wake(ctx, tx, now, nil, locked)
 	})
 	if err != nil || !repeated {
-		return err
+		return false, err
 	}
 	s.Log.Error("Postgres went back to an earlier state; the run is repeated", "run", run.ID, "provider", run.Provider, "attempt", run.Attempts, "error", why)
-	s.Metrics.repeated(run.Provider)
-	return nil
+	return true, nil
 }
 
 // believed ends what a closing run leaves of its receipts, and the incidents that it has shown to be over. A note about its checkpoints opens one.
-func (s *Scheduler) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, note string, now time.Time) error {
+func (s *Store) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, note string, now time.Time) error {
 	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
 		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
 	}

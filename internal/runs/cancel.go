@@ -1,4 +1,4 @@
-package scheduler
+package runs
 
 import (
 	"context"
@@ -6,8 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
 // reached is how far an attempt has come: how many items it has, how many of them are in which state, and why some were
@@ -18,32 +23,21 @@ type reached struct {
 	skips checkpoint.Reasons
 }
 
-// reached returns the numbers of an attempt as far as this scheduler has seen the bucket, and whether its total is known.
-func (t *tracker) reached(key attemptKey) (r reached, total bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	progress, seen := t.attempts[key]
-	if !seen {
-		return reached{}, false
-	}
-	return numbersOf(progress), progress.Total() != nil
-}
-
 // bucketTimeout is how long the bucket may take to tell of a run's items.
 const bucketTimeout = 2 * time.Second
 
 // seen returns the numbers of a run's attempt that the bucket has. A scheduler that has just started has not heard of all
 // of it, and reads the attempt.
-func (s *Scheduler) seen(ctx context.Context, run *postgres.Run) (reached, bool) {
-	if s.tracked.live.Load() {
-		return s.tracked.reached(attemptOf(run))
+func (s *Store) seen(ctx context.Context, run *postgres.Run) (reached, bool) {
+	if s.Tracker.Live() {
+		return s.Tracker.reached(NewestAttempt(run))
 	}
 	bounded, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 	var progress checkpoint.Progress
 	if err := s.Checkpoints.ReadAll(bounded, run.ID.String(), run.Attempt, progress.Apply); err != nil {
 		s.Log.Warn("the numbers of a run are those that this scheduler has heard of", "run", run.ID, "error", err)
-		return s.tracked.reached(attemptOf(run))
+		return s.Tracker.reached(NewestAttempt(run))
 	}
 	return numbersOf(&progress), progress.Total() != nil
 }
@@ -54,7 +48,7 @@ func numbersOf(p *checkpoint.Progress) reached {
 
 // reached returns the numbers that a run keeps when it is cancelled. The rows of dead items count, and not the bucket:
 // an item that was dead may be resolved or skipped by now.
-func (s *Scheduler) reached(ctx context.Context, tx *postgres.Tx, run *postgres.Run) (reached, error) {
+func (s *Store) reached(ctx context.Context, tx *postgres.Tx, run *postgres.Run) (reached, error) {
 	r, total := s.seen(ctx, run)
 	rows, err := tx.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
@@ -88,4 +82,41 @@ func storedSkips(reasons checkpoint.Reasons) (json.RawMessage, error) {
 		return nil, nil
 	}
 	return json.Marshal(list)
+}
+
+// Cancel closes a run in the caller's transaction, and opens the one that was to follow it.
+func (s *Store) Cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, why foreign.Text, now time.Time) error {
+	reached, err := s.reached(ctx, tx, run)
+	if err != nil {
+		return err
+	}
+	skips, err := storedSkips(reached.skips)
+	if err != nil {
+		return err
+	}
+	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
+		ID: run.ID, Attempt: run.Attempt, State: runstate.Cancelled, Error: why, Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
+		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: runstate.Resolved,
+	})
+	if err != nil {
+		return fmt.Errorf("cancel run %s: %w", run.ID, err)
+	}
+	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
+		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
+	}
+	if _, err := tx.DeadSupersedeRuns(ctx, now, []uuid.UUID{run.ID}); err != nil {
+		return fmt.Errorf("supersede dead items of run %s: %w", run.ID, err)
+	}
+	next := now.Add(s.Interval(integration))
+	if err := tx.IntegrationSetNextSync(ctx, &next, integration.ID); err != nil {
+		return fmt.Errorf("set the next sync: %w", err)
+	}
+	m, err := logEnd(ctx, tx, integration, closed, now)
+	if err != nil {
+		return err
+	}
+	if err := tx.Publish(ctx, now, m); err != nil {
+		return err
+	}
+	return s.followUp(ctx, tx, integration.ID, closed, now)
 }

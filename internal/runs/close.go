@@ -1,4 +1,4 @@
-package scheduler
+package runs
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
@@ -26,60 +27,63 @@ type judged struct {
 	reduced  reduction
 }
 
-// closeRun closes a run whose newest attempt is complete. It reports whether there is nothing left to do about the attempt; whoever commits first
-// wins. Without the reducer, a run that needs it fails.
-func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, without bool) (settled bool, err error) {
-	run, err := s.Store.RunGet(ctx, id)
+// ErrDeadly is why a run closes without its provider's reducer.
+var ErrDeadly = errors.New("the process ended each time while the provider's reducer was at work; mend it, then: tributary outbox retry --all --kind reduce, and tributary items retry --all")
+
+// Closing is what came of an attempt that looked complete.
+type Closing struct {
+	// Settled says that there is nothing left to do about the attempt.
+	Settled bool
+	// Closed is the run, if this call has closed it.
+	Closed *postgres.Run
+	// Repeated is the run, if it was started again because Postgres lacks what NATS calls finished.
+	Repeated *postgres.Run
+}
+
+// Close closes a run whose newest attempt is complete; of several schedulers, the first that commits does it. Without the
+// reducer, a run that needs it fails.
+func (s *Store) Close(ctx context.Context, id uuid.UUID, attempt int32, without bool) (Closing, error) {
+	run, err := s.Postgres.RunGet(ctx, id)
 	if postgres.NotFound(err) {
-		return true, nil
+		return Closing{Settled: true}, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read run %s: %w", id, err)
+		return Closing{}, fmt.Errorf("read run %s: %w", id, err)
 	}
 	if run.ClosedAt != nil || run.Attempt > attempt {
-		return true, nil
+		return Closing{Settled: true}, nil
 	}
 	if run.Attempt < attempt || !s.Registry.Has(run.Provider) {
 		// Another scheduler has its provider, or knows more.
-		return false, nil
+		return Closing{}, nil
 	}
-	started := s.Now()
 	ctx, span := s.spanOf(ctx, run, "close run")
 	defer span.End()
 	j, err := s.judge(ctx, run, without)
-	if errors.Is(err, errIncomplete) {
-		return false, nil
+	var closed *postgres.Run
+	if err == nil {
+		s.Crash("scheduler: before close")
+		closed, err = s.commitClose(ctx, run, j)
 	}
-	if errors.Is(err, errForgotten) {
-		return true, s.repeat(ctx, run, err)
-	}
-	if err != nil {
-		return false, err
-	}
-	s.Crash("scheduler: before close")
-	closed, err := s.commitClose(ctx, run, j)
-	if errors.Is(err, errDeadChanged) {
-		return false, nil
-	}
-	if errors.Is(err, errForgotten) {
-		return true, s.repeat(ctx, run, err)
-	}
-	if err != nil {
-		return false, err
+	switch {
+	case errors.Is(err, errIncomplete), errors.Is(err, errDeadChanged):
+		return Closing{}, nil
+	case errors.Is(err, errForgotten):
+		repeated, err := s.repeat(ctx, run, err)
+		if !repeated {
+			run = nil
+		}
+		return Closing{Settled: true, Repeated: run}, err
+	case err != nil:
+		return Closing{}, err
 	}
 	s.Crash("scheduler: run closed")
-	if closed != nil {
-		s.Metrics.closed(closed, s.Now(), started)
-		s.Log.Info("run closed", "run", id, "provider", run.Provider, "state", closed.State, "items", closed.Items, "done", closed.Done,
-			"dead", closed.Dead, "skipped", closed.Skipped, "error", closed.Error)
-		kick(s.due)
-	}
-	return true, nil
+	return Closing{Settled: true, Closed: closed}, nil
 }
 
 // judge reads what an attempt came to, and asks the reducer for the cursor if that can move. Without the reducer, that is an
 // error of the reduction.
-func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) (*judged, error) {
+func (s *Store) judge(ctx context.Context, run *postgres.Run, without bool) (*judged, error) {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
 		return nil, err
@@ -102,7 +106,7 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) 
 	switch {
 	case !e.reducible():
 	case without:
-		j.reduced.err = errDeadly
+		j.reduced.err = ErrDeadly
 	default:
 		if j.reduced.candidate, j.reduced.err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); j.reduced.err != nil {
 			panics.Report(s.Log, j.reduced.err, "run", run.ID)
@@ -112,8 +116,8 @@ func (s *Scheduler) judge(ctx context.Context, run *postgres.Run, without bool) 
 }
 
 // commitClose is the one transaction that ends a run. It returns nil when somebody else was first.
-func (s *Scheduler) commitClose(ctx context.Context, run *postgres.Run, j *judged) (closed *postgres.Run, err error) {
-	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
+func (s *Store) commitClose(ctx context.Context, run *postgres.Run, j *judged) (closed *postgres.Run, err error) {
+	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		closed = nil
 		now := s.Now()
 		// The integration first, as commands lock them.
@@ -187,20 +191,6 @@ func (j *judged) against(integration *postgres.Integration, run *postgres.Run) r
 	return r
 }
 
-func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string, now time.Time) ([]postgres.Outgoing, error) {
-	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
-		ID: integration.ID, SyncCursor: &to, CursorVersion: integration.CursorVersion, Now: now,
-	})
-	if postgres.NotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("move cursor of %s: %w", integration.ID, err)
-	}
-	m, err := cursorEvent(integration, run, to, "", version, now)
-	return []postgres.Outgoing{m}, err
-}
-
 func closeParams(run *postgres.Run, e *ending, v verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
 	skips, err := storedSkips(e.skips)
 	p := dbsqlc.RunCloseParams{
@@ -215,7 +205,7 @@ func closeParams(run *postgres.Run, e *ending, v verdict, now time.Time) (dbsqlc
 }
 
 // settle does what a run's end means for its integration and for its older runs.
-func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, e *ending, now time.Time) ([]postgres.Outgoing, error) {
+func (s *Store) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, e *ending, now time.Time) ([]postgres.Outgoing, error) {
 	if len(e.lateDone) > 0 {
 		p := dbsqlc.DeadResolveManyParams{RunID: run.ID, Attempt: run.Attempt, Now: now}
 		for _, at := range e.lateDone {
@@ -251,7 +241,7 @@ func (s *Scheduler) settle(ctx context.Context, tx *postgres.Tx, integration *po
 }
 
 // reschedule sets when the integration is due next, and ends that it is stale.
-func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
+func (s *Store) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
 	clean := run.State == runstate.Succeeded
 	probeAt := now.Add(s.Health.Settings.Idle)
 	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{
@@ -260,7 +250,7 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 	if err != nil {
 		return nil, fmt.Errorf("note the end of run %s: %w", run.ID, err)
 	}
-	wait, moves := pace(run, int(failures), s.Settings.MaxBackoff, s.Health.Slowed(integration.Health), s.Interval(integration))
+	wait, moves := pace(run, int(failures), s.MaxBackoff, s.Health.Slowed(integration.Health), s.Interval(integration))
 	if !moves {
 		return nil, nil
 	}
@@ -278,7 +268,7 @@ func (s *Scheduler) reschedule(ctx context.Context, tx *postgres.Tx, integration
 	if err := health.Clear(ctx, tx, integration, health.SourceSync, "a sync was clean", now); err != nil {
 		return nil, err
 	}
-	m, err := event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: ref(integration)})
+	m, err := announce.Event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: announce.Ref(integration)})
 	return []postgres.Outgoing{m}, err
 }
 
@@ -300,7 +290,7 @@ func supersedeOlder(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now
 }
 
 // streaks counts in how many runs on end each record was dead, and says once that it is stuck.
-func (s *Scheduler) streaks(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run) ([]postgres.Outgoing, error) {
+func (s *Store) streaks(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run) ([]postgres.Outgoing, error) {
 	err := tx.StreakClear(ctx, dbsqlc.StreakClearParams{IntegrationID: integration.ID, RunID: run.ID, Attempt: run.Attempt})
 	if err != nil {
 		return nil, fmt.Errorf("clear streaks: %w", err)
@@ -308,14 +298,14 @@ func (s *Scheduler) streaks(ctx context.Context, tx *postgres.Tx, integration *p
 	if run.Dead == 0 {
 		return nil, nil
 	}
-	stuck, err := tx.StreakRaise(ctx, dbsqlc.StreakRaiseParams{RunID: run.ID, Attempt: run.Attempt, StuckAfter: int32(s.Settings.StuckAfter)})
+	stuck, err := tx.StreakRaise(ctx, dbsqlc.StreakRaiseParams{RunID: run.ID, Attempt: run.Attempt, StuckAfter: int32(s.StuckAfter)})
 	if err != nil {
 		return nil, fmt.Errorf("count streaks: %w", err)
 	}
 	messages := make([]postgres.Outgoing, 0, len(stuck))
 	for _, row := range stuck {
-		m, err := event(events.ItemStuck, integration, &eventsv1.ItemStuck{
-			Integration: ref(integration), RunId: run.ID.String(), EventType: row.EventType, ExternalId: row.ExternalID, Runs: row.Runs,
+		m, err := announce.Event(events.ItemStuck, integration, &eventsv1.ItemStuck{
+			Integration: announce.Ref(integration), RunId: run.ID.String(), EventType: row.EventType, ExternalId: row.ExternalID, Runs: row.Runs,
 		})
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package scheduler
+package runs
 
 import (
 	"cmp"
@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -52,7 +51,7 @@ var (
 
 // gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
 // missing, checkpoint.ErrReducer when folding fails, and errForgotten when the bucket calls an item dead of which there is no row.
-func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
+func (s *Store) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
 	var progress checkpoint.Progress
 	states, received := newTally(), newTally()
 	collected := collector{reducer: reducer, associative: fold}
@@ -75,7 +74,7 @@ func (s *Scheduler) gather(ctx context.Context, run *postgres.Run, reducer contr
 	if !progress.Complete() {
 		return nil, errIncomplete
 	}
-	rows, err := s.Store.DeadOfAttempt(ctx, run.ID, run.Attempt)
+	rows, err := s.Postgres.DeadOfAttempt(ctx, run.ID, run.Attempt)
 	if err != nil {
 		return nil, fmt.Errorf("read dead items of run %s: %w", run.ID, err)
 	}
@@ -164,17 +163,6 @@ func (c *collector) finish() []value {
 	}
 	slices.SortFunc(c.values, func(a, b value) int { return a.at.compare(b.at) })
 	return c.values
-}
-
-// advances asks whether a candidate is forward of the current cursor; the provider's code may panic, or not return.
-func advances(provider contracts.Provider, current *string, candidate contracts.Cursor) (forward bool, err error) {
-	forward, err = panics.Compute("comparing cursors", func() (bool, error) {
-		return contracts.Advances(provider, contracts.Cursor(textOf(current)), candidate)
-	})
-	if err != nil {
-		return false, fmt.Errorf("%w: %w", checkpoint.ErrReducer, err)
-	}
-	return forward, nil
 }
 
 func checkpointsOf(values []value) []contracts.Checkpoint {

@@ -1,4 +1,4 @@
-package scheduler
+package runs
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 const traceHeader = "traceparent"
 
 // traceOfNewRun starts the trace of a run and returns it as a header; empty where nothing is traced.
-func (s *Scheduler) traceOfNewRun(ctx context.Context, integration *postgres.Integration) string {
+func (s *Store) traceOfNewRun(ctx context.Context, integration *postgres.Integration) string {
 	ctx, span := s.Tracer.Start(ctx, "open run", trace.WithNewRoot(), trace.WithAttributes(
 		attribute.String("tributary.provider", integration.Provider), attribute.String("tributary.integration", integration.ID.String())))
 	defer span.End()
@@ -24,7 +24,7 @@ func (s *Scheduler) traceOfNewRun(ctx context.Context, integration *postgres.Int
 }
 
 // spanOf starts a span in the trace of a run, for the caller to end.
-func (s *Scheduler) spanOf(ctx context.Context, run *postgres.Run, name string) (context.Context, trace.Span) {
+func (s *Store) spanOf(ctx context.Context, run *postgres.Run, name string) (context.Context, trace.Span) {
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{traceHeader: run.Trace})
 	return s.Tracer.Start(ctx, name, trace.WithAttributes(attribute.String("tributary.run", run.ID.String()))) //nolint:spancheck // the caller ends it
 }
