@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 	"internal/announce":     {"pkg/events", "internal/postgres"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
-	"internal/runs":         {"pkg/events", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside"},
+	"internal/runs":         {"pkg/events", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside", "internal/deferral"},
 	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},

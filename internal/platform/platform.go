@@ -274,7 +274,7 @@ func (p *Platform) build() error {
 	})
 	p.surveys = func(ctx context.Context) error { return p.survey(ctx, schedules) }
 	syncs := syncer.New(syncer.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Runs: lives, Registry: p.Registry, Integrations: p.Integrations,
 		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{

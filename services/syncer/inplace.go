@@ -6,9 +6,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/outbound"
-	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -29,14 +28,14 @@ func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 			var told int64
 			if until.Sub(s.syncer.Now()) >= tellFrom {
 				told = s.told.Add(1)
-				s.syncer.hold(s, pause{until: until, why: foreign.Of(redactor.Error(why)), cause: deferral.CauseOf(why)})
+				s.syncer.hold(s, runs.Pause{Until: until, Why: foreign.Of(redactor.Error(why)), Cause: deferral.CauseOf(why)})
 			}
 			return func() {
 				s.aside.leave()
 				s.waiting.Add(-1)
 				// A wait whose end has moved has begun anew before this one ends.
 				if told > 0 && told == s.told.Load() {
-					s.syncer.hold(s, pause{})
+					s.syncer.hold(s, runs.Pause{})
 				}
 			}, true
 		},
@@ -44,21 +43,13 @@ func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 }
 
 // hold notes that the enumeration waits in place, or goes on. It only informs, so that an error stops nothing.
-func (s *Syncer) hold(of *session, pause pause) {
-	run, now := of.run, s.Now()
-	if !pause.until.IsZero() {
-		s.Log.Info("enumeration waits in place", "run", run.ID, "provider", run.Provider, "until", pause.until, "for", pause.cause, "error", pause.why)
+func (s *Syncer) hold(of *session, pause runs.Pause) {
+	run := of.run
+	if !pause.Until.IsZero() {
+		s.Log.Info("enumeration waits in place", "run", run.ID, "provider", run.Provider, "until", pause.Until, "for", pause.Cause, "error", pause.Why)
 		s.Metrics.deferred(run.Provider)
 	}
-	err := s.Store.InTx(of.work, func(tx *postgres.Tx) error {
-		held, err := tx.RunHold(of.work, dbsqlc.RunHoldParams{
-			ID: run.ID, Attempt: run.Attempt, WaitingUntil: given(pause.until), WaitingFor: string(pause.cause), Error: pause.why,
-		})
-		if err != nil || held == 0 || pause.until.IsZero() {
-			return err
-		}
-		return tellWaiting(of.work, tx, run, pause, run.Tries-1, now)
-	})
+	err := s.Runs.Hold(of.work, run, pause)
 	if err != nil {
 		s.Log.Warn("could not note that an enumeration waits in place", "run", run.ID, "error", err)
 	}

@@ -3,7 +3,6 @@
 package syncer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +21,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/runstate"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -81,9 +80,11 @@ func DefaultSettings() Settings {
 
 // Config is what a syncer is made of.
 type Config struct {
-	Bus          *bus.Bus
-	Checkpoints  *checkpoint.Store
-	Store        *postgres.Store
+	Bus         *bus.Bus
+	Checkpoints *checkpoint.Store
+	Store       *postgres.Store
+	// Runs writes the runs.
+	Runs         *runs.Store
 	Registry     *registry.Registry
 	Integrations *integrations.Loader
 	Log          *slog.Logger
@@ -185,25 +186,14 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *
 			return nil, 0, err
 		}
 		if total != nil {
-			return nil, 0, s.working(ctx, run, total)
+			return nil, 0, s.Runs.Enumerated(ctx, run, total)
 		}
 		if err := s.alive(run); err != nil {
 			return nil, 0, err
 		}
 	}
 	lag := s.Now().Sub(run.HeartbeatAt)
-	err = s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		started, err = tx.RunStartAttempt(ctx, dbsqlc.RunStartAttemptParams{ID: id, Attempt: run.Attempt, Now: s.Now()})
-		if postgres.NotFound(err) {
-			started = nil
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("start an attempt of run %s: %w", id, err)
-		}
-		_, err = tx.DeadSupersedeAttempts(ctx, dbsqlc.DeadSupersedeAttemptsParams{RunID: id, Attempt: started.Attempt, Now: s.Now()})
-		return err
-	})
+	started, err = s.Runs.Begin(ctx, run)
 	if started != nil && err == nil {
 		s.Metrics.dueLag(run.Provider, lag)
 	}
@@ -243,12 +233,12 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		log.Info("enumeration ended, the run does not accept it any more")
 		return nil
 	case errors.Is(err, errPaused):
-		return s.wait(ctx, run, pause{why: "paused", cause: deferral.Pause, giveBack: true})
+		return s.wait(ctx, run, runs.Pause{Why: "paused", Cause: deferral.Pause, GiveBack: true})
 	case errors.Is(err, errStopping):
-		return s.wait(ctx, run, pause{until: s.Now(), cause: deferral.Pause, giveBack: true})
+		return s.wait(ctx, run, runs.Pause{Until: s.Now(), Cause: deferral.Pause, GiveBack: true})
 	case !errors.As(err, &theirs) && errors.Is(err, bus.ErrTooLarge):
 		// The broker's limit was lowered meanwhile: the next attempt packs smaller batches.
-		return s.wait(ctx, run, pause{until: s.Now().Add(time.Second), why: "the broker accepts smaller messages than before", giveBack: true})
+		return s.wait(ctx, run, runs.Pause{Until: s.Now().Add(time.Second), Why: "the broker accepts smaller messages than before", GiveBack: true})
 	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
 	case contracts.IsPermanent(err), !deferred && int(run.Tries) >= s.Settings.Tries:
@@ -258,8 +248,8 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		return s.finish(ctx, run, result)
 	}
 	p := s.pauseFor(run, err)
-	if end := run.WindowFrom.Add(s.Settings.RunWindow); p.until.After(end) {
-		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.until, "window_ends", end, "error", err)
+	if end := run.WindowFrom.Add(s.Settings.RunWindow); p.Until.After(end) {
+		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.Until, "window_ends", end, "error", err)
 		s.Metrics.failed(run.Provider)
 		result.Error = fmt.Sprintf("waited too long: its next enumeration would be after the window of %s: %s", s.Settings.RunWindow, err)
 		return s.finish(ctx, run, result)
@@ -267,37 +257,25 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	return s.wait(ctx, run, p)
 }
 
-// pause is why and until when a run is put off.
-type pause struct {
-	// until is zero for a run that waits for its integration to be resumed.
-	until time.Time
-	// asked is until when it was asked to wait, if that is longer than any wait may be.
-	asked time.Time
-	why   foreign.Text
-	cause deferral.Cause
-	// giveBack says that the enumeration takes no try.
-	giveBack bool
-}
-
 // pauseFor is the pause after an enumeration that ended with an error that is worth another.
-func (s *Syncer) pauseFor(run *postgres.Run, err error) pause {
+func (s *Syncer) pauseFor(run *postgres.Run, err error) runs.Pause {
 	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
 	now := s.Now()
-	p := pause{why: foreign.Of(err), cause: deferral.CauseOf(err)}
+	p := runs.Pause{Why: foreign.Of(err), Cause: deferral.CauseOf(err)}
 	asks, deferred := contracts.AsDeferral(err)
 	if !deferred {
-		p.until = now.Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
-		log.Warn("enumeration failed, to be tried again", "until", p.until, "try", run.Tries, "error", err)
+		p.Until = now.Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
+		log.Warn("enumeration failed, to be tried again", "until", p.Until, "try", run.Tries, "error", err)
 		s.Metrics.failed(run.Provider)
 		return p
 	}
 	wait, cut := s.Settings.Waits.Of(asks.Delay, int(run.Deferrals))
-	p.until, p.giveBack = now.Add(wait), true
+	p.Until, p.GiveBack = now.Add(wait), true
 	if cut {
-		p.asked = now.Add(asks.Delay)
-		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.until, "asked_until", p.asked, "error", err)
+		p.Asked = now.Add(asks.Delay)
+		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.Until, "asked_until", p.Asked, "error", err)
 	} else {
-		log.Info("enumeration deferred", "until", p.until, "for", p.cause, "error", err)
+		log.Info("enumeration deferred", "until", p.Until, "for", p.Cause, "error", err)
 	}
 	s.Metrics.deferred(run.Provider)
 	return p
@@ -311,62 +289,16 @@ func (s *Syncer) finish(ctx context.Context, run *postgres.Run, total *eventsv1.
 		return err
 	}
 	s.Crash("syncer: total written")
-	return s.working(ctx, run, total)
+	return s.Runs.Enumerated(ctx, run, total)
 }
 
-func (s *Syncer) working(ctx context.Context, run *postgres.Run, total *eventsv1.Total) error {
-	_, err := s.Store.RunWorking(ctx, dbsqlc.RunWorkingParams{
-		ID: run.ID, Attempt: run.Attempt, Items: total.GetItems(), Duplicates: total.GetDuplicates(), Error: foreign.Line(cmp.Or(total.GetError(), total.GetNote())), Now: s.Now(),
-	})
-	if err != nil {
-		return fmt.Errorf("note the total of run %s: %w", run.ID, err)
-	}
-	return nil
-}
-
-// wait puts the run off, and tells of it where its standing still may surprise: the time is known, and it is not that of our own stop.
-func (s *Syncer) wait(ctx context.Context, run *postgres.Run, pause pause) error {
-	now := s.Now()
-	p := dbsqlc.RunWaitParams{ID: run.ID, Attempt: run.Attempt, WaitingUntil: given(pause.until), WaitingFor: string(pause.cause), Error: pause.why, Now: now}
-	if pause.giveBack {
-		p.GiveBack = 1
-	}
-	err := s.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		tries, err := tx.RunWait(ctx, p)
-		if postgres.NotFound(err) || err == nil && pause.cause == deferral.Pause {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return tellWaiting(ctx, tx, run, pause, tries, now)
-	})
-	if err != nil {
-		return fmt.Errorf("put run %s aside: %w", run.ID, err)
+// wait puts the run off.
+func (s *Syncer) wait(ctx context.Context, run *postgres.Run, pause runs.Pause) error {
+	if err := s.Runs.Wait(ctx, run, pause); err != nil {
+		return err
 	}
 	s.Crash("syncer: waiting")
 	return nil
-}
-
-// tellWaiting publishes that a run waits.
-func tellWaiting(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause pause, failures int32, now time.Time) error {
-	integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
-	if err != nil {
-		return err
-	}
-	id := integration.ID.String()
-	told := &eventsv1.RunWaiting{
-		Integration: events.NewRef(id, integration.Provider, integration.Name, integration.Owner), RunId: run.ID.String(),
-		Until: timestamppb.New(pause.until), Reason: pause.why.String(), Failures: failures, WaitingFor: string(pause.cause),
-	}
-	if !pause.asked.IsZero() {
-		told.AskedUntil = timestamppb.New(pause.asked)
-	}
-	event, err := events.NewEvent(events.RunWaiting, integration.Provider, id, "", told)
-	if err != nil {
-		return err
-	}
-	return tx.Publish(ctx, now, postgres.Outgoing(event))
 }
 
 // outage hands a due event back while Postgres can't be reached.
@@ -375,13 +307,6 @@ func (s *Syncer) outage(err error) error {
 		return bus.Again(2*time.Second, err.Error())
 	}
 	return err
-}
-
-func given(at time.Time) *time.Time {
-	if at.IsZero() {
-		return nil
-	}
-	return &at
 }
 
 func orUnknown(reason foreign.Text) foreign.Text {

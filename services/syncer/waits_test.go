@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
@@ -44,9 +45,9 @@ func TestPauses(t *testing.T) {
 		"as long as a duration can": {err: contracts.RetryAfter(math.MaxInt64, nil), wait: time.Hour, asked: math.MaxInt64, cause: deferral.Patience, giveBack: true},
 	} {
 		got := s.pauseFor(&postgres.Run{Tries: max(test.tries, 1), Deferrals: test.deferrals}, test.err)
-		want := pause{until: now.Add(test.wait), why: foreign.Of(test.err), cause: test.cause, giveBack: test.giveBack}
+		want := runs.Pause{Until: now.Add(test.wait), Why: foreign.Of(test.err), Cause: test.cause, GiveBack: test.giveBack}
 		if test.asked > 0 {
-			want.asked = now.Add(test.asked)
+			want.Asked = now.Add(test.asked)
 		}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
