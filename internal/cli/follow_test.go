@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -39,6 +40,30 @@ func TestFollow(t *testing.T) {
 				t.Errorf("progress (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A run of which nothing is heard for long: what it waits for is told after 10 s, and then after twice as long.
+func TestFollowTellsWhatIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	s := newStub(t)
+	replies := []any{openRun("due", &api.Progress{})}
+	for range 10 {
+		replies = append(replies, openRun("enumerating", &api.Progress{Finished: 10}))
+	}
+	s.on(api.RunsShow, "", append(replies, closedRun("succeeded"))...)
+	clock := now
+	got := s.run(func(env *cli.Env) {
+		env.Now = func() time.Time { clock = clock.Add(5 * time.Second); return clock }
+	}, "runs", "show", "7", "-f")
+	want := []string{
+		"due", "enumerating: 10 items finished, 0 dead, 0 waiting for another try",
+		"enumerating: nothing new for 10s; waiting for the provider github and its upstream",
+		"enumerating: nothing new for 20s; waiting for the provider github and its upstream",
+		"enumerating: nothing new for 40s; waiting for the provider github and its upstream",
+	}
+	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(got.err), "\n")); diff != "" {
+		t.Errorf("progress (-want +got):\n%s", diff)
 	}
 }
 

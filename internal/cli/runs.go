@@ -110,7 +110,7 @@ func (o Output) follow(env *Env, client *api.Client, id string) error {
 	return nil
 }
 
-// untilClosed waits for the end of a run, with a line whenever something has changed.
+// untilClosed waits for the end of a run, with a line whenever something has changed, or has not for long.
 func untilClosed(env *Env, client *api.Client, id string) (api.Run, error) {
 	every := env.Poll
 	if every <= 0 {
@@ -118,7 +118,7 @@ func untilClosed(env *Env, client *api.Client, id string) (api.Run, error) {
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	last, silent := "", 0
+	progress, silent := progress{}, 0
 	for {
 		run, err := client.Run(env.Context, id)
 		switch {
@@ -126,8 +126,7 @@ func untilClosed(env *Env, client *api.Client, id string) (api.Run, error) {
 			return run, nil
 		case err == nil:
 			silent = 0
-			if line := progressLine(run); line != last {
-				last = line
+			if line := progress.line(run, env.Now()); line != "" {
 				_, _ = fmt.Fprintln(env.Err, line)
 			}
 		case api.CodeOf(err) != api.Unavailable || silent == patience:
@@ -166,6 +165,44 @@ func after(env *Env, client *api.Client, run api.Run) (api.Run, error) {
 			return api.Run{}, &api.Error{Code: api.NotFound, Message: "run " + run.ID + " is no longer listed"}
 		}
 	}
+}
+
+// quietAfter is after how long without a change a followed run tells what it waits for; then after twice as long.
+const quietAfter = 10 * time.Second
+
+// progress is what was told of a followed run.
+type progress struct {
+	last    string
+	changed time.Time
+	// next is how long nothing has to change before that is told.
+	next time.Duration
+}
+
+// line is what is to be told of the run now; empty for nothing.
+func (p *progress) line(run api.Run, now time.Time) string {
+	if line := progressLine(run); line != p.last {
+		p.last, p.changed, p.next = line, now, quietAfter
+		return line
+	}
+	waits, quiet := waitsFor(run), now.Sub(p.changed)
+	if waits == "" || quiet < p.next {
+		return ""
+	}
+	p.next *= 2
+	return fmt.Sprintf("%s: nothing new for %s; waiting for %s", run.State, quiet.Round(time.Second), waits)
+}
+
+// waitsFor is what a run needs to go on; empty where its line says it.
+func waitsFor(run api.Run) string {
+	switch run.State {
+	case runstate.Due:
+		return "a syncer with the provider " + run.Provider
+	case runstate.Enumerating:
+		return "the provider " + run.Provider + " and its upstream"
+	case runstate.Working:
+		return "handlers and retries"
+	}
+	return ""
 }
 
 // progressLine is an open run in one line.
