@@ -54,7 +54,7 @@ var mayImport = map[string][]string{
 	"internal/cells":       {},
 	"internal/circuit":     {"pkg/contracts", "internal/cells", "internal/watchdog"},
 	"internal/bus":         {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
-	"internal/checkpoint":  {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics"},
+	"internal/checkpoint":  {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics", "internal/cells"},
 	"internal/deferral":    {"pkg/contracts"},
 	"internal/redact":      {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/requestlog":  {"pkg/contracts", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
@@ -132,7 +132,7 @@ var mayImport = map[string][]string{
 // onlyIn is where a library may be imported: what speaks to a server is kept in one place.
 var onlyIn = map[string][]string{
 	"github.com/nats-io/nats-server":       {"internal/embedded", "internal/e2e", "bench"},
-	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "internal/directory", "services/item-worker", "internal/e2e", "bench"},
+	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "services/item-worker", "internal/e2e", "bench"},
 	"github.com/jackc/pgx":                 {"db", "internal/postgres", "internal/embedded/pgtest", "internal/platform", "tributary", "pkg/app", "internal/e2e", "bench"},
 	module + "internal/embedded/natstest":  {"internal/e2e"},
 	module + "internal/embedded/pgtest":    {"internal/e2e"},

@@ -14,8 +14,9 @@ import (
 // cellTimeout is how long one read or write of a cell may take: a request to an upstream waits for it.
 const cellTimeout = 2 * time.Second
 
-// Cells are a bucket's entries, each a small value that several processes change by compare-and-set. The revisions that they give out hold within one session of the bucket:
-// those of an earlier one, which the broker may have given out a second time since, are outrun. They grow from session to session.
+// Cells are a bucket's entries, each a small value that several processes change by compare-and-set. All entries that are
+// changed so go through them. A revision holds within one session of the bucket: one of an earlier session, which the
+// broker may have given out a second time since, loses. Revisions grow from session to session.
 type Cells struct {
 	bus    *Bus
 	bucket jetstream.KeyValue
@@ -48,23 +49,43 @@ func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision ui
 	return entry.Value(), stamped(session, entry.Revision()), nil
 }
 
-// Write sets a cell that is still at the given revision, and returns its next. It is false when somebody else was faster. After an error nobody
-// knows whether the cell was written.
+// Write sets a cell that is still at the given revision, 0 for none, and returns its next. It is false when another
+// writer was faster. After an error it is not known whether the cell was written.
 func (c *Cells) Write(ctx context.Context, key string, value []byte, revision uint64) (next uint64, ok bool, err error) {
+	return c.change(ctx, "write", key, revision, func(ctx context.Context, revision uint64) (uint64, error) {
+		if revision == 0 {
+			// Create, for there may be the mark of a deletion.
+			return c.bucket.Create(ctx, key, value)
+		}
+		return c.bucket.Update(ctx, key, value, revision)
+	})
+}
+
+// Delete removes a cell that is still at the given revision. It is false when another writer was faster.
+func (c *Cells) Delete(ctx context.Context, key string, revision uint64) (ok bool, err error) {
+	_, ok, err = c.change(ctx, "delete", key, revision, func(ctx context.Context, revision uint64) (uint64, error) {
+		return 0, c.bucket.Delete(ctx, key, jetstream.LastRevision(revision))
+	})
+	return ok, err
+}
+
+func (c *Cells) change(
+	ctx context.Context, what, key string, revision uint64, change func(context.Context, uint64) (uint64, error),
+) (next uint64, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout)
 	defer cancel()
 	session := c.bus.Session(c.bucket.Bucket())
 	if revision != 0 && revision != stamped(session, revision) {
 		return 0, false, nil
 	}
-	next, err = c.bucket.Update(ctx, key, value, revision&revisionMask)
+	next, err = change(ctx, revision&revisionMask)
 	if IsOutrun(err) {
 		watchdog.Alive(ctx)
 		return 0, false, nil
 	}
 	if err != nil {
 		c.bus.Restore(ctx, err)
-		return 0, false, fmt.Errorf("write %s of %s: %w", key, c.bucket.Bucket(), err)
+		return 0, false, fmt.Errorf("%s %s of %s: %w", what, key, c.bucket.Bucket(), err)
 	}
 	watchdog.Alive(ctx)
 	return stamped(session, next), true, nil

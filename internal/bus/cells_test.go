@@ -69,6 +69,18 @@ func TestCells(t *testing.T) {
 	if err != nil || string(value) != "2" || revision != second {
 		t.Errorf("the cell holds %q at %d, want 2 at %d, %v", value, revision, second, err)
 	}
+	if ok, err := cells.Delete(t.Context(), "a.b", first); err != nil || ok {
+		t.Errorf("a deletion on an old revision is taken: %t, %v", ok, err)
+	}
+	if ok, err := cells.Delete(t.Context(), "a.b", second); err != nil || !ok {
+		t.Errorf("the cell is not deleted: %t, %v", ok, err)
+	}
+	if value, revision, err = cells.Read(t.Context(), "a.b"); err != nil || value != nil || revision != 0 {
+		t.Errorf("a deleted cell holds %q at %d, %v", value, revision, err)
+	}
+	if _, ok, err := cells.Write(t.Context(), "a.b", []byte("3"), 0); err != nil || !ok {
+		t.Errorf("a deleted cell is not written again: %t, %v", ok, err)
+	}
 }
 
 func TestCellsWatch(t *testing.T) {

@@ -15,8 +15,6 @@ type Cell struct {
 	key      Key
 	entry    *eventsv1.Entry
 	revision uint64
-	// session is that of the bucket in which the entry was read.
-	session uint64
 }
 
 // Cell reads an entry; it is empty where there is none.
@@ -57,7 +55,7 @@ func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 			if err != nil {
 				return fmt.Errorf("encode entry %s: %w", c.key, err)
 			}
-			stored, err := c.store.put(ctx, c.key.String(), data, c.revision, c.session)
+			stored, err := c.store.put(ctx, c.key.String(), data, c.revision)
 			if err != nil {
 				return err
 			}
@@ -76,7 +74,7 @@ func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 }
 
 func (c *Cell) read(ctx context.Context) (err error) {
-	c.entry, c.session = &eventsv1.Entry{}, c.store.session()
+	c.entry = &eventsv1.Entry{}
 	c.revision, err = c.store.get(ctx, c.key.String(), c.entry)
 	return err
 }

@@ -15,14 +15,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 const (
-	callTimeout = 3 * time.Second
-	retryEvery  = 200 * time.Millisecond
-	totalToken  = "total"
+	retryEvery = 200 * time.Millisecond
+	totalToken = "total"
 	// First is the Index of a batch's first message, whose entry covers the whole batch.
 	First = int32(-1)
 )
@@ -57,6 +57,7 @@ type Update struct {
 type Store struct {
 	bus    *bus.Bus
 	bucket jetstream.KeyValue
+	cells  cells.Cells
 }
 
 // Open returns the store over the bucket that the bus has applied.
@@ -65,7 +66,11 @@ func Open(ctx context.Context, b *bus.Bus) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{bus: b, bucket: bucket}, nil
+	entries, err := b.Cells(ctx, events.BucketCheckpoints)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{bus: b, bucket: bucket, cells: entries}, nil
 }
 
 // WriteTotal writes an attempt's total once; a second one changes nothing.
@@ -74,7 +79,7 @@ func (s *Store) WriteTotal(ctx context.Context, run string, attempt int32, total
 	if err != nil {
 		return fmt.Errorf("encode total of run %s: %w", run, err)
 	}
-	_, err = s.put(ctx, prefix(run, attempt)+"."+totalToken, data, 0, 0)
+	_, err = s.put(ctx, prefix(run, attempt)+"."+totalToken, data, 0)
 	return err
 }
 
@@ -97,58 +102,38 @@ func (s *Store) Free(ctx context.Context, run string, attempt int32) error {
 }
 
 func (s *Store) get(ctx context.Context, key string, into proto.Message) (revision uint64, err error) {
-	err = s.insist(ctx, "read "+key, func(ctx context.Context) error {
-		value, err := s.bucket.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
+	err = s.insist(ctx, "read "+key, func() error {
+		value, read, err := s.cells.Read(ctx, key)
+		if err != nil || read == 0 {
 			return err
 		}
-		revision = value.Revision()
-		return proto.Unmarshal(value.Value(), into)
+		revision = read
+		if err := proto.Unmarshal(value, into); err != nil {
+			return fmt.Errorf("read %s: %w", key, err)
+		}
+		return nil
 	})
 	return revision, err
 }
 
-// put stores data if the key still has the revision, 0 for none, and returns the new one; 0 if it did not. A revision counts in the session in which it was read.
-func (s *Store) put(ctx context.Context, key string, data []byte, revision, session uint64) (stored uint64, err error) {
-	err = s.insist(ctx, "write "+key, func(ctx context.Context) error {
-		if revision != 0 && session != s.session() {
-			stored = 0
-			return nil
-		}
-		if revision == 0 {
-			stored, err = s.bucket.Create(ctx, key, data)
-		} else {
-			stored, err = s.bucket.Update(ctx, key, data, revision)
-		}
-		if err != nil {
-			stored = 0
-		}
-		if bus.IsOutrun(err) {
-			return nil
-		}
+// put stores data if the key still has the revision, 0 for none, and returns the new one; 0 if it did not.
+func (s *Store) put(ctx context.Context, key string, data []byte, revision uint64) (stored uint64, err error) {
+	err = s.insist(ctx, "write "+key, func() (err error) {
+		stored, _, err = s.cells.Write(ctx, key, data, revision)
 		return err
 	})
 	return stored, err
 }
 
-// insist tries again while the broker does not answer. A write that was stored before its acknowledgement was lost shows as a conflict, which the
-// caller resolves by reading.
-func (s *Store) insist(ctx context.Context, what string, call func(context.Context) error) error {
+// insist tries again while the broker does not answer. A write that was stored before its acknowledgement was lost shows
+// as a conflict, which the caller resolves by reading.
+func (s *Store) insist(ctx context.Context, what string, call func() error) error {
 	for {
-		callCtx, cancel := context.WithTimeout(ctx, callTimeout)
-		err := call(callCtx)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		if hopeless(err) {
-			return fmt.Errorf("%s: %w", what, err)
+		err := call()
+		if err == nil || hopeless(err) {
+			return err
 		}
 		s.bus.Log().Debug("checkpoints do not answer, trying again", "what", what, "error", err)
-		s.bus.Restore(ctx, err)
 		timer := time.NewTimer(retryEvery)
 		select {
 		case <-ctx.Done():
@@ -164,8 +149,6 @@ func hopeless(err error) bool {
 	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) || errors.Is(err, nats.ErrMaxPayload) ||
 		errors.Is(err, nats.ErrConnectionClosed)
 }
-
-func (s *Store) session() uint64 { return s.bus.Session(events.BucketCheckpoints) }
 
 func prefix(run string, attempt int32) string { return run + "." + strconv.Itoa(int(attempt)) }
 

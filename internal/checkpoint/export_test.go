@@ -1,6 +1,6 @@
 package checkpoint
 
-import "github.com/nats-io/nats.go/jetstream"
+import "github.com/tributaryhq/tributary/internal/cells"
 
 // What the black-box tests look into.
 var (
@@ -8,7 +8,7 @@ var (
 	ParseKey  = parseKey
 )
 
-// WithBucket is the store over a changed bucket.
-func WithBucket(s *Store, change func(jetstream.KeyValue) jetstream.KeyValue) *Store {
-	return &Store{bus: s.bus, bucket: change(s.bucket)}
+// WithCells is the store over changed cells.
+func WithCells(s *Store, change func(cells.Cells) cells.Cells) *Store {
+	return &Store{bus: s.bus, bucket: s.bucket, cells: change(s.cells)}
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/tributaryhq/tributary/internal/bus"
+	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/leak"
@@ -120,7 +121,7 @@ func TestMergeWithLostAcknowledgements(t *testing.T) {
 		server := natstest.New(t)
 		s, b := open(t, server)
 		writes := 0
-		s = checkpoint.WithBucket(s, func(bucket jetstream.KeyValue) jetstream.KeyValue { return &deaf{KeyValue: bucket, writes: &writes} })
+		s = checkpoint.WithCells(s, func(all cells.Cells) cells.Cells { return &deaf{Cells: all, writes: &writes} })
 		k := key("r", 1, 0)
 		for index := range int32(3) {
 			if _, err := s.Merge(t.Context(), k, entry(3, &eventsv1.Outcome{Index: index, State: done})); err != nil {
@@ -152,25 +153,16 @@ func TestMergeWithLostAcknowledgements(t *testing.T) {
 
 // deaf loses the acknowledgement of every second write.
 type deaf struct {
-	jetstream.KeyValue
+	cells.Cells
 	writes *int
 }
 
-func (d *deaf) Create(ctx context.Context, key string, value []byte, opts ...jetstream.KVCreateOpt) (uint64, error) {
-	revision, err := d.KeyValue.Create(ctx, key, value, opts...)
-	return d.lose(revision, err)
-}
-
-func (d *deaf) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
-	revision, err := d.KeyValue.Update(ctx, key, value, last)
-	return d.lose(revision, err)
-}
-
-func (d *deaf) lose(revision uint64, err error) (uint64, error) {
-	if *d.writes++; err == nil && *d.writes%2 == 1 {
-		return 0, nats.ErrTimeout
+func (d *deaf) Write(ctx context.Context, key string, value []byte, last uint64) (uint64, bool, error) {
+	revision, ok, err := d.Cells.Write(ctx, key, value, last)
+	if *d.writes++; ok && *d.writes%2 == 1 {
+		return 0, false, nats.ErrTimeout
 	}
-	return revision, err
+	return revision, ok, err
 }
 
 func TestTotalIsWrittenOnce(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -24,11 +23,9 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-const (
-	callTimeout = 3 * time.Second
-	// completeKey is written once every integration has an entry. In a bucket that lacks it, what is not there may only not be there yet.
-	completeKey = "complete"
-)
+// completeKey is written once every integration has an entry. In a bucket that lacks it, an entry that is missing may
+// only not be written yet.
+const completeKey = "complete"
 
 // Entry is one integration.
 type Entry struct {

@@ -3,10 +3,8 @@ package directory
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
@@ -16,17 +14,17 @@ import (
 
 // Writer renews entries. Any number of them may write at once.
 type Writer struct {
-	bus    *bus.Bus
-	bucket jetstream.KeyValue
+	bus   *bus.Bus
+	cells *bus.Cells
 }
 
 // NewWriter returns a writer over the bucket that the bus has applied.
 func NewWriter(ctx context.Context, b *bus.Bus) (*Writer, error) {
-	bucket, err := b.Bucket(ctx, events.BucketDirectory)
+	entries, err := b.Cells(ctx, events.BucketDirectory)
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{bus: b, bucket: bucket}, nil
+	return &Writer{bus: b, cells: entries}, nil
 }
 
 // Version is what tells whether an entry is current: the versions, and the key that the credentials are sealed with, for a rotation changes nothing else.
@@ -39,8 +37,7 @@ type Version struct {
 // is written is never older than what it replaces, whoever else writes and in whatever order.
 func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) (*eventsv1.DirectoryEntry, error)) error {
 	for {
-		session := w.bus.Session(events.BucketDirectory)
-		have, revision, err := w.get(ctx, id)
+		have, revision, err := w.cells.Read(ctx, id)
 		if err != nil {
 			return fmt.Errorf("look up %s in the directory: %w", id, err)
 		}
@@ -57,54 +54,16 @@ func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) 
 		if bytes.Equal(have, want) {
 			return nil
 		}
-		if session != w.bus.Session(events.BucketDirectory) {
-			// The revision may stand for another value by now.
-			continue
+		written := false
+		if want == nil {
+			written, err = w.cells.Delete(ctx, id, revision)
+		} else {
+			_, written, err = w.cells.Write(ctx, id, want, revision)
 		}
-		err = w.put(ctx, id, want, revision)
-		if err == nil || !errors.Is(err, errChanged) {
+		if written || err != nil {
 			return err
 		}
 	}
-}
-
-var errChanged = errors.New("somebody else has written")
-
-// get returns a nil value and the revision to expect where there is no entry.
-func (w *Writer) get(ctx context.Context, id string) (value []byte, revision uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	have, err := w.bucket.Get(ctx, id)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		w.bus.Restore(ctx, err)
-		return nil, 0, err
-	}
-	return append([]byte{}, have.Value()...), have.Revision(), nil
-}
-
-func (w *Writer) put(ctx context.Context, id string, value []byte, revision uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var err error
-	switch {
-	case value == nil:
-		err = w.bucket.Delete(ctx, id, jetstream.LastRevision(revision))
-	case revision == 0:
-		// Create, for there may be the mark of a deletion.
-		_, err = w.bucket.Create(ctx, id, value)
-	default:
-		_, err = w.bucket.Update(ctx, id, value, revision)
-	}
-	if bus.IsOutrun(err) {
-		return errChanged
-	}
-	if err != nil {
-		return fmt.Errorf("write %s to the directory: %w", id, err)
-	}
-	return nil
 }
 
 // Versions are those of all entries.
@@ -125,15 +84,13 @@ func (w *Writer) Versions(ctx context.Context) (map[string]Version, error) {
 
 // IsComplete reports whether [Writer.Complete] was called on this bucket.
 func (w *Writer) IsComplete(ctx context.Context) (bool, error) {
-	value, _, err := w.get(ctx, completeKey)
+	value, _, err := w.cells.Read(ctx, completeKey)
 	return value != nil, err
 }
 
 // Complete says that every integration has an entry.
 func (w *Writer) Complete(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := w.bucket.Put(ctx, completeKey, []byte("1")); err != nil {
+	if _, _, err := w.cells.Write(ctx, completeKey, []byte("1"), 0); err != nil {
 		return fmt.Errorf("complete the directory: %w", err)
 	}
 	return nil
