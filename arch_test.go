@@ -53,8 +53,9 @@ var mayImport = map[string][]string{
 	"internal/budget":      {"pkg/contracts", "internal/cells", "internal/deferral", "internal/panics"},
 	"internal/cells":       {},
 	"internal/circuit":     {"pkg/contracts", "internal/cells", "internal/watchdog"},
-	"internal/bus":         {"pkg/events", "internal/panics", "internal/telemetry", "internal/watchdog"},
-	"internal/checkpoint":  {"pkg/contracts", "pkg/events", "internal/bus", "internal/foreign", "internal/panics", "internal/cells"},
+	"internal/wire":        {"pkg/events"},
+	"internal/bus":         {"pkg/events", "internal/wire", "internal/panics", "internal/telemetry", "internal/watchdog"},
+	"internal/checkpoint":  {"pkg/contracts", "pkg/events", "internal/wire", "internal/bus", "internal/foreign", "internal/panics", "internal/cells"},
 	"internal/deferral":    {"pkg/contracts"},
 	"internal/redact":      {"pkg/contracts", "internal/foreign", "internal/panics"},
 	"internal/requestlog":  {"pkg/contracts", "internal/foreign", "internal/panics", "internal/redact", "internal/watchdog"},
@@ -66,23 +67,23 @@ var mayImport = map[string][]string{
 	"internal/postgres":    {"pkg/contracts", "internal/foreign", "internal/secret", "internal/postgres", "internal/watchdog", "internal/runstate"},
 
 	// What several services share, and what they are asked over the network.
-	"internal/items":        {"pkg/contracts", "pkg/events", "internal/foreign", "internal/panics"},
-	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/foreign", "internal/secret"},
-	"internal/announce":     {"pkg/events", "internal/postgres"},
-	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/bus", "internal/secret"},
-	"internal/deaditems":    {"pkg/events", "internal/foreign", "internal/postgres"},
-	"internal/runs":         {"pkg/events", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside", "internal/deferral"},
-	"internal/setaside":     {"pkg/events", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
+	"internal/items":        {"pkg/contracts", "pkg/events", "internal/wire", "internal/foreign", "internal/panics"},
+	"internal/delivery":     {"pkg/contracts", "pkg/events", "internal/wire", "internal/foreign", "internal/secret"},
+	"internal/announce":     {"pkg/events", "internal/wire", "internal/postgres"},
+	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/wire", "internal/bus", "internal/secret"},
+	"internal/deaditems":    {"pkg/events", "internal/wire", "internal/foreign", "internal/postgres"},
+	"internal/runs":         {"pkg/events", "internal/wire", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside", "internal/deferral"},
+	"internal/setaside":     {"pkg/events", "internal/wire", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/registry", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/vitals"},
-	"internal/api":          {"pkg/events", "internal/panics", "internal/share", "internal/runstate"},
-	"internal/cli":          {"pkg/events", "internal/api", "internal/runstate"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/wire", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/vitals"},
+	"internal/api":          {"pkg/events", "internal/wire", "internal/panics", "internal/share", "internal/runstate"},
+	"internal/cli":          {"pkg/events", "internal/wire", "internal/api", "internal/runstate"},
 
 	// The operators' side, which the scheduler's process runs.
 	"internal/control": {
-		"pkg/contracts", "pkg/events", "internal/announce", "internal/api", "internal/budget", "internal/bus",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/announce", "internal/api", "internal/budget", "internal/bus",
 		"internal/checkpoint", "internal/circuit", "internal/control", "internal/deaditems", "internal/deferral",
 		"internal/directory", "internal/foreign", "internal/health", "internal/integrations", "internal/loop",
 		"internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/runstate",
@@ -91,7 +92,7 @@ var mayImport = map[string][]string{
 
 	// A service knows no other service.
 	"services": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/checkpoint",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/api", "internal/bus", "internal/checkpoint",
 		"internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign",
 		"internal/health", "internal/httpserver", "internal/integrations", "internal/items", "internal/loop",
 		"internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact",
@@ -99,18 +100,18 @@ var mayImport = map[string][]string{
 		"internal/runstate", "internal/budget", "internal/requestlog", "internal/runs",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/bus", "internal/checkpoint", "internal/deferral",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/bus", "internal/checkpoint", "internal/deferral",
 		"internal/foreign", "internal/health", "internal/loop", "internal/panics", "internal/postgres",
 		"internal/runstate", "internal/setaside", "internal/telemetry", "internal/registry", "internal/announce",
 		"internal/runs",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
 		"internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
 		"pkg/oauth2",
 	},
 	"internal/platform": {
-		"pkg/contracts", "pkg/events", "services", "internal/api", "internal/bus", "internal/cells",
+		"pkg/contracts", "pkg/events", "internal/wire", "services", "internal/api", "internal/bus", "internal/cells",
 		"internal/checkpoint", "internal/circuit", "internal/control", "internal/deferral", "internal/delivery",
 		"internal/directory", "internal/foreign", "internal/health", "internal/integrations",
 		"internal/outbound", "internal/registry", "internal/postgres", "internal/readiness", "internal/secret",
@@ -132,7 +133,7 @@ var mayImport = map[string][]string{
 // onlyIn is where a library may be imported: what speaks to a server is kept in one place.
 var onlyIn = map[string][]string{
 	"github.com/nats-io/nats-server":       {"internal/embedded", "internal/e2e", "bench"},
-	"github.com/nats-io/nats.go/jetstream": {"pkg/events", "internal/bus", "internal/checkpoint", "services/item-worker", "internal/e2e", "bench"},
+	"github.com/nats-io/nats.go/jetstream": {"internal/wire", "internal/bus", "internal/checkpoint", "services/item-worker", "internal/e2e", "bench"},
 	"github.com/jackc/pgx":                 {"db", "internal/postgres", "internal/embedded/pgtest", "internal/platform", "tributary", "pkg/app", "internal/e2e", "bench"},
 	module + "internal/embedded/natstest":  {"internal/e2e"},
 	module + "internal/embedded/pgtest":    {"internal/e2e"},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -34,7 +34,7 @@ func measureBroker(ctx context.Context, s *servers, items int) (usage, error) {
 		return usage{}, fmt.Errorf("use JetStream: %w", err)
 	}
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: brokerStream, Subjects: []string{"bench.>"}, Retention: jetstream.WorkQueuePolicy, Duplicates: events.DedupeWindow,
+		Name: brokerStream, Subjects: []string{"bench.>"}, Retention: jetstream.WorkQueuePolicy, Duplicates: wire.DedupeWindow,
 	})
 	if err != nil {
 		return usage{}, fmt.Errorf("make a stream: %w", err)

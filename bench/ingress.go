@@ -30,8 +30,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
 
@@ -279,6 +279,6 @@ func (h *hookStand) post(url string) func(context.Context, string) error {
 
 // publish has the broker store a message of the same size, and waits for it.
 func (h *hookStand) publish(ctx context.Context, id string) error {
-	_, err := h.bus.Offer(ctx, events.Message{Subject: events.WebhooksSubject("github", h.integration), ID: strconv.FormatInt(h.sequence.Add(1), 10) + id, Body: h.body})
+	_, err := h.bus.Offer(ctx, wire.Message{Subject: wire.WebhooksSubject("github", h.integration), ID: strconv.FormatInt(h.sequence.Add(1), 10) + id, Body: h.body})
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -18,7 +19,7 @@ func Ref(in *postgres.Integration) *eventsv1.Ref {
 	if in == nil {
 		return nil
 	}
-	return events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
+	return wire.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
 }
 
 // Event is an event about an integration. Without one, it is about the whole installation.
@@ -27,7 +28,7 @@ func Event(name events.Name, in *postgres.Integration, body proto.Message) (post
 	if in != nil {
 		provider, id = in.Provider, in.ID.String()
 	}
-	m, err := events.NewEvent(name, provider, id, "", body)
+	m, err := wire.NewEvent(name, provider, id, "", body)
 	return postgres.Outgoing(m), err
 }
 

@@ -9,6 +9,7 @@ package api
 import (
 	"strings"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -89,7 +90,7 @@ func CommandEndpoint(verb events.Verb) Endpoint { return Endpoint("command." + s
 // Subject is where the endpoint is asked. provider is empty for all that any scheduler answers.
 func (e Endpoint) Subject(provider string) string {
 	noun, verb, _ := strings.Cut(string(e), ".")
-	return events.APISubject(noun, verb, provider)
+	return wire.APISubject(noun, verb, provider)
 }
 
 // isRefreshers reports whether token-refreshers answer, not schedulers.

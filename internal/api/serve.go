@@ -17,7 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/share"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -69,7 +69,7 @@ func (s Server) Serve(ctx context.Context, description string, routes []Route) e
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	server := &serving{Server: s, ctx: work, slots: share.New[string](answersAtATime), bytes: share.New[string](bytesAtATime)}
-	service, err := micro.AddService(s.Conn, micro.Config{Name: events.APIService, Version: Version, Description: description})
+	service, err := micro.AddService(s.Conn, micro.Config{Name: wire.APIService, Version: Version, Description: description})
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}

@@ -16,8 +16,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // budgetsOf are one process's budgets, whose clock is wrong by skew.
@@ -31,7 +31,7 @@ func budgetsOf(t testing.TB, nc *nats.Conn, skew time.Duration) *Budgets {
 	if err := b.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cells, err := b.Cells(t.Context(), events.BucketLimits)
+	cells, err := b.Cells(t.Context(), wire.BucketLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func budgetsOf(t testing.TB, nc *nats.Conn, skew time.Duration) *Budgets {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return New(cells, b.Clock(events.BucketLimits), slog.New(slog.DiscardHandler), metrics, now)
+	return New(cells, b.Clock(wire.BucketLimits), slog.New(slog.DiscardHandler), metrics, now)
 }
 
 // grant is a unit that was taken at a moment between two of the true clock.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // A service that starts leaves the streams alone when they are as it wants them.
@@ -32,7 +32,7 @@ func TestApplyingAgainUpdatesNothing(t *testing.T) {
 	if err := b.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	other, err := bus.New(nc, bus.Options{Timing: events.Timing{AckWait: 3e9, WorkerLease: 3e9}})
+	other, err := bus.New(nc, bus.Options{Timing: wire.Timing{AckWait: 3e9, WorkerLease: 3e9}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestApplyingAgainUpdatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Advisories come in order: one of the second round would come first.
-	if subject := (<-updates).Subject; subject != "$JS.EVENT.ADVISORY.STREAM.UPDATED.KV_"+events.BucketWorkers {
+	if subject := (<-updates).Subject; subject != "$JS.EVENT.ADVISORY.STREAM.UPDATED.KV_"+wire.BucketWorkers {
 		t.Errorf("%s was updated, want the one bucket whose setting has changed", subject)
 	}
 }

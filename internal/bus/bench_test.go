@@ -11,7 +11,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const benchMessages = 20_000
@@ -21,7 +21,7 @@ func BenchmarkConsume(b *testing.B) {
 	b.Run("bus", func(b *testing.B) {
 		benchConsume(b, func(ctx context.Context, _ jetstream.JetStream, u *bus.Bus, seen func()) {
 			err := u.Consume(ctx, bus.Consumption{
-				Stream: events.StreamItems, Consumer: events.ItemsConsumer(events.Bulk, "p", u.Timing()), Slots: 8,
+				Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(wire.Bulk, "p", u.Timing()), Slots: 8,
 				Handle: func(context.Context, *bus.Delivery) error { seen(); return nil },
 			})
 			if err != nil {
@@ -31,7 +31,7 @@ func BenchmarkConsume(b *testing.B) {
 	})
 	b.Run("client", func(b *testing.B) {
 		benchConsume(b, func(ctx context.Context, js jetstream.JetStream, u *bus.Bus, seen func()) {
-			consumer, err := js.CreateConsumer(ctx, events.StreamItems, events.ItemsConsumer(events.Bulk, "p", u.Timing()))
+			consumer, err := js.CreateConsumer(ctx, wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", u.Timing()))
 			if err != nil {
 				b.Error(err)
 				return
@@ -79,7 +79,7 @@ func benchConsume(b *testing.B, consume func(context.Context, jetstream.JetStrea
 
 func fill(b *testing.B, js jetstream.JetStream) {
 	b.Helper()
-	subject := events.ItemsSubject(events.ItemAddress{Lane: events.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1})
+	subject := wire.ItemsSubject(wire.ItemAddress{Lane: wire.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1})
 	for i := range benchMessages {
 		if _, err := js.PublishAsync(subject, []byte(fmt.Sprint(i))); err != nil {
 			b.Fatal(err)

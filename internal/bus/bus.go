@@ -19,7 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -35,11 +35,11 @@ type Options struct {
 	Log *slog.Logger
 	// Tracer makes the spans of publications and deliveries; nil makes none.
 	Tracer trace.Tracer
-	// Timing is how long silence may last; the zero value means [events.DefaultTiming].
-	Timing events.Timing
+	// Timing is how long silence may last; the zero value means [wire.DefaultTiming].
+	Timing wire.Timing
 	// Replicas is 1 for one node, 3 for a cluster; 0 means 1.
 	Replicas int
-	// WebhookBacklog is how many bytes the stream of webhooks may hold; 0 means [events.WebhookBacklog].
+	// WebhookBacklog is how many bytes the stream of webhooks may hold; 0 means [wire.WebhookBacklog].
 	WebhookBacklog int64
 	// Now is the clock; nil means [time.Now].
 	Now func() time.Time
@@ -51,7 +51,7 @@ type Bus struct {
 	js       jetstream.JetStream
 	log      *slog.Logger
 	tracer   trace.Tracer
-	timing   events.Timing
+	timing   wire.Timing
 	replicas int
 	backlog  int64
 	now      func() time.Time
@@ -90,8 +90,8 @@ func New(nc *nats.Conn, opts Options) (*Bus, error) {
 	if b.tracer == nil {
 		b.tracer = noop.NewTracerProvider().Tracer("")
 	}
-	if b.timing == (events.Timing{}) {
-		b.timing = events.DefaultTiming()
+	if b.timing == (wire.Timing{}) {
+		b.timing = wire.DefaultTiming()
 	}
 	if b.now == nil {
 		b.now = time.Now
@@ -103,7 +103,7 @@ func New(nc *nats.Conn, opts Options) (*Bus, error) {
 func (b *Bus) Conn() *nats.Conn { return b.nc }
 
 // Timing is how long silence may last.
-func (b *Bus) Timing() events.Timing { return b.timing }
+func (b *Bus) Timing() wire.Timing { return b.timing }
 
 // Ready returns an error while the broker can't be reached. [Bus.Storing] finds out more.
 func (b *Bus) Ready() error {

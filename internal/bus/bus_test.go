@@ -15,7 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/leak"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -53,10 +53,10 @@ func stream(t testing.TB, b *bus.Bus, name string) *jetstream.StreamInfo {
 	return info
 }
 
-var address = events.ItemAddress{Lane: events.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1}
+var address = wire.ItemAddress{Lane: wire.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1}
 
-func message(id, body string) events.Message {
-	return events.Message{Subject: events.ItemsSubject(address), ID: id, Body: []byte(body)}
+func message(id, body string) wire.Message {
+	return wire.Message{Subject: wire.ItemsSubject(address), ID: id, Body: []byte(body)}
 }
 
 func publish(t *testing.T, b *bus.Bus, n int) {
@@ -70,7 +70,7 @@ func publish(t *testing.T, b *bus.Bus, n int) {
 
 func waiting(t *testing.T, b *bus.Bus) uint64 {
 	t.Helper()
-	return stream(t, b, events.StreamItems).State.Msgs
+	return stream(t, b, wire.StreamItems).State.Msgs
 }
 
 func TestApplyAgainAndAtOnce(t *testing.T) {
@@ -93,10 +93,10 @@ func TestApplyAgainAndAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBus(t, server.Connect(), bus.Options{})
-	for _, config := range events.Streams(1) {
+	for _, config := range wire.Streams(1) {
 		stream(t, b, config.Name)
 	}
-	for _, config := range events.Buckets(1, b.Timing()) {
+	for _, config := range wire.Buckets(1, b.Timing()) {
 		bucket, err := b.Bucket(t.Context(), config.Bucket)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func TestApplyAgainAndAtOnce(t *testing.T) {
 			t.Errorf("bucket %s has one copy and is read in the slow way", config.Bucket)
 		}
 	}
-	for _, config := range events.Buckets(3, b.Timing()) {
+	for _, config := range wire.Buckets(3, b.Timing()) {
 		if bus.BucketStream(config).AllowDirect {
 			t.Errorf("bucket %s may be read from a replica that lags behind", config.Bucket)
 		}
@@ -121,7 +121,7 @@ func TestApplyAgainAndAtOnce(t *testing.T) {
 
 func TestBucketKeepsOneValueAndItsRevision(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	bucket, err := b.Bucket(t.Context(), wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,17 +149,17 @@ func TestPurgeAndHolds(t *testing.T) {
 	now := time.Now()
 	tenth := address
 	tenth.Attempt = 10
-	for _, a := range []events.ItemAddress{address, tenth} {
-		if err := b.Publish(t.Context(), events.Message{Subject: events.ItemsSubject(a)}); err != nil {
+	for _, a := range []wire.ItemAddress{address, tenth} {
+		if err := b.Publish(t.Context(), wire.Message{Subject: wire.ItemsSubject(a)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishAt(t.Context(), events.Message{Subject: events.RetrySubject(a)}, events.ItemsSubject(a), now.Add(hour)); err != nil {
+		if err := b.PublishAt(t.Context(), wire.Message{Subject: wire.RetrySubject(a)}, wire.ItemsSubject(a), now.Add(hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	holds := func(want bool, filters ...string) {
 		t.Helper()
-		got, err := b.Holds(t.Context(), events.StreamItems, filters...)
+		got, err := b.Holds(t.Context(), wire.StreamItems, filters...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,18 +167,18 @@ func TestPurgeAndHolds(t *testing.T) {
 			t.Errorf("the stream holds something under %v: %t, want %t", filters, got, want)
 		}
 	}
-	first, all, retries := events.RunFilters("p", "i", "r", 1), events.RunFilters("p", "i", "r", 0), events.RunFilters("p", "i", "r", 10)[1]
+	first, all, retries := wire.RunFilters("p", "i", "r", 1), wire.RunFilters("p", "i", "r", 0), wire.RunFilters("p", "i", "r", 10)[1]
 	holds(true, first...)
 	holds(true, retries)
-	holds(false, events.RunFilters("p", "i", "other", 0)...)
+	holds(false, wire.RunFilters("p", "i", "other", 0)...)
 	holds(false)
-	if err := b.Purge(t.Context(), events.StreamItems, first...); err != nil {
+	if err := b.Purge(t.Context(), wire.StreamItems, first...); err != nil {
 		t.Fatal(err)
 	}
 	holds(false, first...)
 	holds(true, all...)
 	holds(true, retries)
-	if err := b.Purge(t.Context(), events.StreamItems, all...); err != nil {
+	if err := b.Purge(t.Context(), wire.StreamItems, all...); err != nil {
 		t.Fatal(err)
 	}
 	holds(false, all...)
@@ -190,22 +190,22 @@ func TestPurgeAndHolds(t *testing.T) {
 // A delayed message moves to its target when it is due, and is found all the time.
 func TestHoldsWhatMoves(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	filters := events.RunFilters("p", "i", "r", 1)
+	filters := wire.RunFilters("p", "i", "r", 1)
 	for n := range 10 {
-		m := events.Message{ID: fmt.Sprint(n), Subject: events.RetrySubject(address)}
-		if err := b.PublishAt(t.Context(), m, events.ItemsSubject(address), time.Now()); err != nil {
+		m := wire.Message{ID: fmt.Sprint(n), Subject: wire.RetrySubject(address)}
+		if err := b.PublishAt(t.Context(), m, wire.ItemsSubject(address), time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		for moved := false; !moved; {
-			held, err := b.Holds(t.Context(), events.StreamItems, filters...)
+			held, err := b.Holds(t.Context(), wire.StreamItems, filters...)
 			if err != nil || !held {
 				t.Fatalf("message %d is held: %t, %v", n, held, err)
 			}
-			if moved, err = b.Holds(t.Context(), events.StreamItems, filters[0]); err != nil {
+			if moved, err = b.Holds(t.Context(), wire.StreamItems, filters[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := b.Purge(t.Context(), events.StreamItems, filters...); err != nil {
+		if err := b.Purge(t.Context(), wire.StreamItems, filters...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -213,7 +213,7 @@ func TestHoldsWhatMoves(t *testing.T) {
 
 func TestPurgeKeys(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	bucket, err := b.Bucket(t.Context(), wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestPurgeKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.PurgeKeys(t.Context(), events.BucketCheckpoints, "r.1"); err != nil {
+	if err := b.PurgeKeys(t.Context(), wire.BucketCheckpoints, "r.1"); err != nil {
 		t.Fatal(err)
 	}
 	for key, want := range map[string]bool{"r.1.0": false, "r.1.total": false, "r.10.0": true, "r2.1.0": true} {

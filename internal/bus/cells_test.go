@@ -11,12 +11,12 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func cellsOf(t *testing.T, b *bus.Bus) *bus.Cells {
 	t.Helper()
-	cells, err := b.Cells(t.Context(), events.BucketLimits)
+	cells, err := b.Cells(t.Context(), wire.BucketLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestClock(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		server := natstest.New(t)
 		for _, skew := range []time.Duration{0, time.Hour, -3 * time.Second} {
-			clock := newBus(t, server.Connect(), bus.Options{Now: func() time.Time { return time.Now().Add(skew) }}).Clock(events.BucketLimits)
+			clock := newBus(t, server.Connect(), bus.Options{Now: func() time.Time { return time.Now().Add(skew) }}).Clock(wire.BucketLimits)
 			if _, _, known := clock.Bounds(); known {
 				t.Error("the time is known before anybody asked")
 			}
@@ -145,7 +145,7 @@ func TestClockJumps(t *testing.T) {
 	t.Parallel()
 	jump := time.Duration(0)
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{Now: func() time.Time { return time.Now().Add(jump) }})
-	clock := b.Clock(events.BucketLimits)
+	clock := b.Clock(wire.BucketLimits)
 	if err := clock.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -65,7 +66,7 @@ func TestCloseLeavesTheConnection(t *testing.T) {
 	nc := natstest.New(t).Connect()
 	b := newBus(t, nc, bus.Options{})
 	before := nc.NumSubscriptions()
-	m, err := events.NewEvent(events.CursorMoved, "shop", "one", "", &eventsv1.CursorMoved{})
+	m, err := wire.NewEvent(events.CursorMoved, "shop", "one", "", &eventsv1.CursorMoved{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func diff(t *testing.T, want, got any) {
@@ -37,7 +37,7 @@ func consume(t *testing.T, b *bus.Bus, c bus.Consumption, handle func(stop func(
 	for _, f := range beside {
 		group.Go(f)
 	}
-	c.Stream, c.Consumer = events.StreamItems, events.ItemsConsumer(events.Bulk, "p", b.Timing())
+	c.Stream, c.Consumer = wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", b.Timing())
 	c.Handle = func(_ context.Context, d *bus.Delivery) error { return handle(cancel, d) }
 	if err := b.Consume(ctx, c); err != nil {
 		t.Errorf("consume: %v", err)
@@ -87,7 +87,7 @@ func TestConsumeDecidesTheFateOfAMessage(t *testing.T) {
 
 func TestConsumeExtendsTheDeadlineWhileTheHandlerWorks(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		b := newBus(t, natstest.New(t).Connect(), bus.Options{Timing: events.Timing{AckWait: 300 * time.Millisecond, WorkerLease: time.Second}})
+		b := newBus(t, natstest.New(t).Connect(), bus.Options{Timing: wire.Timing{AckWait: 300 * time.Millisecond, WorkerLease: time.Second}})
 		publish(t, b, 3)
 		var mu sync.Mutex
 		counts := map[string]uint64{}
@@ -114,7 +114,7 @@ func TestConsumeGivesTheMessagesOfADeadProcessToAnother(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		consumer, err := js.CreateConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Bulk, "p", b.Timing()))
+		consumer, err := js.CreateConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", b.Timing()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestConsumeHoldsNoMoreThanItsSlots(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			consumer, err := js.Consumer(t.Context(), events.StreamItems, "worker-bulk-p")
+			consumer, err := js.Consumer(t.Context(), wire.StreamItems, "worker-bulk-p")
 			if err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func TestConsumeStops(t *testing.T) {
 				var taken, told atomic.Int64
 				release := make(chan struct{})
 				err := b.Consume(ctx, bus.Consumption{
-					Stream: events.StreamItems, Consumer: events.ItemsConsumer(events.Bulk, "p", b.Timing()), Slots: 2, Grace: 30 * time.Second,
+					Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(wire.Bulk, "p", b.Timing()), Slots: 2, Grace: 30 * time.Second,
 					Handle: func(work context.Context, d *bus.Delivery) error {
 						if taken.Add(1) == 2 {
 							stopped = time.Now()
@@ -296,7 +296,7 @@ func TestConsumeStopsWhileHeld(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err := b.Consume(ctx, bus.Consumption{
-		Stream: events.StreamItems, Consumer: events.ItemsConsumer(events.Bulk, "p", b.Timing()), Slots: 1,
+		Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(wire.Bulk, "p", b.Timing()), Slots: 1,
 		Hold:   func(context.Context) error { cancel(); return errors.New("not now") },
 		Handle: func(context.Context, *bus.Delivery) error { return nil },
 	})
@@ -316,10 +316,10 @@ func TestConsumeGoesOn(t *testing.T) {
 			return nil
 		}},
 		{"after its consumer was deleted", func(_ *natstest.Server, js jetstream.JetStream) error {
-			return js.DeleteConsumer(context.Background(), events.StreamItems, "worker-bulk-p")
+			return js.DeleteConsumer(context.Background(), wire.StreamItems, "worker-bulk-p")
 		}},
 		{"after its stream was deleted", func(_ *natstest.Server, js jetstream.JetStream) error {
-			return js.DeleteStream(context.Background(), events.StreamItems)
+			return js.DeleteStream(context.Background(), wire.StreamItems)
 		}},
 	}
 	for _, tt := range tests {
@@ -327,7 +327,7 @@ func TestConsumeGoesOn(t *testing.T) {
 			t.Parallel()
 			server := natstest.New(t)
 			nc := server.Connect(nats.ReconnectWait(quick), quiet(), nats.MaxReconnects(-1))
-			b := newBus(t, nc, bus.Options{Timing: events.Timing{AckWait: time.Second, WorkerLease: time.Second}})
+			b := newBus(t, nc, bus.Options{Timing: wire.Timing{AckWait: time.Second, WorkerLease: time.Second}})
 			js, err := jetstream.New(nc)
 			if err != nil {
 				t.Fatal(err)
@@ -338,7 +338,7 @@ func TestConsumeGoesOn(t *testing.T) {
 			var done sync.WaitGroup
 			done.Go(func() {
 				err := b.Consume(ctx, bus.Consumption{
-					Stream: events.StreamItems, Consumer: events.ItemsConsumer(events.Bulk, "p", b.Timing()), Slots: 2,
+					Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(wire.Bulk, "p", b.Timing()), Slots: 2,
 					Handle: func(_ context.Context, d *bus.Delivery) error { seen <- string(d.Body); return nil },
 				})
 				if err != nil {
@@ -369,12 +369,12 @@ func TestConsumeGoesOn(t *testing.T) {
 
 func TestConsumeReturnsWhatIsWrongForGood(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	config := events.ItemsConsumer(events.Bulk, "p", b.Timing())
+	config := wire.ItemsConsumer(wire.Bulk, "p", b.Timing())
 	if _, err := mustStream(t, b).CreateConsumer(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
 	config.Durable = "overlapping"
-	err := b.Consume(t.Context(), bus.Consumption{Stream: events.StreamItems, Consumer: config, Slots: 1})
+	err := b.Consume(t.Context(), bus.Consumption{Stream: wire.StreamItems, Consumer: config, Slots: 1})
 	if err == nil {
 		t.Error("an overlapping consumer is accepted")
 	}
@@ -386,7 +386,7 @@ func mustStream(t *testing.T, b *bus.Bus) jetstream.Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(t.Context(), events.StreamItems)
+	s, err := js.Stream(t.Context(), wire.StreamItems)
 	if err != nil {
 		t.Fatal(err)
 	}

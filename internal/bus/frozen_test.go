@@ -12,7 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/cable"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // A server that neither answers nor ends the connection is left within half a minute.
@@ -50,7 +50,7 @@ func TestFrozenConnection(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, func() bool { return b.Storing(t.Context()) == nil })
-	if held, err := b.Holds(t.Context(), events.StreamItems, events.ItemsSubject(address)); err != nil || !held {
+	if held, err := b.Holds(t.Context(), wire.StreamItems, wire.ItemsSubject(address)); err != nil || !held {
 		t.Errorf("the message that was published meanwhile is stored: %t, %v", held, err)
 	}
 }
@@ -59,7 +59,7 @@ func TestFrozenConnection(t *testing.T) {
 func TestAnswersShowOnTheBoard(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	cells, err := b.Cells(t.Context(), events.BucketLimits)
+	cells, err := b.Cells(t.Context(), wire.BucketLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestAnswersShowOnTheBoard(t *testing.T) {
 	_ = watchdog.Step(watchdog.WithBoard(t.Context(), board), "look", func(ctx context.Context) error {
 		for what, call := range map[string]func() error{
 			"a publication": func() error { return b.Publish(ctx, message("alive", "body")) },
-			"a purge":       func() error { return b.Purge(ctx, events.StreamSync, "tributary.sync.none") },
+			"a purge":       func() error { return b.Purge(ctx, wire.StreamSync, "tributary.sync.none") },
 			"a write":       func() error { _, _, err := cells.Write(ctx, "k", []byte("v"), 0); return err },
 			"a read":        func() error { _, _, err := cells.Read(ctx, "k"); return err },
 		} {

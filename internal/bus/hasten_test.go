@@ -12,7 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // TestHasten delays messages by an hour and hastens some of them: these arrive at once and only once, the others in their time.
@@ -23,17 +23,17 @@ func TestHasten(t *testing.T) {
 		for n, cause := range []string{"circuit", "", "budget", "circuit"} {
 			at := address
 			at.Index = int32(n)
-			m := events.Message{Subject: events.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(fmt.Sprint(n)), Header: map[string]string{"Kept": "yes"}}
+			m := wire.Message{Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(fmt.Sprint(n)), Header: map[string]string{"Kept": "yes"}}
 			if cause != "" {
-				m.Header[events.HeaderWaitsFor] = cause
+				m.Header[wire.HeaderWaitsFor] = cause
 			}
-			if err := b.PublishAt(t.Context(), m, events.ItemsSubject(at), start.Add(time.Hour)); err != nil {
+			if err := b.PublishAt(t.Context(), m, wire.ItemsSubject(at), start.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		hasten := func(provider string) int {
-			n, err := b.Hasten(t.Context(), events.StreamItems, events.RetryFilter(provider, address.Integration), func(h nats.Header) bool {
-				return h.Get(events.HeaderWaitsFor) == "circuit"
+			n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(provider, address.Integration), func(h nats.Header) bool {
+				return h.Get(wire.HeaderWaitsFor) == "circuit"
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -53,7 +53,7 @@ func TestHasten(t *testing.T) {
 			t.Errorf("%d messages were hastened that have been delivered", n)
 		}
 		synctest.Wait()
-		if left := stream(t, b, events.StreamItems).State.Msgs; left != 0 {
+		if left := stream(t, b, wire.StreamItems).State.Msgs; left != 0 {
 			t.Errorf("%d messages are left", left)
 		}
 	})
@@ -68,19 +68,19 @@ func TestHastenOneThatIsRefused(t *testing.T) {
 		for n, body := range []string{strings.Repeat("x", 5000), "small"} {
 			at := address
 			at.Index = int32(n)
-			m := events.Message{
-				Subject: events.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(body), Header: map[string]string{"Kept": "yes"},
+			m := wire.Message{
+				Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(body), Header: map[string]string{"Kept": "yes"},
 			}
-			if err := b.PublishAt(t.Context(), m, events.ItemsSubject(at), start.Add(time.Hour)); err != nil {
+			if err := b.PublishAt(t.Context(), m, wire.ItemsSubject(at), start.Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		config := stream(t, b, events.StreamItems).Config
+		config := stream(t, b, wire.StreamItems).Config
 		config.MaxMsgSize = 2000
 		if _, err := streams(t, b).UpdateStream(t.Context(), config); err != nil {
 			t.Fatal(err)
 		}
-		n, err := b.Hasten(t.Context(), events.StreamItems, events.RetryFilter(address.Provider, address.Integration), func(nats.Header) bool { return true })
+		n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(address.Provider, address.Integration), func(nats.Header) bool { return true })
 		if n != 1 || err == nil || !strings.Contains(err.Error(), "message size exceeds maximum allowed") {
 			t.Errorf("%d messages were hastened, and the error is %v", n, err)
 		}

@@ -11,12 +11,12 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func TestReadKeys(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	bucket, err := b.Bucket(t.Context(), wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestReadKeys(t *testing.T) {
 	got := map[string]string{}
 	var deleted []string
 	// Half-way, a key that was told and one that was not are written again: each is told as it was or as it is.
-	err = b.ReadKeys(t.Context(), events.BucketCheckpoints, "run.1.>", func(v bus.Value) {
+	err = b.ReadKeys(t.Context(), wire.BucketCheckpoints, "run.1.>", func(v bus.Value) {
 		if v.Data == nil {
 			deleted = append(deleted, v.Key)
 			return
@@ -77,7 +77,7 @@ func TestReadKeys(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.ReadKeys(ended, events.BucketCheckpoints, "run.1.>", func(bus.Value) {}); !errors.Is(err, context.Canceled) {
+	if err := b.ReadKeys(ended, wire.BucketCheckpoints, "run.1.>", func(bus.Value) {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 }

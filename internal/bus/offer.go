@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // ErrFull is returned by Offer when the stream has no room.
@@ -25,7 +25,7 @@ const (
 
 // Offer is Publish for somebody who waits for the answer: it returns once the broker has stored the message, and tells whether it had it already. It gives up when ctx
 // ends, and at once with [ErrFull] when there is no room, or [ErrTooLarge]. Many offers share their way to the broker and back.
-func (b *Bus) Offer(ctx context.Context, m events.Message) (duplicate bool, err error) {
+func (b *Bus) Offer(ctx context.Context, m wire.Message) (duplicate bool, err error) {
 	msg := b.wire(ctx, m)
 	for {
 		ack, err := b.offerOnce(ctx, msg)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const violation = "-ERR 'Maximum Payload Violation'\r\n"
@@ -64,7 +64,7 @@ func TestLimitIsLowered(t *testing.T) {
 			t.Fatal(err)
 		}
 		publish := func(id string, size int) error {
-			return b.Publish(t.Context(), events.Message{Subject: "tributary.events.run-started.shop.x", ID: id, Body: make([]byte, size)})
+			return b.Publish(t.Context(), wire.Message{Subject: "tributary.events.run-started.shop.x", ID: id, Body: make([]byte, size)})
 		}
 		if err := publish("before", 1<<20); err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // probeWithin is how long the broker may take to store a probe.
@@ -23,10 +23,10 @@ func (b *Bus) Storing(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
-	msg := &nats.Msg{Subject: "$KV." + events.BucketWorkers + ".probe-" + b.id}
+	msg := &nats.Msg{Subject: "$KV." + wire.BucketWorkers + ".probe-" + b.id}
 	if err := b.publishOnce(ctx, msg); err != nil {
 		b.Restore(ctx, err)
-		return fmt.Errorf("NATS does not store messages in %s: %w%s", events.BucketWorkers, err, advice(err))
+		return fmt.Errorf("NATS does not store messages in %s: %w%s", wire.BucketWorkers, err, advice(err))
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // A broker that can be reached and stores nothing is not good enough.
@@ -18,7 +18,7 @@ func TestStoring(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "KV_" + events.BucketWorkers
+	name := "KV_" + wire.BucketWorkers
 	size := func(bytes int64) {
 		t.Helper()
 		config := stream(t, b, name).Config
@@ -61,10 +61,10 @@ func TestStoring(t *testing.T) {
 // A stream that is away says nothing about the others.
 func TestAnswers(t *testing.T) {
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{})
-	if err := b.Answers(t.Context(), events.StreamItems, bus.StreamOf(events.BucketLimits)); err != nil {
+	if err := b.Answers(t.Context(), wire.StreamItems, bus.StreamOf(wire.BucketLimits)); err != nil {
 		t.Error(err)
 	}
-	if err := b.Answers(t.Context(), events.StreamItems, "OTHER"); err == nil {
+	if err := b.Answers(t.Context(), wire.StreamItems, "OTHER"); err == nil {
 		t.Error("a stream that is not there answers")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -40,20 +40,20 @@ func (b *Bus) MaxBody() int { return int(b.nc.MaxPayload()) - payloadReserve }
 
 // Publish returns once the broker has stored the message, or has it already. While the broker can't be reached it tries again under the
 // same id, until ctx ends. It returns [ErrTooLarge] for what can never be stored.
-func (b *Bus) Publish(ctx context.Context, m events.Message) error {
+func (b *Bus) Publish(ctx context.Context, m wire.Message) error {
 	return b.insistPublish(ctx, m, b.wire(ctx, m))
 }
 
 // PublishAt is Publish of a message that the stream itself delays: it waits under its subject, one at a time there, and is delivered on target, a
 // subject of the same stream, once the time has come.
-func (b *Bus) PublishAt(ctx context.Context, m events.Message, target string, at time.Time) error {
+func (b *Bus) PublishAt(ctx context.Context, m wire.Message, target string, at time.Time) error {
 	msg := b.wire(ctx, m)
 	msg.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
 	msg.Header.Set("Nats-Schedule-Target", target)
 	return b.insistPublish(ctx, m, msg)
 }
 
-func (b *Bus) insistPublish(ctx context.Context, m events.Message, msg *nats.Msg) error {
+func (b *Bus) insistPublish(ctx context.Context, m wire.Message, msg *nats.Msg) error {
 	for {
 		err := b.publishOnce(ctx, msg)
 		if err == nil {
@@ -87,7 +87,7 @@ func (b *Bus) publishOnce(ctx context.Context, msg *nats.Msg) error {
 	return err
 }
 
-func (b *Bus) wire(ctx context.Context, m events.Message) *nats.Msg {
+func (b *Bus) wire(ctx context.Context, m wire.Message) *nats.Msg {
 	msg := &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{}}
 	for key, value := range m.Header {
 		msg.Header.Set(key, value)

@@ -15,17 +15,17 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func TestPublishDropsARepeatedID(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	for _, m := range []events.Message{message("a", "1"), message("a", "1"), message("b", "2"), message("", "3"), message("", "3")} {
+	for _, m := range []wire.Message{message("a", "1"), message("a", "1"), message("b", "2"), message("", "3"), message("", "3")} {
 		if err := b.Publish(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := stream(t, b, events.StreamItems).State.Msgs; got != 4 {
+	if got := stream(t, b, wire.StreamItems).State.Msgs; got != 4 {
 		t.Errorf("the stream has %d messages, want 4", got)
 	}
 }
@@ -44,7 +44,7 @@ func TestPublishOutlastsARestart(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if got := stream(t, b, events.StreamItems).State.Msgs; got != messages {
+	if got := stream(t, b, wire.StreamItems).State.Msgs; got != messages {
 		t.Errorf("the stream has %d messages, want %d", got, messages)
 	}
 }
@@ -55,7 +55,7 @@ func TestPublishOutlastsTheLossOfItsStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.DeleteStream(t.Context(), events.StreamItems); err != nil {
+	if err := js.DeleteStream(t.Context(), wire.StreamItems); err != nil {
 		t.Fatal(err)
 	}
 	var group errgroup.Group
@@ -65,7 +65,7 @@ func TestPublishOutlastsTheLossOfItsStream(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if got := stream(t, b, events.StreamItems).State.Msgs; got != 8 {
+	if got := stream(t, b, wire.StreamItems).State.Msgs; got != 8 {
 		t.Errorf("the stream has %d messages, want 8", got)
 	}
 }
@@ -100,7 +100,7 @@ func TestPublishSize(t *testing.T) {
 func TestPublishRefusedForGood(t *testing.T) {
 	nc := natstest.New(t).Connect()
 	b := newBus(t, nc, bus.Options{})
-	if err := b.Publish(t.Context(), events.Message{Subject: "bad subject"}); err == nil {
+	if err := b.Publish(t.Context(), wire.Message{Subject: "bad subject"}); err == nil {
 		t.Error("a subject with a space is accepted")
 	}
 	if err := b.PublishAt(t.Context(), message("a", ""), "elsewhere", time.Now()); err == nil {
@@ -113,8 +113,8 @@ func TestPublishRefusedForGood(t *testing.T) {
 }
 
 // delayed is a message that waits under its own subject for the target.
-func delayed(id, body string) (m events.Message, target string) {
-	return events.Message{Subject: events.RetrySubject(address), ID: id, Body: []byte(body), Header: map[string]string{"Kept": "yes"}}, events.ItemsSubject(address)
+func delayed(id, body string) (m wire.Message, target string) {
+	return wire.Message{Subject: wire.RetrySubject(address), ID: id, Body: []byte(body), Header: map[string]string{"Kept": "yes"}}, wire.ItemsSubject(address)
 }
 
 // arrivals consumes until n messages were there, and says which came after how long.
@@ -163,7 +163,7 @@ func TestPublishAt(t *testing.T) {
 				})
 				diff(t, tt.want, arrivals(t, b, start, len(tt.want)))
 				synctest.Wait()
-				if left := stream(t, b, events.StreamItems).State.Msgs; left != 0 {
+				if left := stream(t, b, wire.StreamItems).State.Msgs; left != 0 {
 					t.Errorf("%d messages are left", left)
 				}
 			})
@@ -200,7 +200,7 @@ func TestTraceTravels(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	err := b.Consume(ctx, bus.Consumption{
-		Stream: events.StreamItems, Consumer: events.ItemsConsumer(events.Bulk, "p", b.Timing()), Slots: 1,
+		Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(wire.Bulk, "p", b.Timing()), Slots: 1,
 		Handle: func(ctx context.Context, _ *bus.Delivery) error {
 			span := trace.SpanContextFromContext(ctx)
 			got = append(got, span.TraceID().String()+" "+span.SpanID().String())

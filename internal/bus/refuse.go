@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 var ErrRefused = errors.New("the broker refuses the message")
 
 // Accepts returns [ErrRefused] for a message that the broker would refuse: one that is too large for what the broker takes at present, or has a subject that can't be.
-func (b *Bus) Accepts(m events.Message) error {
+func (b *Bus) Accepts(m wire.Message) error {
 	switch {
 	case len(m.Subject) > maxSubject:
 		return fmt.Errorf("%w: its subject has %d bytes, it may have %d", ErrRefused, len(m.Subject), maxSubject)
@@ -38,7 +38,7 @@ func (b *Bus) Accepts(m events.Message) error {
 
 // TryPublish publishes once, without waiting for a broker that is away. It returns [ErrRefused] when the broker can be reached and does not take the message; any other error says
 // that nobody knows, and that the same message may be published again under its id.
-func (b *Bus) TryPublish(ctx context.Context, m events.Message) error {
+func (b *Bus) TryPublish(ctx context.Context, m wire.Message) error {
 	if err := b.Accepts(m); err != nil {
 		return fmt.Errorf("publish %s: %w", m.Subject, err)
 	}
@@ -106,7 +106,7 @@ func isSubject(subject string) bool {
 }
 
 // sizeOf is how much of the broker's limit a message takes.
-func sizeOf(m events.Message) int64 {
+func sizeOf(m wire.Message) int64 {
 	size := len("NATS/1.0\r\n\r\n") + len(nats.MsgIdHdr) + len(": \r\n") + len(m.ID) + headerReserve + len(m.Body)
 	for key, value := range m.Header {
 		size += len(key) + len(": \r\n") + len(value)

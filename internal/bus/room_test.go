@@ -8,7 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // TestRoom fills a stream by number, a bucket by size, and asks about each.
@@ -28,13 +28,13 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bound(events.StreamSync, func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs = jetstream.DiscardNew, 1 })
-	for _, subject := range []string{"tributary.sync.due.nobody.n", "$KV." + events.BucketKeys + ".k"} {
+	bound(wire.StreamSync, func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs = jetstream.DiscardNew, 1 })
+	for _, subject := range []string{"tributary.sync.due.nobody.n", "$KV." + wire.BucketKeys + ".k"} {
 		if _, err := js.Publish(t.Context(), subject, []byte(strings.Repeat("x", 200))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	bound("KV_"+events.BucketKeys, func(c *jetstream.StreamConfig) { c.MaxBytes = int64(stream(t, b, c.Name).State.Bytes) })
+	bound("KV_"+wire.BucketKeys, func(c *jetstream.StreamConfig) { c.MaxBytes = int64(stream(t, b, c.Name).State.Bytes) })
 	says := func(want string, stores ...string) {
 		t.Helper()
 		eventually(t, func() bool {
@@ -43,10 +43,10 @@ func TestRoom(t *testing.T) {
 			return want == "" && err == nil || want != "" && err != nil && strings.Contains(err.Error(), want)
 		})
 	}
-	says("TRIBUTARY_SYNC is full: it has 1 messages", events.StreamItems, events.StreamSync)
-	says("tributary_keys is full", events.BucketKeys)
-	says("", events.StreamItems, events.StreamWebhooks, events.BucketCheckpoints)
-	bound(events.StreamSync, func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
-	bound("KV_"+events.BucketKeys, func(c *jetstream.StreamConfig) { c.MaxBytes = -1 })
-	says("", events.StreamSync, events.BucketKeys)
+	says("TRIBUTARY_SYNC is full: it has 1 messages", wire.StreamItems, wire.StreamSync)
+	says("tributary_keys is full", wire.BucketKeys)
+	says("", wire.StreamItems, wire.StreamWebhooks, wire.BucketCheckpoints)
+	bound(wire.StreamSync, func(c *jetstream.StreamConfig) { c.MaxMsgs = -1 })
+	bound("KV_"+wire.BucketKeys, func(c *jetstream.StreamConfig) { c.MaxBytes = -1 })
+	says("", wire.StreamSync, wire.BucketKeys)
 }

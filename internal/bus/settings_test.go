@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -22,21 +23,21 @@ func TestSettingsThatLoseMessagesAreSetBack(t *testing.T) {
 	var warned atomic.Bool
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{Log: slog.New(onRecord(func() { warned.Store(true) }))})
 	survey(t, b)
-	checkpoints := "KV_" + events.BucketCheckpoints
+	checkpoints := "KV_" + wire.BucketCheckpoints
 	for name, test := range map[string]struct {
 		stream string
 		edit   func(c *jetstream.StreamConfig)
 	}{
-		"few messages":        {events.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgs = 100 }},
-		"few bytes":           {events.StreamSync, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
-		"short lives":         {events.StreamCommands, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		"few messages":        {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgs = 100 }},
+		"few bytes":           {wire.StreamSync, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
+		"short lives":         {wire.StreamCommands, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
 		"shorter lives":       {events.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
-		"old ones make way":   {events.StreamWebhooks, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }},
-		"one for each":        {events.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }},
-		"small messages":      {events.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 2000 }},
-		"short memory":        {events.StreamSync, func(c *jetstream.StreamConfig) { c.Duplicates = time.Second }},
+		"old ones make way":   {wire.StreamWebhooks, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }},
+		"one for each":        {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }},
+		"small messages":      {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 2000 }},
+		"short memory":        {wire.StreamSync, func(c *jetstream.StreamConfig) { c.Duplicates = time.Second }},
 		"no acknowledgements": {events.StreamEvents, func(c *jetstream.StreamConfig) { c.NoAck = true }},
-		"other subjects":      {events.StreamCommands, func(c *jetstream.StreamConfig) { c.Subjects = []string{"elsewhere.>"} }},
+		"other subjects":      {wire.StreamCommands, func(c *jetstream.StreamConfig) { c.Subjects = []string{"elsewhere.>"} }},
 		"values that end":     {checkpoints, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
 		"values that make way": {checkpoints, func(c *jetstream.StreamConfig) {
 			c.Discard, c.MaxMsgs = jetstream.DiscardOld, 10
@@ -54,7 +55,7 @@ func TestSettingsThatLoseMessagesAreSetBack(t *testing.T) {
 	if !warned.Load() {
 		t.Error("no line tells of it")
 	}
-	left := stream(t, b, events.StreamCommands).Config
+	left := stream(t, b, wire.StreamCommands).Config
 	left.Discard, left.MaxMsgs, left.Description = jetstream.DiscardNew, 1_000_000, "ours"
 	if _, err := streams(t, b).UpdateStream(t.Context(), left); err != nil {
 		t.Fatal(err)
@@ -64,7 +65,7 @@ func TestSettingsThatLoseMessagesAreSetBack(t *testing.T) {
 		b.Miss()
 		eventually(t, func() bool { return b.Surveyed() > surveyed })
 	}
-	if got := stream(t, b, events.StreamCommands).Config; got.MaxMsgs != 1_000_000 || got.Description != "ours" {
+	if got := stream(t, b, wire.StreamCommands).Config; got.MaxMsgs != 1_000_000 || got.Description != "ours" {
 		t.Errorf("settings that lose nothing became %+v", got)
 	}
 }
@@ -79,9 +80,9 @@ func TestSettingsOfConsumersAreSetBack(t *testing.T) {
 			stop()
 			return nil
 		}
-		js, durable := streams(t, b), events.ItemsConsumer(events.Bulk, "p", b.Timing()).Durable
+		js, durable := streams(t, b), wire.ItemsConsumer(wire.Bulk, "p", b.Timing()).Durable
 		config := func() jetstream.ConsumerConfig {
-			consumer, err := js.Consumer(t.Context(), events.StreamItems, durable)
+			consumer, err := js.Consumer(t.Context(), wire.StreamItems, durable)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +100,7 @@ func TestSettingsOfConsumersAreSetBack(t *testing.T) {
 		} {
 			edited := wanted
 			edit(&edited)
-			if _, err := js.UpdateConsumer(t.Context(), events.StreamItems, edited); err != nil {
+			if _, err := js.UpdateConsumer(t.Context(), wire.StreamItems, edited); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 			b.Miss()
@@ -114,20 +115,20 @@ func TestPausedConsumersAreToldOf(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{})
 	survey(t, b)
-	durable := events.ItemsConsumer(events.Bulk, "p", b.Timing()).Durable
+	durable := wire.ItemsConsumer(wire.Bulk, "p", b.Timing()).Durable
 	consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 		if string(d.Body) == "last" {
 			stop()
 			return nil
 		}
-		if _, err := streams(t, b).PauseConsumer(t.Context(), events.StreamItems, durable, time.Now().Add(time.Hour)); err != nil {
+		if _, err := streams(t, b).PauseConsumer(t.Context(), wire.StreamItems, durable, time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
 		}
 		return b.Publish(t.Context(), message("last", "last"))
 	}, first(b), func() {
-		want := "to go on, run: nats consumer resume " + events.StreamItems + " " + durable
+		want := "to go on, run: nats consumer resume " + wire.StreamItems + " " + durable
 		eventually(t, func() bool { err := b.Moving(quick); return err != nil && strings.Contains(err.Error(), want) })
-		if _, err := streams(t, b).ResumeConsumer(t.Context(), events.StreamItems, durable); err != nil {
+		if _, err := streams(t, b).ResumeConsumer(t.Context(), wire.StreamItems, durable); err != nil {
 			t.Error(err)
 		}
 	})

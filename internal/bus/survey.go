@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // surveyEvery is the interval between surveys: how long something that was made anew behind everybody's back may go unnoticed.
@@ -133,13 +133,13 @@ func (b *Bus) surveyStream(ctx context.Context, config jetstream.StreamConfig) (
 
 // streams are the configurations of all streams, and of those that are buckets.
 func (b *Bus) streams() []jetstream.StreamConfig {
-	all := events.Streams(b.replicas)
+	all := wire.Streams(b.replicas)
 	for i := range all {
-		if all[i].Name == events.StreamWebhooks && b.backlog > 0 {
+		if all[i].Name == wire.StreamWebhooks && b.backlog > 0 {
 			all[i].MaxBytes = b.backlog
 		}
 	}
-	for _, config := range events.Buckets(b.replicas, b.timing) {
+	for _, config := range wire.Buckets(b.replicas, b.timing) {
 		all = append(all, bucketStream(config))
 	}
 	return all

@@ -14,7 +14,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // losses is what surveys have found.
@@ -83,7 +83,7 @@ func seen(t *testing.T, b *bus.Bus, bucket string) func(key string) string {
 func put(t *testing.T, b *bus.Bus, key, value string) {
 	t.Helper()
 	eventually(t, func() bool {
-		_, err := b.Conn().Request("$KV."+events.BucketLimits+"."+key, []byte(value), 2*time.Second)
+		_, err := b.Conn().Request("$KV."+wire.BucketLimits+"."+key, []byte(value), 2*time.Second)
 		return err == nil
 	})
 }
@@ -102,13 +102,13 @@ func TestBucketIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{})
 	found := survey(t, b)
-	value := seen(t, b, events.BucketLimits)
+	value := seen(t, b, wire.BucketLimits)
 	for _, text := range []string{"1", "2", "3"} {
 		put(t, b, "a.a", text)
 	}
 	eventually(t, func() bool { return value("a.a") == "3" })
 	js := streams(t, b)
-	config := stream(t, b, "KV_"+events.BucketLimits).Config
+	config := stream(t, b, "KV_"+wire.BucketLimits).Config
 	if err := js.DeleteStream(t.Context(), config.Name); err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +116,11 @@ func TestBucketIsMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, b, "b.b", "new")
-	eventually(t, func() bool { return value("b.b") == "new" && len(found.of(events.BucketLimits)) > 0 })
-	if got := found.of(events.BucketLimits); len(got) != 1 || got[0] != bus.MadeAnew {
+	eventually(t, func() bool { return value("b.b") == "new" && len(found.of(wire.BucketLimits)) > 0 })
+	if got := found.of(wire.BucketLimits); len(got) != 1 || got[0] != bus.MadeAnew {
 		t.Errorf("found %v, want that it was made anew, once", got)
 	}
-	if got := found.of(events.BucketCircuits); len(got) != 0 {
+	if got := found.of(wire.BucketCircuits); len(got) != 0 {
 		t.Errorf("another bucket is said to be %v", got)
 	}
 }
@@ -131,16 +131,16 @@ func TestSurveyMakesWhatIsGone(t *testing.T) {
 	b := newBus(t, lasting(t, natstest.New(t)), bus.Options{})
 	found := survey(t, b)
 	js := streams(t, b)
-	for _, name := range []string{events.StreamWebhooks, "KV_" + events.BucketCircuits} {
+	for _, name := range []string{wire.StreamWebhooks, "KV_" + wire.BucketCircuits} {
 		if err := js.DeleteStream(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, func() bool {
-		return len(found.of(events.StreamWebhooks)) == 1 && len(found.of(events.BucketCircuits)) == 1
+		return len(found.of(wire.StreamWebhooks)) == 1 && len(found.of(wire.BucketCircuits)) == 1
 	})
-	if got := stream(t, b, events.StreamWebhooks).Config.MaxBytes; got != events.WebhookBacklog {
-		t.Errorf("the stream was made with %d bytes, want %d", got, events.WebhookBacklog)
+	if got := stream(t, b, wire.StreamWebhooks).Config.MaxBytes; got != wire.WebhookBacklog {
+		t.Errorf("the stream was made with %d bytes, want %d", got, wire.WebhookBacklog)
 	}
 }
 
@@ -153,7 +153,7 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 		if string(d.Body) == "0" && d.Count == 1 && !deleted.Swap(true) {
 			js := streams(t, b)
-			if err := js.DeleteConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Bulk, "p", b.Timing()).Durable); err != nil {
+			if err := js.DeleteConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", b.Timing()).Durable); err != nil {
 				t.Error(err)
 			}
 			return b.Publish(t.Context(), message("next", "next"))
@@ -174,7 +174,7 @@ func TestServerGoesBack(t *testing.T) {
 	server := natstest.New(t)
 	b := newBus(t, lasting(t, server), bus.Options{})
 	found := survey(t, b)
-	value := seen(t, b, events.BucketLimits)
+	value := seen(t, b, wire.BucketLimits)
 	put(t, b, "a.a", "before")
 	eventually(t, func() bool { return value("a.a") == "before" })
 	putBack := server.Snapshot()
@@ -185,11 +185,11 @@ func TestServerGoesBack(t *testing.T) {
 	putBack()
 	put(t, b, "b.b", "after")
 	eventually(t, func() bool { return value("b.b") == "after" && value("a.a") == "before" })
-	eventually(t, func() bool { return len(found.of(events.BucketLimits)) > 0 })
-	if got := found.of(events.BucketLimits); len(got) != 1 || got[0] != bus.WentBack {
+	eventually(t, func() bool { return len(found.of(wire.BucketLimits)) > 0 })
+	if got := found.of(wire.BucketLimits); len(got) != 1 || got[0] != bus.WentBack {
 		t.Errorf("found %v, want that it went back, once", got)
 	}
-	if got := found.of(events.StreamCommands); len(got) != 0 {
+	if got := found.of(wire.StreamCommands); len(got) != 0 {
 		t.Errorf("a stream that has not changed is said to be %v", got)
 	}
 }
@@ -282,7 +282,7 @@ func TestRevisionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	server := natstest.New(t)
 	b, other := newBus(t, lasting(t, server), bus.Options{}), newBus(t, lasting(t, server), bus.Options{})
-	cells, err := b.Cells(t.Context(), events.BucketLimits)
+	cells, err := b.Cells(t.Context(), wire.BucketLimits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestRevisionsAreForgotten(t *testing.T) {
 	}
 	putBack()
 	put(t, other, "k", "theirs")
-	if got := stream(t, other, "KV_"+events.BucketLimits).State.LastSeq; got != held&(1<<48-1) {
+	if got := stream(t, other, "KV_"+wire.BucketLimits).State.LastSeq; got != held&(1<<48-1) {
 		t.Fatalf("the other value has revision %d, the test needs %d", got, held)
 	}
 	eventually(t, func() bool { return b.Conn().Stats().Reconnects > 1 && b.Ready() == nil })

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 func TestTransient(t *testing.T) {
@@ -45,10 +45,10 @@ func TestMessageInProcessIsPublishedAgain(t *testing.T) {
 	nc := natstest.New(t).Connect()
 	b := newBus(t, nc, bus.Options{})
 	const inProcess = `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"},"stream":"","seq":0}`
-	for name, publish := range map[string]func(events.Message) error{
-		"publish": func(m events.Message) error { return b.Publish(t.Context(), m) },
-		"offer":   func(m events.Message) error { _, err := b.Offer(t.Context(), m); return err },
-		"try": func(m events.Message) error {
+	for name, publish := range map[string]func(wire.Message) error{
+		"publish": func(m wire.Message) error { return b.Publish(t.Context(), m) },
+		"offer":   func(m wire.Message) error { _, err := b.Offer(t.Context(), m); return err },
+		"try": func(m wire.Message) error {
 			err := b.TryPublish(t.Context(), m)
 			if err == nil || errors.Is(err, bus.ErrRefused) {
 				return fmt.Errorf("the first try gives %w, want an error that is no refusal", err)
@@ -69,7 +69,7 @@ func TestMessageInProcessIsPublishedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = broker.Unsubscribe() }()
-			if err := publish(events.Message{Subject: subject, ID: "a"}); err != nil {
+			if err := publish(wire.Message{Subject: subject, ID: "a"}); err != nil {
 				t.Error(err)
 			}
 		})

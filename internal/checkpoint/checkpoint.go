@@ -16,7 +16,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/cells"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -62,11 +62,11 @@ type Store struct {
 
 // Open returns the store over the bucket that the bus has applied.
 func Open(ctx context.Context, b *bus.Bus) (*Store, error) {
-	bucket, err := b.Bucket(ctx, events.BucketCheckpoints)
+	bucket, err := b.Bucket(ctx, wire.BucketCheckpoints)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := b.Cells(ctx, events.BucketCheckpoints)
+	entries, err := b.Cells(ctx, wire.BucketCheckpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +96,9 @@ func (s *Store) ReadTotal(ctx context.Context, run string, attempt int32) (*even
 // Free removes the entries of a run's attempt, or of the whole run when attempt is 0.
 func (s *Store) Free(ctx context.Context, run string, attempt int32) error {
 	if attempt == 0 {
-		return s.bus.PurgeKeys(ctx, events.BucketCheckpoints, run)
+		return s.bus.PurgeKeys(ctx, wire.BucketCheckpoints, run)
 	}
-	return s.bus.PurgeKeys(ctx, events.BucketCheckpoints, prefix(run, attempt))
+	return s.bus.PurgeKeys(ctx, wire.BucketCheckpoints, prefix(run, attempt))
 }
 
 func (s *Store) get(ctx context.Context, key string, into proto.Message) (revision uint64, err error) {

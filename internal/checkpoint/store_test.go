@@ -18,7 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/leak"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -242,7 +242,7 @@ func TestStoreOutlastsTheLossOfItsBucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := js.DeleteKeyValue(t.Context(), events.BucketCheckpoints); err != nil {
+	if err := js.DeleteKeyValue(t.Context(), wire.BucketCheckpoints); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, s, "r", 2)

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -23,7 +23,7 @@ func (s *Store) Watch(ctx context.Context, run string, attempt int32, fn func(Up
 
 // ReadAll tells all entries and the total of an attempt, each as it stands, in no particular order. An error says that not all were told.
 func (s *Store) ReadAll(ctx context.Context, run string, attempt int32, fn func(Update)) error {
-	err := s.bus.ReadKeys(ctx, events.BucketCheckpoints, prefix(run, attempt)+".>", s.telling(fn))
+	err := s.bus.ReadKeys(ctx, wire.BucketCheckpoints, prefix(run, attempt)+".>", s.telling(fn))
 	if err != nil {
 		return fmt.Errorf("read checkpoints of run %s: %w", run, err)
 	}

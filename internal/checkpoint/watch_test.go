@@ -12,7 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // watched is a watch in the background.
@@ -82,7 +82,7 @@ func TestWatch(t *testing.T) {
 
 func TestWatchPassesOverWhatItCanNotRead(t *testing.T) {
 	s, b := open(t, natstest.New(t))
-	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	bucket, err := b.Bucket(t.Context(), wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestWatchGoesOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := js.DeleteKeyValue(t.Context(), events.BucketCheckpoints); err != nil {
+			if err := js.DeleteKeyValue(t.Context(), wire.BucketCheckpoints); err != nil {
 				t.Fatal(err)
 			}
 			server.Restart()
@@ -144,7 +144,7 @@ func TestWatchGoesOn(t *testing.T) {
 // A watch that ends while the client has more to tell must leave nothing behind; TestMain looks.
 func TestReadAllThatIsCutShort(t *testing.T) {
 	s, b := open(t, natstest.New(t))
-	bucket, err := b.Bucket(t.Context(), events.BucketCheckpoints)
+	bucket, err := b.Bucket(t.Context(), wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}

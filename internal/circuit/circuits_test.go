@@ -18,8 +18,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // ward is processes that share the circuit of one integration, in fake time.
@@ -67,7 +67,7 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 	if err := b.Apply(w.Context()); err != nil {
 		w.Fatal(err)
 	}
-	cells, err := b.Cells(w.Context(), events.BucketCircuits)
+	cells, err := b.Cells(w.Context(), wire.BucketCircuits)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 		w.Fatal(err)
 	}
 	return New(Config{
-		Cells: cells, Clock: b.Clock(events.BucketCircuits), Owner: owner, Settings: w.circuit, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
+		Cells: cells, Clock: b.Clock(wire.BucketCircuits), Owner: owner, Settings: w.circuit, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
 		Told: func(_ context.Context, t Transition) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()

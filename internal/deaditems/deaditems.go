@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -99,8 +100,8 @@ func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.U
 
 // Event is the item-failed event of a dead item.
 func Event(integration *postgres.Integration, row *postgres.DeadItem) (postgres.Outgoing, error) {
-	m, err := events.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{
-		Integration: events.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner), RunId: row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
+	m, err := wire.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{
+		Integration: wire.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner), RunId: row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
 		ExternalId: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(), Tries: row.Tries,
 	})
 	return postgres.Outgoing(m), err

@@ -18,8 +18,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -85,7 +85,7 @@ func (d *Directory) Of(provider string) []*Entry {
 
 // Run follows the bucket until ctx ends.
 func (d *Directory) Run(ctx context.Context) error {
-	bucket, err := d.bus.Bucket(ctx, events.BucketDirectory)
+	bucket, err := d.bus.Bucket(ctx, wire.BucketDirectory)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -20,7 +20,7 @@ type Writer struct {
 
 // NewWriter returns a writer over the bucket that the bus has applied.
 func NewWriter(ctx context.Context, b *bus.Bus) (*Writer, error) {
-	entries, err := b.Cells(ctx, events.BucketDirectory)
+	entries, err := b.Cells(ctx, wire.BucketDirectory)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) 
 // Versions are those of all entries.
 func (w *Writer) Versions(ctx context.Context) (map[string]Version, error) {
 	all := map[string]Version{}
-	err := w.bus.ReadKeys(ctx, events.BucketDirectory, ">", func(v bus.Value) {
+	err := w.bus.ReadKeys(ctx, wire.BucketDirectory, ">", func(v bus.Value) {
 		entry := &eventsv1.DirectoryEntry{}
 		// What can't be read is renewed.
 		if v.Key != completeKey && v.Data != nil && proto.Unmarshal(v.Data, entry) == nil {

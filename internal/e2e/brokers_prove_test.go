@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -49,7 +50,7 @@ func TestProveClusterNode(t *testing.T) {
 	c.fill(3000)
 	id := c.create("one", "feed")
 	c.await("items to be handled", func() bool { return c.count("", "ok") > 100 })
-	first := c.brokers.leader(events.StreamItems)
+	first := c.brokers.leader(wire.StreamItems)
 	c.brokers.nodes[first].kill()
 	c.wantSynced(id, 1, 3000)
 	c.awaitReady(http.StatusOK, "ok")
@@ -77,7 +78,7 @@ func TestProveClusterQuorum(t *testing.T) {
 		says string
 	}{
 		"two of three servers die":           {3, "NATS"},
-		"the server of a bucket's only copy": {1, events.BucketCheckpoints},
+		"the server of a bucket's only copy": {1, wire.BucketCheckpoints},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClustered(t, test.replicas)
@@ -85,7 +86,7 @@ func TestProveClusterQuorum(t *testing.T) {
 			c.fill(300)
 			id := c.create("one", "feed")
 			c.wantSynced(id, 1, 300)
-			dead := []string{c.brokers.leader("KV_" + events.BucketCheckpoints)}
+			dead := []string{c.brokers.leader("KV_" + wire.BucketCheckpoints)}
 			for node := range c.brokers.nodes {
 				if len(dead) < (test.replicas+1)/2 && node != dead[0] {
 					dead = append(dead, node)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/circuit"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // circuitState is what all processes know of a circuit.
@@ -25,7 +25,7 @@ func (w *world) circuit(id uuid.UUID) (state circuitState) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	bucket, err := js.KeyValue(events.BucketCircuits)
+	bucket, err := js.KeyValue(wire.BucketCircuits)
 	if err != nil {
 		return state // the services have not made it yet
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -181,7 +182,7 @@ func TestBadCommandsAreAnswered(t *testing.T) {
 	}
 	first := w.start("scheduler")
 	w.create("one", "feed")
-	w.await("the stream", func() bool { _, err := js.StreamInfo(events.StreamCommands); return err == nil })
+	w.await("the stream", func() bool { _, err := js.StreamInfo(wire.StreamCommands); return err == nil })
 	first.kill()
 	w.command(events.VerbSync, "nobody", "")
 	w.command("dance", "one", "")

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -44,7 +45,7 @@ func TestProveFailoverRedrives(t *testing.T) {
 			r.start("item-worker")
 			copied := r.copyInRedrive(how)
 			r.wantResolved()
-			r.awaitEmpty(events.StreamItems)
+			r.awaitEmpty(wire.StreamItems)
 			r.fallBack(copied)
 			dead := r.dead(r.handled)
 			if len(dead) != 1 || dead[0].Status != "redriving" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // TestProveFailoverWebhooks has a process die at each crash point on the way of webhooks, and Postgres go back to what it
@@ -68,7 +68,7 @@ func failWebhooksOver(t *testing.T, point string, how loss) {
 		w.start(service)
 	}
 	w.awaitWebhooks(id, "processed", deliveries+1)
-	w.awaitEmpty(events.StreamWebhooks)
+	w.awaitEmpty(wire.StreamWebhooks)
 	var stored []string
 	c.query(c.primary.url, "select array_agg(external_id) from records where integration_id = '"+id.String()+"'", &stored)
 	for n := range deliveries {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -39,8 +40,8 @@ func TestLateLook(t *testing.T) {
 			w.awaitWebhooks(id, "processed", deliveries+1)
 			w.await("the pause", func() bool { return w.integration(paused).Status == "paused" })
 			if bound == 0 {
-				w.awaitEmpty(events.StreamWebhooks)
-				w.awaitEmpty(events.StreamCommands)
+				w.awaitEmpty(wire.StreamWebhooks)
+				w.awaitEmpty(wire.StreamCommands)
 			}
 			c.failOver(copied)
 			w.pool.Reset() // its connections are to the server that is gone
@@ -52,8 +53,8 @@ func TestLateLook(t *testing.T) {
 			}
 			w.awaitWebhooks(id, "processed", deliveries+1)
 			w.await("the pause", func() bool { return w.integration(paused).Status == "paused" })
-			w.awaitEmpty(events.StreamWebhooks)
-			w.awaitEmpty(events.StreamCommands)
+			w.awaitEmpty(wire.StreamWebhooks)
+			w.awaitEmpty(wire.StreamCommands)
 		})
 	}
 }
@@ -73,7 +74,7 @@ func TestCommandFoundLate(t *testing.T) {
 	w.command(events.VerbResume, "one", "")
 	w.start("scheduler")
 	w.await("the integration to be resumed", func() bool { return w.integration(id).Status == "active" })
-	w.awaitEmpty(events.StreamCommands)
+	w.awaitEmpty(wire.StreamCommands)
 	if status := w.integration(id).Status; status != "active" {
 		t.Errorf("the integration is %s: the first command was carried out again", status)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -36,7 +37,7 @@ func TestBucketsAreMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bucket := range []string{events.BucketCheckpoints, events.BucketWorkers, events.BucketLimits, events.BucketCircuits, events.BucketDirectory} {
+	for _, bucket := range []string{wire.BucketCheckpoints, wire.BucketWorkers, wire.BucketLimits, wire.BucketCircuits, wire.BucketDirectory} {
 		stream, err := js.Stream(t.Context(), "KV_"+bucket)
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +59,7 @@ func TestBucketsAreMadeAnew(t *testing.T) {
 		w.wantRun(w.awaitClosed(id, n+2), "succeeded", 1, 0)
 	}
 	w.wantHistory()
-	told := strings.Count(services[0].output.tail(), `made anew; whatever follows it starts over" store=`+events.BucketCheckpoints+" ")
+	told := strings.Count(services[0].output.tail(), `made anew; whatever follows it starts over" store=`+wire.BucketCheckpoints+" ")
 	if told > 1 {
 		t.Errorf("the scheduler told %d times of one loss", told)
 	}

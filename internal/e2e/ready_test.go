@@ -12,7 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // readyz asks a process how it is: the status, 0 when it can't be reached, and what it says.
@@ -101,7 +101,7 @@ func TestReadyMeansThatStoresTakeWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), events.StreamSync)
+	stream, err := js.Stream(t.Context(), wire.StreamSync)
 	if err != nil {
 		t.Fatal(err)
 	}

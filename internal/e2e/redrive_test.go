@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -45,7 +46,7 @@ func TestRetriedItemSurvivesAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	consumer := func() *nats.ConsumerInfo {
-		info, err := js.ConsumerInfo(events.StreamItems, "worker-shared-feed", nats.MaxWait(5*time.Second))
+		info, err := js.ConsumerInfo(wire.StreamItems, "worker-shared-feed", nats.MaxWait(5*time.Second))
 		if err != nil {
 			return &nats.ConsumerInfo{}
 		}

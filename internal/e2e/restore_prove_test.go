@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -120,8 +121,8 @@ func (d *drill) loseTime() (copied *node) {
 	}
 	d.awaitWebhooks(d.webhooked, "processed", delivered)
 	if d.bound == 0 {
-		d.awaitEmpty(events.StreamWebhooks)
-		d.awaitEmpty(events.StreamCommands)
+		d.awaitEmpty(wire.StreamWebhooks)
+		d.awaitEmpty(wire.StreamCommands)
 	}
 	return copied
 }
@@ -217,6 +218,6 @@ func (d *drill) wantLost(step string) {
 		d.t.Errorf("still open:\n%s", left)
 	}
 	if d.bound > 0 {
-		d.awaitEmpty(events.StreamWebhooks)
+		d.awaitEmpty(wire.StreamWebhooks)
 	}
 }

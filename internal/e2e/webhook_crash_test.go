@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // webhookCrashPoints are the named points on the way of a webhook.
@@ -64,7 +64,7 @@ func crashWebhooksAt(t *testing.T, point string) {
 		}
 	})
 	w.awaitWebhooks(id, "processed", deliveries)
-	w.awaitEmpty(events.StreamWebhooks)
+	w.awaitEmpty(wire.StreamWebhooks)
 	if rows := w.webhooks(id); len(rows) != deliveries {
 		t.Errorf("%d rows, want %d", len(rows), deliveries)
 	}

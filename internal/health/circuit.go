@@ -15,6 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -54,7 +55,7 @@ func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration
 			Integration: ref(in), Reason: t.Reason, Until: timestamppb.New(t.Until), At: timestamppb.New(t.Since),
 		}
 	}
-	m, err := events.NewEvent(name, in.Provider, in.ID.String(), fmt.Sprintf("circuit/%s/%d", in.ID, t.Transition), told)
+	m, err := wire.NewEvent(name, in.Provider, in.ID.String(), fmt.Sprintf("circuit/%s/%d", in.ID, t.Transition), told)
 	if err != nil {
 		return err
 	}

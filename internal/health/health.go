@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/vitals"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -217,7 +218,7 @@ func ref(in *postgres.Integration) *eventsv1.Ref {
 	if in == nil {
 		return nil
 	}
-	return events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
+	return wire.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
 }
 
 // publish publishes an event of an integration; without one, of the whole installation.
@@ -226,7 +227,7 @@ func publish(ctx context.Context, tx *postgres.Tx, now time.Time, name events.Na
 	if in != nil {
 		provider, integration = in.Provider, in.ID.String()
 	}
-	m, err := events.NewEvent(name, provider, integration, "", told)
+	m, err := wire.NewEvent(name, provider, integration, "", told)
 	if err != nil {
 		return err
 	}

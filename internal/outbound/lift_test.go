@@ -15,8 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/cells"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // TestLiftEndsWaitsInPlace has a request wait in place as the upstream asked, for 10 minutes or, where the upstream
@@ -82,11 +82,11 @@ func twoProcesses(t *testing.T, f func(t *testing.T, one, other *budget.Budgets)
 			if err := b.Apply(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			shared, err := b.Cells(t.Context(), events.BucketLimits)
+			shared, err := b.Cells(t.Context(), wire.BucketLimits)
 			if err != nil {
 				t.Fatal(err)
 			}
-			both[i] = newBudgets(t, shared, b.Clock(events.BucketLimits))
+			both[i] = newBudgets(t, shared, b.Clock(wire.BucketLimits))
 			group.Go(func() error { return both[i].Run(ctx) })
 		}
 		f(t, both[0], both[1])

@@ -34,11 +34,11 @@ func (c *clock) move(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// newCached is a wire whose time stands still, and what asks it for a path with an answer that is fresh for a minute and good for an hour.
-func newCached(t *testing.T) (w *wire, ask func(in *contracts.Integration, path string, header ...string) string, at *clock) {
+// newCached is a testbed whose time stands still, and what asks it for a path with an answer that is fresh for a minute and good for an hour.
+func newCached(t *testing.T) (w *testbed, ask func(in *contracts.Integration, path string, header ...string) string, at *clock) {
 	t.Helper()
 	at = &clock{at: time.Now()}
-	w = newWire(t, forgetful{}, func(_ *wire, config *platform.Config) { config.Now = at.now })
+	w = newWire(t, forgetful{}, func(_ *testbed, config *platform.Config) { config.Now = at.now })
 	ask = func(in *contracts.Integration, path string, header ...string) string {
 		ctx := contracts.WithCache(contracts.WithAttempts(t.Context(), 1), contracts.Cache{TTL: time.Minute, StaleOnError: time.Hour})
 		return w.askCached(ctx, in, path, header...)
@@ -47,7 +47,7 @@ func newCached(t *testing.T) (w *wire, ask func(in *contracts.Integration, path 
 }
 
 // askCached returns where the answer comes from, its status and the length of its body.
-func (w *wire) askCached(ctx context.Context, in *contracts.Integration, path string, header ...string) string {
+func (w *testbed) askCached(ctx context.Context, in *contracts.Integration, path string, header ...string) string {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.server.URL+path, nil)
 	if err != nil {
 		return err.Error()

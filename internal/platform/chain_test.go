@@ -18,7 +18,7 @@ import (
 )
 
 // rows waits until the request log has n rows, and returns them, oldest first.
-func (w *wire) rows(n int) []*dbsqlc.RequestListRow {
+func (w *testbed) rows(n int) []*dbsqlc.RequestListRow {
 	w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
 		rows, err := w.Store.RequestList(w.t.Context(), dbsqlc.RequestListParams{Most: 10_000})

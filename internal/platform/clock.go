@@ -10,7 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -25,7 +25,7 @@ const (
 // keepTime has all services go by the broker's clock, which they have in common: due times, windows, leases and staleness do not depend on the clocks
 // of their machines.
 func (p *Platform) keepTime(ctx context.Context) error {
-	p.clock = p.Bus.Clock(events.BucketLimits)
+	p.clock = p.Bus.Clock(wire.BucketLimits)
 	if p.config.Now == nil {
 		p.config.Now = p.clock.Now
 	}

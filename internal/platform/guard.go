@@ -8,7 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/budget"
 	"github.com/tributaryhq/tributary/internal/circuit"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // guard opens what all processes share to keep upstreams from harm.
@@ -22,23 +22,23 @@ func (p *Platform) guard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
-	limits, err := p.Bus.Cells(ctx, events.BucketLimits)
+	limits, err := p.Bus.Cells(ctx, wire.BucketLimits)
 	if err != nil {
 		return err
 	}
-	if p.keys, err = p.Bus.Cells(ctx, events.BucketKeys); err != nil {
+	if p.keys, err = p.Bus.Cells(ctx, wire.BucketKeys); err != nil {
 		return err
 	}
-	if p.grants, err = p.Bus.Cells(ctx, events.BucketGrants); err != nil {
+	if p.grants, err = p.Bus.Cells(ctx, wire.BucketGrants); err != nil {
 		return err
 	}
-	p.budgets = budget.New(limits, p.Bus.Clock(events.BucketLimits), c.Log, metrics, c.Now)
-	cells, err := p.Bus.Cells(ctx, events.BucketCircuits)
+	p.budgets = budget.New(limits, p.Bus.Clock(wire.BucketLimits), c.Log, metrics, c.Now)
+	cells, err := p.Bus.Cells(ctx, wire.BucketCircuits)
 	if err != nil {
 		return err
 	}
 	p.circuits = circuit.New(circuit.Config{
-		Cells: cells, Clock: p.Bus.Clock(events.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit, Providers: c.Circuits,
+		Cells: cells, Clock: p.Bus.Clock(wire.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit, Providers: c.Circuits,
 		Told: p.health.CircuitMoved, Log: c.Log, Metrics: circuitMetrics, Now: c.Now,
 	})
 	return nil

@@ -22,10 +22,10 @@ type frugal struct {
 func (frugal) Name() string                    { return "Frugal" }
 func (frugal) RateLimit() *contracts.RateLimit { return contracts.PerDay(1000) }
 
-// newGuarded is a wire with a scheduler that sweeps often, and a client of its API that has been answered.
-func newGuarded(t *testing.T) (*wire, *contracts.Integration, *api.Client) {
+// newGuarded is a testbed with a scheduler that sweeps often, and a client of its API that has been answered.
+func newGuarded(t *testing.T) (*testbed, *contracts.Integration, *api.Client) {
 	t.Helper()
-	w := newWire(t, frugal{}, func(w *wire, c *platform.Config) {
+	w := newWire(t, frugal{}, func(w *testbed, c *platform.Config) {
 		w.services = []string{platform.SchedulerService}
 		c.Control.Housekeeping.Sweep, c.Circuit.Cooldown = 50*time.Millisecond, time.Hour
 	})
@@ -48,13 +48,13 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func (w *wire) get(in *contracts.Integration) error {
+func (w *testbed) get(in *contracts.Integration) error {
 	_, _, err := w.do(contracts.WithAttempts(w.t.Context(), 1), in, http.MethodGet, "/json/200", "")
 	return err
 }
 
 // count is the number that a query of one number gives.
-func (w *wire) count(query string) (n int) {
+func (w *testbed) count(query string) (n int) {
 	w.t.Helper()
 	if err := w.pool.QueryRow(w.t.Context(), query).Scan(&n); err != nil {
 		w.t.Fatal(err)

@@ -52,7 +52,7 @@ func wantConflict(t *testing.T, err error, state contracts.IdempotencyState) {
 	}
 }
 
-func (w *wire) wantDone(bodies ...string) {
+func (w *testbed) wantDone(bodies ...string) {
 	w.t.Helper()
 	if diff := cmp.Diff(bodies, w.Done()); diff != "" {
 		w.t.Errorf("effects (-want +got):\n%s", diff)
@@ -120,7 +120,7 @@ func TestNothingListens(t *testing.T) {
 	w.wantKey("k", "failed")
 }
 
-func (w *wire) wantKey(key, state string) {
+func (w *testbed) wantKey(key, state string) {
 	w.t.Helper()
 	rows, err := w.Store.KeyList(w.t.Context(), dbsqlc.KeyListParams{Key: key, AllOfThem: true, Most: 10})
 	if err != nil || len(rows) == 0 || rows[0].State != state {

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
@@ -34,7 +34,7 @@ func (p *Platform) survey(ctx context.Context, s *scheduler.Scheduler) error {
 		for _, loss := range found {
 			p.losses.losses.WithLabelValues(loss.Store, string(loss.Kind)).Inc()
 			switch loss.Store {
-			case events.BucketCheckpoints, events.StreamItems, events.StreamSync:
+			case wire.BucketCheckpoints, wire.StreamItems, wire.StreamSync:
 				if loss.At.After(runsLost) {
 					runsLost, seen = loss.At, loss.Seen
 				}

@@ -42,8 +42,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/validate"
 	"github.com/tributaryhq/tributary/internal/vitals"
 	"github.com/tributaryhq/tributary/internal/watchdog"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 	"github.com/tributaryhq/tributary/services/scheduler"
 	"github.com/tributaryhq/tributary/services/syncer"
@@ -85,7 +85,7 @@ type Config struct {
 	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's clock.
 	Machine, Now func() time.Time
 	Crash        func(point string)
-	Timing       events.Timing
+	Timing       wire.Timing
 	Replicas     int
 	// Egress is how requests leave. Its zero value lets them reach the public internet alone.
 	Egress outbound.Egress
@@ -118,12 +118,12 @@ type Config struct {
 // Defaults fills what a test or a command does not set itself.
 func Defaults() Config {
 	return Config{
-		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: events.DefaultTiming(), Replicas: 1,
+		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: wire.DefaultTiming(), Replicas: 1,
 		Requests: requestlog.DefaultSettings(), LeaseMargin: idempotency.LeaseMargin,
 		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Control: control.DefaultSettings(),
 		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
 		TokenRefresher: tokenrefresher.DefaultSettings(),
-		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: events.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
+		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: wire.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
 	}
 }
 
@@ -197,7 +197,7 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Store.Accepts = func(m postgres.Outgoing) error { return p.Bus.Accepts(events.Message(m)) }
+	p.Store.Accepts = func(m postgres.Outgoing) error { return p.Bus.Accepts(wire.Message(m)) }
 	if err := p.Bus.Apply(ctx); err != nil {
 		return nil, err
 	}
@@ -317,18 +317,18 @@ func (p *Platform) buildSetAside() error {
 // streamsFor are the streams that the steps of a list need beside Postgres. One that is away says nothing about the
 // others' steps.
 func streamsFor(kind setaside.Kind) []string {
-	checkpoints := bus.StreamOf(events.BucketCheckpoints)
+	checkpoints := bus.StreamOf(wire.BucketCheckpoints)
 	switch kind {
 	case setaside.CloseRun:
-		return []string{events.StreamSync, events.StreamItems, checkpoints}
+		return []string{wire.StreamSync, wire.StreamItems, checkpoints}
 	case setaside.ResolveRun, setaside.FreeEntries:
-		return []string{events.StreamItems, checkpoints}
+		return []string{wire.StreamItems, checkpoints}
 	case setaside.EndWait:
-		return []string{events.StreamItems}
+		return []string{wire.StreamItems}
 	case setaside.Directory:
-		return []string{bus.StreamOf(events.BucketDirectory)}
+		return []string{bus.StreamOf(wire.BucketDirectory)}
 	case setaside.AdoptToken:
-		return []string{bus.StreamOf(events.BucketGrants)}
+		return []string{bus.StreamOf(wire.BucketGrants)}
 	default:
 		return nil
 	}

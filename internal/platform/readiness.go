@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/readiness"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -25,15 +26,15 @@ func writesTo(service string) []string {
 	switch service {
 	case SchedulerService:
 		return []string{
-			events.StreamSync, events.StreamItems, events.StreamEvents, events.BucketCheckpoints, events.BucketDirectory,
-			events.BucketMark, events.BucketLimits, events.BucketCircuits,
+			wire.StreamSync, wire.StreamItems, events.StreamEvents, wire.BucketCheckpoints, wire.BucketDirectory,
+			wire.BucketMark, wire.BucketLimits, wire.BucketCircuits,
 		}
 	case SyncerService, ItemWorkerService:
-		return []string{events.StreamItems, events.BucketCheckpoints, events.BucketLimits, events.BucketCircuits, events.BucketKeys}
+		return []string{wire.StreamItems, wire.BucketCheckpoints, wire.BucketLimits, wire.BucketCircuits, wire.BucketKeys}
 	case TokenRefresherService:
-		return []string{events.BucketGrants, events.BucketLimits, events.BucketCircuits}
+		return []string{wire.BucketGrants, wire.BucketLimits, wire.BucketCircuits}
 	case IngressService:
-		return []string{events.StreamWebhooks}
+		return []string{wire.StreamWebhooks}
 	}
 	return nil
 }

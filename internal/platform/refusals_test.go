@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -120,7 +121,7 @@ func (f *refusals) limit(bytes int) {
 		Error  any
 	},
 	) {
-		m, err := f.nc.Request("$JS.API.STREAM."+verb+"."+events.StreamItems, body, time.Minute)
+		m, err := f.nc.Request("$JS.API.STREAM."+verb+"."+wire.StreamItems, body, time.Minute)
 		if err == nil {
 			err = json.Unmarshal(m.Data, &answer)
 		}

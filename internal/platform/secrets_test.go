@@ -167,7 +167,7 @@ func TestNoSecretIsKept(t *testing.T) {
 type sloppy struct {
 	discreet
 	contracts.MaxNumber
-	w *wire
+	w *testbed
 	l *letter
 }
 
@@ -200,7 +200,7 @@ func (p *sloppy) url(path string) string {
 // items, checkpoints and events has no secrets.
 func TestNoSecretIsKeptOfErrors(t *testing.T) {
 	provider := &sloppy{l: &letter{random: rand.New(rand.NewPCG(3, 4))}}
-	w := newWire(t, provider, func(w *wire, config *platform.Config) {
+	w := newWire(t, provider, func(w *testbed, config *platform.Config) {
 		provider.w, w.services = w, platform.Services()
 		config.ItemWorker.Tries = 2
 		config.ItemWorker.Backoff = []time.Duration{10 * time.Millisecond}
@@ -231,7 +231,7 @@ func TestNoSecretIsKeptOfErrors(t *testing.T) {
 }
 
 // wantNoSecrets stops the platform and looks for secrets in everything that it has left behind.
-func (w *wire) wantNoSecrets() {
+func (w *testbed) wantNoSecrets() {
 	w.t.Helper()
 	w.stop()
 	forms := []string{marked, hex.EncodeToString([]byte(marked)), base64.StdEncoding.EncodeToString([]byte(marked))[:8]}

@@ -12,7 +12,7 @@ import (
 )
 
 // forget has Postgres go back to before a key was reserved.
-func (w *wire) forget(key string) {
+func (w *testbed) forget(key string) {
 	w.t.Helper()
 	tag, err := w.pool.Exec(w.t.Context(), "delete from idempotency_keys where key = $1", key)
 	if err != nil || tag.RowsAffected() != 1 {

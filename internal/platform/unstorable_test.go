@@ -21,6 +21,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -206,7 +207,7 @@ func TestItemsOfOlderVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := f.openRun()
-	var p events.Packer
+	var p wire.Packer
 	for _, item := range []*eventsv1.Item{
 		{EventType: "a\xe8", ExternalId: "bad type", Payload: []byte("{}")},
 		{EventType: strings.Repeat("x", 14<<10), ExternalId: "long type", Payload: []byte("{}")},
@@ -215,7 +216,7 @@ func TestItemsOfOlderVersions(t *testing.T) {
 	} {
 		p.Add(item)
 	}
-	subject := events.ItemsSubject(events.ItemAddress{Lane: events.Shared, Provider: "scripted", Integration: f.id.String(), Run: run.ID.String(), Attempt: run.Attempt})
+	subject := wire.ItemsSubject(wire.ItemAddress{Lane: wire.Shared, Provider: "scripted", Integration: f.id.String(), Run: run.ID.String(), Attempt: run.Attempt})
 	m, err := p.Message(subject, "older", &eventsv1.ItemBatch{
 		RunId: run.ID.String(), Attempt: run.Attempt, Batch: 0, IntegrationId: f.id.String(), Provider: "scripted", FirstAt: timestamppb.Now(),
 	})

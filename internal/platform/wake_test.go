@@ -19,6 +19,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -246,7 +247,7 @@ func (w *waitingWorld) waits(t *testing.T) bool {
 	case "run":
 		return newestRun(t, w.Platform, w.id).State == "waiting"
 	case "item":
-		held, err := w.Bus.Holds(t.Context(), events.StreamItems, events.RetryFilter("waiting", w.id.String()))
+		held, err := w.Bus.Holds(t.Context(), wire.StreamItems, wire.RetryFilter("waiting", w.id.String()))
 		return err == nil && held
 	default:
 		return w.webhooks(t, "status = 'pending' and waiting_for <> '' and next_try_at > now() + interval '10 minutes'") == 1

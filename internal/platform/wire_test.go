@@ -33,9 +33,9 @@ import (
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
 )
 
-// wire is everything that a request passes and everything that is told of it: the platform in this process without services, an upstream that can
+// testbed is everything that a request passes and everything that is told of it: the platform in this process without services, an upstream that can
 // be hostile, and what came out in logs, spans, messages and tables.
-type wire struct {
+type testbed struct {
 	*platform.Platform
 	*upstream.Endpoints
 	*upstream.Faults
@@ -57,10 +57,10 @@ type wire struct {
 }
 
 // newWire starts the platform with one provider, under the key "wired".
-func newWire(t *testing.T, provider contracts.Provider, tune ...func(*wire, *platform.Config)) *wire {
+func newWire(t *testing.T, provider contracts.Provider, tune ...func(*testbed, *platform.Config)) *testbed {
 	t.Helper()
 	t.Parallel()
-	w := &wire{
+	w := &testbed{
 		Endpoints: &upstream.Endpoints{IdempotencyHeader: contracts.DefaultIdempotencyHeader}, Faults: upstream.NewFaults(1),
 		t: t, pool: pgtest.DB(t), metrics: prometheus.NewPedanticRegistry(), log: &buffer{}, said: &buffer{}, spans: tracetest.NewInMemoryExporter(),
 	}
@@ -111,13 +111,13 @@ func newWire(t *testing.T, provider contracts.Provider, tune ...func(*wire, *pla
 }
 
 // integration makes one with credentials, and returns it as a handler would get it.
-func (w *wire) integration(name string, credentials any) *contracts.Integration {
+func (w *testbed) integration(name string, credentials any) *contracts.Integration {
 	w.t.Helper()
 	return w.current(w.insert(name, credentials, struct{}{}, nil))
 }
 
 // insert makes an integration that is due at a time, or never.
-func (w *wire) insert(name string, credentials, metadata any, due *time.Time) uuid.UUID {
+func (w *testbed) insert(name string, credentials, metadata any, due *time.Time) uuid.UUID {
 	w.t.Helper()
 	id, now := postgres.NewID(), time.Now()
 	err := w.Store.InTx(w.t.Context(), func(tx *postgres.Tx) error {
@@ -136,7 +136,7 @@ func (w *wire) insert(name string, credentials, metadata any, due *time.Time) uu
 	return id
 }
 
-func (w *wire) current(id uuid.UUID) *contracts.Integration {
+func (w *testbed) current(id uuid.UUID) *contracts.Integration {
 	w.t.Helper()
 	in, err := w.Integrations.Current(w.t.Context(), id)
 	if err != nil {
@@ -146,7 +146,7 @@ func (w *wire) current(id uuid.UUID) *contracts.Integration {
 }
 
 // do sends a request to a path of the upstream; header are names and values by turns.
-func (w *wire) do(ctx context.Context, in *contracts.Integration, method, path, body string, header ...string) (int, string, error) {
+func (w *testbed) do(ctx context.Context, in *contracts.Integration, method, path, body string, header ...string) (int, string, error) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, w.server.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -165,14 +165,14 @@ func (w *wire) do(ctx context.Context, in *contracts.Integration, method, path, 
 }
 
 // requests are those that the upstream was sent, in order of arrival.
-func (w *wire) requests() []*http.Request {
+func (w *testbed) requests() []*http.Request {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]*http.Request{}, w.sent...)
 }
 
 // tables is all that Postgres holds, as text.
-func (w *wire) tables() string {
+func (w *testbed) tables() string {
 	w.t.Helper()
 	names, err := w.pool.Query(w.t.Context(), `select format('%I', c.relname) from pg_class c where c.relkind in ('r', 'p') and not c.relispartition
 		and c.relnamespace = 'public'::regnamespace order by 1`)
@@ -201,7 +201,7 @@ func (w *wire) tables() string {
 }
 
 // spanned is all that spans say.
-func (w *wire) spanned() string {
+func (w *testbed) spanned() string {
 	var all strings.Builder
 	for _, span := range w.spans.GetSpans() {
 		raw, err := json.Marshal(map[string]any{"name": span.Name, "attributes": span.Attributes, "events": span.Events, "status": span.Status})

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -60,7 +60,7 @@ func wake(ctx context.Context, tx *postgres.Tx, now time.Time, windowFrom *time.
 func dueMessage(run *postgres.Run) (postgres.Outgoing, error) {
 	// Syncers of older versions start this attempt; newer ones compare the wake.
 	attempt := run.Attempt + 1
-	m, err := events.NewWork(events.SyncDueSubject(run.Provider, run.IntegrationID.String()), fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
+	m, err := wire.NewWork(wire.SyncDueSubject(run.Provider, run.IntegrationID.String()), fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
 		&eventsv1.SyncDue{RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: run.Provider, Attempt: attempt, Wake: run.Wake})
 	if err == nil && run.Trace != "" {
 		m.Header[traceHeader] = run.Trace

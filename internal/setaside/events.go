@@ -9,6 +9,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -21,7 +22,7 @@ func publishSetAside(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside,
 	if err != nil {
 		return err
 	}
-	m, err := events.NewEvent(events.WorkSetAside, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSetAside{
+	m, err := wire.NewEvent(events.WorkSetAside, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSetAside{
 		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About, Error: row.Error.String(), Tries: row.Tries,
 		FailedFirst: timestamppb.New(row.FailedFirst), NextTryAt: timestamppb.New(row.NextTryAt),
 	})
@@ -41,7 +42,7 @@ func (s *Set) settled(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside
 	if err != nil {
 		return err
 	}
-	m, err := events.NewEvent(events.WorkSettled, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSettled{
+	m, err := wire.NewEvent(events.WorkSettled, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSettled{
 		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About,
 		Outcome: how.outcome, By: how.by, Reason: how.reason, At: timestamppb.New(now),
 	})
@@ -67,5 +68,5 @@ func refOf(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside) (*eventsv
 	if err != nil {
 		return nil, fmt.Errorf("read integration %s: %w", row.IntegrationID, err)
 	}
-	return events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner), nil
+	return wire.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner), nil
 }

@@ -1,5 +1,5 @@
-// Package events is every message on the wire: what it is called, where it goes, what it holds.
+// Package events is what applications exchange with Tributary on NATS: events that they hear, and commands that they send.
 //
-// It is the only place that builds or parses a subject. Streams, consumers and buckets are values beside the subjects, applied at
-// start-up. Commands and events are public, and their schemas (v1) are guarded against breaking changes; work messages are private.
+// It builds and parses their subjects, names their headers, and reads commands. Their schemas, in v1, are guarded against
+// breaking changes. The messages between services are in internal/wire; their schemas are in v1, too.
 package events

@@ -15,7 +15,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deaditems"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -89,12 +89,12 @@ func (j *job) publish(ctx context.Context, h *hop) error {
 	for _, item := range items {
 		_, _ = fmt.Fprintf(members, "%d,", item.GetIndex())
 	}
-	address := events.ItemAddress{
-		Lane: events.Shared, Provider: j.batch.GetProvider(), Integration: j.batch.GetIntegrationId(), Run: j.batch.GetRunId(),
+	address := wire.ItemAddress{
+		Lane: wire.Shared, Provider: j.batch.GetProvider(), Integration: j.batch.GetIntegrationId(), Run: j.batch.GetRunId(),
 		Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), Index: items[0].GetIndex(), Hop: items[0].GetHop(), Members: members.Sum64(),
 	}
 	id := fmt.Sprintf("%s/%d/%d/%d/%d/%x", address.Run, address.Attempt, address.Batch, address.Index, address.Hop, address.Members)
-	m, err := events.NewWork(events.RetrySubject(address), id, &eventsv1.ItemBatch{
+	m, err := wire.NewWork(wire.RetrySubject(address), id, &eventsv1.ItemBatch{
 		RunId: j.batch.GetRunId(), Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch(), IntegrationId: j.batch.GetIntegrationId(),
 		Provider: j.batch.GetProvider(), Items: items, FirstAt: j.batch.GetFirstAt(), ParkedAt: h.parkedAt, DeadItemId: j.batch.GetDeadItemId(),
 	})
@@ -102,10 +102,10 @@ func (j *job) publish(ctx context.Context, h *hop) error {
 		return err
 	}
 	if h.cause != deferral.None {
-		m.Header[events.HeaderWaitsFor] = string(h.cause)
+		m.Header[wire.HeaderWaitsFor] = string(h.cause)
 	}
 	h.due = j.worker.Now().Add(h.delay)
-	if err := j.worker.Bus.PublishAt(ctx, m, events.ItemsSubject(address), h.due); err != nil {
+	if err := j.worker.Bus.PublishAt(ctx, m, wire.ItemsSubject(address), h.due); err != nil {
 		return err
 	}
 	j.worker.Crash("item-worker: hop published")

@@ -14,8 +14,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -41,7 +41,7 @@ func NewRounds(settings Settings, handlers map[string][]ItemHandler) (*Round, er
 
 // Run handles items until stopping is closed, and returns the outcomes by index.
 func (r *Round) Run(ctx context.Context, stopping <-chan struct{}, batch *eventsv1.ItemBatch) map[int32]Outcome {
-	j := &job{work: work{worker: r.worker, batch: batch, lane: events.Bulk, took: r.worker.Metrics.items.WithLabelValues("test")}}
+	j := &job{work: work{worker: r.worker, batch: batch, lane: wire.Bulk, took: r.worker.Metrics.items.WithLabelValues("test")}}
 	j.keep(inEntry{ofRun{j}})
 	round := newRound(ctx, &j.work, batch.GetItems(), false)
 	var halting sync.WaitGroup

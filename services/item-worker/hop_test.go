@@ -12,7 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
@@ -36,7 +36,7 @@ func hops(t *testing.T, b *bus.Bus) [][]int32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), events.StreamItems)
+	stream, err := js.Stream(t.Context(), wire.StreamItems)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func hops(t *testing.T, b *bus.Bus) [][]int32 {
 	}
 	var all [][]int32
 	for subject := range info.State.Subjects {
-		if _, err := events.ParseRetrySubject(subject); err != nil {
+		if _, err := wire.ParseRetrySubject(subject); err != nil {
 			t.Error(err)
 		}
 		m, err := stream.GetLastMsgForSubject(t.Context(), subject)

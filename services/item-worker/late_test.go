@@ -20,8 +20,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/registry"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
@@ -53,7 +53,7 @@ func newIntake(t *testing.T, bound time.Duration) *intake {
 // newIntakeOf stores the webhooks of a provider.
 func newIntakeOf(t *testing.T, bound time.Duration, provider contracts.Provider, settings itemworker.Settings, pool *pgxpool.Pool) *intake {
 	t.Helper()
-	timing := events.DefaultTiming()
+	timing := wire.DefaultTiming()
 	timing.LagBound = bound
 	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
 	if err != nil {

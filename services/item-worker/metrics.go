@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -53,7 +53,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	return m, err
 }
 
-func (m *Metrics) batch(provider string, lane events.Lane, took time.Duration) {
+func (m *Metrics) batch(provider string, lane wire.Lane, took time.Duration) {
 	m.batches.WithLabelValues(provider, string(lane)).Observe(took.Seconds())
 }
 

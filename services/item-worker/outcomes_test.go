@@ -14,6 +14,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -149,7 +150,7 @@ func wantRetry(t *testing.T, r retry, since time.Time, wait time.Duration, tries
 	if err != nil || at.Before(least) || at.After(most) {
 		t.Errorf("items %v come again at %s (%v), want between %s and %s", indexes, at, err, least, most)
 	}
-	if target, err := events.ParseItemsSubject(r.header.Get("Nats-Schedule-Target")); err != nil || target.Lane != events.Shared {
+	if target, err := wire.ParseItemsSubject(r.header.Get("Nats-Schedule-Target")); err != nil || target.Lane != wire.Shared {
 		t.Errorf("items %v come again in the lane %q, %v", indexes, target.Lane, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -168,7 +169,7 @@ func (w *work) changes(changed []*dbsqlc.RecordUpsertManyRow) ([]postgres.Outgoi
 			event.Records = append(event.Records, &eventsv1.RecordsChanged_Record{EventType: row.EventType, ExternalId: row.ExternalID})
 			changed = changed[1:]
 		}
-		m, err := events.NewEvent(events.RecordsChanged, w.batch.GetProvider(), w.batch.GetIntegrationId(), "", event)
+		m, err := wire.NewEvent(events.RecordsChanged, w.batch.GetProvider(), w.batch.GetIntegrationId(), "", event)
 		if err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -82,7 +83,7 @@ func TestNothingIsAcknowledgedBeforeItIsWritten(t *testing.T) {
 	mend := w.refuse(t, "receipts", condition)
 	w.start(t)
 	w.send(t, batch)
-	filter := events.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[0]
+	filter := wire.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[0]
 	await(t, "the batch to come again", func() bool { return w.called("done") > 1 || w.messages(t, filter) == 0 })
 	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{})
 	mend()
@@ -222,7 +223,7 @@ func TestItemsThatWereRunningWhenTheirWorkerDied(t *testing.T) {
 		return nil
 	}, func(c *platform.Config) { c.Timing.WorkerLease = 3 * time.Second })
 	var err error
-	if workers, err = w.js.KeyValue(t.Context(), events.BucketWorkers); err != nil {
+	if workers, err = w.js.KeyValue(t.Context(), wire.BucketWorkers); err != nil {
 		t.Fatal(err)
 	}
 	running := func(incarnation string, charges int32, payloads ...string) *eventsv1.ItemBatch {
@@ -286,7 +287,7 @@ func TestABatchThatComesBackIsTakenOneItemAtATime(t *testing.T) {
 		})
 		batch := with(w.open(t, 1), "a", "b", "c")
 		w.send(t, batch)
-		consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Shared, "shop", events.DefaultTiming()))
+		consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +327,7 @@ func TestAnItemIsMarkedOnceItRunsAlone(t *testing.T) {
 	}, func(c *platform.Config) { c.Log = slog.New(careful) })
 	suspect := with(w.open(t, 1), "suspect")
 	w.send(t, suspect)
-	consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), events.StreamItems, events.ItemsConsumer(events.Shared, "shop", events.DefaultTiming()))
+	consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -160,7 +160,7 @@ func (c *call) handleItems(ctx context.Context, dispatched []*eventsv1.Item) err
 		FirstAt: timestamppb.New(c.Now()),
 	}
 	w := &work{
-		worker: c.Worker, batch: batch, lane: events.Shared, in: c.in, provider: c.provider,
+		worker: c.Worker, batch: batch, lane: wire.Shared, in: c.in, provider: c.provider,
 		took: c.Metrics.items.WithLabelValues(c.row.Provider), origin: ofWebhook{c},
 	}
 	if err := w.lacksHandlers(ctx, int(c.row.Deferrals)); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -151,7 +152,7 @@ func describe(provider contracts.Provider, req *contracts.WebhookRequest) (is de
 // store writes deliveries, and that their integrations are not silent, in one transaction.
 func (h *webhooks) store(ctx context.Context, rows []stored) error {
 	now := h.Now()
-	p := dbsqlc.WebhookInsertManyParams{Now: now, HashWindow: events.DedupeWindow}
+	p := dbsqlc.WebhookInsertManyParams{Now: now, HashWindow: wire.DedupeWindow}
 	var sources []uuid.UUID
 	var lasts []time.Time
 	newest := map[uuid.UUID]time.Time{}
@@ -188,8 +189,8 @@ func (h *webhooks) store(ctx context.Context, rows []stored) error {
 		}
 		var messages []postgres.Outgoing
 		for _, in := range awake {
-			m, err := events.NewEvent(events.WebhooksResumed, in.Provider, in.ID.String(), "", &eventsv1.WebhooksResumed{
-				Integration: events.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner),
+			m, err := wire.NewEvent(events.WebhooksResumed, in.Provider, in.ID.String(), "", &eventsv1.WebhooksResumed{
+				Integration: wire.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner),
 			})
 			if err != nil {
 				return err

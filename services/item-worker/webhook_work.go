@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/redact"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -164,8 +165,8 @@ func (f finished) errorText() foreign.Text {
 func failedEvent(f finished) (postgres.Outgoing, error) {
 	row := f.row
 	id := row.IntegrationID.String()
-	m, err := events.NewEvent(events.WebhookFailed, row.Provider, id, "", &eventsv1.WebhookFailed{
-		Integration: events.NewRef(id, row.Provider, row.IntegrationName, row.IntegrationOwner), WebhookId: row.ID.String(), DeliveryId: row.DeliveryID,
+	m, err := wire.NewEvent(events.WebhookFailed, row.Provider, id, "", &eventsv1.WebhookFailed{
+		Integration: wire.NewRef(id, row.Provider, row.IntegrationName, row.IntegrationOwner), WebhookId: row.ID.String(), DeliveryId: row.DeliveryID,
 		EventType: row.EventType, Reason: f.reason.String(), Error: f.errorText().String(), Tries: f.tries,
 	})
 	return postgres.Outgoing(m), err

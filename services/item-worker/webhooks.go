@@ -13,8 +13,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/watchdog"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // WebhookSettings are the numbers that webhooks are worked on by.
@@ -113,7 +113,7 @@ func (h *webhooks) run(ctx context.Context) error {
 		for _, key := range keys {
 			group.Go(func() error {
 				return h.Bus.Consume(ctx, bus.Consumption{
-					Stream: events.StreamWebhooks, Consumer: events.WebhooksConsumer(key, h.Bus.Timing()),
+					Stream: wire.StreamWebhooks, Consumer: wire.WebhooksConsumer(key, h.Bus.Timing()),
 					Slots: 2 * storedAtATime, Grace: h.Settings.Grace, Hold: h.Store.Ready, Handle: h.take,
 				})
 			})
@@ -257,7 +257,7 @@ func (h *webhooks) claimParams(ctx context.Context, keys []string, most int) dbs
 		Now: now, LeaseUntil: lease, Providers: keys, Most: int32(min(most, claimedAtATime)), SettledBefore: now.Add(-2 * h.Bus.Timing().AckWait),
 	}
 	if len(h.ordered) > 0 && keys[0] == h.ordered[0] || len(keys) == 1 {
-		settled, err := h.Bus.Settled(ctx, events.StreamWebhooks, events.WebhooksConsumer(keys[0], h.Bus.Timing()).Durable)
+		settled, err := h.Bus.Settled(ctx, wire.StreamWebhooks, wire.WebhooksConsumer(keys[0], h.Bus.Timing()).Durable)
 		if err != nil {
 			h.Log.Debug("how far the stream is stored is not known; webhooks with an order wait", "provider", keys[0], "error", err)
 		}

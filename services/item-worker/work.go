@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -15,7 +15,7 @@ import (
 type work struct {
 	worker   *Worker
 	batch    *eventsv1.ItemBatch
-	lane     events.Lane
+	lane     wire.Lane
 	in       *contracts.Integration
 	provider contracts.Provider
 	// took measures how long handlers take.

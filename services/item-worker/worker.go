@@ -25,8 +25,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/watchdog"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -109,7 +109,7 @@ type Worker struct {
 	// incarnation names this process's life in the entries of careful batches.
 	incarnation string
 	workers     jetstream.KeyValue
-	slots       map[events.Lane]chan struct{}
+	slots       map[wire.Lane]chan struct{}
 	// receipts are written together for all batches in work.
 	receipts *gatherer[postgres.Receipt]
 	// alone is held shared by every item in work, and alone by an item that is suspected of killing its worker.
@@ -132,9 +132,9 @@ func New(config Config) *Worker {
 	}
 	w := &Worker{
 		Config: config, incarnation: uuid.NewString(),
-		slots: map[events.Lane]chan struct{}{
-			events.Shared: make(chan struct{}, config.Settings.Concurrency),
-			events.Bulk:   make(chan struct{}, config.Settings.Concurrency),
+		slots: map[wire.Lane]chan struct{}{
+			wire.Shared: make(chan struct{}, config.Settings.Concurrency),
+			wire.Bulk:   make(chan struct{}, config.Settings.Concurrency),
 		},
 	}
 	w.receipts = newGatherer(receiptsAtATime, w.writeReceipts)
@@ -144,7 +144,7 @@ func New(config Config) *Worker {
 // Run works off the items of the providers in the registry until ctx ends.
 func (w *Worker) Run(ctx context.Context) error {
 	ctx = postgres.BoundLocks(ctx, w.Settings.LockWait)
-	workers, err := w.Bus.Bucket(ctx, events.BucketWorkers)
+	workers, err := w.Bus.Bucket(ctx, wire.BucketWorkers)
 	if err != nil {
 		return err
 	}
@@ -160,10 +160,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	go w.keepLease(leased)
 	go w.receipts.run(leased)
 	for _, key := range w.Registry.Keys() {
-		for _, lane := range []events.Lane{events.Shared, events.Bulk} {
+		for _, lane := range []wire.Lane{wire.Shared, wire.Bulk} {
 			group.Go(func() error {
 				return w.Bus.Consume(ctx, bus.Consumption{
-					Stream: events.StreamItems, Consumer: events.ItemsConsumer(lane, key, w.Bus.Timing()),
+					Stream: wire.StreamItems, Consumer: wire.ItemsConsumer(lane, key, w.Bus.Timing()),
 					Slots: w.Settings.Batches, Grace: w.Settings.Grace, Hold: w.Store.Ready,
 					Handle: func(ctx context.Context, d *bus.Delivery) error { return w.handle(ctx, lane, d) },
 				})
@@ -177,8 +177,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (w *Worker) handle(ctx context.Context, lane events.Lane, d *bus.Delivery) error {
-	batch, err := events.ReadBatch(d.Body)
+func (w *Worker) handle(ctx context.Context, lane wire.Lane, d *bus.Delivery) error {
+	batch, err := wire.ReadBatch(d.Body)
 	if err != nil || len(batch.GetItems()) == 0 {
 		return bus.Again(time.Minute, "a batch that this version can't read")
 	}
@@ -230,7 +230,7 @@ var (
 )
 
 // admit decides whether a batch may run, and gathers what running it takes. It returns nil when there is nothing left to do.
-func (w *Worker) admit(ctx context.Context, lane events.Lane, d *bus.Delivery, batch *eventsv1.ItemBatch) (*job, error) {
+func (w *Worker) admit(ctx context.Context, lane wire.Lane, d *bus.Delivery, batch *eventsv1.ItemBatch) (*job, error) {
 	runID, err := uuid.Parse(batch.GetRunId())
 	if err != nil {
 		return nil, errRefused
@@ -322,7 +322,7 @@ func (w *Worker) keepLease(ctx context.Context) {
 	ticker := time.NewTicker(w.Bus.Timing().WorkerLease / 3)
 	defer ticker.Stop()
 	for {
-		lost := w.Bus.Changed(events.BucketWorkers)
+		lost := w.Bus.Changed(wire.BucketWorkers)
 		err := watchdog.Step(ctx, "renew the worker's lease", func(ctx context.Context) error {
 			_, err := w.workers.Put(ctx, w.incarnation, nil)
 			return err

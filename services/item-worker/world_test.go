@@ -24,8 +24,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
@@ -180,10 +180,10 @@ func with(batch *eventsv1.ItemBatch, payloads ...string) *eventsv1.ItemBatch {
 // send publishes a batch as a syncer does.
 func (w *world) send(t *testing.T, batch *eventsv1.ItemBatch) {
 	t.Helper()
-	subject := events.ItemsSubject(events.ItemAddress{
-		Lane: events.Shared, Provider: "shop", Integration: batch.GetIntegrationId(), Run: batch.GetRunId(), Attempt: batch.GetAttempt(),
+	subject := wire.ItemsSubject(wire.ItemAddress{
+		Lane: wire.Shared, Provider: "shop", Integration: batch.GetIntegrationId(), Run: batch.GetRunId(), Attempt: batch.GetAttempt(),
 	})
-	m, err := events.NewWork(subject, uuid.NewString(), batch)
+	m, err := wire.NewWork(subject, uuid.NewString(), batch)
 	if err == nil {
 		err = w.Bus.Publish(t.Context(), m)
 	}
@@ -210,7 +210,7 @@ func await(t *testing.T, what string, holds func() bool) {
 func (w *world) awaitAck(t *testing.T, batch *eventsv1.ItemBatch) {
 	t.Helper()
 	await(t, "the acknowledgement", func() bool {
-		return w.messages(t, events.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[0]) == 0
+		return w.messages(t, wire.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[0]) == 0
 	})
 }
 
@@ -222,7 +222,7 @@ func (w *world) messages(t *testing.T, filter string) int {
 
 func (w *world) subjects(t *testing.T, filter string) map[string]uint64 {
 	t.Helper()
-	stream, err := w.js.Stream(t.Context(), events.StreamItems)
+	stream, err := w.js.Stream(t.Context(), wire.StreamItems)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,12 +242,12 @@ type retry struct {
 // retries are the messages that bring items of a run again, by their first item.
 func (w *world) retries(t *testing.T, batch *eventsv1.ItemBatch) map[int32]retry {
 	t.Helper()
-	stream, err := w.js.Stream(t.Context(), events.StreamItems)
+	stream, err := w.js.Stream(t.Context(), wire.StreamItems)
 	if err != nil {
 		t.Fatal(err)
 	}
 	retries := map[int32]retry{}
-	for subject := range w.subjects(t, events.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[1]) {
+	for subject := range w.subjects(t, wire.RunFilters("shop", batch.GetIntegrationId(), batch.GetRunId(), 0)[1]) {
 		m, err := stream.GetLastMsgForSubject(t.Context(), subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue // it was due

@@ -10,7 +10,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // TestTheCommonClockGoesBack has the clock of all be 400 days ahead for a moment. What was put off meanwhile is due when
@@ -40,9 +40,9 @@ func TestTheCommonClockGoesBack(t *testing.T) {
 	s.exec(t, "update sync_runs set state = 'waiting', waiting_until = $2, heartbeat_at = $3 where id = $1", run.ID, put.Add(off+time.Hour), put.Add(off))
 	s.exec(t, `insert into webhooks (id, integration_id, provider, delivery_id, event_type, sequence, method, path, query, headers, body, next_try_at, received_at, stored_at)
 		values ($1, $1, 'ledger', 'd', 'opened', 1, 'POST', '/', '', '{}', '', $2, now(), now())`, late, put.Add(off+time.Hour))
-	address := events.ItemAddress{Lane: events.Shared, Provider: "ledger", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 1}
-	m := events.Message{Subject: events.RetrySubject(address), ID: uuid.NewString(), Body: []byte("a retry")}
-	if err := s.Bus.PublishAt(t.Context(), m, events.ItemsSubject(address), put.Add(off)); err != nil {
+	address := wire.ItemAddress{Lane: wire.Shared, Provider: "ledger", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 1}
+	m := wire.Message{Subject: wire.RetrySubject(address), ID: uuid.NewString(), Body: []byte("a retry")}
+	if err := s.Bus.PublishAt(t.Context(), m, wire.ItemsSubject(address), put.Add(off)); err != nil {
 		t.Fatal(err)
 	}
 	ahead.Store(0)
@@ -73,7 +73,7 @@ func TestTheCommonClockGoesBack(t *testing.T) {
 		}
 	}
 	await(t, "the retry to be delivered", func() bool {
-		held, err := s.Bus.Holds(t.Context(), events.StreamItems, events.ItemsSubject(address))
+		held, err := s.Bus.Holds(t.Context(), wire.StreamItems, wire.ItemsSubject(address))
 		return err == nil && held
 	})
 	page, err := s.Incidents(t.Context(), api.ListIncidents{Open: true})

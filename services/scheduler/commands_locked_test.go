@@ -16,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -161,7 +162,7 @@ func TestTooManyCommandsOfOneIntegrationAreHandedBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "commands to be delivered again", func() bool {
-		info, err := js.ConsumerInfo(events.StreamCommands, "scheduler")
+		info, err := js.ConsumerInfo(wire.StreamCommands, "scheduler")
 		return err == nil && info.NumRedelivered > 0 && info.NumPending == 0
 	})
 	free()

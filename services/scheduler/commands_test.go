@@ -12,6 +12,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -34,7 +35,7 @@ func (f *fixture) commandsLeft(t *testing.T) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := js.StreamInfo(events.StreamCommands)
+	info, err := js.StreamInfo(wire.StreamCommands)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -163,7 +164,7 @@ func TestEntriesAreFreedOnceNothingNeedsThem(t *testing.T) {
 	}
 	s.wantEntries(t, held, true)
 	s.wantEntries(t, young, true)
-	if err := s.Bus.Purge(t.Context(), events.StreamItems, itemsOf(held)); err != nil {
+	if err := s.Bus.Purge(t.Context(), wire.StreamItems, itemsOf(held)); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the held entries to be freed", func() bool { return s.run(t, held.ID).EntriesFreedAt != nil })

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/runs"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	"github.com/tributaryhq/tributary/services/scheduler"
@@ -52,7 +53,7 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	timing := events.DefaultTiming()
+	timing := wire.DefaultTiming()
 	timing.LagBound = bound
 	b, err := bus.New(natstest.New(t).Connect(), bus.Options{Timing: timing})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // losses remember until when the broker has lost what open runs had there.
@@ -92,7 +92,7 @@ const lossKey = "loss"
 // noticed is when any scheduler first noticed the loss that this one noticed at a time. A time after seen is that of
 // the same loss. One of an earlier loss is replaced.
 func (s *Scheduler) noticed(ctx context.Context, at, seen time.Time) (time.Time, error) {
-	cells, err := s.Bus.Cells(ctx, events.BucketMark)
+	cells, err := s.Bus.Cells(ctx, wire.BucketMark)
 	if err != nil {
 		return at, fmt.Errorf("open the cell of losses: %w", err)
 	}

@@ -3,12 +3,12 @@ package scheduler
 import (
 	"context"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // NewMark returns what compares the stores once.
 func NewMark(ctx context.Context, s *Scheduler) (func(context.Context) error, error) {
-	cells, err := s.Bus.Cells(ctx, events.BucketMark)
+	cells, err := s.Bus.Cells(ctx, wire.BucketMark)
 	if err != nil {
 		return nil, err
 	}

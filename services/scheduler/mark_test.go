@@ -23,7 +23,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/services/scheduler"
 )
 
@@ -58,7 +58,7 @@ func newMarked(t *testing.T, crash func(string)) *marked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.kv, err = js.KeyValue(events.BucketMark); err != nil {
+	if m.kv, err = js.KeyValue(wire.BucketMark); err != nil {
 		t.Fatal(err)
 	}
 	metrics, err := scheduler.NewMetrics(m.metrics)

@@ -14,7 +14,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -137,7 +137,7 @@ func (s *Scheduler) relayOne(ctx context.Context, tx *postgres.Tx, p *page, row 
 	m, err := postgres.Decode(row)
 	refused := err != nil
 	if err == nil {
-		err = s.Bus.TryPublish(ctx, events.Message(m))
+		err = s.Bus.TryPublish(ctx, wire.Message(m))
 		refused = errors.Is(err, bus.ErrRefused)
 	}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
@@ -215,7 +216,7 @@ func TestStreamThatIsAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := js.StreamInfo(events.StreamSync)
+	info, err := js.StreamInfo(wire.StreamSync)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestStreamThatIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the messages of the stream that was full", func() bool {
-		info, err := js.StreamInfo(events.StreamSync)
+		info, err := js.StreamInfo(wire.StreamSync)
 		return err == nil && info.State.Msgs == 300
 	})
 }

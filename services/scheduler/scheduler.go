@@ -17,7 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // Settings are the numbers that a scheduler runs by; [DefaultSettings] has the original's.
@@ -117,7 +117,7 @@ func (s *Scheduler) Kick() {
 
 // Run schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) error {
-	cells, err := s.Bus.Cells(ctx, events.BucketMark)
+	cells, err := s.Bus.Cells(ctx, wire.BucketMark)
 	if err != nil {
 		return err
 	}

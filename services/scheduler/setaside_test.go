@@ -10,8 +10,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // empty is shop with an enumeration that finds nothing.
@@ -248,7 +248,7 @@ func TestOneIntegrationCanNotBeWrittenToTheDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := js.KeyValue(t.Context(), events.BucketDirectory)
+	bucket, err := js.KeyValue(t.Context(), wire.BucketDirectory)
 	if err != nil {
 		t.Fatal(err)
 	}

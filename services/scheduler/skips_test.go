@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -142,7 +143,7 @@ func TestARunIsShownWithoutWhatCanNotBeRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bucket, err := js.KeyValue(events.BucketCheckpoints)
+	bucket, err := js.KeyValue(wire.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -330,10 +331,10 @@ func (s *stage) takeDue(t *testing.T, integration uuid.UUID) *eventsv1.SyncDue {
 	}
 	var m *nats.RawStreamMsg
 	await(t, "a due event", func() bool {
-		m, err = js.GetLastMsg(events.StreamSync, events.SyncDueSubject("ledger", integration.String()))
+		m, err = js.GetLastMsg(wire.StreamSync, wire.SyncDueSubject("ledger", integration.String()))
 		return err == nil
 	})
-	if err := js.DeleteMsg(events.StreamSync, m.Sequence); err != nil {
+	if err := js.DeleteMsg(wire.StreamSync, m.Sequence); err != nil {
 		t.Fatal(err)
 	}
 	due := &eventsv1.SyncDue{}
@@ -346,7 +347,7 @@ func (s *stage) takeDue(t *testing.T, integration uuid.UUID) *eventsv1.SyncDue {
 // plantItems publishes a message with items of a run, of which no worker takes any here.
 func (s *stage) plantItems(t *testing.T, run *postgres.Run) {
 	t.Helper()
-	m, err := events.NewWork(itemsOf(run), uuid.NewString(), &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: run.Attempt, Provider: run.Provider})
+	m, err := wire.NewWork(itemsOf(run), uuid.NewString(), &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: run.Attempt, Provider: run.Provider})
 	if err == nil {
 		err = s.Bus.Publish(t.Context(), m)
 	}
@@ -356,15 +357,15 @@ func (s *stage) plantItems(t *testing.T, run *postgres.Run) {
 }
 
 func itemsOf(run *postgres.Run) string {
-	return events.ItemsSubject(events.ItemAddress{
-		Lane: events.Bulk, Provider: run.Provider, Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: run.Attempt,
+	return wire.ItemsSubject(wire.ItemAddress{
+		Lane: wire.Bulk, Provider: run.Provider, Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: run.Attempt,
 	})
 }
 
 // holdsItems reports whether the items' stream has messages of a run.
 func (s *stage) holdsItems(t *testing.T, run *postgres.Run) bool {
 	t.Helper()
-	held, err := s.Bus.Holds(t.Context(), events.StreamItems, itemsOf(run))
+	held, err := s.Bus.Holds(t.Context(), wire.StreamItems, itemsOf(run))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -55,13 +56,13 @@ func nameOfIntegration(row *postgres.Integration) setaside.Element {
 
 func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	// The order matters: what leaves the outbox is on the stream before.
-	due := events.SyncDueSubject(run.Provider, run.IntegrationID.String())
+	due := wire.SyncDueSubject(run.Provider, run.IntegrationID.String())
 	waiting, err := s.Store.OutboxHasDue(ctx, due)
 	if err == nil && !waiting {
-		waiting, err = s.Bus.Holds(ctx, events.StreamSync, due)
+		waiting, err = s.Bus.Holds(ctx, wire.StreamSync, due)
 	}
 	if err == nil && !waiting {
-		waiting, err = s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+		waiting, err = s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
 	}
 	if err != nil {
 		return err
@@ -213,7 +214,7 @@ func (s *Scheduler) freeEntries(ctx context.Context) error {
 }
 
 func (s *Scheduler) freeOne(ctx context.Context, run *postgres.Run) error {
-	held, err := s.Bus.Holds(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+	held, err := s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
 	if err != nil || held {
 		return cmp.Or(err, setaside.ErrLeft)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -49,8 +49,8 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.Settings.Hasten)
 	defer cancel()
-	items, err := s.Bus.Hasten(bounded, events.StreamItems, events.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
-		cause := header.Get(events.HeaderWaitsFor)
+	items, err := s.Bus.Hasten(bounded, wire.StreamItems, wire.RetryFilter(row.Provider, row.IntegrationID.String()), func(header nats.Header) bool {
+		cause := header.Get(wire.HeaderWaitsFor)
 		return row.Cause == string(deferral.Clock) || cause != "" && (cause == row.Cause || row.Cause == string(deferral.Any))
 	})
 	more := bounded.Err() != nil && ctx.Err() == nil

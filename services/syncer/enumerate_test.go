@@ -12,8 +12,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/platform"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -52,10 +52,10 @@ func TestWhatIsHandedOver(t *testing.T) {
 	}
 	w.wantTotal(t, run, 10, 6, 1)
 	if diff := cmp.Diff(map[int32]sent{
-		0: {Number: 0, Attempt: run.Attempt, Lane: events.Shared, IDs: []string{"a", "b", "c"}},
-		1: {Number: 1, Attempt: run.Attempt, Lane: events.Bulk, IDs: []string{"d", "e", "f"}},
-		2: {Number: 2, Attempt: run.Attempt, Lane: events.Bulk, IDs: []string{"g"}},
-		5: {Number: 5, Attempt: run.Attempt, Lane: events.Bulk, IDs: []string{"b"}},
+		0: {Number: 0, Attempt: run.Attempt, Lane: wire.Shared, IDs: []string{"a", "b", "c"}},
+		1: {Number: 1, Attempt: run.Attempt, Lane: wire.Bulk, IDs: []string{"d", "e", "f"}},
+		2: {Number: 2, Attempt: run.Attempt, Lane: wire.Bulk, IDs: []string{"g"}},
+		5: {Number: 5, Attempt: run.Attempt, Lane: wire.Bulk, IDs: []string{"b"}},
 	}, w.batches(t, run)); diff != "" {
 		t.Error(diff)
 	}
@@ -174,10 +174,10 @@ func TestTheNextAttempt(t *testing.T) {
 	w := newWorld(t, asIs)
 	run := w.open(t, dispatches("new"))
 	w.set(t, run, "state = 'enumerating', attempt = 100, attempts = 1, tries = 1, heartbeat_at = now() - interval '10 seconds'")
-	subject := events.ItemsSubject(events.ItemAddress{
-		Lane: events.Bulk, Provider: "feed", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 100,
+	subject := wire.ItemsSubject(wire.ItemAddress{
+		Lane: wire.Bulk, Provider: "feed", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 100,
 	})
-	m, err := events.NewWork(subject, "old", &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: 100, Batch: 4})
+	m, err := wire.NewWork(subject, "old", &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: 100, Batch: 4})
 	if err == nil {
 		err = w.Bus.Publish(t.Context(), m)
 	}

@@ -29,9 +29,9 @@ func (a asking) SyncIncremental(ctx context.Context, in *contracts.Integration, 
 }
 
 // wire answers requests in the place of upstreams.
-type wire func(*http.Request) (*http.Response, error)
+type roundTripper func(*http.Request) (*http.Response, error)
 
-func (w wire) RoundTrip(req *http.Request) (*http.Response, error) { return w(req) }
+func (w roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return w(req) }
 
 // TestWaitInPlaceThatGrows has the end of a wait in place move: the run says until when it waits now, and nothing once
 // the request goes on.
@@ -41,7 +41,7 @@ func TestWaitInPlaceThatGrows(t *testing.T) {
 	third, goOn := make(chan struct{}), make(chan struct{})
 	w := newWorld(t, func(c *platform.Config) {
 		c.Providers["feed"] = asking{c.Providers["feed"].(feed)}
-		c.Transport = wire(func(req *http.Request) (*http.Response, error) {
+		c.Transport = roundTripper(func(req *http.Request) (*http.Response, error) {
 			switch calls.Add(1) {
 			case 1:
 				return nil, contracts.RetryAfter(20*time.Minute, contracts.ErrCircuitOpen)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deaditems"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -31,11 +31,11 @@ func (s *session) publish(p *parcel) error {
 	if p.dead != nil {
 		return s.publishDead(batch, p)
 	}
-	lane := events.Bulk
+	lane := wire.Bulk
 	if p.number == 0 {
-		lane = events.Shared
+		lane = wire.Shared
 	}
-	subject := events.ItemsSubject(events.ItemAddress{
+	subject := wire.ItemsSubject(wire.ItemAddress{
 		Lane: lane, Provider: s.run.Provider, Integration: s.run.IntegrationID.String(), Run: s.run.ID.String(), Attempt: s.run.Attempt,
 	})
 	m, err := p.Message(subject, fmt.Sprintf("%s/%d/%d", s.run.ID, s.run.Attempt, p.number), batch)

@@ -17,8 +17,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/items"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/runstate"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -66,7 +66,7 @@ var _ contracts.SyncSession = (*session)(nil)
 
 // parcel is a batch on its way to the broker.
 type parcel struct {
-	*events.Packer
+	*wire.Packer
 	number  int32
 	size    int
 	firstAt time.Time
@@ -150,7 +150,7 @@ func (s *session) add(item *eventsv1.Item) error {
 		}
 	}
 	if s.current == nil {
-		packer, _ := s.syncer.packers.Get().(*events.Packer)
+		packer, _ := s.syncer.packers.Get().(*wire.Packer)
 		s.current, s.opened = &parcel{Packer: packer, number: s.total.Batches}, s.syncer.Now()
 	}
 	s.current.Add(item)

@@ -24,8 +24,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/runstate"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -112,7 +112,7 @@ func New(config Config) *Syncer {
 	config.Settings.BatchItems = min(config.Settings.BatchItems, postgres.MaxReceiptItems)
 	return &Syncer{
 		Config: config, aside: make(chan struct{}, config.Settings.Aside),
-		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &events.Packer{} }},
+		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &wire.Packer{} }},
 	}
 }
 
@@ -129,7 +129,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		}
 		group.Go(func() error {
 			return s.Bus.Consume(ctx, bus.Consumption{
-				Stream: events.StreamSync, Consumer: events.SyncConsumer(key, s.Bus.Timing()),
+				Stream: wire.StreamSync, Consumer: wire.SyncConsumer(key, s.Bus.Timing()),
 				Slots: s.Settings.Runs, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.handle,
 			})
 		})
@@ -206,8 +206,8 @@ func (s *Syncer) clear(ctx context.Context, run *postgres.Run, before int32) err
 	if before == 0 {
 		return nil
 	}
-	filters := events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), before)
-	if err := s.Bus.Purge(ctx, events.StreamItems, filters...); err != nil {
+	filters := wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), before)
+	if err := s.Bus.Purge(ctx, wire.StreamItems, filters...); err != nil {
 		return err
 	}
 	return s.Checkpoints.Free(ctx, run.ID.String(), before)

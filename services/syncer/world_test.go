@@ -17,8 +17,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -152,7 +152,7 @@ func (w *world) run(t *testing.T, id uuid.UUID) *postgres.Run {
 // due publishes the due event of a run.
 func (w *world) due(t *testing.T, run *postgres.Run, wake int32) {
 	t.Helper()
-	m, err := events.NewWork(events.SyncDueSubject("feed", run.IntegrationID.String()), uuid.NewString(),
+	m, err := wire.NewWork(wire.SyncDueSubject("feed", run.IntegrationID.String()), uuid.NewString(),
 		&eventsv1.SyncDue{RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: "feed", Wake: wake})
 	if err == nil {
 		err = w.Bus.Publish(t.Context(), m)
@@ -174,7 +174,7 @@ func (w *world) enumerate(t *testing.T, run *postgres.Run) *postgres.Run {
 func (w *world) awaitAck(t *testing.T, run *postgres.Run) {
 	t.Helper()
 	await(t, "the acknowledgement", func() bool {
-		held, err := w.Bus.Holds(t.Context(), events.StreamSync, events.SyncDueSubject("feed", run.IntegrationID.String()))
+		held, err := w.Bus.Holds(t.Context(), wire.StreamSync, wire.SyncDueSubject("feed", run.IntegrationID.String()))
 		return err == nil && !held
 	})
 }
@@ -204,14 +204,14 @@ func await(t *testing.T, what string, holds func() bool) {
 type sent struct {
 	Number  int32
 	Attempt int32
-	Lane    events.Lane
+	Lane    wire.Lane
 	IDs     []string
 }
 
 // batches are those of a run on the items' stream, by number.
 func (w *world) batches(t *testing.T, run *postgres.Run) map[int32]sent {
 	t.Helper()
-	stream, err := w.js.Stream(t.Context(), events.StreamItems)
+	stream, err := w.js.Stream(t.Context(), wire.StreamItems)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +222,11 @@ func (w *world) batches(t *testing.T, run *postgres.Run) map[int32]sent {
 		if err != nil {
 			continue // purged
 		}
-		address, err := events.ParseItemsSubject(m.Subject)
+		address, err := wire.ParseItemsSubject(m.Subject)
 		if err != nil {
 			t.Fatal(err)
 		}
-		batch, err := events.ReadBatch(m.Data)
+		batch, err := wire.ReadBatch(m.Data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
@@ -73,7 +74,7 @@ func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, acce
 	if row.Status != statusReauth {
 		return nil
 	}
-	m, err := events.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who.String(), Reason: access.Why.String()})
+	m, err := wire.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who.String(), Reason: access.Why.String()})
 	if err != nil {
 		return err
 	}

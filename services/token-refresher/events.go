@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -16,11 +17,11 @@ import (
 const serviceName = "token-refresher"
 
 func ref(row *postgres.Integration) *eventsv1.Ref {
-	return events.NewRef(row.ID.String(), row.Provider, row.Name, row.Owner)
+	return wire.NewRef(row.ID.String(), row.Provider, row.Name, row.Owner)
 }
 
 func publish(ctx context.Context, tx *postgres.Tx, now time.Time, name events.Name, row *postgres.Integration, m proto.Message) error {
-	encoded, err := events.NewEvent(name, row.Provider, row.ID.String(), "", m)
+	encoded, err := wire.NewEvent(name, row.Provider, row.ID.String(), "", m)
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // Cells are small values in NATS that all processes share and change by compare-and-set.
@@ -176,7 +176,7 @@ func (r *Refresher) compareShadows(ctx context.Context) error {
 		return nil
 	}
 	versions := map[uuid.UUID]int64{}
-	err := r.Bus.ReadKeys(ctx, events.BucketGrants, ">", func(v bus.Value) {
+	err := r.Bus.ReadKeys(ctx, wire.BucketGrants, ">", func(v bus.Value) {
 		var found shadow
 		id, err := uuid.Parse(v.Key)
 		if err == nil && json.Unmarshal(v.Data, &found) == nil {

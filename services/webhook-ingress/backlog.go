@@ -8,7 +8,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/watchdog"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 const (
@@ -75,7 +75,7 @@ func (g *Ingress) watchBacklog(ctx context.Context) error {
 // lookAtBacklog finds whose webhooks wait in the stream because nothing fetches them, as of a provider that no
 // item-worker has. They are refused before they take the room of the others.
 func (g *Ingress) lookAtBacklog(ctx context.Context) error {
-	usage, err := g.Bus.Usage(ctx, events.StreamWebhooks)
+	usage, err := g.Bus.Usage(ctx, wire.StreamWebhooks)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (g *Ingress) lookAtBacklog(ctx context.Context) error {
 	var problems []error
 	if usage.Most > 0 && usage.Bytes > usage.Most/backlogSeen {
 		for _, provider := range g.Registry.Keys() {
-			n, err := g.Bus.Count(ctx, events.StreamWebhooks, events.WebhooksFilter(provider))
+			n, err := g.Bus.Count(ctx, wire.StreamWebhooks, wire.WebhooksFilter(provider))
 			if err != nil {
 				problems = append(problems, err)
 				if g.backlog.refuses(provider) {

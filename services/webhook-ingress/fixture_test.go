@@ -26,8 +26,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
 	"github.com/tributaryhq/tributary/internal/registry"
 	"github.com/tributaryhq/tributary/internal/secret"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	"github.com/tributaryhq/tributary/pkg/webhooks"
 	webhookingress "github.com/tributaryhq/tributary/services/webhook-ingress"
@@ -279,7 +279,7 @@ func (f *fixture) await(what string, holds func() bool) {
 // stored are the deliveries on the stream.
 func (f *fixture) stored() []*eventsv1.WebhookReceived {
 	f.t.Helper()
-	stream, err := f.js.Stream(f.t.Context(), events.StreamWebhooks)
+	stream, err := f.js.Stream(f.t.Context(), wire.StreamWebhooks)
 	f.must(err)
 	var all []*eventsv1.WebhookReceived
 	for sequence := uint64(1); sequence <= stream.CachedInfo().State.LastSeq; sequence++ {
@@ -287,7 +287,7 @@ func (f *fixture) stored() []*eventsv1.WebhookReceived {
 		f.must(err)
 		m := &eventsv1.WebhookReceived{}
 		f.must(proto.Unmarshal(msg.Data, m))
-		if want := events.WebhooksSubject(m.GetProvider(), m.GetIntegrationId()); msg.Subject != want {
+		if want := wire.WebhooksSubject(m.GetProvider(), m.GetIntegrationId()); msg.Subject != want {
 			f.t.Errorf("stored under %s, want %s", msg.Subject, want)
 		}
 		all = append(all, m)

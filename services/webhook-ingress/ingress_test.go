@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/tributaryhq/tributary/internal/delivery"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	"github.com/tributaryhq/tributary/pkg/webhooks"
@@ -222,7 +223,7 @@ func TestOneProviderLeavesRoomForTheOthers(t *testing.T) {
 	for n < 100 && send(n) == http.StatusOK {
 		n++
 	}
-	usage, err := f.bus.Usage(t.Context(), events.StreamWebhooks)
+	usage, err := f.bus.Usage(t.Context(), wire.StreamWebhooks)
 	f.must(err)
 	if part := float64(usage.Bytes) / float64(usage.Most); part < 0.75 || part > 0.9 {
 		t.Errorf("it is refused when it takes %.2f of the room", part)
@@ -230,7 +231,7 @@ func TestOneProviderLeavesRoomForTheOthers(t *testing.T) {
 	if got := f.send("shared/two/webhook", "beside", key, body); got.code != http.StatusOK {
 		t.Errorf("another provider's is answered with %d %q", got.code, got.status)
 	}
-	stream, err := f.js.Stream(t.Context(), events.StreamWebhooks)
+	stream, err := f.js.Stream(t.Context(), wire.StreamWebhooks)
 	f.must(err)
 	f.must(stream.Purge(t.Context()))
 	if got := send(n); got != http.StatusOK {

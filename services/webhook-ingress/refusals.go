@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/directory"
 	"github.com/tributaryhq/tributary/internal/watchdog"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -23,7 +24,7 @@ type refusals struct {
 	now      func() time.Time
 	burst    int
 	gap      time.Duration
-	messages chan events.Message
+	messages chan wire.Message
 
 	mu       sync.Mutex
 	episodes map[string]*episode
@@ -37,7 +38,7 @@ type episode struct {
 func newRefusals(config Config) *refusals {
 	return &refusals{
 		bus: config.Bus, log: config.Log, now: config.Now, burst: config.Settings.Burst, gap: config.Settings.BurstGap,
-		messages: make(chan events.Message, 16), episodes: map[string]*episode{},
+		messages: make(chan wire.Message, 16), episodes: map[string]*episode{},
 	}
 }
 
@@ -45,14 +46,14 @@ func newRefusals(config Config) *refusals {
 func (r *refusals) note(provider string, named *directory.Entry) {
 	ref := &eventsv1.Ref{Provider: provider}
 	if named != nil {
-		ref = events.NewRef(named.ID(), provider, named.Name(), named.Owner())
+		ref = wire.NewRef(named.ID(), provider, named.Name(), named.Owner())
 	}
 	e := r.count(provider + "/" + ref.GetIntegrationId())
 	if e.refused != r.burst {
 		return
 	}
 	r.log.Warn("many webhooks have no valid signature", "provider", provider, "integration", ref.GetName(), "refused", e.refused, "since", e.since)
-	m, err := events.NewEvent(events.WebhooksRefused, provider, ref.GetIntegrationId(), "", &eventsv1.WebhooksRefused{
+	m, err := wire.NewEvent(events.WebhooksRefused, provider, ref.GetIntegrationId(), "", &eventsv1.WebhooksRefused{
 		Integration: ref, Refused: int32(e.refused), Since: timestamppb.New(e.since),
 	})
 	if err != nil {

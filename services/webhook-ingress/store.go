@@ -11,8 +11,8 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/directory"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -60,19 +60,19 @@ func (g *Ingress) store(ctx context.Context, handler contracts.WebhookHandler, m
 }
 
 // message is the delivery on its way to one integration. Its id lets the broker drop a copy for as long as it remembers; after that a unique key in Postgres does.
-func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest, is named) (events.Message, error) {
+func (g *Ingress) message(entry *directory.Entry, req *contracts.WebhookRequest, is named) (wire.Message, error) {
 	row, err := g.newID()
 	if err != nil {
-		return events.Message{}, err
+		return wire.Message{}, err
 	}
 	received := &eventsv1.WebhookReceived{Id: row.String(), IntegrationId: entry.ID(), Provider: entry.Provider(), DeliveryId: is.id}
 	if !is.isUpstreams {
 		received.Copy = req.ReceivedAt.UnixMicro()
 	}
 	if err := g.Deliveries.Pack(received, req); err != nil {
-		return events.Message{}, err
+		return wire.Message{}, err
 	}
-	return events.NewWork(events.WebhooksSubject(entry.Provider(), entry.ID()), entry.ID()+"/"+is.id, received)
+	return wire.NewWork(wire.WebhooksSubject(entry.Provider(), entry.ID()), entry.ID()+"/"+is.id, received)
 }
 
 // newID makes an id that sorts by the time that all ingresses have in common. The package uuid would go by this machine's clock, and deliveries

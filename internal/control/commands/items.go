@@ -12,7 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -113,12 +113,12 @@ func travels(tx *postgres.Tx, row *postgres.DeadItem, m postgres.Outgoing) strin
 
 // redriveMessage brings a dead item back to the workers, as a batch of one.
 func redriveMessage(row *postgres.DeadItem, now time.Time) (postgres.Outgoing, error) {
-	address := events.ItemAddress{
-		Lane: events.Shared, Provider: row.Provider, Integration: row.IntegrationID.String(), Run: row.RunID.String(),
+	address := wire.ItemAddress{
+		Lane: wire.Shared, Provider: row.Provider, Integration: row.IntegrationID.String(), Run: row.RunID.String(),
 		Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, Hop: row.Hop,
 	}
 	id := fmt.Sprintf("%s/%d/%d/%d/%d/redrive", address.Run, address.Attempt, address.Batch, address.Index, address.Hop)
-	m, err := events.NewWork(events.ItemsSubject(address), id, &eventsv1.ItemBatch{
+	m, err := wire.NewWork(wire.ItemsSubject(address), id, &eventsv1.ItemBatch{
 		RunId: address.Run, Attempt: row.Attempt, Batch: row.Batch, IntegrationId: address.Integration, Provider: row.Provider,
 		FirstAt: timestamppb.New(now), DeadItemId: row.ID.String(),
 		Items: []*eventsv1.Item{{

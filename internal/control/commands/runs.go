@@ -11,6 +11,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/runstate"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -38,7 +39,7 @@ func (e *Executor) Cancel(ctx context.Context, tx *postgres.Tx, integration *pos
 		why += " (" + c.GetBy() + ")"
 	}
 	return func(ctx context.Context) error {
-		return e.Bus.Purge(ctx, events.StreamItems, events.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+		return e.Bus.Purge(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
 	}, e.Runs.Cancel(ctx, tx, integration, run, foreign.Line(why), e.Now())
 }
 

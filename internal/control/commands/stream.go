@@ -9,6 +9,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -46,7 +47,7 @@ func NewStream(executor *Executor) *Stream {
 // Run carries out the commands of the stream until ctx ends.
 func (s *Stream) Run(ctx context.Context) error {
 	return s.Bus.Consume(ctx, bus.Consumption{
-		Stream: events.StreamCommands, Consumer: events.CommandsConsumer(s.Bus.Timing()),
+		Stream: wire.StreamCommands, Consumer: wire.CommandsConsumer(s.Bus.Timing()),
 		Slots: 4, Grace: s.Settings.Grace, Hold: s.Store.Ready, Handle: s.Take,
 	})
 }
@@ -55,7 +56,7 @@ func (s *Stream) Run(ctx context.Context) error {
 // it after the lag bound.
 func (s *Stream) Take(ctx context.Context, d *bus.Delivery) error {
 	// With the time, for a stream that was made anew gives its sequences out again.
-	id := fmt.Sprintf("%s/%d/%d", events.StreamCommands, d.Sequence, d.Stored.UnixNano())
+	id := fmt.Sprintf("%s/%d/%d", wire.StreamCommands, d.Sequence, d.Stored.UnixNano())
 	bound := s.Bus.Timing().LagBound
 	if bound > 0 && d.Count > 1 {
 		if done, err := s.lookLate(ctx, id, bound); done || err != nil {
@@ -154,7 +155,7 @@ func (s *Stream) tellRejected(ctx context.Context, d *bus.Delivery, id, verb, in
 	}
 	s.Metrics.count(verb, "rejected")
 	s.Log.Warn("command rejected", "verb", rejected.GetVerb(), "integration", rejected.GetIntegration(), "reason", rejected.GetReason())
-	m, err := events.NewEvent(events.CommandRejected, "", "", "rejected/"+id, rejected)
+	m, err := wire.NewEvent(events.CommandRejected, "", "", "rejected/"+id, rejected)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnanswerable, err)
 	}

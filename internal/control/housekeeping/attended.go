@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/api"
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 )
 
 // askProcesses is how long processes may take to say that they are there.
@@ -21,8 +21,8 @@ type taker struct {
 
 func takers() []taker {
 	return []taker{
-		{"syncer", []string{events.StreamSync}},
-		{"item-worker", []string{events.StreamItems, events.StreamWebhooks}},
+		{"syncer", []string{wire.StreamSync}},
+		{"item-worker", []string{wire.StreamItems, wire.StreamWebhooks}},
 	}
 }
 

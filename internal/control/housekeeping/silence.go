@@ -10,6 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -35,8 +36,8 @@ func (k *Keeper) markSilent(ctx context.Context) error {
 		},
 		Step: func(ctx context.Context, tx *postgres.Tx, rows []row) error {
 			for _, r := range rows {
-				m, err := events.NewEvent(events.WebhooksSilent, r.Provider, r.ID.String(), "", &eventsv1.WebhooksSilent{
-					Integration: events.NewRef(r.ID.String(), r.Provider, r.Name, r.Owner), LastReceivedAt: timestamppb.New(r.LastReceivedAt),
+				m, err := wire.NewEvent(events.WebhooksSilent, r.Provider, r.ID.String(), "", &eventsv1.WebhooksSilent{
+					Integration: wire.NewRef(r.ID.String(), r.Provider, r.Name, r.Owner), LastReceivedAt: timestamppb.New(r.LastReceivedAt),
 				})
 				if err != nil {
 					return err

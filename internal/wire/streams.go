@@ -1,9 +1,11 @@
-package events
+package wire
 
 import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tributaryhq/tributary/pkg/events"
 )
 
 // The streams.
@@ -11,7 +13,6 @@ const (
 	StreamSync     = "TRIBUTARY_SYNC"
 	StreamItems    = "TRIBUTARY_ITEMS"
 	StreamCommands = "TRIBUTARY_COMMANDS"
-	StreamEvents   = "TRIBUTARY_EVENTS"
 	StreamWebhooks = "TRIBUTARY_WEBHOOKS"
 )
 
@@ -27,18 +28,8 @@ const (
 	BucketMark        = "tributary_mark"
 )
 
-// The headers.
-const (
-	// HeaderContentType tells protobuf from JSON.
-	HeaderContentType = "Content-Type"
-	// HeaderSchema is the full name of the message's schema.
-	HeaderSchema = "Tributary-Schema"
-	// HeaderWaitsFor is what deferred items wait for. They are delivered early when that has ended.
-	HeaderWaitsFor = "Tributary-Waits-For"
-
-	ContentProtobuf = "application/x-protobuf"
-	ContentJSON     = "application/json"
-)
+// HeaderWaitsFor is what deferred items wait for. They are delivered early when that has ended.
+const HeaderWaitsFor = "Tributary-Waits-For"
 
 const (
 	// DedupeWindow is how long the broker remembers a message id. It is an optimisation, and costs 210 bytes a message while it
@@ -53,8 +44,6 @@ const (
 	// WebhookBacklog is how much room verified webhooks have by default until they are in Postgres. When it is used up, no more are taken in, and none that was is
 	// lost.
 	WebhookBacklog = 512 << 20
-	// EventsMaxAge is how long events wait for your application.
-	EventsMaxAge = 7 * 24 * time.Hour
 )
 
 // Timing is what the consumers' clocks run by. Production uses [DefaultTiming]; tests of crashes use shorter times.
@@ -77,14 +66,14 @@ func Streams(replicas int) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{{
 		Name:        StreamSync,
 		Description: "Due runs on their way from the scheduler to a syncer",
-		Subjects:    []string{join(Root, "sync", ">")},
+		Subjects:    []string{join(events.Root, "sync", ">")},
 		Retention:   jetstream.WorkQueuePolicy,
 		Duplicates:  DedupeWindow,
 		Replicas:    replicas,
 	}, {
 		Name:        StreamItems,
 		Description: "Batches of items, and items that wait for their next hop",
-		Subjects:    []string{join(Root, "items", ">"), join(Root, "retry", ">")},
+		Subjects:    []string{join(events.Root, "items", ">"), join(events.Root, "retry", ">")},
 		Retention:   jetstream.WorkQueuePolicy,
 		Duplicates:  DedupeWindow,
 		Replicas:    replicas,
@@ -93,22 +82,22 @@ func Streams(replicas int) []jetstream.StreamConfig {
 	}, {
 		Name:        StreamCommands,
 		Description: "What operators ask for, kept while no scheduler runs",
-		Subjects:    []string{join(Root, "commands", ">")},
+		Subjects:    []string{join(events.Root, "commands", ">")},
 		Retention:   jetstream.WorkQueuePolicy,
 		Duplicates:  DedupeWindow,
 		Replicas:    replicas,
 	}, {
-		Name:        StreamEvents,
+		Name:        events.StreamEvents,
 		Description: "What happened, for your application",
-		Subjects:    []string{join(Root, "events", ">")},
+		Subjects:    []string{join(events.Root, "events", ">")},
 		Retention:   jetstream.LimitsPolicy,
-		MaxAge:      EventsMaxAge,
+		MaxAge:      events.EventsMaxAge,
 		Duplicates:  DedupeWindow,
 		Replicas:    replicas,
 	}, {
 		Name:        StreamWebhooks,
 		Description: "Verified webhooks on their way into Postgres",
-		Subjects:    []string{join(Root, "webhooks", ">")},
+		Subjects:    []string{join(events.Root, "webhooks", ">")},
 		Retention:   jetstream.WorkQueuePolicy,
 		Discard:     jetstream.DiscardNew,
 		MaxBytes:    WebhookBacklog,
@@ -177,7 +166,7 @@ func WebhooksConsumer(provider string, timing Timing) jetstream.ConsumerConfig {
 
 // CommandsConsumer is the durable that schedulers share for commands.
 func CommandsConsumer(timing Timing) jetstream.ConsumerConfig {
-	config := workConsumer("scheduler", join(Root, "commands", ">"), timing)
+	config := workConsumer("scheduler", join(events.Root, "commands", ">"), timing)
 	config.MaxAckPending = max(config.MaxAckPending, within(timing.LagBound, commandsPerSecond))
 	return config
 }

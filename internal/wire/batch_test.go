@@ -1,4 +1,4 @@
-package events_test
+package wire_test
 
 import (
 	"math"
@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/tributaryhq/tributary/pkg/events"
+	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -34,7 +34,7 @@ func TestPackedBatchIsReadAsItWas(t *testing.T) {
 	want := wholeBatch()
 	rest := wholeBatch()
 	rest.Items = nil
-	var p events.Packer
+	var p wire.Packer
 	for range 2 {
 		for _, item := range wholeBatch().GetItems() {
 			item.Index = 99
@@ -47,7 +47,7 @@ func TestPackedBatchIsReadAsItWas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole, err := events.NewWork("subject", "id", want)
+		whole, err := wire.NewWork("subject", "id", want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +55,7 @@ func TestPackedBatchIsReadAsItWas(t *testing.T) {
 		if err := proto.Unmarshal(m.Body, plain); err != nil {
 			t.Fatal(err)
 		}
-		read, err := events.ReadBatch(m.Body)
+		read, err := wire.ReadBatch(m.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestReadItemsCannotGrowIntoOneAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := events.ReadBatch(body)
+	batch, err := wire.ReadBatch(body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func FuzzReadBatch(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		want := &eventsv1.ItemBatch{}
 		wantErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(body, want)
-		got, err := events.ReadBatch(body)
+		got, err := wire.ReadBatch(body)
 		if err == nil && wantErr != nil && slices.ContainsFunc(got.GetItems(), isGarbled) {
 			return
 		}

@@ -1,4 +1,4 @@
-package events_test
+package wire_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tributaryhq/tributary/internal/embedded/natstest"
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
@@ -21,13 +22,13 @@ var update = flag.Bool("update", false, "write docs/subjects.md anew")
 
 var providers = []string{"github", "git", "my-shop"}
 
-func consumers(timing events.Timing) map[string][]jetstream.ConsumerConfig {
-	all := map[string][]jetstream.ConsumerConfig{events.StreamCommands: {events.CommandsConsumer(timing)}}
+func consumers(timing wire.Timing) map[string][]jetstream.ConsumerConfig {
+	all := map[string][]jetstream.ConsumerConfig{wire.StreamCommands: {wire.CommandsConsumer(timing)}}
 	for _, provider := range providers {
-		all[events.StreamSync] = append(all[events.StreamSync], events.SyncConsumer(provider, timing))
-		all[events.StreamItems] = append(all[events.StreamItems],
-			events.ItemsConsumer(events.Shared, provider, timing), events.ItemsConsumer(events.Bulk, provider, timing))
-		all[events.StreamWebhooks] = append(all[events.StreamWebhooks], events.WebhooksConsumer(provider, timing))
+		all[wire.StreamSync] = append(all[wire.StreamSync], wire.SyncConsumer(provider, timing))
+		all[wire.StreamItems] = append(all[wire.StreamItems],
+			wire.ItemsConsumer(wire.Shared, provider, timing), wire.ItemsConsumer(wire.Bulk, provider, timing))
+		all[wire.StreamWebhooks] = append(all[wire.StreamWebhooks], wire.WebhooksConsumer(provider, timing))
 	}
 	return all
 }
@@ -38,17 +39,17 @@ func TestStreamsConsumersAndBucketsLiveTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, config := range events.Streams(1) {
+	for _, config := range wire.Streams(1) {
 		if _, err := js.CreateStream(t.Context(), config); err != nil {
 			t.Errorf("create stream %s: %v", config.Name, err)
 		}
 	}
-	for _, config := range events.Buckets(1, events.DefaultTiming()) {
+	for _, config := range wire.Buckets(1, wire.DefaultTiming()) {
 		if _, err := js.CreateKeyValue(t.Context(), config); err != nil {
 			t.Errorf("create bucket %s: %v", config.Bucket, err)
 		}
 	}
-	for stream, configs := range consumers(events.DefaultTiming()) {
+	for stream, configs := range consumers(wire.DefaultTiming()) {
 		for _, config := range configs {
 			if _, err := js.CreateConsumer(t.Context(), stream, config); err != nil {
 				t.Errorf("create consumer %s: %v", config.Durable, err)
@@ -58,30 +59,30 @@ func TestStreamsConsumersAndBucketsLiveTogether(t *testing.T) {
 }
 
 func TestEverySubjectHasOneStreamAndOneConsumer(t *testing.T) {
-	address := events.ItemAddress{Lane: events.Shared, Provider: "git", Integration: "i", Run: "r", Attempt: 1}
+	address := wire.ItemAddress{Lane: wire.Shared, Provider: "git", Integration: "i", Run: "r", Attempt: 1}
 	bulk := address
-	bulk.Lane = events.Bulk
+	bulk.Lane = wire.Bulk
 	tests := []struct {
 		name, subject, stream, consumer string
 	}{
-		{"due", events.SyncDueSubject("git", "i"), events.StreamSync, "syncer-git"},
-		{"first batch", events.ItemsSubject(address), events.StreamItems, "worker-shared-git"},
-		{"other batch", events.ItemsSubject(bulk), events.StreamItems, "worker-bulk-git"},
-		{"waiting hop", events.RetrySubject(address), events.StreamItems, ""},
-		{"command", events.CommandSubject(events.VerbSync, "i"), events.StreamCommands, "scheduler"},
-		{"webhook", events.WebhooksSubject("git", "i"), events.StreamWebhooks, "webhooks-git"},
+		{"due", wire.SyncDueSubject("git", "i"), wire.StreamSync, "syncer-git"},
+		{"first batch", wire.ItemsSubject(address), wire.StreamItems, "worker-shared-git"},
+		{"other batch", wire.ItemsSubject(bulk), wire.StreamItems, "worker-bulk-git"},
+		{"waiting hop", wire.RetrySubject(address), wire.StreamItems, ""},
+		{"command", events.CommandSubject(events.VerbSync, "i"), wire.StreamCommands, "scheduler"},
+		{"webhook", wire.WebhooksSubject("git", "i"), wire.StreamWebhooks, "webhooks-git"},
 		{"event", events.EventSubject(events.RunStarted, "git", "i"), events.StreamEvents, ""},
-		{"request", events.APISubject("runs", "list", ""), "", ""},
+		{"request", wire.APISubject("runs", "list", ""), "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var streams, durables []string
-			for _, stream := range events.Streams(1) {
+			for _, stream := range wire.Streams(1) {
 				if matchesAny(stream.Subjects, tt.subject) {
 					streams = append(streams, stream.Name)
 				}
 			}
-			for _, config := range consumers(events.DefaultTiming())[tt.stream] {
+			for _, config := range consumers(wire.DefaultTiming())[tt.stream] {
 				if matchesAny([]string{config.FilterSubject}, tt.subject) {
 					durables = append(durables, config.Durable)
 				}
@@ -97,7 +98,7 @@ func TestEverySubjectHasOneStreamAndOneConsumer(t *testing.T) {
 }
 
 func TestWorkConsumers(t *testing.T) {
-	timing := events.Timing{AckWait: 7 * time.Second, WorkerLease: 3 * time.Second}
+	timing := wire.Timing{AckWait: 7 * time.Second, WorkerLease: 3 * time.Second}
 	for stream, configs := range consumers(timing) {
 		for _, config := range configs {
 			if config.AckWait != timing.AckWait || config.MaxDeliver != -1 || config.AckPolicy != jetstream.AckExplicitPolicy {
@@ -106,15 +107,15 @@ func TestWorkConsumers(t *testing.T) {
 		}
 	}
 	ages := map[string]time.Duration{
-		events.BucketWorkers: timing.WorkerLease, events.BucketLimits: events.LimitsMaxAge, events.BucketKeys: events.KeysMaxAge,
-		events.BucketGrants: events.GrantsMaxAge,
+		wire.BucketWorkers: timing.WorkerLease, wire.BucketLimits: wire.LimitsMaxAge, wire.BucketKeys: wire.KeysMaxAge,
+		wire.BucketGrants: wire.GrantsMaxAge,
 	}
-	for _, bucket := range events.Buckets(1, timing) {
+	for _, bucket := range wire.Buckets(1, timing) {
 		if want := ages[bucket.Bucket]; bucket.TTL != want {
 			t.Errorf("bucket %s forgets after %s, want %s", bucket.Bucket, bucket.TTL, want)
 		}
 	}
-	for _, stream := range events.Streams(3) {
+	for _, stream := range wire.Streams(3) {
 		if stream.Replicas != 3 {
 			t.Errorf("stream %s has %d replicas, want 3", stream.Name, stream.Replicas)
 		}
@@ -127,8 +128,8 @@ func TestWorkConsumers(t *testing.T) {
 // TestLagBound has consumers deliver what comes within the lag bound, though none of it is acknowledged.
 func TestLagBound(t *testing.T) {
 	for bound, want := range map[time.Duration][2]int{0: {10_000, 1000}, time.Second: {10_000, 1000}, time.Minute: {60_000, 6000}} {
-		timing := events.Timing{AckWait: time.Second, LagBound: bound}
-		got := [2]int{events.WebhooksConsumer("shop", timing).MaxAckPending, events.CommandsConsumer(timing).MaxAckPending}
+		timing := wire.Timing{AckWait: time.Second, LagBound: bound}
+		got := [2]int{wire.WebhooksConsumer("shop", timing).MaxAckPending, wire.CommandsConsumer(timing).MaxAckPending}
 		if got != want {
 			t.Errorf("with a bound of %s, %v webhooks and commands may wait, want %v", bound, got, want)
 		}
@@ -137,9 +138,9 @@ func TestLagBound(t *testing.T) {
 
 func TestSubjectsDocument(t *testing.T) {
 	var b bytes.Buffer
-	b.WriteString("# Subjects, streams and buckets\n\nGenerated by `go test ./pkg/events -update`; don't edit.\n\n## Subjects\n\n")
+	b.WriteString("# Subjects, streams and buckets\n\nGenerated by `go test ./internal/wire -update`; don't edit.\n\n## Subjects\n\n")
 	b.WriteString("| subject | built by |\n| --- | --- |\n")
-	address := events.ItemAddress{Lane: "<lane>", Provider: "<provider>", Integration: "<integration>", Run: "<run>"}
+	address := wire.ItemAddress{Lane: "<lane>", Provider: "<provider>", Integration: "<integration>", Run: "<run>"}
 	numbered := func(subject string, names ...string) string {
 		tokens := strings.Split(subject, ".")
 		for i, name := range names {
@@ -148,15 +149,15 @@ func TestSubjectsDocument(t *testing.T) {
 		return strings.Join(tokens, ".")
 	}
 	for _, row := range [][2]string{
-		{events.SyncDueSubject("<provider>", "<integration>"), "SyncDueSubject"},
-		{numbered(events.ItemsSubject(address), "attempt"), "ItemsSubject"},
-		{numbered(events.RetrySubject(address), "attempt", "batch", "index", "hop", "members"), "RetrySubject"},
-		{events.WebhooksSubject("<provider>", "<integration>"), "WebhooksSubject"},
-		{events.CommandSubject("<verb>", "<integration>"), "CommandSubject"},
-		{events.EventSubject("<name>", "<provider>", "<integration>"), "EventSubject"},
-		{events.APISubject("<noun>", "<verb>", "") + "[.<provider>]", "APISubject"},
+		{wire.SyncDueSubject("<provider>", "<integration>"), "wire.SyncDueSubject"},
+		{numbered(wire.ItemsSubject(address), "attempt"), "wire.ItemsSubject"},
+		{numbered(wire.RetrySubject(address), "attempt", "batch", "index", "hop", "members"), "wire.RetrySubject"},
+		{wire.WebhooksSubject("<provider>", "<integration>"), "wire.WebhooksSubject"},
+		{events.CommandSubject("<verb>", "<integration>"), "events.CommandSubject"},
+		{events.EventSubject("<name>", "<provider>", "<integration>"), "events.EventSubject"},
+		{wire.APISubject("<noun>", "<verb>", "") + "[.<provider>]", "wire.APISubject"},
 	} {
-		fmt.Fprintf(&b, "| `%s` | `events.%s` |\n", row[0], row[1])
+		fmt.Fprintf(&b, "| `%s` | `%s` |\n", row[0], row[1])
 	}
 	b.WriteString("\nThe lanes are `shared` and `bulk`.\nThe verbs are ")
 	for i, verb := range events.Verbs() {
@@ -166,7 +167,7 @@ func TestSubjectsDocument(t *testing.T) {
 		fmt.Fprintf(&b, "`%s`", verb)
 	}
 	b.WriteString(".\n\n## Streams\n\n| stream | subjects | retention | for |\n| --- | --- | --- | --- |\n")
-	for _, s := range events.Streams(1) {
+	for _, s := range wire.Streams(1) {
 		retention := map[jetstream.RetentionPolicy]string{jetstream.WorkQueuePolicy: "work queue", jetstream.LimitsPolicy: "limits"}[s.Retention]
 		if s.MaxAge > 0 {
 			retention += ", " + s.MaxAge.String()
@@ -177,21 +178,21 @@ func TestSubjectsDocument(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", s.Name, strings.Join(s.Subjects, "` `"), retention, s.Description)
 	}
 	b.WriteString("\n## Consumers\n\n| durable | stream | filter |\n| --- | --- | --- |\n")
-	timing := events.DefaultTiming()
+	timing := wire.DefaultTiming()
 	for _, row := range []struct {
 		stream string
 		config jetstream.ConsumerConfig
 	}{
-		{events.StreamSync, events.SyncConsumer("<provider>", timing)},
-		{events.StreamItems, events.ItemsConsumer(events.Shared, "<provider>", timing)},
-		{events.StreamItems, events.ItemsConsumer(events.Bulk, "<provider>", timing)},
-		{events.StreamWebhooks, events.WebhooksConsumer("<provider>", timing)},
-		{events.StreamCommands, events.CommandsConsumer(timing)},
+		{wire.StreamSync, wire.SyncConsumer("<provider>", timing)},
+		{wire.StreamItems, wire.ItemsConsumer(wire.Shared, "<provider>", timing)},
+		{wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "<provider>", timing)},
+		{wire.StreamWebhooks, wire.WebhooksConsumer("<provider>", timing)},
+		{wire.StreamCommands, wire.CommandsConsumer(timing)},
 	} {
 		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` |\n", row.config.Durable, row.stream, row.config.FilterSubject)
 	}
 	b.WriteString("\n## Buckets\n\n| bucket | for |\n| --- | --- |\n")
-	for _, bucket := range events.Buckets(1, timing) {
+	for _, bucket := range wire.Buckets(1, timing) {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", bucket.Bucket, bucket.Description)
 	}
 	golden := filepath.Join("..", "..", "docs", "subjects.md")
@@ -205,6 +206,6 @@ func TestSubjectsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("docs/subjects.md is out of date, run go test ./pkg/events -update (-file +code):\n%s", diff)
+		t.Errorf("docs/subjects.md is out of date, run go test ./internal/wire -update (-file +code):\n%s", diff)
 	}
 }

@@ -1,4 +1,4 @@
-package events_test
+package wire_test
 
 import (
 	"encoding/json"
@@ -8,17 +8,18 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 func TestNewWork(t *testing.T) {
 	due := &eventsv1.SyncDue{RunId: run, IntegrationId: integration, Provider: "github", Attempt: 2, Wake: 5}
-	m, err := events.NewWork(events.SyncDueSubject("github", integration), run+"/2/5", due)
+	m, err := wire.NewWork(wire.SyncDueSubject("github", integration), run+"/2/5", due)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Subject != events.SyncDueSubject("github", integration) || m.ID != run+"/2/5" {
+	if m.Subject != wire.SyncDueSubject("github", integration) || m.ID != run+"/2/5" {
 		t.Errorf("message goes to %q as %q", m.Subject, m.ID)
 	}
 	want := map[string]string{events.HeaderContentType: events.ContentProtobuf, events.HeaderSchema: "tributary.events.v1.SyncDue"}
@@ -35,8 +36,8 @@ func TestNewWork(t *testing.T) {
 }
 
 func TestNewEvent(t *testing.T) {
-	m, err := events.NewEvent(events.ItemStuck, "github", integration, "", &eventsv1.ItemStuck{
-		Integration: events.NewRef(integration, "github", "main", "team"), RunId: run, Runs: 3,
+	m, err := wire.NewEvent(events.ItemStuck, "github", integration, "", &eventsv1.ItemStuck{
+		Integration: wire.NewRef(integration, "github", "main", "team"), RunId: run, Runs: 3,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,10 +63,10 @@ func TestNewEvent(t *testing.T) {
 
 func TestMessagesThatCanNotBeEncoded(t *testing.T) {
 	broken := &eventsv1.SyncDue{RunId: "\xff"}
-	if _, err := events.NewWork("s", "id", broken); err == nil {
+	if _, err := wire.NewWork("s", "id", broken); err == nil {
 		t.Error("a work message with invalid text is accepted")
 	}
-	if _, err := events.NewEvent(events.RunStarted, "p", "i", "", broken); err == nil {
+	if _, err := wire.NewEvent(events.RunStarted, "p", "i", "", broken); err == nil {
 		t.Error("an event with invalid text is accepted")
 	}
 }

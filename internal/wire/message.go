@@ -1,4 +1,4 @@
-package events
+package wire
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -24,20 +25,20 @@ func NewWork(subject, id string, m proto.Message) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return Message{Subject: subject, ID: id, Header: header(ContentProtobuf, m), Body: body}, nil
+	return Message{Subject: subject, ID: id, Header: header(events.ContentProtobuf, m), Body: body}, nil
 }
 
 // NewEvent is a public event, in protobuf's JSON. An empty id is replaced by that of its outbox row.
-func NewEvent(name Name, provider, integration, id string, m proto.Message) (Message, error) {
+func NewEvent(name events.Name, provider, integration, id string, m proto.Message) (Message, error) {
 	body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return Message{Subject: EventSubject(name, provider, integration), ID: id, Header: header(ContentJSON, m), Body: body}, nil
+	return Message{Subject: events.EventSubject(name, provider, integration), ID: id, Header: header(events.ContentJSON, m), Body: body}, nil
 }
 
 func header(contentType string, m proto.Message) map[string]string {
-	return map[string]string{HeaderContentType: contentType, HeaderSchema: string(m.ProtoReflect().Descriptor().FullName())}
+	return map[string]string{events.HeaderContentType: contentType, events.HeaderSchema: string(m.ProtoReflect().Descriptor().FullName())}
 }
 
 // NewRef names the integration that an event is about.

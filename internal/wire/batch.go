@@ -1,4 +1,4 @@
-package events
+package wire
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -73,7 +74,7 @@ func (p *Packer) Message(subject, id string, rest *eventsv1.ItemBatch) (Message,
 		return Message{}, fmt.Errorf("encode a batch: %w", err)
 	}
 	p.body = body[:len(p.body)]
-	return Message{Subject: subject, ID: id, Header: header(ContentProtobuf, rest), Body: body}, nil
+	return Message{Subject: subject, ID: id, Header: header(events.ContentProtobuf, rest), Body: body}, nil
 }
 
 // Reset empties the packer and keeps its memory.
