@@ -31,7 +31,12 @@ var mayImport = map[string][]string{
 	"pkg/webhooks":     {"pkg/contracts"},
 	"pkg/oauth2":       {"pkg/contracts", "internal/foreign"},
 	"pkg/providertest": {"pkg/contracts", "pkg/providertest", "internal/outbound", "internal/redact", "internal/registry", "internal/validate"},
-	"pkg/app":          {"tributary", "pkg", "internal", "services", "db"},
+	"pkg/app": {
+		"internal/api", "internal/bus", "internal/checkpoint", "internal/circuit", "internal/cli",
+		"internal/embedded/dirlock", "internal/embedded/nats", "internal/embedded/postgres", "internal/outbound",
+		"internal/platform", "internal/postgres", "internal/redact", "internal/secret", "internal/telemetry",
+		"pkg/contracts", "pkg/events", "pkg/providertest/upstream", "tributary",
+	},
 
 	// A provider knows the contracts and nothing of the platform; their list knows all of them.
 	"providers":  {"pkg/contracts", "providers"},
@@ -90,25 +95,33 @@ var mayImport = map[string][]string{
 		"internal/secret", "internal/setaside", "internal/validate", "internal/runs",
 	},
 
-	// A service knows no other service.
-	"services": {
-		"pkg/contracts", "pkg/events", "internal/wire", "internal/api", "internal/bus", "internal/checkpoint",
-		"internal/deaditems", "internal/deferral", "internal/delivery", "internal/directory", "internal/foreign",
-		"internal/health", "internal/httpserver", "internal/integrations", "internal/items", "internal/loop",
-		"internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact",
-		"internal/setaside", "internal/share", "internal/telemetry", "internal/validate", "internal/watchdog",
-		"internal/runstate", "internal/budget", "internal/requestlog", "internal/runs",
+	// A service knows no other service, and has a rule of its own.
+	"services/item-worker": {
+		"internal/budget", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral",
+		"internal/delivery", "internal/foreign", "internal/health", "internal/integrations", "internal/items",
+		"internal/loop", "internal/panics", "internal/postgres", "internal/redact", "internal/registry",
+		"internal/setaside", "internal/watchdog", "internal/wire", "pkg/contracts", "pkg/events",
 	},
 	"services/scheduler": {
-		"pkg/contracts", "pkg/events", "internal/wire", "internal/bus", "internal/checkpoint", "internal/deferral",
-		"internal/foreign", "internal/health", "internal/loop", "internal/panics", "internal/postgres",
-		"internal/runstate", "internal/setaside", "internal/telemetry", "internal/registry", "internal/announce",
-		"internal/runs",
+		"internal/announce", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign",
+		"internal/health", "internal/loop", "internal/postgres", "internal/runs", "internal/setaside", "internal/wire",
+		"pkg/events",
+	},
+	"services/syncer": {
+		"internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/foreign",
+		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres",
+		"internal/redact", "internal/registry", "internal/requestlog", "internal/runs", "internal/runstate",
+		"internal/wire", "pkg/contracts", "pkg/events",
 	},
 	"services/token-refresher": {
-		"pkg/contracts", "pkg/events", "internal/wire", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health", "internal/httpserver", "internal/integrations",
-		"internal/loop", "internal/outbound", "internal/registry", "internal/panics", "internal/postgres", "internal/redact", "internal/secret", "internal/setaside", "internal/share", "internal/telemetry", "internal/validate",
-		"pkg/oauth2",
+		"internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health",
+		"internal/httpserver", "internal/integrations", "internal/loop", "internal/panics", "internal/postgres",
+		"internal/redact", "internal/registry", "internal/secret", "internal/setaside", "internal/share",
+		"internal/validate", "internal/wire", "pkg/contracts", "pkg/events", "pkg/oauth2",
+	},
+	"services/webhook-ingress": {
+		"internal/bus", "internal/delivery", "internal/directory", "internal/httpserver", "internal/panics",
+		"internal/registry", "internal/share", "internal/watchdog", "internal/wire", "pkg/contracts", "pkg/events",
 	},
 	"internal/platform": {
 		"pkg/contracts", "pkg/events", "internal/wire", "services", "internal/api", "internal/bus", "internal/cells",
@@ -202,37 +215,6 @@ func TestFiles(t *testing.T) {
 					t.Errorf("%s/%s has an init function", p.path(), name)
 				}
 			}
-		}
-	}
-}
-
-// TestForeignTexts refuses conversions to foreign.Text outside its package: they would skip the cleaning. Literals may
-// be converted.
-func TestForeignTexts(t *testing.T) {
-	t.Parallel()
-	for _, p := range packages(t) {
-		if !slices.Contains(p.Imports, module+"internal/foreign") {
-			continue
-		}
-		for _, name := range p.GoFiles {
-			file, _ := parse(t, filepath.Join(p.Dir, name))
-			if ast.IsGenerated(file) {
-				continue
-			}
-			ast.Inspect(file, func(n ast.Node) bool {
-				call, ok := n.(*ast.CallExpr)
-				if !ok || len(call.Args) != 1 {
-					return true
-				}
-				made, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
-				if _, literal := call.Args[0].(*ast.BasicLit); !ok || literal || made.Sel.Name != "Text" {
-					return true
-				}
-				if from, ok := made.X.(*ast.Ident); ok && from.Name == "foreign" {
-					t.Errorf("%s/%s makes a foreign.Text of a text that nobody has cleaned: use foreign.Of, Line, Word or Clean", p.path(), name)
-				}
-				return true
-			})
 		}
 	}
 }
