@@ -17,36 +17,36 @@ import (
 
 // Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
 type Config struct {
-	DatabaseURL      Secret        `help:"Postgres, as a URL. Without it, dev runs one of its own." env:"DATABASE_URL" placeholder:"URL"`
-	NATSURL          string        `help:"NATS, as a URL. Without it, dev runs one of its own, which the other commands with its data folder use." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
+	DatabaseURL      Secret        `help:"URL of Postgres. Without it, dev runs its own." env:"DATABASE_URL" placeholder:"URL"`
+	NATSURL          string        `help:"URL of NATS. Without it, dev runs its own, and other commands with the same data folder use that one." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
 	NATSCreds        string        `help:"NATS credentials file." name:"nats-creds" env:"TRIBUTARY_NATS_CREDS" type:"existingfile" placeholder:"FILE"`
 	NATSReplicas     int           `help:"Copies of each stream: 1 for one node, 3 for a cluster." name:"nats-replicas" env:"TRIBUTARY_NATS_REPLICAS" default:"1" enum:"1,3,5"`
-	Keys             Secret        `help:"Key ring that seals credentials: id:base64,… of which the first seals. Set it by the variable: ps shows flags, so that this one is refused. Without it, a key of this machine's in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
+	Keys             Secret        `help:"Encryption keys for credentials, as id:base64[,id:base64…]: the first encrypts, all decrypt. Environment only, because ps shows flags. Without it, a key is made in the data folder." env:"TRIBUTARY_KEYS" placeholder:"RING"`
 	KeysFile         string        `help:"File with the key ring." env:"TRIBUTARY_KEYS_FILE" type:"existingfile" placeholder:"FILE"`
-	DataDir          string        `help:"Folder for what dev keeps." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
-	HTTPAddr         string        `help:"Where metrics and health are served; empty for nowhere." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
-	DrainDelay       time.Duration `help:"How long a stopping service still serves webhooks and OAuth routes while it reports not ready, so that load balancers notice." name:"drain-delay" env:"TRIBUTARY_DRAIN_DELAY" default:"0s" placeholder:"DURATION"`
-	TrustedProxies   []string      `help:"Networks of proxies whose X-Forwarded-For names the client of a webhook or an OAuth route: CIDRs, private, loopback." name:"trusted-proxies" env:"TRIBUTARY_TRUSTED_PROXIES" default:"loopback,private" placeholder:"LIST"`
-	LogFormat        string        `help:"Log as text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
-	LogLevel         string        `help:"Log from this level on: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
-	OTLPEndpoint     string        `help:"Where traces go, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
-	AllowNetworks    []string      `help:"Networks beside the public internet that requests to upstreams may go to: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
-	Proxy            Secret        `help:"Proxy for requests to upstreams, as a URL; it then guards where they go. HTTP_PROXY and the like are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
-	Concurrency      int           `help:"Items of each lane that an item-worker has in work at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
+	DataDir          string        `help:"Folder for the data of dev." env:"TRIBUTARY_DATA_DIR" default:"data" placeholder:"DIR"`
+	HTTPAddr         string        `help:"Address for metrics and health; empty to serve none." name:"http-addr" env:"TRIBUTARY_HTTP_ADDR" default:":8080" placeholder:"ADDR"`
+	DrainDelay       time.Duration `help:"How long a stopping service keeps serving webhooks and OAuth routes after it reports not ready, so that load balancers notice." name:"drain-delay" env:"TRIBUTARY_DRAIN_DELAY" default:"0s" placeholder:"DURATION"`
+	TrustedProxies   []string      `help:"Networks of trusted proxies, whose X-Forwarded-For names the client of webhooks and OAuth routes: CIDRs, private, loopback." name:"trusted-proxies" env:"TRIBUTARY_TRUSTED_PROXIES" default:"loopback,private" placeholder:"LIST"`
+	LogFormat        string        `help:"Format of the log: text or json." env:"TRIBUTARY_LOG_FORMAT" default:"text" enum:"text,json"`
+	LogLevel         string        `help:"Lowest level to log: debug, info, warn, error." env:"TRIBUTARY_LOG_LEVEL" default:"info" enum:"debug,info,warn,error"`
+	OTLPEndpoint     string        `help:"URL that traces are sent to, by OTLP over HTTP." name:"otlp-endpoint" env:"TRIBUTARY_OTLP_ENDPOINT" placeholder:"URL"`
+	AllowNetworks    []string      `help:"Networks that requests to upstreams may reach besides the public internet: CIDRs, private, loopback. Dev allows loopback." name:"allow-networks" env:"TRIBUTARY_ALLOW_NETWORKS" placeholder:"LIST"`
+	Proxy            Secret        `help:"URL of a proxy for requests to upstreams, which then has to refuse forbidden addresses. HTTP_PROXY and similar variables are not read." env:"TRIBUTARY_PROXY" placeholder:"URL"`
+	Concurrency      int           `help:"Items of each lane that an item-worker handles at a time." env:"TRIBUTARY_CONCURRENCY" default:"64"`
 	Runs             int           `help:"Runs of each provider that a syncer enumerates at a time." env:"TRIBUTARY_RUNS" default:"16"`
 	Connections      int           `help:"Connections to Postgres." env:"TRIBUTARY_CONNECTIONS" default:"20"`
-	Circuit          []string      `help:"How circuits of single providers judge: PROVIDER=count:5 for failures on end, PROVIDER=rate:30 for percent; others open at half of at least 10 requests in a minute." env:"TRIBUTARY_CIRCUIT" placeholder:"LIST"`
-	MaxResponseBytes int64         `help:"Answers larger than this leave only their size in the request log; 0 keeps the beginning of each, up to 65,530 bytes." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
-	KeepRequests     int           `help:"Days for which a scheduler keeps the log of requests to third parties." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
-	KeepKeys         int           `help:"Days for which a scheduler keeps idempotency keys of which the outcome is known." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
-	KeepItems        int           `help:"Days for which a scheduler keeps settled dead items, and runs that have nothing left to do." env:"TRIBUTARY_KEEP_ITEMS" default:"30" placeholder:"DAYS"`
-	KeepWebhooks     int           `help:"Days for which a scheduler keeps webhooks that wait for nothing." env:"TRIBUTARY_KEEP_WEBHOOKS" default:"30" placeholder:"DAYS"`
-	KeepOperations   int           `help:"Days for which a scheduler keeps the business log." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
-	KeepIncidents    int           `help:"Days for which a scheduler keeps closed incidents." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
+	Circuit          []string      `help:"When circuits of a provider open: PROVIDER=count:5 after consecutive failures, PROVIDER=rate:30 at a percentage; others open when half of at least 10 requests in a minute fail." env:"TRIBUTARY_CIRCUIT" placeholder:"LIST"`
+	MaxResponseBytes int64         `help:"The request log keeps only the size of larger answers; 0 keeps the first 65,530 bytes of each answer." env:"TRIBUTARY_MAX_RESPONSE_BYTES" default:"0" placeholder:"BYTES"`
+	KeepRequests     int           `help:"Days that the log of requests to upstreams is kept." env:"TRIBUTARY_KEEP_REQUESTS" default:"90" placeholder:"DAYS"`
+	KeepKeys         int           `help:"Days that idempotency keys with a known outcome are kept." env:"TRIBUTARY_KEEP_KEYS" default:"90" placeholder:"DAYS"`
+	KeepItems        int           `help:"Days that dead items are kept after they were resolved, and runs after they are finished." env:"TRIBUTARY_KEEP_ITEMS" default:"30" placeholder:"DAYS"`
+	KeepWebhooks     int           `help:"Days that finished webhooks are kept." env:"TRIBUTARY_KEEP_WEBHOOKS" default:"30" placeholder:"DAYS"`
+	KeepOperations   int           `help:"Days that the business log is kept." env:"TRIBUTARY_KEEP_OPERATIONS" default:"365" placeholder:"DAYS"`
+	KeepIncidents    int           `help:"Days that closed incidents are kept." env:"TRIBUTARY_KEEP_INCIDENTS" default:"365" placeholder:"DAYS"`
 
-	DatabaseDirectURL Secret `help:"Postgres without a pooler between, as a URL, where --database-url leads to a pooler such as PgBouncer: for migrations and for hearing of changes." name:"database-direct-url" env:"TRIBUTARY_DATABASE_DIRECT_URL" placeholder:"URL"`
+	DatabaseDirectURL Secret `help:"URL of Postgres without a pooler, if --database-url leads to a pooler such as PgBouncer: for migrations and notifications." name:"database-direct-url" env:"TRIBUTARY_DATABASE_DIRECT_URL" placeholder:"URL"`
 
-	LagBound time.Duration `help:"For how long a commit of Postgres may be missing on a standby that takes over: webhooks and commands stay in NATS for that long, and are stored again if they are missing. 0 for one server or a synchronous standby; the same for all services." name:"database-lag-bound" env:"TRIBUTARY_DATABASE_LAG_BOUND" default:"0s" placeholder:"DURATION"`
+	LagBound time.Duration `help:"Longest time of commits that a standby may lack when it takes over: webhooks and commands stay in NATS for that long, and are stored again if they are missing. 0 for one server or a synchronous standby; the same for all services." name:"database-lag-bound" env:"TRIBUTARY_DATABASE_LAG_BOUND" default:"0s" placeholder:"DURATION"`
 
 	OAuth    OAuthConfig   `embed:"" prefix:"oauth-"`
 	Webhooks WebhookConfig `embed:"" prefix:"webhook-"`

@@ -7,10 +7,10 @@ import (
 
 // OAuthConfig is where users authorize integrations.
 type OAuthConfig struct {
-	Addr       string `help:"Where a token-refresher serves the OAuth routes for browsers; empty for nowhere." env:"TRIBUTARY_OAUTH_ADDR" default:":8082" placeholder:"ADDR"`
-	URL        string `help:"What browsers and upstreams know that address by. Upstreams send users back to <URL>/integrations/oauth/callback." name:"url" env:"TRIBUTARY_OAUTH_URL" default:"http://127.0.0.1:8082" placeholder:"URL"`
-	SuccessURL string `help:"Where users are sent who have authorized; without it, to a page that says so." name:"success-url" env:"TRIBUTARY_OAUTH_SUCCESS_URL" placeholder:"URL"`
-	ErrorURL   string `help:"Where users are sent whose authorization failed; without it, to a page that says why." name:"error-url" env:"TRIBUTARY_OAUTH_ERROR_URL" placeholder:"URL"`
+	Addr       string `help:"Address for the OAuth routes for browsers; empty to serve none." env:"TRIBUTARY_OAUTH_ADDR" default:":8082" placeholder:"ADDR"`
+	URL        string `help:"Public URL of the OAuth routes. Upstreams send users back to <URL>/integrations/oauth/callback." name:"url" env:"TRIBUTARY_OAUTH_URL" default:"http://127.0.0.1:8082" placeholder:"URL"`
+	SuccessURL string `help:"URL that users are sent to after they have authorized; without it, a built-in page." name:"success-url" env:"TRIBUTARY_OAUTH_SUCCESS_URL" placeholder:"URL"`
+	ErrorURL   string `help:"URL that users are sent to after a failed authorization; without it, a built-in page." name:"error-url" env:"TRIBUTARY_OAUTH_ERROR_URL" placeholder:"URL"`
 }
 
 func (c OAuthConfig) check() error {
