@@ -82,7 +82,7 @@ var mayImport = map[string][]string{
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
 	"internal/integrations": {"pkg/contracts", "internal/circuit", "internal/foreign", "internal/outbound", "internal/postgres", "internal/redact", "internal/registry", "internal/watchdog"},
-	"internal/health":       {"pkg/contracts", "pkg/events", "internal/wire", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/vitals"},
+	"internal/health":       {"pkg/contracts", "pkg/events", "internal/announce", "internal/wire", "internal/circuit", "internal/deaditems", "internal/deferral", "internal/foreign", "internal/integrations", "internal/outbound", "internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/vitals"},
 	"internal/api":          {"pkg/events", "internal/wire", "internal/panics", "internal/share", "internal/runstate"},
 	"internal/cli":          {"pkg/events", "internal/wire", "internal/api", "internal/runstate"},
 
@@ -114,7 +114,7 @@ var mayImport = map[string][]string{
 		"internal/wire", "pkg/contracts", "pkg/events",
 	},
 	"services/token-refresher": {
-		"internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health",
+		"internal/announce", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health",
 		"internal/httpserver", "internal/integrations", "internal/loop", "internal/panics", "internal/postgres",
 		"internal/redact", "internal/registry", "internal/secret", "internal/setaside", "internal/share",
 		"internal/validate", "internal/wire", "pkg/contracts", "pkg/events", "pkg/oauth2",

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/circuit"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
@@ -49,10 +50,10 @@ func (k *Keeper) CircuitMoved(ctx context.Context, t circuit.Transition) error {
 }
 
 func circuitMoved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, t circuit.Transition, now time.Time) error {
-	name, told := events.CircuitClosed, proto.Message(&eventsv1.CircuitClosed{Integration: ref(in), Reason: t.Reason, At: timestamppb.New(t.Since)})
+	name, told := events.CircuitClosed, proto.Message(&eventsv1.CircuitClosed{Integration: announce.Ref(in), Reason: t.Reason, At: timestamppb.New(t.Since)})
 	if t.Open {
 		name, told = events.CircuitOpened, &eventsv1.CircuitOpened{
-			Integration: ref(in), Reason: t.Reason, Until: timestamppb.New(t.Until), At: timestamppb.New(t.Since),
+			Integration: announce.Ref(in), Reason: t.Reason, Until: timestamppb.New(t.Until), At: timestamppb.New(t.Since),
 		}
 	}
 	m, err := wire.NewEvent(name, in.Provider, in.ID.String(), fmt.Sprintf("circuit/%s/%d", in.ID, t.Transition), told)

@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/vitals"
-	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
@@ -132,13 +131,13 @@ func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integr
 		if err != nil {
 			return fmt.Errorf("disable %s: %w", in.ID, err)
 		}
-		told := &eventsv1.IntegrationDisabled{Integration: ref(in), Reason: in.HealthReason.String(), At: timestamppb.New(now)}
-		if err := publish(ctx, tx, now, events.IntegrationDisabled, in, told); err != nil {
+		told := &eventsv1.IntegrationDisabled{Integration: announce.Ref(in), Reason: in.HealthReason.String(), At: timestamppb.New(now)}
+		if err := announce.Publish(ctx, tx, now, events.IntegrationDisabled, in, told); err != nil {
 			return err
 		}
 	}
-	err := publish(ctx, tx, now, events.IntegrationHealthChanged, in, &eventsv1.IntegrationHealthChanged{
-		Integration: ref(in), From: from, To: in.Health, Reason: in.HealthReason.String(), ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
+	err := announce.Publish(ctx, tx, now, events.IntegrationHealthChanged, in, &eventsv1.IntegrationHealthChanged{
+		Integration: announce.Ref(in), From: from, To: in.Health, Reason: in.HealthReason.String(), ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
 	})
 	if err != nil {
 		return err
@@ -158,8 +157,8 @@ func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integ
 		return fmt.Errorf("enable %s: %w", in.ID, err)
 	}
 	if in.Status == "disabled" {
-		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason.String(), By: by.String(), At: timestamppb.New(now)}
-		if err := publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
+		told := &eventsv1.IntegrationEnabled{Integration: announce.Ref(in), Reason: reason.String(), By: by.String(), At: timestamppb.New(now)}
+		if err := announce.Publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}
 	}
@@ -181,8 +180,8 @@ func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason foreign.Text
 		if err != nil {
 			return fmt.Errorf("let %s try again: %w", id, err)
 		}
-		told := &eventsv1.IntegrationEnabled{Integration: ref(in), Reason: reason.String(), At: timestamppb.New(now)}
-		if err := publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
+		told := &eventsv1.IntegrationEnabled{Integration: announce.Ref(in), Reason: reason.String(), At: timestamppb.New(now)}
+		if err := announce.Publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}
 		return k.moved(ctx, tx, in, Disabled, now)
@@ -211,25 +210,4 @@ func (k *Keeper) countRequests(ctx context.Context, counts []vitals.Count) error
 		}
 		return nil
 	})
-}
-
-// ref is nil for the whole installation.
-func ref(in *postgres.Integration) *eventsv1.Ref {
-	if in == nil {
-		return nil
-	}
-	return wire.NewRef(in.ID.String(), in.Provider, in.Name, in.Owner)
-}
-
-// publish publishes an event of an integration; without one, of the whole installation.
-func publish(ctx context.Context, tx *postgres.Tx, now time.Time, name events.Name, in *postgres.Integration, told proto.Message) error {
-	provider, integration := "", ""
-	if in != nil {
-		provider, integration = in.Provider, in.ID.String()
-	}
-	m, err := wire.NewEvent(name, provider, integration, "", told)
-	if err != nil {
-		return err
-	}
-	return tx.Publish(ctx, now, postgres.Outgoing(m))
 }

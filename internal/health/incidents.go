@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -64,8 +65,8 @@ func Raise(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, s Sig
 	if !row.Opened {
 		return nil
 	}
-	return publish(ctx, tx, now, events.IncidentOpened, in, &eventsv1.IncidentOpened{
-		Integration: ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity, Reason: s.Reason.String(), At: timestamppb.New(now),
+	return announce.Publish(ctx, tx, now, events.IncidentOpened, in, &eventsv1.IncidentOpened{
+		Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity, Reason: s.Reason.String(), At: timestamppb.New(now),
 	})
 }
 
@@ -86,8 +87,8 @@ func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, sourc
 		if row.ClosedAt == nil {
 			continue
 		}
-		err = publish(ctx, tx, now, events.IncidentClosed, in, &eventsv1.IncidentClosed{
-			Integration: ref(in), IncidentId: row.ID.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
+		err = announce.Publish(ctx, tx, now, events.IncidentClosed, in, &eventsv1.IncidentClosed{
+			Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
 			OpenedAt: timestamppb.New(row.OpenedAt), ClosedAt: timestamppb.New(now),
 		})
 		if err != nil {

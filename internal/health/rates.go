@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -56,12 +57,12 @@ func (c *Checker) JudgeRates(ctx context.Context) error {
 func (c *Checker) reportRate(ctx context.Context, tx *postgres.Tx, row judged, now time.Time) error {
 	in := &row.Integration
 	rate := &eventsv1.FailureRate{Requests: row.Requests, Failed: row.Failed, Class: most(row), WindowSeconds: int32(c.Settings.Window.Seconds())}
-	name, told := events.FailureRateRecovered, proto.Message(&eventsv1.FailureRateRecovered{Integration: ref(in), Rate: rate, At: timestamppb.New(now)})
+	name, told := events.FailureRateRecovered, proto.Message(&eventsv1.FailureRateRecovered{Integration: announce.Ref(in), Rate: rate, At: timestamppb.New(now)})
 	if in.FailureRateSince != nil {
-		name, told = events.FailureRateElevated, &eventsv1.FailureRateElevated{Integration: ref(in), Rate: rate, At: timestamppb.New(now)}
+		name, told = events.FailureRateElevated, &eventsv1.FailureRateElevated{Integration: announce.Ref(in), Rate: rate, At: timestamppb.New(now)}
 		c.Log.Warn("many requests fail", "integration", in.Name, "provider", in.Provider, "failed", row.Failed, "requests", row.Requests, "class", rate.Class)
 	}
-	return publish(ctx, tx, now, name, in, told)
+	return announce.Publish(ctx, tx, now, name, in, told)
 }
 
 // most is the class of most failures, empty when there are none.

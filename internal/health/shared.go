@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
@@ -31,7 +32,7 @@ func Open(ctx context.Context, tx *postgres.Tx, id uuid.UUID, s Signal, at time.
 	if err != nil {
 		return fmt.Errorf("note a signal of incident %s: %w", id, err)
 	}
-	return publish(ctx, tx, at, events.IncidentOpened, nil, &eventsv1.IncidentOpened{
+	return announce.Publish(ctx, tx, at, events.IncidentOpened, nil, &eventsv1.IncidentOpened{
 		IncidentId: id.String(), Source: string(s.Source), Severity: s.Severity, Reason: s.Reason.String(), At: timestamppb.New(at),
 	})
 }
@@ -49,7 +50,7 @@ func Resolve(ctx context.Context, tx *postgres.Tx, id uuid.UUID, reason foreign.
 	if err != nil {
 		return false, fmt.Errorf("note the end of incident %s: %w", id, err)
 	}
-	return true, publish(ctx, tx, now, events.IncidentClosed, nil, &eventsv1.IncidentClosed{
+	return true, announce.Publish(ctx, tx, now, events.IncidentClosed, nil, &eventsv1.IncidentClosed{
 		IncidentId: id.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
 		OpenedAt: timestamppb.New(row.OpenedAt), ClosedAt: timestamppb.New(now),
 	})

@@ -1,17 +1,18 @@
 package tokenrefresher
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/tributaryhq/tributary/internal/integrations"
+	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
@@ -124,17 +125,85 @@ func without(credentials json.RawMessage) (json.RawMessage, error) {
 // errNoObject stands for the decoder's error, which may quote a secret.
 var errNoObject = fmt.Errorf("the credentials are not a JSON object")
 
-// dueAt is when a token is refreshed: its provider's threshold before it expires, and up to as much earlier, so that tokens that were granted together are not
-// refreshed together. A token whose life is short is refreshed after about half of it. One that can't be refreshed is looked at when it ends.
-func (r *Refresher) dueAt(provider string, expires *time.Time, refreshable bool) *time.Time {
-	if expires == nil {
+// leftAfter is how long after the end of its time a provider that does not return is left behind.
+const leftAfter = time.Second
+
+// ask calls a provider's code, which has the time of one call to an upstream. A provider that panics, or does not
+// return, has failed.
+func ask[T any](
+	ctx context.Context, r *Refresher, provider, method string, f func(ctx context.Context) (T, error),
+) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.Settings.Call)
+	defer cancel()
+	value, err := panics.Within(ctx, leftAfter, method, func() (T, error) { return f(ctx) })
+	panics.Report(r.Log, err, "provider", provider)
+	return value, err
+}
+
+func tokenIDOf(credentials json.RawMessage) (string, contracts.Token, error) {
+	return integrations.TokenID(contracts.NewIntegration(contracts.IntegrationFields{Credentials: credentials}))
+}
+
+// clock is what an upstream's answers say of its time.
+type clock struct {
+	// ahead is by how much this process's clock is ahead of the upstream's; valid if told.
+	ahead time.Duration
+	told  bool
+}
+
+type clockKey struct{}
+
+// in returns a context in which the answers to requests set the clock.
+func (c *clock) in(ctx context.Context) context.Context { return context.WithValue(ctx, clockKey{}, c) }
+
+// dated notes the Date of answers.
+type dated struct {
+	next http.RoundTripper
+	now  func() time.Time
+}
+
+func (d *dated) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := d.next.RoundTrip(req)
+	if seen, ok := req.Context().Value(clockKey{}).(*clock); ok && err == nil {
+		if theirs, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			seen.ahead, seen.told = d.now().Sub(theirs), true
+		}
+	}
+	return resp, err
+}
+
+// sameClock is up to which difference two clocks count as the same: as much as it takes to read both.
+const sameClock = time.Second
+
+// onOurClock is a token that a provider has made, on the clock that all services go by. The provider counts from the
+// time of this machine.
+func (r *Refresher) onOurClock(token contracts.Token) contracts.Token {
+	ahead := time.Until(r.Now())
+	if token.ExpiresAt != nil && ahead.Abs() >= sameClock {
+		ends := token.ExpiresAt.Add(ahead)
+		token.ExpiresAt = &ends
+	}
+	return token
+}
+
+// skewed is the difference of two clocks from which on it is named. A Date has whole seconds, and an answer takes some.
+const skewed = time.Minute
+
+// String says how the clocks differ; nothing, when they do not.
+func (c clock) String() string {
+	switch {
+	case !c.told || c.ahead.Abs() < skewed:
+		return ""
+	case c.ahead > 0:
+		return fmt.Sprintf(": this machine's clock is %s ahead of the upstream's; set the clock", c.ahead.Round(time.Second))
+	default:
+		return fmt.Sprintf(": this machine's clock is %s behind the upstream's; set the clock", -c.ahead.Round(time.Second))
+	}
+}
+
+func stampOf(at *time.Time) *timestamppb.Timestamp {
+	if at == nil {
 		return nil
 	}
-	if !refreshable {
-		return expires
-	}
-	threshold := cmp.Or(r.thresholds[provider], contracts.DefaultRefreshThreshold)
-	life := max(expires.Sub(r.Now()), 0)
-	due := expires.Add(-min(threshold+rand.N(threshold), life/2+rand.N(life/8+1)))
-	return &due
+	return timestamppb.New(*at)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
@@ -171,12 +172,12 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 		return ends, nil
 	}
 	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
-	failed := &eventsv1.OAuthConnectFailed{Integration: ref(a.row), Error: "failed", Description: foreign.Of(err).String(), By: access.Who.String()}
+	failed := &eventsv1.OAuthConnectFailed{Integration: announce.Ref(a.row), Error: "failed", Description: foreign.Of(err).String(), By: access.Who.String()}
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		failed.Error, failed.Description = foreign.Word(refused.code).String(), foreign.Line(refused.text).String()
 	}
 	told := r.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		return publish(ctx, tx, r.Now(), events.OAuthConnectFailed, a.row, failed)
+		return announce.Publish(ctx, tx, r.Now(), events.OAuthConnectFailed, a.row, failed)
 	})
 	return nil, errors.Join(err, told)
 }
@@ -286,7 +287,7 @@ func (r *Refresher) connect(
 				return err
 			}
 			told := &eventsv1.OAuthConnected{
-				Integration: ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt), Refreshable: whole.RefreshToken != "",
+				Integration: announce.Ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt), Refreshable: whole.RefreshToken != "",
 			}
 			if account != nil {
 				told.Account = foreign.Word(account.ID).String()
@@ -294,7 +295,7 @@ func (r *Refresher) connect(
 					return err
 				}
 			}
-			return publish(ctx, tx, access.At, events.OAuthConnected, row, told)
+			return announce.Publish(ctx, tx, access.At, events.OAuthConnected, row, told)
 		})
 		if err == nil {
 			r.cast(ctx, a.row.ID, whole, version)

@@ -163,7 +163,7 @@ func (r *Refresher) take(ctx context.Context, g *dbsqlc.GrantGetRow) (taken bool
 	}
 	defer r.leave(g.Provider)
 	now := r.Now()
-	p := dbsqlc.GrantTakeParams{IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: r.leaseFrom(now), Now: now}
+	p := dbsqlc.GrantTakeParams{IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now}
 	grant, err := r.Store.GrantTake(ctx, p)
 	if postgres.NotFound(err) && r.abandoned() && r.beginSuspect(g.Provider) {
 		defer r.endSuspect(g.Provider)

@@ -13,16 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
-	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
-	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	"github.com/tributaryhq/tributary/pkg/events"
-	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 	"github.com/tributaryhq/tributary/pkg/oauth2"
 )
 
@@ -146,37 +139,4 @@ func (r *Refresher) wait(grant *postgres.Grant, f failure) time.Duration {
 		return min(wait, time.Second)
 	}
 	return wait
-}
-
-// fail gives the lease back, to be tried again later.
-func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) error {
-	failures, why, wait := grant.Failures+1, f.why, r.wait(grant, f)
-	r.Log.Warn("token not refreshed, trying again",
-		"integration", grant.IntegrationID, "provider", grant.Provider, "in", wait, "uncertain", f.uncertain, "error", why)
-	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		now := r.Now()
-		retry := now.Add(wait)
-		row, err := tx.IntegrationLock(ctx, grant.IntegrationID)
-		if err != nil {
-			return err
-		}
-		written, err := tx.GrantFailed(ctx, dbsqlc.GrantFailedParams{
-			IntegrationID: row.ID, Fence: grant.Fence, Uncertain: f.uncertain, Lost: f.lost, Refused: f.refused, Reason: foreign.Of(why), DueAt: &retry, Now: now,
-		})
-		if err := r.allowed(written, err); err != nil {
-			return err
-		}
-		if failures >= r.Settings.TroubleAfter {
-			signal := health.Signal{Source: health.SourceToken, Severity: health.Degraded, Reason: foreign.Of(why)}
-			if f.expired {
-				signal.Severity = health.Failing
-			}
-			if err := health.Raise(ctx, tx, row, signal, now); err != nil {
-				return err
-			}
-		}
-		return publish(ctx, tx, now, events.TokenRefreshFailed, row, &eventsv1.TokenRefreshFailed{
-			Integration: ref(row), Reason: foreign.Of(why).String(), Failures: failures, RetryAt: timestamppb.New(retry), Uncertain: f.uncertain || grant.State == "uncertain",
-		})
-	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -78,6 +77,3 @@ func (r *Refresher) abandoned() bool {
 	away := r.away.Load()
 	return away == nil || r.Now().Sub(*away) > r.Settings.Renew
 }
-
-// leaseFrom is until when a lease that is taken now lasts, unless it is renewed.
-func (r *Refresher) leaseFrom(now time.Time) time.Time { return now.Add(r.Settings.Lease) }

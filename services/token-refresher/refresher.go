@@ -35,6 +35,9 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
+// serviceName is who acts, in the audit, when no person does.
+const serviceName = "token-refresher"
+
 // Settings are the numbers and addresses that a refresher runs by; see [DefaultSettings].
 type Settings struct {
 	// Addr is where the HTTP routes are served; empty for nowhere.

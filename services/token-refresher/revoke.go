@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/api"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
@@ -75,7 +76,7 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 			return nil, nil
 		}
 		at := r.Now()
-		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{IntegrationID: id, TokenID: now.TokenID, Holder: r.holder, Until: r.leaseFrom(at), Now: at, Abandoned: r.abandoned()})
+		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{IntegrationID: id, TokenID: now.TokenID, Holder: r.holder, Until: at.Add(r.Settings.Lease), Now: at, Abandoned: r.abandoned()})
 		if err == nil || !postgres.NotFound(err) {
 			return grant, err
 		}
@@ -126,7 +127,7 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 				IntegrationID: row.ID, Provider: row.Provider, State: "revoked", CredentialsVersion: version, Reason: reason, Now: access.At,
 			})
 		} else {
-			err = r.ended(tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
+			err = allowed(tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
 				IntegrationID: row.ID, Fence: grant.Fence, State: "revoked", Reason: reason, CredentialsVersion: version, Now: access.At,
 			}))
 		}
@@ -139,15 +140,8 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 		if err := health.Clear(ctx, tx, row, health.SourceToken, reason, access.At); err != nil {
 			return err
 		}
-		return publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: ref(row), By: access.Who.String(), LocalOnly: localOnly})
+		return announce.Publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: announce.Ref(row), By: access.Who.String(), LocalOnly: localOnly})
 	})
-}
-
-func (*Refresher) ended(written int64, err error) error {
-	if err == nil && written == 0 {
-		return errFenced
-	}
-	return err
 }
 
 // revokeDeleted revokes the grants of integrations that were deleted, again and again within limits. It does so side by
@@ -178,7 +172,7 @@ func (r *Refresher) revokeOne(ctx context.Context, row *dbsqlc.OauthRevocation) 
 		})
 		why = r.callRevoke(ctx, r.flows[row.Provider], in)
 	}
-	told := &eventsv1.OAuthRevoked{Integration: ref(gone), By: serviceName, Deleted: true}
+	told := &eventsv1.OAuthRevoked{Integration: announce.Ref(gone), By: serviceName, Deleted: true}
 	if why != nil {
 		if r.Now().Sub(row.CreatedAt) < r.Settings.RevokeFor {
 			wait := min(r.Settings.Backoff<<min(row.Failures, 10), r.Settings.BackoffMost)
@@ -192,6 +186,6 @@ func (r *Refresher) revokeOne(ctx context.Context, row *dbsqlc.OauthRevocation) 
 		if err != nil || deleted == 0 {
 			return err
 		}
-		return publish(ctx, tx, r.Now(), events.OAuthRevoked, gone, told)
+		return announce.Publish(ctx, tx, r.Now(), events.OAuthRevoked, gone, told)
 	})
 }

@@ -1,40 +1,23 @@
 package tokenrefresher
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
-	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
-
-// storeEvery is how often it is tried to store tokens while Postgres can't be reached.
-const storeEvery = 250 * time.Millisecond
-
-// insist does what must not fail for the database's absence: the upstream has spent the old refresh token, and the new one is here and nowhere else.
-func (r *Refresher) insist(ctx context.Context, write func() error) error {
-	for {
-		err := write()
-		if err == nil || !postgres.Unavailable(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(storeEvery):
-		}
-	}
-}
 
 // replaced are tokens as they stand among the credentials.
 type replaced struct {
@@ -119,7 +102,7 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, ExpiresAt: next.whole.ExpiresAt, Now: next.now,
 			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.row.Provider, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: foreign.Line(life.reason),
 		})
-		if err := r.allowed(written, err); err != nil {
+		if err := allowed(written, err); err != nil {
 			return err
 		}
 		switch {
@@ -134,8 +117,8 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 		if err != nil {
 			return err
 		}
-		told := &eventsv1.TokenRefreshed{Integration: ref(row), ExpiresAt: stampOf(next.whole.ExpiresAt)}
-		return publish(ctx, tx, next.now, events.TokenRefreshed, row, told)
+		told := &eventsv1.TokenRefreshed{Integration: announce.Ref(row), ExpiresAt: stampOf(next.whole.ExpiresAt)}
+		return announce.Publish(ctx, tx, next.now, events.TokenRefreshed, row, told)
 	})
 }
 
@@ -145,7 +128,7 @@ func (r *Refresher) keep(ctx context.Context, grant *postgres.Grant, a *account,
 		written, err := tx.GrantKept(ctx, dbsqlc.GrantKeptParams{
 			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, Now: next.now,
 		})
-		if err := r.allowed(written, err); err != nil {
+		if err := allowed(written, err); err != nil {
 			return err
 		}
 		grant.TokenID, grant.CredentialsVersion, grant.State, grant.Lost = next.id, next.version, "connected", 0
@@ -153,17 +136,55 @@ func (r *Refresher) keep(ctx context.Context, grant *postgres.Grant, a *account,
 	})
 }
 
-// allowed is [errFenced] when the fence let nothing be written.
-func (*Refresher) allowed(written int64, err error) error {
-	if err != nil {
-		return fmt.Errorf("note what came of a refresh: %w", err)
-	}
-	if written == 0 {
-		return errFenced
-	}
-	return nil
+// life is how long a new token lasts.
+type life struct {
+	// brief counts the tokens in a row that ended on arrival, or soon after.
+	brief int32
+	// notBefore is the earliest time of the next refresh.
+	notBefore time.Time
+	// reason is what is wrong with it; empty when nothing is.
+	reason string
 }
 
-func tokenIDOf(credentials json.RawMessage) (string, contracts.Token, error) {
-	return integrations.TokenID(contracts.NewIntegration(contracts.IntegrationFields{Credentials: credentials}))
+// lifeOf looks at the life of a new token. Tokens that last for less than the floor are not refreshed all the time: the floor doubles from
+// one to the next.
+func (r *Refresher) lifeOf(grant *postgres.Grant, token contracts.Token, seen clock) life {
+	now := r.Now()
+	if token.ExpiresAt == nil || token.ExpiresAt.Sub(now) >= r.Settings.Floor {
+		return life{}
+	}
+	l := life{brief: grant.Brief + 1}
+	l.notBefore = now.Add(min(r.Settings.Floor<<min(grant.Brief, 10), r.Settings.BackoffMost))
+	lasts := token.ExpiresAt.Sub(now).Round(time.Second)
+	switch {
+	case lasts <= lastSecond:
+		l.reason = fmt.Sprintf("the token that was granted had ended when it came, or will within a second (it ends at %s, and it is %s)%s",
+			token.ExpiresAt.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), seen)
+	case l.brief >= r.Settings.TroubleAfter:
+		l.reason = fmt.Sprintf("the upstream grants tokens that last for %s only%s", lasts, seen)
+	}
+	return l
+}
+
+// due puts a refresh off to the floor.
+func (l life) due(at *time.Time) *time.Time {
+	if at != nil && at.Before(l.notBefore) {
+		return &l.notBefore
+	}
+	return at
+}
+
+// dueAt is when a token is refreshed: its provider's threshold before it expires, and up to as much earlier, so that tokens that were granted together are not
+// refreshed together. A token whose life is short is refreshed after about half of it. One that can't be refreshed is looked at when it ends.
+func (r *Refresher) dueAt(provider string, expires *time.Time, refreshable bool) *time.Time {
+	if expires == nil {
+		return nil
+	}
+	if !refreshable {
+		return expires
+	}
+	threshold := cmp.Or(r.thresholds[provider], contracts.DefaultRefreshThreshold)
+	life := max(expires.Sub(r.Now()), 0)
+	due := expires.Add(-min(threshold+rand.N(threshold), life/2+rand.N(life/8+1)))
+	return &due
 }

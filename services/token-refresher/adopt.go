@@ -7,9 +7,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tributaryhq/tributary/internal/announce"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/health"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -25,34 +25,6 @@ const statusReauth = "reauth-required"
 // sweepAtATime bounds what one step of a sweep turns to.
 const sweepAtATime = 500
 
-// end marks a grant that the upstream has ended. The stored tokens stay, for whoever looks into it.
-func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, reason foreign.Text) error {
-	r.Log.Warn("the user must authorize again", "integration", a.row.Name, "provider", a.row.Provider, "reason", reason)
-	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		now := r.Now()
-		row, err := tx.IntegrationLock(ctx, grant.IntegrationID)
-		if err != nil {
-			return fmt.Errorf("lock integration %s: %w", grant.IntegrationID, err)
-		}
-		written, err := tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
-			IntegrationID: row.ID, Fence: grant.Fence, State: "reauth-required", Reason: reason, TokenID: grant.TokenID, CredentialsVersion: grant.CredentialsVersion, Now: now,
-		})
-		if err != nil {
-			return fmt.Errorf("note the end of a grant: %w", err)
-		}
-		if written == 0 {
-			return errFenced
-		}
-		if err := r.hold(ctx, tx, row, reason); err != nil {
-			return err
-		}
-		if err := health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: reason}, now); err != nil {
-			return err
-		}
-		return publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: ref(row), Reason: reason.String(), Lost: grant.State == "uncertain"})
-	})
-}
-
 // hold stops an active integration until its user has authorized. One that a person has paused stays as it is.
 func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, reason foreign.Text) error {
 	if row.Status != "active" {
@@ -63,7 +35,7 @@ func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Int
 	if err != nil {
 		return fmt.Errorf("stop integration %s: %w", row.ID, err)
 	}
-	return publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: ref(row), What: statusReauth, Reason: reason.String(), By: serviceName})
+	return announce.Publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: announce.Ref(row), What: statusReauth, Reason: reason.String(), By: serviceName})
 }
 
 // letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put aside goes on, from where the cursor is.
