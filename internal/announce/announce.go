@@ -33,7 +33,9 @@ func Event(name events.Name, in *postgres.Integration, body proto.Message) (post
 }
 
 // Publish publishes an event about an integration when the transaction commits.
-func Publish(ctx context.Context, tx *postgres.Tx, now time.Time, name events.Name, in *postgres.Integration, body proto.Message) error {
+func Publish(
+	ctx context.Context, tx *postgres.Tx, now time.Time, name events.Name, in *postgres.Integration, body proto.Message,
+) error {
 	m, err := Event(name, in, body)
 	if err != nil {
 		return err

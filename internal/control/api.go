@@ -36,8 +36,10 @@ func (c *Control) serve(ctx context.Context) error {
 func (c *Control) routes() ([]api.Route, error) {
 	health := healthAPI{c}
 	routes := slices.Concat(
-		integrationsAPI{c}.routes(), runsAPI{c}.routes(), webhooksAPI{c}.routes(), requestsAPI{c}.routes(), setAsideAPI{c}.routes(),
-		handlersAPI{c}.routes(), circuitsAPI{c}.routes(), health.routes(), incidentsAPI{c}.routes(), providersAPI{c}.routes(),
+		integrationsAPI{c}.routes(), runsAPI{c}.routes(), webhooksAPI{c}.routes(), requestsAPI{c}.routes(),
+		setAsideAPI{c}.routes(),
+		handlersAPI{c}.routes(), circuitsAPI{c}.routes(), health.routes(), incidentsAPI{c}.routes(),
+		providersAPI{c}.routes(),
 		[]api.Route{{Endpoint: api.PruneRun, Answer: api.Takes(c.housekeeping.Prune)}},
 	)
 	for _, verb := range events.Verbs() {
@@ -54,8 +56,8 @@ func (c *Control) routes() ([]api.Route, error) {
 	return routes, nil
 }
 
-// command carries out a command as if it came from the stream, and replies with its result in the form of the request. A
-// request with a message id may be sent twice.
+// command carries out a command as if it came from the stream, and replies with its result in the form of the request.
+// A request with a message id may be sent twice.
 func (c *Control) command(verb events.Verb) api.Answer {
 	return func(ctx context.Context, r micro.Request) ([]byte, error) {
 		contentType := r.Headers().Get(events.HeaderContentType)
@@ -87,7 +89,7 @@ func encodeReply(contentType string, reply *eventsv1.CommandReply) ([]byte, erro
 	return protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(reply)
 }
 
-// explain says why a request was not carried out. What only the log may know becomes an internal error.
+// explain turns an error into an answer of the API. Unexpected errors are logged and answered as internal errors.
 func (c *Control) explain(endpoint api.Endpoint, err error) *api.Error {
 	var known *api.Error
 	var rejected *commands.Rejection
@@ -106,23 +108,32 @@ func (c *Control) explain(endpoint api.Endpoint, err error) *api.Error {
 	case errors.Is(err, events.ErrCommand):
 		return &api.Error{Code: api.Invalid, Message: err.Error()}
 	case errors.Is(err, postgres.ErrCredentialsChanged):
-		return &api.Error{Code: api.Conflict, Message: "somebody else changed the credentials at the same time; look at them and try again"}
+		return &api.Error{
+			Code:    api.Conflict,
+			Message: "somebody else changed the credentials at the same time; look at them and try again",
+		}
 	case errors.Is(err, secret.ErrUnknownKey), errors.Is(err, secret.ErrOpen):
 		return &api.Error{Code: api.Refused, Message: err.Error()}
 	case errors.Is(err, panics.ErrLeftBehind):
 		c.Log.Error("a provider's code does not return", "endpoint", endpoint, "error", err)
 		return &api.Error{Code: api.Internal, Message: err.Error()}
-	case postgres.Unavailable(err), postgres.Locked(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case postgres.Unavailable(err), postgres.Locked(err), errors.Is(
+		err, context.DeadlineExceeded,
+	), errors.Is(err, context.Canceled):
 		c.Log.Warn("could not answer a request in time", "endpoint", endpoint, "error", err)
-		return &api.Error{Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again"}
+		return &api.Error{
+			Code: api.Unavailable, Message: "the scheduler can't reach Postgres, or it takes too long; try again",
+		}
 	default:
 		panics.Report(c.Log, err, "endpoint", endpoint)
 		c.Log.Error("could not answer a request", "endpoint", endpoint, "error", err)
-		return &api.Error{Code: api.Internal, Message: fmt.Sprintf("the scheduler failed at %s; its log says why", endpoint)}
+		return &api.Error{
+			Code: api.Internal, Message: fmt.Sprintf("the scheduler failed at %s; its log says why", endpoint),
+		}
 	}
 }
 
-// listed is a list for people.
+// listed joins names for a message to a person.
 func listed[T ~string](names []T) string {
 	texts := make([]string, 0, len(names))
 	for _, name := range names {

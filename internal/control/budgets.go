@@ -18,7 +18,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// longestWindow is how long the window of a budget can be: what is spent in two of them is remembered for a quarter of a year.
+// longestWindow is the longest window of a budget. What is spent is kept for a quarter of a year, and two windows have
+// to fit.
 const longestWindow = 31 * 24 * time.Hour
 
 func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit) (api.RateLimitStatus, error) {
@@ -31,13 +32,17 @@ func (w *integrationWriter) setRateLimit(ctx context.Context, q api.SetRateLimit
 		return api.RateLimitStatus{}, api.Invalidf("%v", err)
 	}
 	if window > longestWindow || q.Limit > 1<<30 {
-		return api.RateLimitStatus{}, api.Invalidf("a budget has a window of at most %s and at most %d requests", longestWindow, 1<<30)
+		return api.RateLimitStatus{}, api.Invalidf(
+			"a budget has a window of at most %s and at most %d requests", longestWindow, 1<<30,
+		)
 	}
 	if err := w.inFuture(q.Until); err != nil {
 		return api.RateLimitStatus{}, err
 	}
 	count := int32(q.Limit)
-	p := dbsqlc.IntegrationSetRateParams{RateLimit: &count, RateWindow: &window, RateSliding: q.Sliding, RateUntil: q.Until}
+	p := dbsqlc.IntegrationSetRateParams{
+		RateLimit: &count, RateWindow: &window, RateSliding: q.Sliding, RateUntil: q.Until,
+	}
 	if _, err := w.changeRate(ctx, q.Integration, p, "rate-limit-set", q.By); err != nil {
 		return api.RateLimitStatus{}, err
 	}
@@ -51,11 +56,14 @@ func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateL
 	}
 	sharing, err := w.sharing(ctx, named)
 	if err != nil {
-		w.Log.Warn("could not find the integrations that share a budget; what they wait for is lifted, and they find it later",
+		w.Log.Warn("could not find the integrations that share a budget; what they wait for is lifted, "+
+			"and they find it later",
 			"integration", q.Integration, "error", err)
 	}
 	lifted := append(sharing, named.ID)
-	found, err := w.changeRate(ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By, lifted...)
+	found, err := w.changeRate(
+		ctx, q.Integration, dbsqlc.IntegrationSetRateParams{}, "rate-limit-cleared", q.By, lifted...,
+	)
 	if err != nil {
 		return api.RateLimitStatus{}, err
 	}
@@ -63,7 +71,7 @@ func (w *integrationWriter) clearRateLimit(ctx context.Context, q api.ClearRateL
 	return w.showRateLimit(ctx, api.ByIntegration{Integration: q.Integration})
 }
 
-// lift has requests be sent again to an upstream that has asked to be left alone.
+// lift clears the wait that an upstream has asked for, so that requests are sent again.
 func (w *integrationWriter) lift(ctx context.Context, row *postgres.Integration) {
 	in, err := w.Health.Integrations.Load(ctx, row.ID, row.Version)
 	if err == nil {
@@ -74,8 +82,8 @@ func (w *integrationWriter) lift(ctx context.Context, row *postgres.Integration)
 	}
 }
 
-// sharing finds the other integrations whose requests the upstream counts together with those of one, as far as
-// something of them may wait.
+// sharing lists the other integrations that share the upstream's budget with this one and may have work that waits for
+// it.
 func (w *integrationWriter) sharing(ctx context.Context, row *postgres.Integration) (ids []uuid.UUID, err error) {
 	if _, shares := w.provider.(contracts.BudgetKeyer); !shares {
 		return nil, nil
@@ -107,9 +115,11 @@ func (w *integrationWriter) sharing(ctx context.Context, row *postgres.Integrati
 	return ids, nil
 }
 
-// changeRate changes a budget. Of the integrations for which it is lifted as well what their upstream has asked for,
-// the waits for either end.
-func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string, lifted ...uuid.UUID) (found *postgres.Integration, err error) {
+// changeRate changes the budget of an integration. For the integrations in lifted, it also ends the waits for the
+// budget and the waits that the upstream has asked for.
+func (w *integrationWriter) changeRate(
+	ctx context.Context, name string, p dbsqlc.IntegrationSetRateParams, what, by string, lifted ...uuid.UUID,
+) (found *postgres.Integration, err error) {
 	err = w.locked(ctx, name, func(tx *postgres.Tx, row *postgres.Integration) error {
 		found = row
 		if err := overrides.SetBudget(ctx, tx, row, overrides.Budget{Set: p, What: what, By: by}, w.Now()); err != nil {
@@ -117,7 +127,9 @@ func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsql
 		}
 		for _, id := range lifted {
 			for _, cause := range []deferral.Cause{deferral.Budget, deferral.Patience} {
-				if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: id, Cause: string(cause), Now: w.Now()}); err != nil {
+				if err := tx.WaitsEnd(
+					ctx, dbsqlc.WaitsEndParams{IntegrationID: id, Cause: string(cause), Now: w.Now()},
+				); err != nil {
 					return fmt.Errorf("end waits of %s: %w", id, err)
 				}
 			}
@@ -130,7 +142,7 @@ func (w *integrationWriter) changeRate(ctx context.Context, name string, p dbsql
 	return found, err
 }
 
-// showRateLimit needs the provider, which knows its budget and what its upstream counts by.
+// showRateLimit needs the provider, which knows its own budget and the key by which its upstream counts requests.
 func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegration) (api.RateLimitStatus, error) {
 	row, err := w.lookup(ctx, q.Integration)
 	if err != nil {
@@ -164,7 +176,9 @@ func (w *integrationWriter) showRateLimit(ctx context.Context, q api.ByIntegrati
 	}
 	if err != nil {
 		w.Log.Warn("could not read a budget", "integration", row.Name, "error", err)
-		return reply, &api.Error{Code: api.Unavailable, Message: "what is spent can't be read from the broker now; try again"}
+		return reply, &api.Error{
+			Code: api.Unavailable, Message: "what is spent can't be read from the broker now; try again",
+		}
 	}
 	reply.Used, reply.Free = status.Used, status.Free
 	reply.WindowEnds, reply.LeftAloneUntil = given(status.WindowEnds), given(status.SuppressedUntil)

@@ -27,7 +27,10 @@ func (c circuitsAPI) override(ctx context.Context, q api.OverrideCircuit) (api.C
 			return api.CircuitStatus{}, api.Invalidf("a circuit is left to itself for good, without an until")
 		}
 	default:
-		return api.CircuitStatus{}, api.Invalidf("override is %q, it can be forced-open, forced-closed, disabled, or empty to leave the circuit to itself", q.Override)
+		return api.CircuitStatus{}, api.Invalidf(
+			"override is %q, it can be forced-open, forced-closed, disabled, or empty to leave the circuit to itself",
+			q.Override,
+		)
 	}
 	if err := c.inFuture(q.Until); err != nil {
 		return api.CircuitStatus{}, err
@@ -43,7 +46,7 @@ func (c circuitsAPI) override(ctx context.Context, q api.OverrideCircuit) (api.C
 	}
 	c.Log.Info("circuit overridden", "integration", q.Integration, "override", q.Override, "by", q.By)
 	if override == circuit.Auto && c.Circuits != nil {
-		// Whoever leaves a circuit to itself has looked at the upstream; it need not wait for a probe.
+		// The operator has looked at the upstream, so the circuit closes without a probe.
 		if err := c.Circuits.Reset(ctx, found.Provider, found.ID.String()); err != nil {
 			c.Log.Warn("could not close a circuit", "integration", q.Integration, "error", err)
 		}
@@ -66,7 +69,9 @@ func (c circuitsAPI) show(ctx context.Context, q api.ByIntegration) (api.Circuit
 	state, err := c.Circuits.State(ctx, row.Provider, row.ID.String())
 	if err != nil {
 		c.Log.Warn("could not read a circuit", "integration", row.Name, "error", err)
-		return reply, &api.Error{Code: api.Unavailable, Message: "the circuit can't be read from the broker now; try again"}
+		return reply, &api.Error{
+			Code: api.Unavailable, Message: "the circuit can't be read from the broker now; try again",
+		}
 	}
 	reply.Since, reply.Reason = given(state.Since), state.Reason
 	if state.Open {
@@ -75,7 +80,7 @@ func (c circuitsAPI) show(ctx context.Context, q api.ByIntegration) (api.Circuit
 			reply.State = "probing"
 		}
 	}
-	// What the circuit's own state came of says nothing of a state that an operator set.
+	// An override replaces the circuit's own state, so the reason and the times of that state are not shown.
 	switch circuit.Override(reply.Override) {
 	case circuit.Auto:
 	case circuit.ForcedOpen:

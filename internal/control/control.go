@@ -1,6 +1,6 @@
-// Package control is the operators' side of Tributary. It answers the API, carries out commands, and keeps house: it ends
-// overrides, prunes tables and maintains the directory. Processes with the service scheduler run it. Any number of them
-// may: every change is a compare-and-set or one transaction.
+// Package control is the operators' side of Tributary. It answers the API, carries out commands, and keeps house: it
+// ends overrides, prunes tables and maintains the directory. Processes with the service scheduler run it. Any number of
+// them may: every change is a compare-and-set or one transaction.
 package control
 
 import (
@@ -47,7 +47,7 @@ type Config struct {
 	Registry  *registry.Registry
 	Validator *validate.Validator
 	Health    *health.Checker
-	// SetAside is the work that fails, so that the rest proceeds.
+	// SetAside keeps work that fails, so that other work proceeds.
 	SetAside *setaside.Set
 	// Budgets and Circuits are shown to operators.
 	Budgets  *budget.Budgets
@@ -102,7 +102,7 @@ func New(c Config) *Control {
 
 // Run serves operators until ctx ends.
 func (c *Control) Run(ctx context.Context) error {
-	// A row that is locked for long delays what needs it, and nothing else.
+	// A row that is locked for long delays the work that needs it, and no other.
 	group, ctx := errgroup.WithContext(postgres.BoundLocks(ctx, c.Settings.Commands.LockWait))
 	group.Go(func() error { return commands.NewStream(c.commands).Run(ctx) })
 	group.Go(func() error { return c.housekeeping.Run(ctx) })

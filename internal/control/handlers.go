@@ -11,7 +11,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
-// handlerGone is after how long without an announcement no worker has a handler any more. Workers announce theirs every minute.
+// handlerGone is the time without an announcement after which no worker has the handler. Workers announce their
+// handlers every minute.
 const handlerGone = 3 * time.Minute
 
 type handlersAPI struct{ *Control }
@@ -48,16 +49,20 @@ func (c handlersAPI) list(ctx context.Context, q api.ListHandlers) (api.HandlerP
 }
 
 func handlerReply(row *dbsqlc.HandledType) api.Handler {
-	return api.Handler{Provider: row.Provider, Kind: row.Kind, EventType: row.EventType, Since: row.Since, SeenAt: row.SeenAt}
+	return api.Handler{
+		Provider: row.Provider, Kind: row.Kind, EventType: row.EventType, Since: row.Since, SeenAt: row.SeenAt,
+	}
 }
 
-// forgetHandler is refused while a worker announces the handler: it would be announced again. What waits for the
-// handler is woken, to be stored as a record or ignored.
+// forget deletes the announcement of a handler. It is refused while a worker announces the handler, because the worker
+// would announce it again. Items that wait for the handler are woken and stored as records; webhooks are ignored.
 func (c handlersAPI) forget(ctx context.Context, q api.ForgetHandler) (api.Handler, error) {
 	kind := cmp.Or(q.Kind, api.ItemHandler)
 	switch {
 	case q.Provider == "" || q.EventType == "" || q.By == "":
-		return api.Handler{}, api.Invalidf("say which handler is forgotten (provider, event_type) and who forgets it (by)")
+		return api.Handler{}, api.Invalidf(
+			"say which handler is forgotten (provider, event_type) and who forgets it (by)",
+		)
 	case kind != api.ItemHandler && kind != api.WebhookHandler:
 		return api.Handler{}, api.Invalidf("the kind is %s or %s", api.ItemHandler, api.WebhookHandler)
 	}
@@ -82,15 +87,21 @@ func (c handlersAPI) forget(ctx context.Context, q api.ForgetHandler) (api.Handl
 	return handlerReply(row), nil
 }
 
-// explainForget says why nothing was forgotten.
+// explainForget returns why no announcement was deleted.
 func (c handlersAPI) explainForget(ctx context.Context, q api.ForgetHandler, kind string) error {
-	known, err := c.Store.HandledTypesAmong(ctx, dbsqlc.HandledTypesAmongParams{Provider: q.Provider, Kind: kind, EventTypes: []string{q.EventType}})
+	known, err := c.Store.HandledTypesAmong(
+		ctx, dbsqlc.HandledTypesAmongParams{Provider: q.Provider, Kind: kind, EventTypes: []string{q.EventType}},
+	)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for a handler: %w", err)
 	case len(known) == 0:
-		return api.NotFoundf("no worker has had a handler of the kind %s for %s of %s; list them with: tributary handlers list", kind, q.EventType, q.Provider)
+		return api.NotFoundf(
+			"no worker has had a handler of the kind %s for %s of %s; list them with: tributary handlers list", kind,
+			q.EventType, q.Provider,
+		)
 	}
 	return &api.Error{Code: api.Refused, Message: fmt.Sprintf(
-		"a worker has announced its handler for %s within the last %s, and would do so again: stop the workers that have it first", q.EventType, handlerGone)}
+		"a worker has announced its handler for %s within the last %s, and would do so again: "+
+			"stop the workers that have it first", q.EventType, handlerGone)}
 }

@@ -61,7 +61,7 @@ func (c healthAPI) show(ctx context.Context, q api.ByIntegration) (api.Health, e
 	}
 	identity, err := c.Health.Identity(ctx, row)
 	if err != nil {
-		// That nobody knows is no reason to show nothing. What an upstream says may be long.
+		// The rest is shown without the identity. The upstream's text may be long.
 		reply.IdentityProblem = brief(foreign.Of(err))
 	}
 	reply.Identity = identityReply(identity)
@@ -81,7 +81,9 @@ func (c healthAPI) test(ctx context.Context, q api.ByIntegration) (api.TestResul
 	if told != nil {
 		err = told
 	}
-	reply := api.TestResult{Integration: row.Name, Provider: row.Provider, Result: "passed", TookMS: time.Since(started).Milliseconds()}
+	reply := api.TestResult{
+		Integration: row.Name, Provider: row.Provider, Result: "passed", TookMS: time.Since(started).Milliseconds(),
+	}
 	switch _, deferred := contracts.AsDeferral(err); {
 	case err == nil:
 		return reply, nil
@@ -98,10 +100,13 @@ func (c healthAPI) test(ctx context.Context, q api.ByIntegration) (api.TestResul
 
 func healthReply(row *postgres.Integration) api.Health {
 	return api.Health{
-		Integration: row.Name, IntegrationID: row.ID.String(), Provider: row.Provider, Status: row.Status, Health: row.Health, Reason: brief(row.HealthReason),
-		Since: row.HealthSince, ConsecutiveFailures: row.ConsecutiveFailures, ConsecutiveRefusals: row.ConsecutiveRefusals,
-		LastError: brief(row.LastError), LastErrorAt: row.LastErrorAt, NextProbeAt: row.ProbeAt, FailureRateSince: row.FailureRateSince,
-		LastSyncedAt: row.LastSyncedAt, StaleSince: row.StaleSince,
+		Integration: row.Name, IntegrationID: row.ID.String(), Provider: row.Provider, Status: row.Status,
+		Health: row.Health, Reason: brief(row.HealthReason),
+		Since: row.HealthSince, ConsecutiveFailures: row.ConsecutiveFailures,
+		ConsecutiveRefusals: row.ConsecutiveRefusals,
+		LastError:           brief(row.LastError), LastErrorAt: row.LastErrorAt, NextProbeAt: row.ProbeAt,
+		FailureRateSince: row.FailureRateSince,
+		LastSyncedAt:     row.LastSyncedAt, StaleSince: row.StaleSince,
 	}
 }
 
@@ -120,7 +125,9 @@ func (c healthAPI) stats(ctx context.Context, q api.ListIntegrations) (api.Stats
 	ids, at := make([]uuid.UUID, 0, len(rows)), make(map[uuid.UUID]*api.Stats, len(rows))
 	page := api.StatsPage{Integrations: make([]api.Stats, len(rows)), Next: next}
 	for i, row := range rows {
-		page.Integrations[i] = api.Stats{Integration: row.Name, Provider: row.Provider, Operations: map[string]map[string]int64{}}
+		page.Integrations[i] = api.Stats{
+			Integration: row.Name, Provider: row.Provider, Operations: map[string]map[string]int64{},
+		}
 		ids, at[row.ID] = append(ids, row.ID), &page.Integrations[i]
 	}
 	now := c.Now()
@@ -157,7 +164,8 @@ func (c healthAPI) stats(ctx context.Context, q api.ListIntegrations) (api.Stats
 func requestStats(count *dbsqlc.RequestCountSumRow) api.RequestStats {
 	stats := api.RequestStats{
 		Failed:   count.Upstream + count.Throttle + count.Client + count.Unknown,
-		Upstream: count.Upstream, Throttle: count.Throttle, Client: count.Client, Unknown: count.Unknown, Cached: count.Cached,
+		Upstream: count.Upstream, Throttle: count.Throttle, Client: count.Client, Unknown: count.Unknown,
+		Cached: count.Cached,
 	}
 	if stats.Requests = count.Succeeded + stats.Failed; stats.Requests > 0 {
 		stats.AverageMS = float64(count.DurationMs) / float64(stats.Requests)
@@ -165,7 +173,7 @@ func requestStats(count *dbsqlc.RequestCountSumRow) api.RequestStats {
 	return stats
 }
 
-// knownIdentity is whose the credentials were when that was last asked, for where the provider's code is not at hand.
+// knownIdentity is the identity that was stored when the upstream was last asked. It needs no code of the provider.
 func knownIdentity(row *postgres.Integration) *api.Identity {
 	return identityReply(health.KnownIdentity(row))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
-// timelineAtMost is how many signals an incident is shown with.
+// timelineAtMost bounds the signals that an incident is shown with.
 const timelineAtMost = 500
 
 type incidentsAPI struct{ *Control }
@@ -39,7 +39,10 @@ func (c incidentsAPI) list(ctx context.Context, q api.ListIncidents) (api.Incide
 	if err != nil {
 		return api.IncidentPage{}, err
 	}
-	rows, err := c.Store.IncidentList(ctx, dbsqlc.IncidentListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1})
+	rows, err := c.Store.IncidentList(
+		ctx,
+		dbsqlc.IncidentListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1},
+	)
 	if err != nil {
 		return api.IncidentPage{}, fmt.Errorf("list incidents: %w", err)
 	}
@@ -68,7 +71,7 @@ func (c incidentsAPI) show(ctx context.Context, q api.ByID) (api.Incident, error
 	return c.read(ctx, id)
 }
 
-// incident returns an incident with its timeline.
+// read returns an incident with its timeline.
 func (c incidentsAPI) read(ctx context.Context, id uuid.UUID) (api.Incident, error) {
 	row, err := c.Store.IncidentGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -87,19 +90,25 @@ func (c incidentsAPI) read(ctx context.Context, id uuid.UUID) (api.Incident, err
 	}
 	incident := incidentReply(row, byID[ofIncident(row)])
 	for _, signal := range signals {
-		incident.Timeline = append(incident.Timeline, api.IncidentSignal{At: signal.At, Source: signal.Source, Severity: signal.Severity, Reason: brief(signal.Reason)})
+		incident.Timeline = append(
+			incident.Timeline,
+			api.IncidentSignal{
+				At: signal.At, Source: signal.Source, Severity: signal.Severity, Reason: brief(signal.Reason),
+			},
+		)
 	}
 	return incident, nil
 }
 
 func incidentReply(row *dbsqlc.Incident, name string) api.Incident {
 	return api.Incident{
-		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason.String(), Raised: row.Raised, PeakSeverity: row.PeakSeverity,
-		OpenedAt: row.OpenedAt, LastSignalAt: row.LastSignalAt, ClosedAt: row.ClosedAt,
+		ID: row.ID.String(), Integration: name, Source: row.Source, Reason: row.Reason.String(), Raised: row.Raised,
+		PeakSeverity: row.PeakSeverity,
+		OpenedAt:     row.OpenedAt, LastSignalAt: row.LastSignalAt, ClosedAt: row.ClosedAt,
 	}
 }
 
-// ofIncident is the integration of an incident; the zero id, which none has, for one of the whole installation.
+// ofIncident is the integration of an incident. It is the zero id for an incident of the whole installation.
 func ofIncident(row *dbsqlc.Incident) uuid.UUID {
 	if row.IntegrationID == nil {
 		return uuid.Nil
@@ -110,12 +119,14 @@ func ofIncident(row *dbsqlc.Incident) uuid.UUID {
 func incidentID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
-		return uuid.Nil, api.NotFoundf("%q is not the id of an incident; list them with: tributary incidents list", text)
+		return uuid.Nil, api.NotFoundf(
+			"%q is not the id of an incident; list them with: tributary incidents list", text,
+		)
 	}
 	return id, nil
 }
 
-// resolveIncident closes an incident of the whole installation. One that is closed already stays as it is.
+// resolve closes an incident of the whole installation. A closed incident stays as it is.
 func (c incidentsAPI) resolve(ctx context.Context, q api.ResolveIncident) (api.Incident, error) {
 	id, err := incidentID(q.ID)
 	if err != nil {
@@ -139,7 +150,10 @@ func (c incidentsAPI) resolve(ctx context.Context, q api.ResolveIncident) (api.I
 	case resolved:
 		c.Log.Info("incident resolved", "incident", id, "by", q.By)
 	case shown.ClosedAt == nil:
-		return api.Incident{}, refusedf("this incident is of the integration %s: it closes by itself when nothing is wrong any more", shown.Integration)
+		return api.Incident{}, refusedf(
+			"this incident is of the integration %s: it closes by itself when nothing is wrong any more",
+			shown.Integration,
+		)
 	}
 	return shown, nil
 }

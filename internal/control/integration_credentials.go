@@ -16,19 +16,22 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// newCredentials are what an update makes of an integration's credentials.
+// newCredentials is the change that an update makes to an integration's credentials.
 type newCredentials struct {
-	// read says that the stored ones were looked at, as they were at the version.
+	// read says that the stored credentials were read, at the version.
 	read    bool
 	version int64
-	// merged is nil when they stay as they are.
+	// merged is nil if the credentials do not change.
 	merged json.RawMessage
-	// moved says that the update moves the hosts that they are sent to.
+	// moved says that the update changes the hosts to which the credentials are sent.
 	moved bool
 }
 
-// readAhead works out the new credentials ahead of the transaction; their version makes sure that nothing is lost.
-func (w *integrationWriter) readAhead(ctx context.Context, found *postgres.Integration, q api.UpdateIntegration) (next newCredentials, err error) {
+// readAhead computes the new credentials before the transaction. The transaction compares their version, so that no
+// other change is lost.
+func (w *integrationWriter) readAhead(
+	ctx context.Context, found *postgres.Integration, q api.UpdateIntegration,
+) (next newCredentials, err error) {
 	if next.moved, err = w.movesHosts(found, q.Metadata); err != nil || len(q.Credentials) == 0 && !next.moved {
 		return next, err
 	}
@@ -37,7 +40,7 @@ func (w *integrationWriter) readAhead(ctx context.Context, found *postgres.Integ
 	next.version = version
 	var lost error
 	if len(q.Credentials) > 0 && (errors.Is(err, secret.ErrUnknownKey) || errors.Is(err, secret.ErrOpen)) {
-		// What can't be opened can be replaced. Nothing of it is carried over, so the rules ask for the whole.
+		// Credentials that can't be opened can be replaced as a whole: no field is carried over.
 		lost, stored, err = err, nil, nil
 	}
 	if err != nil {
@@ -57,15 +60,25 @@ func (w *integrationWriter) readAhead(ctx context.Context, found *postgres.Integ
 	err = w.check("", nil, next.merged)
 	switch {
 	case err != nil && lost != nil:
-		return next, &api.Error{Code: api.Refused, Message: fmt.Sprintf("the stored credentials can't be read (%v); give all of them to replace them: %v", lost, err)}
+		return next, &api.Error{
+			Code: api.Refused,
+			Message: fmt.Sprintf(
+				"the stored credentials can't be read (%v); give all of them to replace them: %v", lost, err,
+			),
+		}
 	case lost != nil:
-		w.Log.Warn("credentials that can't be opened are replaced", "integration", found.Name, "provider", w.key, "by", q.By, "error", lost)
+		w.Log.Warn(
+			"credentials that can't be opened are replaced", "integration", found.Name, "provider", w.key, "by", q.By,
+			"error", lost,
+		)
 	}
 	return next, err
 }
 
-// putCredentials writes the new credentials. The hosts are compared again, under the integration's lock.
-func (w *integrationWriter) putCredentials(ctx context.Context, tx *postgres.Tx, before *postgres.Integration, q api.UpdateIntegration, next newCredentials) error {
+// putCredentials writes the new credentials. It compares the hosts again, under the integration's lock.
+func (w *integrationWriter) putCredentials(
+	ctx context.Context, tx *postgres.Tx, before *postgres.Integration, q api.UpdateIntegration, next newCredentials,
+) error {
 	moved, err := w.movesHosts(before, q.Metadata)
 	switch {
 	case err != nil:
@@ -73,7 +86,9 @@ func (w *integrationWriter) putCredentials(ctx context.Context, tx *postgres.Tx,
 	case moved && !next.moved:
 		return postgres.ErrCredentialsChanged
 	case next.merged != nil:
-		_, err := w.Store.PutCredentials(ctx, tx, before.ID, next.merged, next.version, w.access(q.By, "change some of them"))
+		_, err := w.Store.PutCredentials(
+			ctx, tx, before.ID, next.merged, next.version, w.access(q.By, "change some of them"),
+		)
 		return err
 	case !next.read:
 		return nil
@@ -88,7 +103,7 @@ func (w *integrationWriter) putCredentials(ctx context.Context, tx *postgres.Tx,
 	return err
 }
 
-// movesHosts reports whether a change of metadata has the credentials sent to hosts that they were not given for.
+// movesHosts reports whether a change of metadata changes the hosts to which the credentials are sent.
 func (w *integrationWriter) movesHosts(before *postgres.Integration, patch json.RawMessage) (bool, error) {
 	if len(patch) == 0 {
 		return false, nil
@@ -104,7 +119,7 @@ func (w *integrationWriter) movesHosts(before *postgres.Integration, patch json.
 	if err != nil {
 		return false, api.Invalidf("%v", err)
 	}
-	// Metadata that names no hosts today named none that the credentials were given for.
+	// The stored metadata names no hosts, so the credentials were given for none.
 	if known, err := w.hosts(before, before.Metadata); err == nil {
 		return after.MovedFrom(known), nil
 	}
@@ -117,9 +132,11 @@ func (w *integrationWriter) hosts(row *postgres.Integration, metadata json.RawMe
 	}))
 }
 
-// notCarriedOver refuses to have stored credentials sent to another host than the one that they were given for. Tokens of an
-// authorization are dropped: they are the old host's.
-func (w *integrationWriter) notCarriedOver(found *postgres.Integration, stored json.RawMessage, q api.UpdateIntegration) (json.RawMessage, error) {
+// notCarriedOver refuses a change that would send stored credentials to another host. Tokens of an OAuth authorization
+// are dropped, because the old host issued them.
+func (w *integrationWriter) notCarriedOver(
+	found *postgres.Integration, stored json.RawMessage, q api.UpdateIntegration,
+) (json.RawMessage, error) {
 	have, err := decodeObject(orEmpty(stored))
 	if err != nil {
 		return nil, api.Invalidf("the stored credentials are not a JSON object")
@@ -143,17 +160,21 @@ func (w *integrationWriter) notCarriedOver(found *postgres.Integration, stored j
 	if err != nil {
 		return nil, fmt.Errorf("encode credentials of %s", found.ID)
 	}
-	missing := slices.DeleteFunc(slices.Sorted(maps.Keys(have)), func(name string) bool { _, ok := given[name]; return ok })
+	missing := slices.DeleteFunc(
+		slices.Sorted(maps.Keys(have)), func(name string) bool { _, ok := given[name]; return ok },
+	)
 	after, _ := merge("metadata", found.Metadata, q.Metadata) // was merged before
 	hosts, _ := w.hosts(found, after)
 	switch {
 	case len(missing) > 0:
 		return nil, &api.Error{Code: api.Invalid, Message: fmt.Sprintf(
-			"this change has the credentials sent to another host (%s), which they were not given for; give these again in the same "+
-				"command, with --credential or --credentials-file, or set them to null: %s", hosts, strings.Join(missing, ", "))}
+			"this change has the credentials sent to another host (%s), which they were not given for; give these "+
+				"again in the same command, with --credential or --credentials-file, or set them to null: %s",
+			hosts, strings.Join(missing, ", "))}
 	case tokens && len(q.Credentials) == 0:
 		return nil, &api.Error{Code: api.Invalid, Message: fmt.Sprintf(
-			"this change has the tokens sent to another host (%s), which did not grant them; revoke them first: tributary integrations revoke %s",
+			"this change has the tokens sent to another host (%s), which did not grant them; "+
+				"revoke them first: tributary integrations revoke %s",
 			hosts, found.Name)}
 	}
 	return kept, nil

@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/google/uuid"
 
@@ -16,16 +14,12 @@ import (
 	"github.com/tributaryhq/tributary/internal/control/commands"
 	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/panics"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
-
-// maxOwnerBytes is how long an owner may be.
-const maxOwnerBytes = 200
 
 // integrationWriter creates and updates the integrations of one provider, whose rules it keeps.
 type integrationWriter struct {
@@ -45,7 +39,9 @@ func (w *integrationWriter) routes() []api.Route {
 }
 
 func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration) (api.Integration, error) {
-	row := dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: w.key, Owner: q.Owner, Metadata: orEmpty(q.Metadata), Now: w.Now()}
+	row := dbsqlc.IntegrationInsertParams{
+		ID: postgres.NewID(), Provider: w.key, Owner: q.Owner, Metadata: orEmpty(q.Metadata), Now: w.Now(),
+	}
 	credentials := orEmpty(q.Credentials)
 	var err error
 	if row.Name, err = w.nameOf(q.Name); err != nil {
@@ -69,17 +65,27 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 			return fmt.Errorf("insert integration %q: %w", row.Name, err)
 		}
 		if inserted == 0 {
-			return &api.Error{Code: api.Conflict, Message: fmt.Sprintf("there is an integration with the name %q already; give this one another name", row.Name)}
+			return &api.Error{
+				Code: api.Conflict,
+				Message: fmt.Sprintf(
+					"there is an integration with the name %q already; give this one another name", row.Name,
+				),
+			}
 		}
 		if string(credentials) != "{}" {
-			if _, err := w.Store.PutCredentials(ctx, tx, row.ID, credentials, 0, w.access(q.By, "create the integration")); err != nil {
+			if _, err := w.Store.PutCredentials(
+				ctx, tx, row.ID, credentials, 0, w.access(q.By, "create the integration"),
+			); err != nil {
 				return err
 			}
 		}
 		if created, err = w.start(ctx, tx, row.ID, q.Paused, row.Now); err != nil {
 			return err
 		}
-		return announce.Publish(ctx, tx, row.Now, events.IntegrationCreated, created, &eventsv1.IntegrationCreated{Integration: announce.Ref(created)})
+		return announce.Publish(
+			ctx, tx, row.Now, events.IntegrationCreated, created,
+			&eventsv1.IntegrationCreated{Integration: announce.Ref(created)},
+		)
 	})
 	if err != nil {
 		return api.Integration{}, err
@@ -89,8 +95,10 @@ func (w *integrationWriter) create(ctx context.Context, q api.CreateIntegration)
 	return w.detailed(ctx, created)
 }
 
-// start reads the new row, and pauses it if it is to begin so.
-func (w *integrationWriter) start(ctx context.Context, tx *postgres.Tx, id uuid.UUID, paused bool, now time.Time) (*postgres.Integration, error) {
+// start reads the new row, and pauses the integration if paused is set.
+func (w *integrationWriter) start(
+	ctx context.Context, tx *postgres.Tx, id uuid.UUID, paused bool, now time.Time,
+) (*postgres.Integration, error) {
 	if !paused {
 		created, err := tx.IntegrationGet(ctx, id)
 		if err != nil {
@@ -98,21 +106,25 @@ func (w *integrationWriter) start(ctx context.Context, tx *postgres.Tx, id uuid.
 		}
 		return created, nil
 	}
-	created, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: id, Status: "paused", Reason: "created paused", Now: now})
+	created, err := tx.IntegrationSetStatus(
+		ctx, dbsqlc.IntegrationSetStatusParams{ID: id, Status: "paused", Reason: "created paused", Now: now},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("pause integration %s: %w", id, err)
 	}
 	return created, nil
 }
 
-// update changes an integration. Its version grows, by which running services notice.
+// update changes an integration and raises its version. Running services notice the new version.
 func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration) (api.Integration, error) {
 	found, err := w.lookup(ctx, q.Integration)
 	if err != nil {
 		return api.Integration{}, err
 	}
 	if found.Provider != w.key {
-		return api.Integration{}, api.Invalidf("integration %q is one of provider %q, not %q", found.Name, found.Provider, w.key)
+		return api.Integration{}, api.Invalidf(
+			"integration %q is one of provider %q, not %q", found.Name, found.Provider, w.key,
+		)
 	}
 	var interval *time.Duration
 	if q.SyncInterval != nil {
@@ -120,8 +132,10 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 			return api.Integration{}, err
 		}
 	}
-	// Before the merge, which would put other characters in the place of what can't be stored.
-	if err := checkStorable(map[string]json.RawMessage{"metadata": q.Metadata, "credentials": q.Credentials}); err != nil {
+	// Before the merge, which would replace characters that can't be stored.
+	if err := checkStorable(
+		map[string]json.RawMessage{"metadata": q.Metadata, "credentials": q.Credentials},
+	); err != nil {
 		return api.Integration{}, err
 	}
 	secrets, err := w.readAhead(ctx, found, q)
@@ -140,8 +154,10 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 		if updated, err = w.updateRow(ctx, tx, before, q, interval); err != nil {
 			return err
 		}
-		// What waits may wait for what is mended by this.
-		if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: updated.ID, Cause: string(deferral.Any), Now: w.Now()}); err != nil {
+		// The update may have mended the cause of a wait.
+		if err := tx.WaitsEnd(
+			ctx, dbsqlc.WaitsEndParams{IntegrationID: updated.ID, Cause: string(deferral.Any), Now: w.Now()},
+		); err != nil {
 			return fmt.Errorf("end waits of %s: %w", updated.ID, err)
 		}
 		return w.publishChange(ctx, tx, updated, "updated", q.By)
@@ -150,7 +166,7 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 		return api.Integration{}, err
 	}
 	if len(q.Metadata) > 0 || len(q.Credentials) > 0 {
-		// What the upstream has asked for may have been about what is mended. It asks again if not.
+		// The update may have mended why the upstream asked to wait. If not, the upstream asks again.
 		w.lift(ctx, updated)
 	}
 	w.Log.Info("integration updated", "integration", updated.Name, "provider", w.key, "by", q.By)
@@ -158,9 +174,13 @@ func (w *integrationWriter) update(ctx context.Context, q api.UpdateIntegration)
 	return w.detailed(ctx, updated)
 }
 
-func (w *integrationWriter) updateRow(ctx context.Context, tx *postgres.Tx, before *postgres.Integration, q api.UpdateIntegration, interval *time.Duration) (*postgres.Integration, error) {
+func (w *integrationWriter) updateRow(
+	ctx context.Context, tx *postgres.Tx, before *postgres.Integration, q api.UpdateIntegration,
+	interval *time.Duration,
+) (*postgres.Integration, error) {
 	p := dbsqlc.IntegrationUpdateParams{
-		ID: before.ID, Owner: q.Owner, SyncInterval: interval, ClearInterval: q.SyncInterval != nil && interval == nil, Now: w.Now(),
+		ID: before.ID, Owner: q.Owner, SyncInterval: interval, ClearInterval: q.SyncInterval != nil && interval == nil,
+		Now: w.Now(),
 	}
 	if len(q.Metadata) > 0 {
 		var err error
@@ -179,8 +199,9 @@ func (w *integrationWriter) updateRow(ctx context.Context, tx *postgres.Tx, befo
 	if err != nil {
 		return nil, fmt.Errorf("update integration %s: %w", before.ID, err)
 	}
-	// A shorter interval counts from now on, not only after a long one has passed.
-	if next := w.Now().Add(w.Runs.Interval(updated)); q.SyncInterval != nil && updated.NextSyncAt != nil && next.Before(*updated.NextSyncAt) {
+	// A shorter interval takes effect now, not after the longer one has passed.
+	if next := w.Now().Add(w.Runs.Interval(updated)); q.SyncInterval != nil && updated.NextSyncAt != nil &&
+		next.Before(*updated.NextSyncAt) {
 		updated.NextSyncAt = &next
 		if err := tx.IntegrationSetNextSync(ctx, &next, updated.ID); err != nil {
 			return nil, fmt.Errorf("set the next sync: %w", err)
@@ -189,94 +210,7 @@ func (w *integrationWriter) updateRow(ctx context.Context, tx *postgres.Tx, befo
 	return updated, nil
 }
 
-// check applies the provider's rules, and the limits of what can be stored, to what is given.
-func (w *integrationWriter) check(owner string, metadata, credentials json.RawMessage) error {
-	if len(owner) > maxOwnerBytes || strings.ContainsFunc(owner, unicode.IsControl) {
-		return refuseField("owner", "has %d bytes or control characters; it can have %d bytes at most, and none of those", len(owner), maxOwnerBytes)
-	}
-	for what, raw := range map[string]json.RawMessage{"metadata": metadata, "credentials": credentials} {
-		if len(raw) > api.MaxObjectBytes {
-			return refuseField(what, "has %d bytes, it can have %d at most", len(raw), api.MaxObjectBytes)
-		}
-	}
-	if err := checkStorable(map[string]json.RawMessage{"metadata": metadata, "credentials": credentials}); err != nil {
-		return err
-	}
-	var problems []api.Problem
-	var errs [2]error
-	if credentials != nil {
-		errs[0] = w.Validator.Credentials(w.provider, credentials)
-	}
-	if metadata != nil {
-		errs[1] = w.Validator.Metadata(w.provider, metadata)
-	}
-	for _, err := range errs {
-		found, err := problemsOf(err)
-		if err != nil {
-			return err
-		}
-		problems = append(problems, found...)
-	}
-	if len(problems) > 0 {
-		return &api.Error{Code: api.Invalid, Message: fmt.Sprintf("provider %q does not take this:", w.key), Problems: problems}
-	}
-	return nil
-}
-
-// nameOf is the given name, or the provider's own where that can be one.
-func (w *integrationWriter) nameOf(given string) (string, error) {
-	name := given
-	if name == "" {
-		var err error
-		name, err = panics.Compute("the provider's name", func() (string, error) { return w.provider.Name(), nil })
-		if err != nil {
-			return "", err
-		}
-		if !events.ValidToken(name) {
-			name = w.key
-		}
-	}
-	if _, err := uuid.Parse(name); err == nil {
-		return "", refuseField("name", "is %q, which looks like an id, so that the one could be taken for the other", name)
-	}
-	if !events.ValidToken(name) || name == events.None {
-		return "", refuseField("name", "is %q, which is not valid: letters, digits, dash and underscore, 100 at most, for it stands in subjects", name)
-	}
-	return name, nil
-}
-
-// refuseField is an error for one field of a request; the message completes a sentence that begins with the field.
-func refuseField(field, format string, args ...any) error {
-	problem := api.Problem{Field: field, Message: fmt.Sprintf(format, args...)}
-	return &api.Error{Code: api.Invalid, Message: "the request is not valid:", Problems: []api.Problem{problem}}
-}
-
-// parseInterval reads an interval; empty means none.
-func parseInterval(text string) (*time.Duration, error) {
-	if text == "" {
-		return nil, nil
-	}
-	interval, err := time.ParseDuration(text)
-	if err != nil {
-		return nil, refuseField("sync_interval", `is %q, which is not a duration such as "15m" or "2h"`, text)
-	}
-	if interval < time.Minute || interval%time.Minute != 0 {
-		return nil, refuseField("sync_interval", "is %s, it must be whole minutes, at least 1m", interval)
-	}
-	if interval > contracts.MaxSyncInterval {
-		return nil, refuseField("sync_interval", "is %s, it must be at most %s", interval, contracts.MaxSyncInterval)
-	}
-	return &interval, nil
-}
-
-func orEmpty(raw json.RawMessage) json.RawMessage {
-	if len(raw) == 0 {
-		return json.RawMessage("{}")
-	}
-	return raw
-}
-
-// access is what the audit says of a person who works through the API, or of who does not say.
+// access is the entry in the audit for a request of the API. A caller without a name is "somebody".
 func (c *Control) access(by string, why foreign.Text) postgres.Access {
 	return postgres.Access{Who: foreign.Word(cmp.Or(by, "somebody")), Why: why, At: c.Now()}
 }

@@ -49,10 +49,13 @@ func (c integrationsAPI) show(ctx context.Context, q api.ByIntegration) (api.Int
 	return c.detailed(ctx, row)
 }
 
-// detailed opens the credentials to tell which are set; that they can't be opened is for an operator to see.
+// detailed opens the credentials to show the names of their fields. If they can't be opened, the reply says why.
 func (c *Control) detailed(ctx context.Context, row *postgres.Integration) (api.Integration, error) {
 	reply := integrationReply(row)
-	details := &api.IntegrationDetails{Metadata: row.Metadata, Credentials: []string{}, Cursor: textOf(row.SyncCursor), CursorVersion: row.CursorVersion, Identity: knownIdentity(row)}
+	details := &api.IntegrationDetails{
+		Metadata: row.Metadata, Credentials: []string{}, Cursor: textOf(row.SyncCursor),
+		CursorVersion: row.CursorVersion, Identity: knownIdentity(row),
+	}
 	reply.Details = details
 	plain, _, err := c.Store.Credentials(ctx, row.ID, c.access("scheduler", "show the names of their fields"))
 	switch {
@@ -80,8 +83,8 @@ func (c *Control) detailed(ctx context.Context, row *postgres.Integration) (api.
 	return reply, nil
 }
 
-// deleteIntegration removes the rows of an integration. With force, an open run is cancelled in the same transaction, by the rules of a cancel
-// command, so that nothing of it runs on.
+// delete removes the rows of an integration. With force, it cancels an open run in the same transaction, as the command
+// cancel does.
 func (c integrationsAPI) delete(ctx context.Context, q api.DeleteIntegration) (struct{}, error) {
 	found, err := c.lookup(ctx, q.Integration)
 	if err != nil {
@@ -100,9 +103,15 @@ func (c integrationsAPI) delete(ctx context.Context, q api.DeleteIntegration) (s
 		}
 		if err == nil {
 			if !q.Force {
-				return refusedf("run %s is open; wait for its end, or have it cancelled first: --force, or \"force\":true in a message", run.ID)
+				return refusedf(
+					"run %s is open; wait for its end, or have it cancelled first: "+
+						"--force, or \"force\":true in a message",
+					run.ID,
+				)
 			}
-			if purge, err = c.commands.Cancel(ctx, tx, integration, run, &eventsv1.Command{Reason: "the integration is deleted", By: q.By}); err != nil {
+			if purge, err = c.commands.Cancel(
+				ctx, tx, integration, run, &eventsv1.Command{Reason: "the integration is deleted", By: q.By},
+			); err != nil {
 				return err
 			}
 		}
@@ -126,7 +135,9 @@ func (c integrationsAPI) delete(ctx context.Context, q api.DeleteIntegration) (s
 	return struct{}{}, nil
 }
 
-func (c *Control) publishChange(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, what, by string) error {
+func (c *Control) publishChange(
+	ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, what, by string,
+) error {
 	return announce.Publish(ctx, tx, c.Now(), events.IntegrationChanged, integration, &eventsv1.IntegrationChanged{
 		Integration: announce.Ref(integration), What: what, By: by,
 	})
@@ -137,7 +148,10 @@ func (c integrationsAPI) cursor(ctx context.Context, q api.ByIntegration) (api.C
 	if err != nil {
 		return api.Cursor{}, err
 	}
-	return api.Cursor{Integration: row.Name, Cursor: textOf(row.SyncCursor), Version: row.CursorVersion, LastSyncedAt: row.LastSyncedAt}, nil
+	return api.Cursor{
+		Integration: row.Name, Cursor: textOf(row.SyncCursor), Version: row.CursorVersion,
+		LastSyncedAt: row.LastSyncedAt,
+	}, nil
 }
 
 func (c integrationsAPI) records(ctx context.Context, q api.ByIntegration) (api.RecordCount, error) {
@@ -154,8 +168,10 @@ func (c integrationsAPI) records(ctx context.Context, q api.ByIntegration) (api.
 
 func integrationReply(row *postgres.Integration) api.Integration {
 	reply := api.Integration{
-		ID: row.ID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status, StatusReason: brief(row.StatusReason), Health: row.Health,
-		NextSyncAt: row.NextSyncAt, LastSyncedAt: row.LastSyncedAt, ConsecutiveSyncFailures: row.ConsecutiveSyncFailures, StaleSince: row.StaleSince,
+		ID: row.ID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status,
+		StatusReason: brief(row.StatusReason), Health: row.Health,
+		NextSyncAt: row.NextSyncAt, LastSyncedAt: row.LastSyncedAt,
+		ConsecutiveSyncFailures: row.ConsecutiveSyncFailures, StaleSince: row.StaleSince,
 		Version: row.Version, CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 	}
 	if row.SyncInterval != nil {

@@ -25,7 +25,9 @@ func (c runsAPI) listDead(ctx context.Context, q api.ListDeadItems) (api.DeadIte
 	if err != nil {
 		return api.DeadItemPage{}, err
 	}
-	rows, err := c.Store.DeadList(ctx, dbsqlc.DeadListParams{IntegrationID: integration, AllOfThem: q.All, Before: before, Most: int32(size) + 1})
+	rows, err := c.Store.DeadList(
+		ctx, dbsqlc.DeadListParams{IntegrationID: integration, AllOfThem: q.All, Before: before, Most: int32(size) + 1},
+	)
 	if err != nil {
 		return api.DeadItemPage{}, fmt.Errorf("list dead items: %w", err)
 	}
@@ -40,9 +42,12 @@ func (c runsAPI) listDead(ctx context.Context, q api.ListDeadItems) (api.DeadIte
 			break
 		}
 		page.Items = append(page.Items, api.DeadItem{
-			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
-			RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: brief(row.Error),
-			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: brief(row.Note), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(),
+			Provider: row.Provider,
+			RunID:    row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex,
+			EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: brief(row.Error),
+			Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: brief(row.Note),
+			CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		})
 	}
 	return page, nil
@@ -51,7 +56,9 @@ func (c runsAPI) listDead(ctx context.Context, q api.ListDeadItems) (api.DeadIte
 func (c runsAPI) showDead(ctx context.Context, q api.ByID) (api.DeadItem, error) {
 	id, err := uuid.Parse(q.ID)
 	if err != nil {
-		return api.DeadItem{}, api.NotFoundf("%q is not the id of a dead item; list them with: tributary items dead", q.ID)
+		return api.DeadItem{}, api.NotFoundf(
+			"%q is not the id of a dead item; list them with: tributary items dead", q.ID,
+		)
 	}
 	row, err := c.Store.DeadGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -60,7 +67,9 @@ func (c runsAPI) showDead(ctx context.Context, q api.ByID) (api.DeadItem, error)
 	if err != nil {
 		return api.DeadItem{}, fmt.Errorf("read dead item %s: %w", id, err)
 	}
-	byID, err := names(ctx, c.Store, []*postgres.DeadItem{row}, func(row *postgres.DeadItem) uuid.UUID { return row.IntegrationID })
+	byID, err := names(
+		ctx, c.Store, []*postgres.DeadItem{row}, func(row *postgres.DeadItem) uuid.UUID { return row.IntegrationID },
+	)
 	if err != nil {
 		return api.DeadItem{}, err
 	}
@@ -69,9 +78,12 @@ func (c runsAPI) showDead(ctx context.Context, q api.ByID) (api.DeadItem, error)
 		details.Payload = row.Payload
 	}
 	return api.DeadItem{
-		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
-		RunID: row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex, EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(),
-		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: row.Note.String(), CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(),
+		Provider: row.Provider,
+		RunID:    row.RunID.String(), Attempt: row.Attempt, Batch: row.Batch, Index: row.ItemIndex,
+		EventType: row.EventType, ExternalID: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(),
+		Tries: row.Tries, Status: row.Status, ResolvedBy: row.ResolvedBy.String(), Note: row.Note.String(),
+		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		Details: details,
 	}, nil
 }

@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// briefly is how many bytes of an error a list shows, so that a page fits into a message.
+	// briefly bounds the bytes of an error in a list, so that a page fits into a message.
 	briefly = 300
-	// replyRoom is what the rest of a reply may need beside a payload.
+	// replyRoom is the room in a message for the reply without the payload.
 	replyRoom = 64 << 10
 )
 
@@ -42,7 +42,7 @@ func (c *Control) lookup(ctx context.Context, name string) (*postgres.Integratio
 	return integration, nil
 }
 
-// lookupID is lookup for a filter: an empty name means all.
+// lookupID is lookup for a filter. An empty name means all integrations, and returns nil.
 func (c *Control) lookupID(ctx context.Context, name string) (*uuid.UUID, error) {
 	if name == "" {
 		return nil, nil
@@ -54,7 +54,7 @@ func (c *Control) lookupID(ctx context.Context, name string) (*uuid.UUID, error)
 	return &integration.ID, nil
 }
 
-// pageSize is how many rows a page has, one more of which are read to know whether there is a next one.
+// pageSize is the number of rows in a page. Callers read one row more to know whether there is a next page.
 func pageSize(limit int) (int, error) {
 	switch {
 	case limit == 0:
@@ -66,7 +66,7 @@ func pageSize(limit int) (int, error) {
 	}
 }
 
-// parseBefore reads where a page goes on.
+// parseBefore parses the place where a page begins. Empty means the newest row.
 func parseBefore(before string) (*uuid.UUID, error) {
 	if before == "" {
 		return nil, nil
@@ -78,8 +78,10 @@ func parseBefore(before string) (*uuid.UUID, error) {
 	return &id, nil
 }
 
-// page reads a page of integrations, and tells where the next begins.
-func (c *Control) page(ctx context.Context, q api.ListIntegrations) (rows []*postgres.Integration, next string, err error) {
+// page reads a page of integrations. Next is where the next page begins; empty after the last page.
+func (c *Control) page(
+	ctx context.Context, q api.ListIntegrations,
+) (rows []*postgres.Integration, next string, err error) {
 	size, err := pageSize(q.Limit)
 	if err != nil {
 		return nil, "", err
@@ -90,7 +92,9 @@ func (c *Control) page(ctx context.Context, q api.ListIntegrations) (rows []*pos
 	if q.After != "" && !events.ValidToken(q.After) {
 		return nil, "", api.Invalidf(`after is not the "next" of a page`)
 	}
-	rows, err = c.Store.IntegrationList(ctx, dbsqlc.IntegrationListParams{Provider: q.Provider, After: q.After, Most: int32(size) + 1})
+	rows, err = c.Store.IntegrationList(
+		ctx, dbsqlc.IntegrationListParams{Provider: q.Provider, After: q.After, Most: int32(size) + 1},
+	)
 	if err != nil {
 		return nil, "", fmt.Errorf("list integrations: %w", err)
 	}
@@ -101,8 +105,10 @@ func (c *Control) page(ctx context.Context, q api.ListIntegrations) (rows []*pos
 	return rows, next, nil
 }
 
-// locked changes an integration in a transaction.
-func (c *Control) locked(ctx context.Context, name string, change func(*postgres.Tx, *postgres.Integration) error) error {
+// locked runs a change in a transaction that has locked the integration.
+func (c *Control) locked(
+	ctx context.Context, name string, change func(*postgres.Tx, *postgres.Integration) error,
+) error {
 	found, err := c.lookup(ctx, name)
 	if err != nil {
 		return err
@@ -133,8 +139,10 @@ func given(at time.Time) *time.Time {
 	return &at
 }
 
-// names are the names of the integrations that rows belong to.
-func names[Row any](ctx context.Context, store *postgres.Store, rows []Row, integrationOf func(Row) uuid.UUID) (map[uuid.UUID]string, error) {
+// names returns the names of the integrations to which rows belong.
+func names[Row any](
+	ctx context.Context, store *postgres.Store, rows []Row, integrationOf func(Row) uuid.UUID,
+) (map[uuid.UUID]string, error) {
 	ids := map[uuid.UUID]struct{}{}
 	for _, row := range rows {
 		ids[integrationOf(row)] = struct{}{}

@@ -69,8 +69,8 @@ func problemsOf(err error) ([]api.Problem, error) {
 	return problems, nil
 }
 
-// checkStorable refuses objects with fields that Postgres can't store as they are given. It names the fields, because the
-// operator can correct them. What is not JSON is refused by the validator.
+// checkStorable refuses objects with fields that Postgres can't store as they are given. It names the fields, because
+// the operator can correct them. What is not JSON is refused by the validator.
 func checkStorable(objects map[string]json.RawMessage) error {
 	var problems []api.Problem
 	for _, what := range slices.Sorted(maps.Keys(objects)) {
@@ -103,5 +103,10 @@ func unstorable(path string, raw json.RawMessage) []api.Problem {
 	case err != nil:
 		return []api.Problem{{Field: path, Message: "has a number or a depth that can't be stored"}}
 	}
-	return []api.Problem{{Field: path, Message: `has a zero byte (\u0000), half of a surrogate pair (as \ud83d alone) or a byte that is not UTF-8`}}
+	return []api.Problem{
+		{
+			Field:   path,
+			Message: `has a zero byte (\u0000), half of a surrogate pair (as \ud83d alone) or a byte that is not UTF-8`,
+		},
+	}
 }

@@ -43,7 +43,7 @@ func (c providersAPI) list(context.Context, struct{}) (api.ProviderList, error) 
 	return list, nil
 }
 
-// describe asks a provider, whose code may panic, or not return.
+// describe calls the provider's code, which may panic or not return.
 func describe(key string, p contracts.Provider) (api.Provider, error) {
 	return panics.Compute("the provider", func() (api.Provider, error) {
 		return api.Provider{
@@ -54,7 +54,7 @@ func describe(key string, p contracts.Provider) (api.Provider, error) {
 	})
 }
 
-// fieldsOf are the fields that have a rule, and those of the typed data that have none.
+// fieldsOf lists the fields that have a rule, and the fields of the typed data that have none.
 func fieldsOf(rules contracts.Rules, data any) []api.Field {
 	byName := map[string]api.Field{}
 	if data != nil {
@@ -63,7 +63,9 @@ func fieldsOf(rules contracts.Rules, data any) []api.Field {
 		}
 	}
 	for name, rule := range rules {
-		byName[name] = api.Field{Name: name, Rule: rule, Required: slices.Contains(strings.Split(rule, ","), "required")}
+		byName[name] = api.Field{
+			Name: name, Rule: rule, Required: slices.Contains(strings.Split(rule, ","), "required"),
+		}
 	}
 	fields := make([]api.Field, 0, len(byName))
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -83,7 +85,8 @@ func jsonNames(t reflect.Type) []string {
 	var names []string
 	for _, field := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		if !field.IsExported() || field.Anonymous || field.Tag.Get("json") == "-" || len(field.Index) > 1 && name == "" {
+		if !field.IsExported() || field.Anonymous || field.Tag.Get("json") == "-" || len(field.Index) > 1 &&
+			name == "" {
 			continue
 		}
 		if name == "" {

@@ -33,7 +33,8 @@ func (c requestsAPI) list(ctx context.Context, q api.ListRequests) (api.RequestP
 		return api.RequestPage{}, err
 	}
 	params := dbsqlc.RequestListParams{
-		Item: q.Item, Webhook: q.Webhook, IdempotencyKey: q.IdempotencyKey, Failed: q.Failed, FailureClass: q.Class, Most: int32(size) + 1,
+		Item: q.Item, Webhook: q.Webhook, IdempotencyKey: q.IdempotencyKey, Failed: q.Failed, FailureClass: q.Class,
+		Most: int32(size) + 1,
 	}
 	if params.IntegrationID, err = c.lookupID(ctx, q.Integration); err != nil {
 		return api.RequestPage{}, err
@@ -72,9 +73,12 @@ func (c requestsAPI) list(ctx context.Context, q api.ListRequests) (api.RequestP
 			break
 		}
 		page.Requests = append(page.Requests, api.Request{
-			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: idText(row.RunID), Item: row.Item,
-			Webhook: row.Webhook, Attempt: row.Attempt, FirstID: row.FirstID.String(), IdempotencyKey: row.IdempotencyKey, Method: row.Method, Host: row.Host, Path: row.Path,
-			Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: brief(row.Error), UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
+			ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(),
+			Provider: row.Provider, RunID: idText(row.RunID), Item: row.Item,
+			Webhook: row.Webhook, Attempt: row.Attempt, FirstID: row.FirstID.String(),
+			IdempotencyKey: row.IdempotencyKey, Method: row.Method, Host: row.Host, Path: row.Path,
+			Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: brief(row.Error),
+			UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
 			RequestBytes: row.RequestBytes, ResponseBytes: row.ResponseBytes, CreatedAt: row.CreatedAt,
 		})
 	}
@@ -84,7 +88,9 @@ func (c requestsAPI) list(ctx context.Context, q api.ListRequests) (api.RequestP
 func (c requestsAPI) show(ctx context.Context, q api.ByID) (api.Request, error) {
 	id, err := uuid.Parse(q.ID)
 	if err != nil {
-		return api.Request{}, api.NotFoundf("%q is not the id of a request; list them with: tributary requests list", q.ID)
+		return api.Request{}, api.NotFoundf(
+			"%q is not the id of a request; list them with: tributary requests list", q.ID,
+		)
 	}
 	row, err := c.Store.RequestGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -93,7 +99,9 @@ func (c requestsAPI) show(ctx context.Context, q api.ByID) (api.Request, error) 
 	if err != nil {
 		return api.Request{}, fmt.Errorf("read request %s: %w", id, err)
 	}
-	byID, err := names(ctx, c.Store, []*dbsqlc.Request{row}, func(row *dbsqlc.Request) uuid.UUID { return row.IntegrationID })
+	byID, err := names(
+		ctx, c.Store, []*dbsqlc.Request{row}, func(row *dbsqlc.Request) uuid.UUID { return row.IntegrationID },
+	)
 	if err != nil {
 		return api.Request{}, err
 	}
@@ -102,24 +110,30 @@ func (c requestsAPI) show(ctx context.Context, q api.ByID) (api.Request, error) 
 		return api.Request{}, fmt.Errorf("read the attempts of request %s: %w", id, err)
 	}
 	details := &api.RequestDetails{
-		RequestHeader: json.RawMessage(row.RequestHeader), ResponseHeader: json.RawMessage(row.ResponseHeader), RequestBody: row.RequestBody, ResponseBody: row.ResponseBody,
-		RequestCut: row.RequestCut, ResponseCut: row.ResponseCut, BodiesDropped: row.BodiesDropped, Attempts: []api.RequestAttempt{},
+		RequestHeader: json.RawMessage(row.RequestHeader), ResponseHeader: json.RawMessage(row.ResponseHeader),
+		RequestBody: row.RequestBody, ResponseBody: row.ResponseBody,
+		RequestCut: row.RequestCut, ResponseCut: row.ResponseCut, BodiesDropped: row.BodiesDropped,
+		Attempts: []api.RequestAttempt{},
 	}
 	for _, a := range attempts {
 		details.Attempts = append(details.Attempts, api.RequestAttempt{
-			ID: a.ID.String(), Attempt: a.Attempt, Status: a.Status, FailureClass: a.FailureClass, Error: brief(a.Error), DurationMS: milliseconds(a.Duration), CreatedAt: a.CreatedAt,
+			ID: a.ID.String(), Attempt: a.Attempt, Status: a.Status, FailureClass: a.FailureClass,
+			Error: brief(a.Error), DurationMS: milliseconds(a.Duration), CreatedAt: a.CreatedAt,
 		})
 	}
-	// A header that was refused by the database is empty.
+	// A header that Postgres refused is stored empty.
 	for _, header := range []*json.RawMessage{&details.RequestHeader, &details.ResponseHeader} {
 		if !json.Valid(*header) {
 			*header = json.RawMessage("{}")
 		}
 	}
 	return api.Request{
-		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, RunID: idText(row.RunID), Item: row.Item,
-		Webhook: row.Webhook, Attempt: row.Attempt, FirstID: row.FirstID.String(), IdempotencyKey: row.IdempotencyKey, Method: row.Method, Host: row.Host, Path: row.Path,
-		Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: row.Error.String(), UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
+		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(),
+		Provider: row.Provider, RunID: idText(row.RunID), Item: row.Item,
+		Webhook: row.Webhook, Attempt: row.Attempt, FirstID: row.FirstID.String(), IdempotencyKey: row.IdempotencyKey,
+		Method: row.Method, Host: row.Host, Path: row.Path,
+		Query: row.Query, Status: row.Status, FailureClass: row.FailureClass, Error: row.Error.String(),
+		UpstreamID: row.UpstreamID, DurationMS: milliseconds(row.Duration),
 		RequestBytes: row.RequestBytes, ResponseBytes: row.ResponseBytes, CreatedAt: row.CreatedAt, Details: details,
 	}, nil
 }
@@ -149,8 +163,10 @@ func (c requestsAPI) keys(ctx context.Context, q api.ListKeys) (api.KeyPage, err
 	page := api.KeyPage{Keys: make([]api.IdempotencyKey, 0, len(rows))}
 	for _, row := range rows {
 		page.Keys = append(page.Keys, api.IdempotencyKey{
-			Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Key: row.Key, Hop: row.Hop, State: row.State,
-			LeaseUntil: row.LeaseUntil, RequestID: idText(row.RequestID), Recoverable: row.Recoverable, Error: brief(row.Error), ResolvedBy: row.ResolvedBy.String(),
+			Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider,
+			Key: row.Key, Hop: row.Hop, State: row.State,
+			LeaseUntil: row.LeaseUntil, RequestID: idText(row.RequestID), Recoverable: row.Recoverable,
+			Error: brief(row.Error), ResolvedBy: row.ResolvedBy.String(),
 			CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
 		})
 	}
@@ -169,7 +185,8 @@ func (c requestsAPI) resolveKey(ctx context.Context, q api.ResolveKey) (struct{}
 		return struct{}{}, err
 	}
 	resolved, err := c.Store.KeyResolve(ctx, dbsqlc.KeyResolveParams{
-		IntegrationID: integration.ID, Key: q.Key, State: q.As, ResolvedBy: foreign.Word(q.By), Note: foreign.Clean(q.Note, briefly), Now: c.Now(),
+		IntegrationID: integration.ID, Key: q.Key, State: q.As, ResolvedBy: foreign.Word(q.By),
+		Note: foreign.Clean(q.Note, briefly), Now: c.Now(),
 	})
 	if err != nil {
 		return struct{}{}, fmt.Errorf("resolve an idempotency key: %w", err)
@@ -177,20 +194,27 @@ func (c requestsAPI) resolveKey(ctx context.Context, q api.ResolveKey) (struct{}
 	if len(resolved) == 0 {
 		return struct{}{}, c.unresolved(ctx, integration, q.Key)
 	}
-	c.Log.Info("idempotency key resolved", "integration", integration.Name, "provider", integration.Provider, "as", q.As, "by", q.By)
+	c.Log.Info(
+		"idempotency key resolved", "integration", integration.Name, "provider", integration.Provider, "as", q.As, "by",
+		q.By,
+	)
 	return struct{}{}, nil
 }
 
-// unresolved is why a key could not be resolved.
+// unresolved returns why a key could not be resolved.
 func (c requestsAPI) unresolved(ctx context.Context, integration *postgres.Integration, key string) error {
-	rows, err := c.Store.KeyList(ctx, dbsqlc.KeyListParams{IntegrationID: &integration.ID, Key: key, AllOfThem: true, Now: c.Now(), Most: 1})
+	rows, err := c.Store.KeyList(
+		ctx, dbsqlc.KeyListParams{IntegrationID: &integration.ID, Key: key, AllOfThem: true, Now: c.Now(), Most: 1},
+	)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look for an idempotency key: %w", err)
 	case len(rows) == 0:
 		return api.NotFoundf("integration %q has no idempotency key %q", integration.Name, key)
 	}
-	return refusedf("the outcome of this key's request is known, or the request is under way; see: tributary requests keys --all")
+	return refusedf(
+		"the outcome of this key's request is known, or the request is under way; see: tributary requests keys --all",
+	)
 }
 
 func idText(id *uuid.UUID) string {

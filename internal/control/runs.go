@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// waitingShown is how many waiting items of a run are shown.
+	// waitingShown bounds the waiting items that are shown of a run.
 	waitingShown = 100
-	// bucketTimeout is how long the bucket may take to tell of a run's items.
+	// bucketTimeout bounds the reading of a run's waiting items from the bucket.
 	bucketTimeout = 2 * time.Second
 )
 
@@ -46,7 +46,9 @@ func (c runsAPI) list(ctx context.Context, q api.ListRuns) (api.RunPage, error) 
 	if err != nil {
 		return api.RunPage{}, err
 	}
-	rows, err := c.Store.RunList(ctx, dbsqlc.RunListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1})
+	rows, err := c.Store.RunList(
+		ctx, dbsqlc.RunListParams{IntegrationID: integration, OpenOnly: q.Open, Before: before, Most: int32(size) + 1},
+	)
 	if err != nil {
 		return api.RunPage{}, fmt.Errorf("list runs: %w", err)
 	}
@@ -82,7 +84,9 @@ func (c runsAPI) show(ctx context.Context, q api.ByID) (api.Run, error) {
 	if err != nil {
 		return api.Run{}, fmt.Errorf("read run %s: %w", id, err)
 	}
-	byID, err := names(ctx, c.Store, []*postgres.Run{row}, func(row *postgres.Run) uuid.UUID { return row.IntegrationID })
+	byID, err := names(
+		ctx, c.Store, []*postgres.Run{row}, func(row *postgres.Run) uuid.UUID { return row.IntegrationID },
+	)
 	if err != nil {
 		return api.Run{}, err
 	}
@@ -103,7 +107,10 @@ func (c runsAPI) progress(run *postgres.Run) *api.Progress {
 	reply := &api.Progress{}
 	c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) {
 		counts := p.Counts()
-		*reply = api.Progress{Finished: counts.Finished(), Done: counts.Done, Skipped: counts.Skipped, Dead: counts.Dead, Retrying: counts.Retrying}
+		*reply = api.Progress{
+			Finished: counts.Finished(), Done: counts.Done, Skipped: counts.Skipped, Dead: counts.Dead,
+			Retrying: counts.Retrying,
+		}
 		if p.Total() != nil {
 			items := p.Items()
 			reply.Total = &items
@@ -112,8 +119,8 @@ func (c runsAPI) progress(run *postgres.Run) *api.Progress {
 	return reply
 }
 
-// skipReasons are the reasons of a run's skipped items: those that it keeps, or while it is open those that this
-// scheduler has seen.
+// skipReasons returns why items of a run were skipped. A closed run has them in its row; of an open run, they are as
+// far as this scheduler has seen.
 func (c runsAPI) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err error) {
 	if run.ClosedAt == nil {
 		c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) {
@@ -135,9 +142,12 @@ func (c runsAPI) skipReasons(run *postgres.Run) (reasons []api.SkipReason, err e
 
 func runReply(row *postgres.Run) api.Run {
 	run := api.Run{
-		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Mode: row.Mode, Cause: row.Cause, State: row.State,
-		Attempt: row.Attempts, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped, Duplicates: row.Duplicates, Error: row.Error.String(),
-		WaitingUntil: row.WaitingUntil, CreatedAt: row.CreatedAt, ClosedAt: row.ClosedAt, Resolution: row.Resolution, ResolvedAt: row.ResolvedAt,
+		ID: row.ID.String(), IntegrationID: row.IntegrationID.String(), Provider: row.Provider, Mode: row.Mode,
+		Cause: row.Cause, State: row.State,
+		Attempt: row.Attempts, Items: row.Items, Done: row.Done, Dead: row.Dead, Skipped: row.Skipped,
+		Duplicates: row.Duplicates, Error: row.Error.String(),
+		WaitingUntil: row.WaitingUntil, CreatedAt: row.CreatedAt, ClosedAt: row.ClosedAt, Resolution: row.Resolution,
+		ResolvedAt: row.ResolvedAt,
 	}
 	if row.FollowUp != nil {
 		run.FollowUp = *row.FollowUp
@@ -145,13 +155,15 @@ func runReply(row *postgres.Run) api.Run {
 	return run
 }
 
-// waiting returns items of an open run that wait for another try. The bucket has them, and the tracker knows which of
-// its entries to read. A run is shown without them when the bucket does not answer.
+// waiting reads the items of an open run that wait for another try from the bucket. If the bucket does not answer, the
+// run is shown without them.
 func (c runsAPI) waiting(ctx context.Context, run *postgres.Run) []api.WaitingItem {
 	ctx, cancel := context.WithTimeout(ctx, bucketTimeout)
 	defer cancel()
 	var entries []checkpoint.Key
-	c.Runs.Tracker.Progress(run, func(p *checkpoint.Progress) { entries = p.Waiting(run.ID.String(), run.Attempt, waitingShown) })
+	c.Runs.Tracker.Progress(
+		run, func(p *checkpoint.Progress) { entries = p.Waiting(run.ID.String(), run.Attempt, waitingShown) },
+	)
 	waiting, err := c.Checkpoints.ReadWaiting(ctx, entries, waitingShown)
 	if err != nil {
 		c.Log.Warn("a run is shown without the items that wait", "run", run.ID, "error", err)
@@ -162,7 +174,8 @@ func (c runsAPI) waiting(ctx context.Context, run *postgres.Run) []api.WaitingIt
 	items := make([]api.WaitingItem, 0, len(waiting))
 	for _, w := range waiting {
 		item := api.WaitingItem{
-			Batch: w.Batch, Index: w.Index, Error: foreign.Clean(w.Why, checkpoint.MaxReason).String(), EventType: w.Wait.GetEventType(),
+			Batch: w.Batch, Index: w.Index, Error: foreign.Clean(w.Why, checkpoint.MaxReason).String(),
+			EventType:  w.Wait.GetEventType(),
 			ExternalID: w.Wait.GetExternalId(), Tries: w.Wait.GetTries(),
 		}
 		if until := w.Wait.GetUntil(); until > 0 {

@@ -52,8 +52,10 @@ func (c setAsideAPI) list(ctx context.Context, q api.ListSetAside) (api.SetAside
 
 func setAsideReply(row *dbsqlc.SetAside) api.SetAside {
 	reply := api.SetAside{
-		ID: row.ID.String(), Kind: row.Kind, Key: row.Key, About: row.About, Status: "failing", Tries: row.Tries, Error: row.Error.String(),
-		FailedFirst: row.FailedFirst, FailedLast: row.FailedLast, NextTryAt: &row.NextTryAt, DroppedBy: row.DroppedBy, DropReason: row.DropReason,
+		ID: row.ID.String(), Kind: row.Kind, Key: row.Key, About: row.About, Status: "failing", Tries: row.Tries,
+		Error:       row.Error.String(),
+		FailedFirst: row.FailedFirst, FailedLast: row.FailedLast, NextTryAt: &row.NextTryAt, DroppedBy: row.DroppedBy,
+		DropReason: row.DropReason,
 	}
 	if row.IntegrationID != nil {
 		reply.IntegrationID = row.IntegrationID.String()
@@ -67,7 +69,7 @@ func setAsideReply(row *dbsqlc.SetAside) api.SetAside {
 	return reply
 }
 
-// retrySetAside has what is retried tried at once by this scheduler; others see it with their next sweep.
+// retry has work that is set aside tried again: by this scheduler at once, by others with their next sweep.
 func (c setAsideAPI) retry(ctx context.Context, q api.RetrySetAside) (api.Retried, error) {
 	if (q.ID == "") != q.All || q.Kind != "" && !q.All {
 		return api.Retried{}, api.Invalidf("give the id of what is set aside, or all, with or without a kind")
@@ -110,7 +112,7 @@ func (c setAsideAPI) drop(ctx context.Context, q api.DropSetAside) (api.SetAside
 	return setAsideReply(row), nil
 }
 
-// checkKind refuses a kind of work that does not exist. Empty stands for all.
+// checkKind refuses a kind of work that does not exist. Empty means all kinds.
 func checkKind(kind string) error {
 	if kinds := setaside.Kinds(); kind != "" && !slices.Contains(kinds, setaside.Kind(kind)) {
 		return api.Invalidf("no kind of work is %q; the kinds are %s", kind, listed(kinds))
@@ -121,7 +123,9 @@ func checkKind(kind string) error {
 func setAsideID(text string) (uuid.UUID, error) {
 	id, err := uuid.Parse(text)
 	if err != nil {
-		return uuid.Nil, api.NotFoundf("%q is not the id of anything that is set aside; list it with: tributary outbox list", text)
+		return uuid.Nil, api.NotFoundf(
+			"%q is not the id of anything that is set aside; list it with: tributary outbox list", text,
+		)
 	}
 	return id, nil
 }

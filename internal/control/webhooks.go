@@ -40,7 +40,10 @@ func (c webhooksAPI) list(ctx context.Context, q api.ListWebhooks) (api.WebhookP
 	if err != nil {
 		return api.WebhookPage{}, err
 	}
-	rows, err := c.Store.WebhookList(ctx, dbsqlc.WebhookListParams{IntegrationID: integration, Status: q.Status, Before: before, Most: int32(size) + 1})
+	rows, err := c.Store.WebhookList(
+		ctx,
+		dbsqlc.WebhookListParams{IntegrationID: integration, Status: q.Status, Before: before, Most: int32(size) + 1},
+	)
 	if err != nil {
 		return api.WebhookPage{}, fmt.Errorf("list webhooks: %w", err)
 	}
@@ -51,8 +54,10 @@ func (c webhooksAPI) list(ctx context.Context, q api.ListWebhooks) (api.WebhookP
 			break
 		}
 		reply := api.Webhook{
-			ID: row.ID.String(), Integration: row.IntegrationName, IntegrationID: row.IntegrationID.String(), Provider: row.Provider, DeliveryID: row.DeliveryID,
-			EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: brief(row.Reason), Error: brief(row.Error),
+			ID: row.ID.String(), Integration: row.IntegrationName, IntegrationID: row.IntegrationID.String(),
+			Provider: row.Provider, DeliveryID: row.DeliveryID,
+			EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays,
+			Reason: brief(row.Reason), Error: brief(row.Error),
 			BodyBytes: row.BodyBytes, ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt,
 		}
 		if row.Status == "pending" {
@@ -63,7 +68,7 @@ func (c webhooksAPI) list(ctx context.Context, q api.ListWebhooks) (api.WebhookP
 	return page, c.orderOf(ctx, page.Webhooks)
 }
 
-// orderOf fills in behind which other webhook each waits.
+// orderOf fills in the older webhook that each pending one waits for.
 func (c webhooksAPI) orderOf(ctx context.Context, webhooks []api.Webhook) error {
 	at := map[uuid.UUID]int{}
 	var ids []uuid.UUID
@@ -88,7 +93,9 @@ func (c webhooksAPI) orderOf(ctx context.Context, webhooks []api.Webhook) error 
 func (c webhooksAPI) show(ctx context.Context, q api.ByID) (api.Webhook, error) {
 	id, err := uuid.Parse(q.ID)
 	if err != nil {
-		return api.Webhook{}, api.NotFoundf("%q is not the id of a webhook; list them with: tributary webhooks list", q.ID)
+		return api.Webhook{}, api.NotFoundf(
+			"%q is not the id of a webhook; list them with: tributary webhooks list", q.ID,
+		)
 	}
 	row, err := c.Store.WebhookGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -97,12 +104,15 @@ func (c webhooksAPI) show(ctx context.Context, q api.ByID) (api.Webhook, error) 
 	if err != nil {
 		return api.Webhook{}, fmt.Errorf("read webhook %s: %w", id, err)
 	}
-	byID, err := names(ctx, c.Store, []*postgres.Webhook{row}, func(row *postgres.Webhook) uuid.UUID { return row.IntegrationID })
+	byID, err := names(
+		ctx, c.Store, []*postgres.Webhook{row}, func(row *postgres.Webhook) uuid.UUID { return row.IntegrationID },
+	)
 	if err != nil {
 		return api.Webhook{}, err
 	}
 	details := &api.WebhookDetails{
-		Method: row.Method, Path: row.Path, Query: row.Query, Result: row.Result, OrderingKey: row.OrderingKey.String(), ResolvedBy: row.ResolvedBy.String(), StartedAt: row.StartedAt,
+		Method: row.Method, Path: row.Path, Query: row.Query, Result: row.Result, OrderingKey: row.OrderingKey.String(),
+		ResolvedBy: row.ResolvedBy.String(), StartedAt: row.StartedAt,
 	}
 	if err := json.Unmarshal(row.Headers, &details.Headers); err != nil {
 		return api.Webhook{}, fmt.Errorf("read the headers of webhook %s: %w", id, err)
@@ -111,8 +121,10 @@ func (c webhooksAPI) show(ctx context.Context, q api.ByID) (api.Webhook, error) 
 		details.Body = string(row.Body)
 	}
 	reply := api.Webhook{
-		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(), Provider: row.Provider, DeliveryID: row.DeliveryID,
-		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays, Reason: row.Reason.String(), Error: row.Error.String(),
+		ID: row.ID.String(), Integration: byID[row.IntegrationID], IntegrationID: row.IntegrationID.String(),
+		Provider: row.Provider, DeliveryID: row.DeliveryID,
+		EventType: row.EventType, Status: row.Status, Tries: row.Tries, Replays: row.Replays,
+		Reason: row.Reason.String(), Error: row.Error.String(),
 		BodyBytes: int32(len(row.Body)), ReceivedAt: row.ReceivedAt, FinishedAt: row.FinishedAt, Details: details,
 	}
 	one := []api.Webhook{reply}

@@ -82,7 +82,7 @@ func reject(format string, args ...any) error {
 	return &Rejection{Reason: fmt.Sprintf(format, args...)}
 }
 
-// reply is what came of a command.
+// reply is the result of a command.
 type reply struct {
 	result string
 	run    *uuid.UUID
@@ -90,9 +90,11 @@ type reply struct {
 	after func(ctx context.Context) error
 }
 
-// Do carries out a command and writes the event command-accepted, in one transaction. A command whose id was carried out
-// before has no effect; an empty id is always new. A command that is refused is a [*Rejection].
-func (e *Executor) Do(ctx context.Context, verb events.Verb, name string, c *eventsv1.Command, id string) (result, runID string, err error) {
+// Do carries out a command and writes the event command-accepted, in one transaction. A command whose id was carried
+// out before has no effect; an empty id is always new. A command that is refused is a [*Rejection].
+func (e *Executor) Do(
+	ctx context.Context, verb events.Verb, name string, c *eventsv1.Command, id string,
+) (result, runID string, err error) {
 	var done *reply
 	ctx = postgres.BoundLocks(ctx, e.Settings.LockWait)
 	err = e.Store.InTx(ctx, func(tx *postgres.Tx) error {
@@ -108,18 +110,18 @@ func (e *Executor) Do(ctx context.Context, verb events.Verb, name string, c *eve
 				return tx.Barrier(ctx)
 			}
 		}
-		integration, err := Lock(ctx, tx, name)
+		in, err := Lock(ctx, tx, name)
 		if err != nil {
 			return err
 		}
-		if done, err = e.carryOut(ctx, tx, verb, integration, c); err != nil {
+		if done, err = e.carryOut(ctx, tx, verb, in, c); err != nil {
 			return err
 		}
-		accepted := &eventsv1.CommandAccepted{Integration: announce.Ref(integration), Verb: string(verb), Result: done.result}
+		accepted := &eventsv1.CommandAccepted{Integration: announce.Ref(in), Verb: string(verb), Result: done.result}
 		if done.run != nil {
 			accepted.RunId = done.run.String()
 		}
-		return announce.Publish(ctx, tx, now, events.CommandAccepted, integration, accepted)
+		return announce.Publish(ctx, tx, now, events.CommandAccepted, in, accepted)
 	})
 	if err != nil {
 		return "", "", err
@@ -130,7 +132,7 @@ func (e *Executor) Do(ctx context.Context, verb events.Verb, name string, c *eve
 	e.Scheduler.Kick()
 	if done.after != nil {
 		if err := done.after(ctx); err != nil {
-			// What follows only tidies up; the janitor does it too.
+			// The command is carried out. The sweeps of the scheduler make up for this step.
 			e.Log.Warn("could not tidy up after a command", "verb", verb, "integration", name, "error", err)
 		}
 	}
@@ -140,28 +142,30 @@ func (e *Executor) Do(ctx context.Context, verb events.Verb, name string, c *eve
 	return done.result, runID, nil
 }
 
-func (e *Executor) carryOut(ctx context.Context, tx *postgres.Tx, verb events.Verb, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+func (e *Executor) carryOut(
+	ctx context.Context, tx *postgres.Tx, verb events.Verb, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
 	switch verb {
 	case events.VerbSync:
-		return e.sync(ctx, tx, integration, c)
+		return e.sync(ctx, tx, in, c)
 	case events.VerbCancel:
-		return e.cancel(ctx, tx, integration, c)
+		return e.cancel(ctx, tx, in, c)
 	case events.VerbPause:
-		return e.pause(ctx, tx, integration, c)
+		return e.pause(ctx, tx, in, c)
 	case events.VerbResume:
-		return e.resume(ctx, tx, integration, c)
+		return e.resume(ctx, tx, in, c)
 	case events.VerbEnable:
-		return e.enable(ctx, tx, integration, c)
+		return e.enable(ctx, tx, in, c)
 	case events.VerbRetry:
-		return e.retry(ctx, tx, integration, c)
+		return e.retry(ctx, tx, in, c)
 	case events.VerbSkip:
-		return e.skip(ctx, tx, integration, c)
+		return e.skip(ctx, tx, in, c)
 	case events.VerbResetCursor:
-		return e.resetCursor(ctx, tx, integration, c)
+		return e.resetCursor(ctx, tx, in, c)
 	case events.VerbReplay:
-		return e.replay(ctx, tx, integration, c)
+		return e.replay(ctx, tx, in, c)
 	case events.VerbRecover:
-		return e.recover(ctx, tx, integration, c)
+		return e.recover(ctx, tx, in, c)
 	}
 	return nil, reject("unknown verb %q", verb)
 }
@@ -169,32 +173,34 @@ func (e *Executor) carryOut(ctx context.Context, tx *postgres.Tx, verb events.Ve
 // Lock looks an integration up by id or by name, and locks it.
 func Lock(ctx context.Context, tx *postgres.Tx, name string) (*postgres.Integration, error) {
 	if id, err := uuid.Parse(name); err == nil {
-		integration, err := tx.IntegrationLock(ctx, id)
+		in, err := tx.IntegrationLock(ctx, id)
 		if !postgres.NotFound(err) {
-			return integration, err
+			return in, err
 		}
 	}
-	integration, err := tx.IntegrationGetByName(ctx, name)
+	in, err := tx.IntegrationGetByName(ctx, name)
 	if postgres.NotFound(err) {
 		return nil, reject("there is no integration with the id or name %q", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up integration %q: %w", name, err)
 	}
-	return tx.IntegrationLock(ctx, integration.ID)
+	return tx.IntegrationLock(ctx, in.ID)
 }
 
-func (e *Executor) sync(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status != "active" {
-		return nil, reject("the integration is %s: %s", integration.Status, orNone(integration.StatusReason))
+func (e *Executor) sync(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	if in.Status != "active" {
+		return nil, reject("the integration is %s: %s", in.Status, orNone(in.StatusReason))
 	}
-	if provider, err := e.Registry.Provider(integration.Provider); err == nil {
+	if provider, err := e.Registry.Provider(in.Provider); err == nil {
 		if _, ok := provider.(contracts.ScheduledSync); !ok {
-			return nil, reject("provider %q has nothing to sync", integration.Provider)
+			return nil, reject("provider %q has nothing to sync", in.Provider)
 		}
 	}
 	mode := cmp.Or(runstate.Mode(c.GetMode()), runstate.Incremental)
-	open, err := tx.RunLockOpen(ctx, integration.ID)
+	open, err := tx.RunLockOpen(ctx, in.ID)
 	if err == nil {
 		if err := tx.RunFollowUp(ctx, string(mode), open.ID); err != nil {
 			return nil, fmt.Errorf("remember the sync: %w", err)
@@ -204,12 +210,14 @@ func (e *Executor) sync(ctx context.Context, tx *postgres.Tx, integration *postg
 	if !postgres.NotFound(err) {
 		return nil, fmt.Errorf("look for an open run: %w", err)
 	}
-	return e.open(ctx, tx, integration, mode, nil)
+	return e.open(ctx, tx, in, mode, nil)
 }
 
 // open opens a run from a cursor, or from the integration's own if that is nil.
-func (e *Executor) open(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, mode runstate.Mode, from contracts.Cursor) (*reply, error) {
-	run, err := e.Runs.Open(ctx, tx, integration, mode, from, e.Now())
+func (e *Executor) open(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, mode runstate.Mode, from contracts.Cursor,
+) (*reply, error) {
+	run, err := e.Runs.Open(ctx, tx, in, mode, from, e.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -2,17 +2,17 @@ package commands
 
 import "sync"
 
-// mostFailing is how many failing commands a process knows; beyond it all are given their tries again.
+// mostFailing bounds the failing commands that a process counts. Beyond it, all counts start again.
 const mostFailing = 1000
 
-// failures count how often commands have failed in this process. Deliveries are no measure of that: a command that
-// waited for a lock, or for its late look, was delivered too.
+// failures count how often commands have failed in this process. The number of deliveries does not tell: a command that
+// waits for a lock, or for the lag bound, is delivered again as well.
 type failures struct {
 	mu sync.Mutex
 	of map[string]int
 }
 
-// add counts a failure, and returns how many there are.
+// add counts a failure of a command, and returns how many there are.
 func (f *failures) add(id string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,23 +11,29 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// recover closes a gap: it starts an incremental sync from an earlier time. The cursor never moves back by it.
-func (e *Executor) recover(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status != "active" {
-		return nil, reject("the integration is %s: %s", integration.Status, orNone(integration.StatusReason))
+// recover closes a gap: it starts an incremental sync from an earlier time. The cursor does not move back.
+func (e *Executor) recover(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	if in.Status != "active" {
+		return nil, reject("the integration is %s: %s", in.Status, orNone(in.StatusReason))
 	}
 	since := timeOf(c.GetSince())
 	if since == nil || since.After(e.Now()) {
 		return nil, reject("since is not a time in the past")
 	}
-	if provider, err := e.Registry.Provider(integration.Provider); err == nil {
+	if provider, err := e.Registry.Provider(in.Provider); err == nil {
 		if !canRecover(provider) {
-			return nil, reject("provider %q has no incremental sync from a time (contracts.IncrementalSync and contracts.CursorDater); a full sync closes every gap", integration.Provider)
+			return nil, reject(
+				"provider %q has no incremental sync from a time (contracts.IncrementalSync and "+
+					"contracts.CursorDater); a full sync closes every gap",
+				in.Provider,
+			)
 		}
 	}
-	open, err := tx.RunLockOpen(ctx, integration.ID)
+	open, err := tx.RunLockOpen(ctx, in.ID)
 	if err == nil {
-		// The sync follows when the run closes, from the earliest time that was asked for.
+		// When the run closes, the sync follows from the earliest time that was asked for.
 		if err := tx.RunFollowUpSince(ctx, *since, open.ID); err != nil {
 			return nil, fmt.Errorf("remember the sync: %w", err)
 		}
@@ -36,11 +42,11 @@ func (e *Executor) recover(ctx context.Context, tx *postgres.Tx, integration *po
 	if !postgres.NotFound(err) {
 		return nil, fmt.Errorf("look for an open run: %w", err)
 	}
-	from, err := e.Runs.CursorOf(integration, *since)
+	from, err := e.Runs.CursorOf(in, *since)
 	if err != nil {
 		return nil, reject("%s", foreign.Of(err))
 	}
-	return e.open(ctx, tx, integration, runstate.Incremental, from)
+	return e.open(ctx, tx, in, runstate.Incremental, from)
 }
 
 func canRecover(provider contracts.Provider) bool {

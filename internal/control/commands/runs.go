@@ -16,21 +16,25 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-func (e *Executor) cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	run, err := tx.RunLockOpen(ctx, integration.ID)
+func (e *Executor) cancel(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	run, err := tx.RunLockOpen(ctx, in.ID)
 	if postgres.NotFound(err) {
 		return nil, reject("no run is open")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look for an open run: %w", err)
 	}
-	purge, err := e.Cancel(ctx, tx, integration, run, c)
+	purge, err := e.Cancel(ctx, tx, in, run, c)
 	return &reply{result: "cancelled", run: &run.ID, after: purge}, err
 }
 
-// Cancel closes a run. Purge removes its messages, and is called once that is committed; until then they are refused
-// wherever they turn up.
-func (e *Executor) Cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, c *eventsv1.Command) (purge func(context.Context) error, err error) {
+// Cancel closes a run. The caller calls purge after the commit, to delete the run's messages. Workers refuse the
+// messages anyway.
+func (e *Executor) Cancel(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, run *postgres.Run, c *eventsv1.Command,
+) (purge func(context.Context) error, err error) {
 	why := "cancelled"
 	if c.GetReason() != "" {
 		why += ": " + c.GetReason()
@@ -39,63 +43,76 @@ func (e *Executor) Cancel(ctx context.Context, tx *postgres.Tx, integration *pos
 		why += " (" + c.GetBy() + ")"
 	}
 	return func(ctx context.Context) error {
-		return e.Bus.Purge(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
-	}, e.Runs.Cancel(ctx, tx, integration, run, foreign.Line(why), e.Now())
+		return e.Bus.Purge(
+			ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...,
+		)
+	}, e.Runs.Cancel(ctx, tx, in, run, foreign.Line(why), e.Now())
 }
 
-func (e *Executor) pause(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status == "paused" {
+func (e *Executor) pause(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	if in.Status == "paused" {
 		return &reply{result: "paused already"}, nil
 	}
-	if integration.Status == "disabled" {
-		return nil, reject("the integration is disabled: %s", orNone(integration.StatusReason))
+	if in.Status == "disabled" {
+		return nil, reject("the integration is disabled: %s", orNone(in.StatusReason))
 	}
-	return e.setStatus(ctx, tx, integration, "paused", "paused", c)
+	return e.setStatus(ctx, tx, in, "paused", "paused", c)
 }
 
-func (e *Executor) resume(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	if integration.Status == "active" {
+func (e *Executor) resume(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	if in.Status == "active" {
 		return &reply{result: "active already"}, nil
 	}
-	if integration.Status == "disabled" {
-		return e.enable(ctx, tx, integration, c)
+	if in.Status == "disabled" {
+		return e.enable(ctx, tx, in, c)
 	}
-	if integration.Status == "reauth-required" {
-		grant, err := tx.GrantGet(ctx, integration.ID)
+	if in.Status == "reauth-required" {
+		grant, err := tx.GrantGet(ctx, in.ID)
 		if err != nil {
 			return nil, fmt.Errorf("read the grant: %w", err)
 		}
 		if grant.State != "connected" && grant.State != "uncertain" {
-			return nil, reject("its user must authorize it first: make a link with tributary integrations connect %s", integration.Name)
+			return nil, reject(
+				"its user must authorize it first: make a link with tributary integrations connect %s", in.Name,
+			)
 		}
 	}
-	done, err := e.setStatus(ctx, tx, integration, "active", "resumed", c)
+	done, err := e.setStatus(ctx, tx, in, "active", "resumed", c)
 	if err != nil {
 		return nil, err
 	}
-	return e.goOn(ctx, tx, integration, done)
+	return e.goOn(ctx, tx, in, done)
 }
 
-// enable makes a disabled integration active again, and one of bad health healthy: whoever has mended the upstream need not wait for the proof.
-func (e *Executor) enable(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
+// enable makes a disabled integration active again. An active one of bad health becomes healthy, without waiting for
+// its next health check.
+func (e *Executor) enable(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
 	switch {
-	case integration.Status != "active" && integration.Status != "disabled":
-		return nil, reject("the integration is %s, not disabled; resume it", integration.Status)
-	case integration.Status == "active" && integration.Health == health.Healthy:
+	case in.Status != "active" && in.Status != "disabled":
+		return nil, reject("the integration is %s, not disabled; resume it", in.Status)
+	case in.Status == "active" && in.Health == health.Healthy:
 		return &reply{result: "enabled already"}, nil
 	}
-	if err := e.Health.Enable(ctx, tx, integration, foreign.Line(c.GetReason()), foreign.Word(c.GetBy()), e.Now()); err != nil {
+	if err := e.Health.Enable(ctx, tx, in, foreign.Line(c.GetReason()), foreign.Word(c.GetBy()), e.Now()); err != nil {
 		return nil, err
 	}
-	return e.goOn(ctx, tx, integration, &reply{result: "enabled"})
+	return e.goOn(ctx, tx, in, &reply{result: "enabled"})
 }
 
-// goOn wakes the run that waited while the integration was not active.
-func (e *Executor) goOn(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, done *reply) (*reply, error) {
-	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: integration.ID, Cause: string(deferral.Any), Now: e.Now()}); err != nil {
-		return nil, fmt.Errorf("end waits of %s: %w", integration.ID, err)
+// goOn ends the waits of an integration that has become active, and wakes its run.
+func (e *Executor) goOn(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, done *reply) (*reply, error) {
+	if err := tx.WaitsEnd(
+		ctx, dbsqlc.WaitsEndParams{IntegrationID: in.ID, Cause: string(deferral.Any), Now: e.Now()},
+	); err != nil {
+		return nil, fmt.Errorf("end waits of %s: %w", in.ID, err)
 	}
-	run, err := tx.RunLockOpen(ctx, integration.ID)
+	run, err := tx.RunLockOpen(ctx, in.ID)
 	if postgres.NotFound(err) {
 		return done, nil
 	}
@@ -104,19 +121,25 @@ func (e *Executor) goOn(ctx context.Context, tx *postgres.Tx, integration *postg
 	}
 	done.run = &run.ID
 	if run.State != runstate.Waiting {
-		// It is enumerated, or its items are worked on: those that wait are brought forward.
+		// It is enumerated, or its items are worked on. The end of the waits brings its items forward.
 		return done, nil
 	}
 	return done, e.Runs.Resume(ctx, tx, e.Now(), run)
 }
 
-func (e *Executor) setStatus(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, status, what string, c *eventsv1.Command) (*reply, error) {
+func (e *Executor) setStatus(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, status, what string, c *eventsv1.Command,
+) (*reply, error) {
 	now := e.Now()
-	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: integration.ID, Status: status, Reason: foreign.Line(c.GetReason()), Now: now})
+	_, err := tx.IntegrationSetStatus(
+		ctx,
+		dbsqlc.IntegrationSetStatusParams{ID: in.ID, Status: status, Reason: foreign.Line(c.GetReason()), Now: now},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("set status: %w", err)
 	}
-	return &reply{result: what}, announce.Publish(ctx, tx, now, events.IntegrationChanged, integration, &eventsv1.IntegrationChanged{
-		Integration: announce.Ref(integration), What: what, Reason: c.GetReason(), By: c.GetBy(),
-	})
+	told := &eventsv1.IntegrationChanged{
+		Integration: announce.Ref(in), What: what, Reason: c.GetReason(), By: c.GetBy(),
+	}
+	return &reply{result: what}, announce.Publish(ctx, tx, now, events.IntegrationChanged, in, told)
 }

@@ -17,19 +17,18 @@ import (
 // connectRetry is how long a command rests while the database is away.
 const connectRetry = 2 * time.Second
 
-// maxCommandFailures is after how many failures a command is given up. A database that is away, and a lock that is
-// waited for in vain, are none.
+// maxCommandFailures is the number of failures after which a command is rejected. That Postgres is away or a row is
+// locked does not count as a failure.
 const maxCommandFailures = 5
 
-// maxLockRests is how many times as long as it waits for a lock a command rests at most before it tries again.
-// The more commands rest, the more integrations may be locked before their commands take all slots.
+// maxLockRests bounds the rest of a command whose integration is locked, in multiples of LockWait. While a command
+// rests, it takes no slot from commands of other integrations.
 const maxLockRests = 12
 
-// maxRejectedBody is how much of a rejected command's body the event shows.
+// maxRejectedBody bounds the body of the command in the event command-rejected.
 const maxRejectedBody = 1 << 10
 
-// errUnanswerable means that a command can't be carried out, and that the event which would say so can't be published
-// either.
+// errUnanswerable means that a command can't be carried out, and that the event command-rejected can't be written.
 var errUnanswerable = errors.New("the command can't be answered")
 
 // Stream takes commands from the stream COMMANDS.
@@ -55,7 +54,7 @@ func (s *Stream) Run(ctx context.Context) error {
 // Take carries out a command of the stream. Its message is acknowledged when that is committed, and Postgres still has
 // it after the lag bound.
 func (s *Stream) Take(ctx context.Context, d *bus.Delivery) error {
-	// With the time, for a stream that was made anew gives its sequences out again.
+	// The time is part of the id because a stream that is made anew uses the same sequences again.
 	id := fmt.Sprintf("%s/%d/%d", wire.StreamCommands, d.Sequence, d.Stored.UnixNano())
 	bound := s.Bus.Timing().LagBound
 	if bound > 0 && d.Count > 1 {
@@ -65,7 +64,10 @@ func (s *Stream) Take(ctx context.Context, d *bus.Delivery) error {
 	}
 	err := s.handle(ctx, d, id)
 	if errors.Is(err, errUnanswerable) {
-		s.Log.Warn("a command is dropped, for it can be neither carried out nor answered", "subject", foreign.Line(d.Subject), "error", err)
+		s.Log.Warn(
+			"a command is dropped, for it can be neither carried out nor answered", "subject", foreign.Line(d.Subject),
+			"error", err,
+		)
 		return nil
 	}
 	if err != nil || bound == 0 {
@@ -78,8 +80,8 @@ func (s *Stream) Take(ctx context.Context, d *bus.Delivery) error {
 	return err
 }
 
-// lookLate looks for a command that was carried out or rejected. Done says that Postgres has it; then the error is what
-// decides about the message, see [bus.AckAfter].
+// lookLate looks in Postgres for a command that was carried out or rejected. If done, the error is the decision about
+// the message of [bus.AckAfter].
 func (s *Stream) lookLate(ctx context.Context, id string, bound time.Duration) (done bool, err error) {
 	at, err := s.Store.CommandDoneAt(ctx, []string{id, "rejected/" + id})
 	switch {
@@ -96,8 +98,7 @@ func (s *Stream) lookLate(ctx context.Context, id string, bound time.Duration) (
 	return true, err
 }
 
-// handle carries out a command from the COMMANDS stream. A rejected one is answered by an event; nothing is
-// dropped without a word.
+// handle carries out a command, or answers it with the event command-rejected.
 func (s *Stream) handle(ctx context.Context, d *bus.Delivery, id string) error {
 	verb, integration, err := events.ParseCommandSubject(d.Subject)
 	if err != nil {
@@ -116,7 +117,10 @@ func (s *Stream) handle(ctx context.Context, d *bus.Delivery, id string) error {
 	}
 	if postgres.Locked(err) {
 		rest := s.Settings.LockWait * time.Duration(min(d.Count, maxLockRests))
-		s.Log.Warn("a command waits for what another transaction has locked", "verb", verb, "integration", integration, "delivery", d.Count, "again_in", rest)
+		s.Log.Warn(
+			"a command waits for what another transaction has locked", "verb", verb, "integration", integration,
+			"delivery", d.Count, "again_in", rest,
+		)
 		return bus.Again(rest, err.Error())
 	}
 	if handBack, ok := errors.AsType[*bus.HandBack](err); ok {
@@ -135,8 +139,10 @@ func (s *Stream) handle(ctx context.Context, d *bus.Delivery, id string) error {
 	return err
 }
 
-// inTurn carries out a command when those of the same integration that came before it are done.
-func (s *Stream) inTurn(ctx context.Context, d *bus.Delivery, verb events.Verb, name string, c *eventsv1.Command, id string) error {
+// inTurn carries out a command after the earlier ones of the same integration.
+func (s *Stream) inTurn(
+	ctx context.Context, d *bus.Delivery, verb events.Verb, name string, c *eventsv1.Command, id string,
+) error {
 	release, err := s.turns.acquire(d, name)
 	if err != nil {
 		return err
@@ -146,15 +152,19 @@ func (s *Stream) inTurn(ctx context.Context, d *bus.Delivery, verb events.Verb, 
 	return err
 }
 
-// tellRejected writes the event that answers a command which can't be carried out. An answer that fails for another
-// reason than a store that is away is given up after as many failures again: the error is [errUnanswerable] then.
+// tellRejected writes the event command-rejected. After maxCommandFailures failures of that, Postgres being away not
+// counted, the error is [errUnanswerable].
 func (s *Stream) tellRejected(ctx context.Context, d *bus.Delivery, id, verb, integration string, why error) error {
 	rejected := &eventsv1.CommandRejected{
-		Integration: foreign.Word(integration).String(), Verb: foreign.Word(verb).String(), Reason: foreign.Of(why).String(),
-		Body: d.Body[:min(len(d.Body), maxRejectedBody)],
+		Integration: foreign.Word(integration).String(), Verb: foreign.Word(verb).String(),
+		Reason: foreign.Of(why).String(),
+		Body:   d.Body[:min(len(d.Body), maxRejectedBody)],
 	}
 	s.Metrics.count(verb, "rejected")
-	s.Log.Warn("command rejected", "verb", rejected.GetVerb(), "integration", rejected.GetIntegration(), "reason", rejected.GetReason())
+	s.Log.Warn(
+		"command rejected", "verb", rejected.GetVerb(), "integration", rejected.GetIntegration(), "reason",
+		rejected.GetReason(),
+	)
 	m, err := wire.NewEvent(events.CommandRejected, "", "", "rejected/"+id, rejected)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnanswerable, err)

@@ -6,11 +6,12 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 )
 
-// maxTurns is how many commands of one integration a process has in memory.
+// maxTurns bounds the commands of one integration that a process holds in memory.
 const maxTurns = 64
 
-// turns lets a process carry out the commands of an integration one after the other. Each locks the integration, so
-// that side by side they would only wait for each other, in slots that commands of other integrations need.
+// turns lets a process carry out the commands of an integration one after the other. Each command locks the
+// integration. Side by side they would wait for each other, and hold the slots that commands of other integrations
+// need.
 type turns struct {
 	mu  sync.Mutex
 	all map[string]*turn
@@ -19,11 +20,11 @@ type turns struct {
 type turn struct {
 	// busy holds one value while a command is being carried out.
 	busy chan struct{}
-	// users is how many commands have the turn or wait for it.
+	// users counts the commands that have the turn or wait for it.
 	users int
 }
 
-// acquire waits for the turn of an integration, without a slot. The error hands the command back.
+// acquire waits for the turn of an integration, without holding a slot. The error hands the command back.
 func (t *turns) acquire(d *bus.Delivery, integration string) (release func(), err error) {
 	one := t.enter(integration)
 	if one == nil {
@@ -45,7 +46,7 @@ func (t *turns) acquire(d *bus.Delivery, integration string) (release func(), er
 	}
 }
 
-// enter returns nil when too many wait already.
+// enter returns nil if too many commands wait already.
 func (t *turns) enter(integration string) *turn {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,11 +13,16 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// replay gives deliveries all their tries again.
-func (e *Executor) replay(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	p := dbsqlc.WebhookReplayParams{IntegrationID: integration.ID, FailedOnly: c.GetFailed(), Since: timeOf(c.GetSince()), Until: timeOf(c.GetUntil()), Now: e.Now()}
+// replay makes webhooks pending again, with all their tries.
+func (e *Executor) replay(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	p := dbsqlc.WebhookReplayParams{
+		IntegrationID: in.ID, FailedOnly: c.GetFailed(), Since: timeOf(c.GetSince()), Until: timeOf(c.GetUntil()),
+		Now: e.Now(),
+	}
 	if c.GetWebhook() != "" {
-		row, err := e.webhook(ctx, tx, integration, c.GetWebhook())
+		row, err := e.webhook(ctx, tx, in, c.GetWebhook())
 		if err != nil {
 			return nil, err
 		}
@@ -36,14 +41,22 @@ func (e *Executor) replay(ctx context.Context, tx *postgres.Tx, integration *pos
 	return &reply{result: fmt.Sprintf("replaying %d webhooks", replayed)}, nil
 }
 
-// skipWebhook gives a failed delivery up.
-func (e *Executor) skipWebhook(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, c *eventsv1.Command) (*reply, error) {
-	row, err := e.webhook(ctx, tx, integration, c.GetWebhook())
+// skipWebhook gives up a failed webhook.
+func (e *Executor) skipWebhook(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, c *eventsv1.Command,
+) (*reply, error) {
+	row, err := e.webhook(ctx, tx, in, c.GetWebhook())
 	if err != nil {
 		return nil, err
 	}
 	now := e.Now()
-	skipped, err := tx.WebhookSkip(ctx, dbsqlc.WebhookSkipParams{ID: row.ID, IntegrationID: integration.ID, ResolvedBy: foreign.Word(c.GetBy()), Reason: foreign.Line(c.GetReason()), Now: &now})
+	skipped, err := tx.WebhookSkip(
+		ctx,
+		dbsqlc.WebhookSkipParams{
+			ID: row.ID, IntegrationID: in.ID, ResolvedBy: foreign.Word(c.GetBy()), Reason: foreign.Line(c.GetReason()),
+			Now: &now,
+		},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("skip webhook %s: %w", row.ID, err)
 	}
@@ -53,13 +66,15 @@ func (e *Executor) skipWebhook(ctx context.Context, tx *postgres.Tx, integration
 	return &reply{result: "skipped"}, nil
 }
 
-func (e *Executor) webhook(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, name string) (*postgres.Webhook, error) {
+func (e *Executor) webhook(
+	ctx context.Context, tx *postgres.Tx, in *postgres.Integration, name string,
+) (*postgres.Webhook, error) {
 	id, err := uuid.Parse(name)
 	if err != nil {
 		return nil, reject("%q is not the id of a webhook; list them with: tributary webhooks list", name)
 	}
 	row, err := tx.WebhookGet(ctx, id)
-	if postgres.NotFound(err) || err == nil && row.IntegrationID != integration.ID {
+	if postgres.NotFound(err) || err == nil && row.IntegrationID != in.ID {
 		return nil, reject("the integration has no webhook %s", id)
 	}
 	if err != nil {
@@ -68,7 +83,7 @@ func (e *Executor) webhook(ctx context.Context, tx *postgres.Tx, integration *po
 	return row, nil
 }
 
-// timeOf reads a time of a command, which was checked before.
+// timeOf parses a time of a command, which was validated before.
 func timeOf(text string) *time.Time {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {

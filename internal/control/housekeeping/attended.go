@@ -10,7 +10,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/wire"
 )
 
-// askProcesses is how long processes may take to say that they are there.
+// askProcesses bounds the wait for the answers of processes.
 const askProcesses = 5 * time.Second
 
 // taker is a service that takes messages, and the streams that it takes them from.
@@ -26,15 +26,15 @@ func takers() []taker {
 	}
 }
 
-// attended tells of messages that nobody takes, because no process of their service runs. Who runs can't tell of that.
+// attended warns of messages that wait for a service of which no process runs. Such a service can't warn by itself.
 type attended struct {
 	*Keeper
-	// missing is since when messages wait for a service of which no process answers.
+	// missing has the time since which messages wait for a service of which no process answers.
 	missing map[string]time.Time
 }
 
-// look asks which processes there are. It warns of a service for which messages wait, and which no process ran at the
-// look before either.
+// look asks which processes run. It warns of a service for which messages wait, if no process ran it at this look and
+// at the one before.
 func (a *attended) look(ctx context.Context) error {
 	waiting := map[string]uint64{}
 	var problems []error
@@ -49,7 +49,7 @@ func (a *attended) look(ctx context.Context) error {
 	}
 	running, err := a.running(ctx)
 	if err != nil {
-		// Without an answer nothing is known; readiness tells of a broker that does not answer.
+		// Without an answer nothing is known. Readiness reports a broker that does not answer.
 		return errors.Join(append(problems, err)...)
 	}
 	for _, taker := range takers() {
@@ -64,13 +64,13 @@ func (a *attended) look(ctx context.Context) error {
 			a.missing[service] = time.Now()
 			continue
 		}
-		a.Log.Warn("messages wait and no process takes them: start one of the service", "missing", service, "messages", n,
-			"for", time.Since(since).Round(time.Second))
+		a.Log.Warn("messages wait and no process takes them: start one of the service",
+			"missing", service, "messages", n, "for", time.Since(since).Round(time.Second))
 	}
 	return errors.Join(problems...)
 }
 
-// running is how many processes of each service answer.
+// running counts the processes of each service that answer.
 func (a *attended) running(ctx context.Context) (map[string]int, error) {
 	processes, err := api.New(a.Bus.Conn(), askProcesses).Processes(ctx)
 	if err != nil {

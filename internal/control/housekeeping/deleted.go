@@ -10,17 +10,18 @@ import (
 	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
-// logsLate is how long after the deletion of an integration a process may still log a request of its: far longer than a request and the log's queue take.
+// logsLate is how long after its deletion requests of an integration may still reach the log: far longer than a request
+// and the log's queue take.
 const logsLate = time.Hour
 
-// purgeRounds bounds the statements that one sweep spends on one deleted integration.
+// purgeRounds bounds the statements of one sweep for one deleted integration.
 const purgeRounds = 20
 
-// purgeDeleted removes the request log of integrations that were deleted, in pieces. They are looked at until nothing more can come.
+// purgeDeleted deletes the request log of deleted integrations, in pieces, until logsLate has passed.
 func (k *Keeper) purgeDeleted(ctx context.Context) error {
 	return setaside.Run(ctx, k.SetAside, setaside.Sweep[uuid.UUID]{
 		Kind: setaside.PurgeDeleted, Most: sweepAtATime, Step: k.purgeOne,
-		// The integration is gone, so that the element belongs to none.
+		// The element belongs to no integration, because that is deleted.
 		Name: func(id uuid.UUID) setaside.Element { return setaside.Element{Key: id.String()} },
 		List: func(ctx context.Context, most int32) ([]uuid.UUID, error) {
 			ids, err := k.Store.DeletedIntegrations(ctx, most)

@@ -31,7 +31,7 @@ type directoryKeeper struct {
 
 	mu      sync.Mutex
 	changed map[uuid.UUID]bool
-	// inDoubt says that any integration may have changed; compared is when all were looked at.
+	// inDoubt says that any integration may have changed. Compared is the time of the last comparison of all.
 	inDoubt  bool
 	compared time.Time
 }
@@ -43,7 +43,9 @@ func (k *Keeper) keepDirectory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d := &directoryKeeper{Keeper: k, writer: writer, kicks: make(chan struct{}, 1), changed: map[uuid.UUID]bool{}, inDoubt: true}
+	d := &directoryKeeper{
+		Keeper: k, writer: writer, kicks: make(chan struct{}, 1), changed: map[uuid.UUID]bool{}, inDoubt: true,
+	}
 	k.Feed.Follow(d.follow)
 	return loop.Every(ctx, k.Log, "renew the directory", compareEvery, d.kicks, d.renew)
 }
@@ -59,7 +61,7 @@ func (k *directoryKeeper) follow(id uuid.UUID) {
 	k.kick()
 }
 
-// kick has the next renewal come at once. One that is pending serves as well.
+// kick starts the next renewal at once. A kick that is pending already serves.
 func (k *directoryKeeper) kick() {
 	select {
 	case k.kicks <- struct{}{}:
@@ -90,7 +92,7 @@ func (k *directoryKeeper) renew(ctx context.Context) error {
 	return err
 }
 
-// putAll writes entries. One that can't be written is tried again later, when all are compared.
+// putAll writes entries. An entry that can't be written is tried again later, when all are compared.
 func (k *directoryKeeper) putAll(ctx context.Context, ids []uuid.UUID) error {
 	if len(ids) == 0 {
 		return nil
@@ -100,7 +102,10 @@ func (k *directoryKeeper) putAll(ctx context.Context, ids []uuid.UUID) error {
 		List: func(context.Context, int32) ([]uuid.UUID, error) { return ids, nil },
 		Name: func(id uuid.UUID) setaside.Element { return setaside.Of(id, id) },
 		Step: func(ctx context.Context, id uuid.UUID) error {
-			err := k.writer.Put(ctx, id.String(), func(ctx context.Context) (*eventsv1.DirectoryEntry, error) { return k.read(ctx, id) })
+			err := k.writer.Put(
+				ctx, id.String(),
+				func(ctx context.Context) (*eventsv1.DirectoryEntry, error) { return k.read(ctx, id) },
+			)
 			if err == nil {
 				k.Crash("scheduler: directory entry written")
 			}
@@ -118,13 +123,14 @@ func (k *directoryKeeper) read(ctx context.Context, id uuid.UUID) (*eventsv1.Dir
 		return nil, fmt.Errorf("read integration %s: %w", id, err)
 	}
 	return &eventsv1.DirectoryEntry{
-		IntegrationId: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status, Metadata: row.Metadata,
-		KeyId: row.KeyID, Sealed: row.Sealed, Version: row.Version, CredentialsVersion: row.CredentialsVersion,
+		IntegrationId: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Status: row.Status,
+		Metadata: row.Metadata,
+		KeyId:    row.KeyID, Sealed: row.Sealed, Version: row.Version, CredentialsVersion: row.CredentialsVersion,
 	}, nil
 }
 
-// compare renews the entries that the bucket lacks or has in another version, and removes those of integrations that are
-// gone. It does so at most once a minute, unless the bucket is new.
+// compare renews the entries that the bucket lacks or has in another version, and removes those of integrations that
+// are gone. It does so at most once a minute, unless the bucket is new.
 func (k *directoryKeeper) compare(ctx context.Context) error {
 	complete, err := k.writer.IsComplete(ctx)
 	if err != nil {
@@ -133,7 +139,7 @@ func (k *directoryKeeper) compare(ctx context.Context) error {
 	if complete && k.Now().Sub(k.compared) < compareEvery {
 		return nil
 	}
-	// The bucket first: what changes in between is told by the feed.
+	// The bucket is read first: the feed tells of changes in between.
 	have, err := k.writer.Versions(ctx)
 	if err != nil {
 		return err
@@ -145,7 +151,10 @@ func (k *directoryKeeper) compare(ctx context.Context) error {
 	var behind []uuid.UUID
 	for _, row := range rows {
 		version, found := have[row.ID.String()]
-		if !found || version != (directory.Version{Integration: row.Version, Credentials: row.CredentialsVersion, Key: row.KeyID}) {
+		if !found ||
+			version != (directory.Version{
+				Integration: row.Version, Credentials: row.CredentialsVersion, Key: row.KeyID,
+			}) {
 			behind = append(behind, row.ID)
 		}
 		delete(have, row.ID.String())

@@ -36,14 +36,15 @@ const (
 type Settings struct {
 	// Sweep is the interval between two sweeps for ended overrides, deleted integrations, silent webhooks and old rows.
 	Sweep time.Duration
-	// Health is the interval between scans for integrations whose health check is due. Failure rates are judged then too.
+	// Health is the interval between scans for integrations whose health check is due. Failure rates are judged then
+	// too.
 	Health time.Duration
 	// Attended is the interval between checks that processes run of each service for which messages wait.
 	Attended time.Duration
 	// DirectoryRetry is how long after a failure directory entries are written again.
 	DirectoryRetry time.Duration
-	// WebhookSilence is how long an integration that has received webhooks may receive none before an event tells of it.
-	// 0 turns the event off.
+	// WebhookSilence is how long an integration that has received webhooks may receive none before an event tells of
+	// it. 0 turns the event off.
 	WebhookSilence time.Duration
 	// Retention is for how long rows are kept.
 	Retention Retention
@@ -103,7 +104,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 // sweep is for what no event announces.
 func (k *Keeper) sweep(ctx context.Context) error {
 	return errors.Join(
-		k.endOverrides(ctx), k.compareCircuits(ctx), k.markSilent(ctx), k.purgeDeleted(ctx), k.forget(ctx), k.measure(ctx), k.SetAside.Measure(ctx),
+		k.endOverrides(ctx), k.compareCircuits(ctx), k.markSilent(ctx), k.purgeDeleted(ctx), k.forget(ctx),
+		k.measure(ctx), k.SetAside.Measure(ctx),
 	)
 }
 
@@ -115,8 +117,12 @@ func (k *Keeper) endOverrides(ctx context.Context) error {
 		Name: func(row *postgres.Integration) setaside.Element {
 			return setaside.Element{Key: row.ID.String(), Integration: row.ID, About: row.Name}
 		},
-		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
-			rows, err := tx.IntegrationOverridesEnded(ctx, dbsqlc.IntegrationOverridesEndedParams{Now: now, Without: without, Most: most})
+		Claim: func(
+			ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID,
+		) ([]*postgres.Integration, error) {
+			rows, err := tx.IntegrationOverridesEnded(
+				ctx, dbsqlc.IntegrationOverridesEndedParams{Now: now, Without: without, Most: most},
+			)
 			if err != nil {
 				return nil, fmt.Errorf("look for overrides that have ended: %w", err)
 			}
@@ -153,7 +159,10 @@ func (k *Keeper) forget(ctx context.Context) error {
 	}
 	if len(expired) > 0 {
 		providers := slices.Compact(slices.Sorted(slices.Values(expired)))
-		k.Log.Warn("requests with an idempotency key were never heard of again; see: tributary requests keys", "keys", len(expired), "providers", providers)
+		k.Log.Warn(
+			"requests with an idempotency key were never heard of again; see: tributary requests keys", "keys",
+			len(expired), "providers", providers,
+		)
 	}
 	if _, err := k.Store.CommandForget(ctx, now.Add(-rememberCommands), pruneAtATime); err != nil {
 		problems = append(problems, fmt.Errorf("forget old commands: %w", err))

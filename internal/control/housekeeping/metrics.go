@@ -24,19 +24,31 @@ type Metrics struct {
 // NewMetrics registers the metrics of housekeeping.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels)
+		return prometheus.NewGaugeVec(
+			prometheus.GaugeOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels,
+		)
 	}
 	m := &Metrics{
-		open:      gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
-		dead:      gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
-		webhooks:  gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
-		oldest:    gauge("webhooks_oldest_seconds", "Age of the oldest webhook that is pending, in work or failed, by status.", "provider", "status"),
-		keys:      gauge("unknown_idempotency_keys", "Idempotency keys of which nobody knows what came of their request.", "provider"),
-		processes: gauge("processes", "Processes that run a service which takes messages, as far as they answer.", "service"),
+		open:     gauge("open_runs", "Runs that are open, by state.", "provider", "state"),
+		dead:     gauge("unresolved_dead_items", "Dead items that wait for a retry or a skip.", "provider"),
+		webhooks: gauge("webhooks", "Webhooks that are pending, in work or failed, by status.", "provider", "status"),
+		oldest: gauge(
+			"webhooks_oldest_seconds", "Age of the oldest webhook that is pending, in work or failed, by status.",
+			"provider", "status",
+		),
+		keys: gauge(
+			"unknown_idempotency_keys", "Idempotency keys of which nobody knows what came of their request.",
+			"provider",
+		),
+		processes: gauge(
+			"processes", "Processes that run a service which takes messages, as far as they answer.", "service",
+		),
 		outbox:    gauge("outbox_rows", "Messages in the outbox.").WithLabelValues(),
 		outboxLag: gauge("outbox_lag_seconds", "Age of the oldest message in the outbox.").WithLabelValues(),
 	}
-	for _, c := range []prometheus.Collector{m.open, m.dead, m.webhooks, m.oldest, m.keys, m.processes, m.outbox, m.outboxLag} {
+	for _, c := range []prometheus.Collector{
+		m.open, m.dead, m.webhooks, m.oldest, m.keys, m.processes, m.outbox, m.outboxLag,
+	} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

@@ -13,17 +13,18 @@ import (
 
 const (
 	day = 24 * time.Hour
-	// pruneEvery is how often what is old is deleted, and partitions are made for the days to come.
+	// pruneEvery is the interval at which old rows are deleted and partitions are made for the days to come.
 	pruneEvery = day
-	// partitionsAhead is for how many days the request log is prepared. A day without a partition gets one when its first row comes.
+	// partitionsAhead is the number of days for which the request log has partitions. A day without one gets it with
+	// its first row.
 	partitionsAhead = 3
 	// pruneAtATime is how many rows one statement deletes.
 	pruneAtATime = 1000
-	// countsKept is for how many days the hours of the request counters are kept, one more than any statistic looks back; minutesKept is for the minutes, by which failure rates are
-	// judged.
+	// countsKept is the number of days for which the hourly request counters are kept, one more than any statistic
+	// needs. MinutesKept is that of the counters by minute, from which failure rates are computed.
 	countsKept  = 31
 	minutesKept = 1
-	// dryMost is up to how many rows a dry run counts in each table.
+	// dryMost bounds the rows that a dry run counts in each table.
 	dryMost = 100_000
 )
 
@@ -31,75 +32,95 @@ const (
 type Retention struct {
 	// Requests is for the request log, Keys for idempotency keys whose outcome is known.
 	Requests, Keys int
-	// Items is for dead items that are settled, and for runs that have nothing left to do.
+	// Items is for dead items that are resolved or skipped, and for runs that are resolved.
 	Items int
-	// Webhooks is for those that wait for nothing, Operations for the business log, Incidents for closed ones.
+	// Webhooks is for webhooks that are done, Operations for the business log, Incidents for closed incidents.
 	Webhooks, Operations, Incidents int
 }
 
-// DefaultRetention is the original's, and for webhooks, which it keeps for ever, that of items.
+// DefaultRetention has the original's numbers. The original keeps webhooks for ever; here they are kept as long as
+// items.
 func DefaultRetention() Retention {
 	return Retention{Requests: 90, Keys: 90, Items: 30, Webhooks: 30, Operations: 365, Incidents: 365}
 }
 
-// daysBefore is so many days before now. It goes by the calendar: a duration of more than 106,751 days would overflow, and be in the future.
+// daysBefore is a number of days before now, by the calendar: a duration of more than 106,751 days would overflow.
 func daysBefore(now time.Time, days int) time.Time { return now.UTC().AddDate(0, 0, -days) }
 
-// pruning is what is deleted of one table.
+// pruning is how one table is pruned.
 type pruning struct {
 	table string
 	days  int
-	// prune deletes so many rows at most of those that are older, and tells how many it did.
+	// prune deletes rows that are older, most of them at a time, and returns how many it has deleted.
 	prune func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error)
 }
 
-// prunings has the tables in the order in which they refer to one another.
+// prunings lists the tables so that a table comes before those to which it refers.
 func (r Retention) prunings() []pruning {
 	return []pruning{
-		{"idempotency_keys", r.Keys, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"idempotency_keys", r.Keys, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.KeyPrune(ctx, before, most)
 		}},
-		{"dead_items", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"dead_items", r.Items, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.DeadPrune(ctx, before, most)
 		}},
-		{"sync_runs", r.Items, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"sync_runs", r.Items, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.RunPrune(ctx, &before, most)
 		}},
-		{"webhooks", r.Webhooks, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"webhooks", r.Webhooks, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.WebhookPrune(ctx, before, most)
 		}},
-		{"operations", r.Operations, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"operations", r.Operations, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.OperationPrune(ctx, before, most)
 		}},
-		{"incidents", r.Incidents, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"incidents", r.Incidents, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.IncidentPrune(ctx, &before, most)
 		}},
-		{"request_counts", countsKept, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		{"request_counts", countsKept, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.RequestCountPrune(ctx, dbsqlc.RequestCountPruneParams{
 				MinutesBefore: before.Add((countsKept - minutesKept) * day), HoursBefore: before, Most: most,
 			})
 		}},
-		// Each answer says itself for how long it is kept.
-		{"cached_answers", 0, func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error) {
+		// Each answer has its own expiry.
+		{"cached_answers", 0, func(
+			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+		) (int64, error) {
 			return q.AnswerPrune(ctx, before, most)
 		}},
 	}
 }
 
-// tend prunes, and makes the partitions of the days to come.
+// tend deletes old rows, and makes the partitions of the days to come.
 func (k *Keeper) tend(ctx context.Context) error {
 	making := k.Store.MakeRequestPartitions(ctx, k.Now(), partitionsAhead)
 	pruned, err := k.Prune(ctx, api.Prune{})
 	for _, table := range pruned.Tables {
 		if table.Rows > 0 || len(table.Partitions) > 0 {
-			k.Log.Info("pruned", "table", table.Table, "older_than_days", table.Days, "rows", table.Rows, "partitions", len(table.Partitions))
+			k.Log.Info(
+				"pruned", "table", table.Table, "older_than_days", table.Days, "rows", table.Rows, "partitions",
+				len(table.Partitions),
+			)
 		}
 	}
 	return errors.Join(making, err)
 }
 
-// Prune deletes old rows, and drops old partitions of the request log. A table that can't be pruned does not hold up the
-// others. When the caller's time is almost over, the reply says that there is more.
+// Prune deletes old rows, and drops old partitions of the request log. A table that can't be pruned does not hold up
+// the others. When the caller's time is almost over, the reply says that there is more.
 func (k *Keeper) Prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
 	var reply api.Pruned
 	before := daysBefore(k.Now(), k.Settings.Retention.Requests)
@@ -124,7 +145,7 @@ func (k *Keeper) Prune(ctx context.Context, q api.Prune) (api.Pruned, error) {
 	return reply, errors.Join(problems...)
 }
 
-// errDry undoes a dry run: it deletes as a real one would, and takes it back.
+// errDry rolls back a dry run, which deletes rows as a real one does.
 var errDry = errors.New("only to be told")
 
 func (k *Keeper) pruneTable(ctx context.Context, p pruning, dry bool) (rows int64, more bool, err error) {
@@ -157,5 +178,5 @@ func (k *Keeper) pruneTable(ctx context.Context, p pruning, dry bool) (rows int6
 	}
 }
 
-// pruneReserve is what is left of the time for an answer when pruning stops.
+// pruneReserve is the part of the time for an answer that pruning leaves unused.
 const pruneReserve = 10 * time.Second

@@ -28,7 +28,12 @@ func (k *Keeper) markSilent(ctx context.Context) error {
 			return setaside.Element{Key: r.ID.String(), Integration: r.ID, About: r.Name}
 		},
 		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]row, error) {
-			rows, err := tx.WebhookMarkSilent(ctx, dbsqlc.WebhookMarkSilentParams{Now: &now, NoneSince: now.Add(-k.Settings.WebhookSilence), Without: without, Most: most})
+			rows, err := tx.WebhookMarkSilent(
+				ctx,
+				dbsqlc.WebhookMarkSilentParams{
+					Now: &now, NoneSince: now.Add(-k.Settings.WebhookSilence), Without: without, Most: most,
+				},
+			)
 			if err != nil {
 				return nil, fmt.Errorf("look for integrations without webhooks: %w", err)
 			}
@@ -37,7 +42,8 @@ func (k *Keeper) markSilent(ctx context.Context) error {
 		Step: func(ctx context.Context, tx *postgres.Tx, rows []row) error {
 			for _, r := range rows {
 				m, err := wire.NewEvent(events.WebhooksSilent, r.Provider, r.ID.String(), "", &eventsv1.WebhooksSilent{
-					Integration: wire.NewRef(r.ID.String(), r.Provider, r.Name, r.Owner), LastReceivedAt: timestamppb.New(r.LastReceivedAt),
+					Integration:    wire.NewRef(r.ID.String(), r.Provider, r.Name, r.Owner),
+					LastReceivedAt: timestamppb.New(r.LastReceivedAt),
 				})
 				if err != nil {
 					return err
@@ -45,7 +51,10 @@ func (k *Keeper) markSilent(ctx context.Context) error {
 				if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
 					return err
 				}
-				k.Log.Warn("integration has got no webhook for long", "integration", r.Name, "provider", r.Provider, "last", r.LastReceivedAt)
+				k.Log.Warn(
+					"integration has got no webhook for long", "integration", r.Name, "provider", r.Provider, "last",
+					r.LastReceivedAt,
+				)
 			}
 			return nil
 		},

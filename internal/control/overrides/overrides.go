@@ -1,5 +1,5 @@
-// Package overrides keeps what an operator decides for the requests of an integration: its request budget, and the state
-// of its circuit. An override may have an end. The API sets and clears overrides, and housekeeping ends them.
+// Package overrides keeps what an operator decides for the requests of an integration: its request budget, and the
+// state of its circuit. An override may have an end. The API sets and clears overrides, and housekeeping ends them.
 package overrides
 
 import (
@@ -55,7 +55,9 @@ func SetBudget(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, 
 	if err != nil {
 		return fmt.Errorf("set the budget of %s: %w", row.ID, err)
 	}
-	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Budget), Now: now}); err != nil {
+	if err := tx.WaitsEnd(
+		ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Budget), Now: now},
+	); err != nil {
 		return fmt.Errorf("end waits of %s: %w", row.ID, err)
 	}
 	return announce.Publish(ctx, tx, now, events.IntegrationChanged, changed, &eventsv1.IntegrationChanged{
@@ -73,11 +75,15 @@ func SetCircuit(ctx context.Context, tx *postgres.Tx, row *postgres.Integration,
 		return fmt.Errorf("override the circuit of %s: %w", row.ID, err)
 	}
 	if c.Override != circuit.ForcedOpen {
-		if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Circuit), Now: now}); err != nil {
+		if err := tx.WaitsEnd(
+			ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Circuit), Now: now},
+		); err != nil {
 			return fmt.Errorf("end waits of %s: %w", row.ID, err)
 		}
 	}
-	told := &eventsv1.CircuitOverridden{Integration: announce.Ref(changed), Override: string(c.Override), By: c.By, Reason: c.Reason}
+	told := &eventsv1.CircuitOverridden{
+		Integration: announce.Ref(changed), Override: string(c.Override), By: c.By, Reason: c.Reason,
+	}
 	if c.Until != nil {
 		told.Until = timestamppb.New(*c.Until)
 	}
