@@ -22,7 +22,10 @@ import (
 // attempts are superseded. It returns nil if the run has changed since it was read.
 func (s *Store) Begin(ctx context.Context, run *postgres.Run) (started *postgres.Run, err error) {
 	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
-		started, err = tx.RunStartAttempt(ctx, dbsqlc.RunStartAttemptParams{ID: run.ID, Attempt: run.Attempt, Now: s.Now()})
+		started, err = tx.RunStartAttempt(ctx, dbsqlc.RunStartAttemptParams{
+			ID: run.ID, Attempt: run.Attempt,
+			Now: s.Now(),
+		})
 		if postgres.NotFound(err) {
 			started = nil
 			return nil
@@ -30,7 +33,10 @@ func (s *Store) Begin(ctx context.Context, run *postgres.Run) (started *postgres
 		if err != nil {
 			return fmt.Errorf("start an attempt of run %s: %w", run.ID, err)
 		}
-		_, err = tx.DeadSupersedeAttempts(ctx, dbsqlc.DeadSupersedeAttemptsParams{RunID: run.ID, Attempt: started.Attempt, Now: s.Now()})
+		_, err = tx.DeadSupersedeAttempts(ctx, dbsqlc.DeadSupersedeAttemptsParams{
+			RunID:   run.ID,
+			Attempt: started.Attempt, Now: s.Now(),
+		})
 		return err
 	})
 	return started, err
@@ -60,11 +66,13 @@ type Pause struct {
 	GiveBack bool
 }
 
-// Wait puts the run off. The event run-waiting tells of it, unless the run waits for a resume or because the syncer stops.
+// Wait puts the run off. The event run-waiting tells of it, unless the run waits for a resume or because the syncer
+// stops.
 func (s *Store) Wait(ctx context.Context, run *postgres.Run, pause Pause) error {
 	now := s.Now()
 	p := dbsqlc.RunWaitParams{
-		ID: run.ID, Attempt: run.Attempt, WaitingUntil: pause.until(), WaitingFor: string(pause.Cause), Error: pause.Why, Now: now,
+		ID: run.ID, Attempt: run.Attempt, WaitingUntil: pause.until(), WaitingFor: string(pause.Cause),
+		Error: pause.Why, Now: now,
 	}
 	if pause.GiveBack {
 		p.GiveBack = 1
@@ -89,7 +97,8 @@ func (s *Store) Wait(ctx context.Context, run *postgres.Run, pause Pause) error 
 func (s *Store) Hold(ctx context.Context, run *postgres.Run, pause Pause) error {
 	return s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		held, err := tx.RunHold(ctx, dbsqlc.RunHoldParams{
-			ID: run.ID, Attempt: run.Attempt, WaitingUntil: pause.until(), WaitingFor: string(pause.Cause), Error: pause.Why,
+			ID: run.ID, Attempt: run.Attempt, WaitingUntil: pause.until(), WaitingFor: string(pause.Cause),
+			Error: pause.Why,
 		})
 		if err != nil || held == 0 || pause.Until.IsZero() {
 			return err
@@ -106,7 +115,9 @@ func (p Pause) until() *time.Time {
 }
 
 // announceWait publishes that a run waits.
-func announceWait(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause Pause, failures int32, now time.Time) error {
+func announceWait(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause Pause, failures int32,
+	now time.Time,
+) error {
 	integration, err := tx.IntegrationGet(ctx, run.IntegrationID)
 	if err != nil {
 		return err
@@ -121,8 +132,8 @@ func announceWait(ctx context.Context, tx *postgres.Tx, run *postgres.Run, pause
 	return announce.Publish(ctx, tx, now, events.RunWaiting, integration, waits)
 }
 
-// Lose notes that an attempt lacks an item, which its provider dispatched after the enumeration had ended as complete. The
-// run fails, also if it has closed meanwhile, and an incident is opened.
+// Lose notes that an attempt lacks an item, which its provider dispatched after the enumeration had ended as complete.
+// The run fails, also if it has closed meanwhile, and an incident is opened.
 func (s *Store) Lose(ctx context.Context, run *postgres.Run, reason foreign.Text) error {
 	return s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
@@ -140,7 +151,8 @@ func (s *Store) Lose(ctx context.Context, run *postgres.Run, reason foreign.Text
 			return err
 		}
 		return health.Raise(ctx, tx, integration, health.Signal{
-			Source: health.SourceProvider, Severity: health.Failing, Reason: foreign.Line(fmt.Sprintf("run %s: %s", failed.ID, reason)),
+			Source: health.SourceProvider, Severity: health.Failing,
+			Reason: foreign.Line(fmt.Sprintf("run %s: %s", failed.ID, reason)),
 		}, s.Now())
 	})
 }

@@ -26,8 +26,8 @@ type reached struct {
 // bucketTimeout is how long the bucket may take to tell of a run's items.
 const bucketTimeout = 2 * time.Second
 
-// seen returns the numbers of a run's attempt that the bucket has. A scheduler that has just started has not heard of all
-// of it, and reads the attempt.
+// seen returns the numbers of a run's attempt that the bucket has. A scheduler that has just started has not heard of
+// all of it, and reads the attempt.
 func (s *Store) seen(ctx context.Context, run *postgres.Run) (reached, bool) {
 	if s.Tracker.Live() {
 		return s.Tracker.reached(NewestAttempt(run))
@@ -85,7 +85,9 @@ func storedSkips(reasons checkpoint.Reasons) (json.RawMessage, error) {
 }
 
 // Cancel closes a run in the caller's transaction, and opens the one that was to follow it.
-func (s *Store) Cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, why foreign.Text, now time.Time) error {
+func (s *Store) Cancel(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run,
+	why foreign.Text, now time.Time,
+) error {
 	reached, err := s.reached(ctx, tx, run)
 	if err != nil {
 		return err
@@ -95,7 +97,8 @@ func (s *Store) Cancel(ctx context.Context, tx *postgres.Tx, integration *postgr
 		return err
 	}
 	closed, err := tx.RunClose(ctx, dbsqlc.RunCloseParams{
-		ID: run.ID, Attempt: run.Attempt, State: runstate.Cancelled, Error: why, Items: reached.items, Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
+		ID: run.ID, Attempt: run.Attempt, State: runstate.Cancelled, Error: why, Items: reached.items,
+		Done: reached.Done, Dead: reached.Dead, Skipped: reached.Skipped,
 		SkipReasons: skips, Duplicates: reached.duplicates, Now: &now, ResolvedAt: &now, Resolution: runstate.Resolved,
 	})
 	if err != nil {

@@ -28,7 +28,8 @@ type judged struct {
 }
 
 // ErrDeadly is why a run closes without its provider's reducer.
-var ErrDeadly = errors.New("the process ended each time while the provider's reducer was at work; mend it, then: tributary outbox retry --all --kind reduce, and tributary items retry --all")
+var ErrDeadly = errors.New("the process ended each time while the provider's reducer was at work; mend it, then: " +
+	"tributary outbox retry --all --kind reduce, and tributary items retry --all")
 
 // Closing is what came of an attempt that looked complete.
 type Closing struct {
@@ -40,8 +41,8 @@ type Closing struct {
 	Repeated *postgres.Run
 }
 
-// Close closes a run whose newest attempt is complete; of several schedulers, the first that commits does it. Without the
-// reducer, a run that needs it fails.
+// Close closes a run whose newest attempt is complete; of several schedulers, the first that commits does it. Without
+// the reducer, a run that needs it fails.
 func (s *Store) Close(ctx context.Context, id uuid.UUID, attempt int32, without bool) (Closing, error) {
 	run, err := s.Postgres.RunGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -81,8 +82,8 @@ func (s *Store) Close(ctx context.Context, id uuid.UUID, attempt int32, without 
 	return Closing{Settled: true, Closed: closed}, nil
 }
 
-// judge reads what an attempt came to, and asks the reducer for the cursor if that can move. Without the reducer, that is an
-// error of the reduction.
+// judge reads what an attempt came to, and asks the reducer for the cursor if that can move. Without the reducer, that
+// is an error of the reduction.
 func (s *Store) judge(ctx context.Context, run *postgres.Run, without bool) (*judged, error) {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
@@ -108,14 +109,15 @@ func (s *Store) judge(ctx context.Context, run *postgres.Run, without bool) (*ju
 	case without:
 		j.reduced.err = ErrDeadly
 	default:
-		if j.reduced.candidate, j.reduced.err = checkpoint.Reduce(reducer, checkpointsOf(e.values)); j.reduced.err != nil {
+		if j.reduced.candidate, j.reduced.err = checkpoint.Reduce(reducer,
+			checkpointsOf(e.values)); j.reduced.err != nil {
 			panics.Report(s.Log, j.reduced.err, "run", run.ID)
 		}
 	}
 	return j, nil
 }
 
-// commitClose is the one transaction that ends a run. It returns nil when somebody else was first.
+// commitClose is the one transaction that ends a run. It returns nil if another scheduler was first.
 func (s *Store) commitClose(ctx context.Context, run *postgres.Run, j *judged) (closed *postgres.Run, err error) {
 	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		closed = nil
@@ -194,7 +196,8 @@ func (j *judged) against(integration *postgres.Integration, run *postgres.Run) r
 func closeParams(run *postgres.Run, e *ending, v verdict, now time.Time) (dbsqlc.RunCloseParams, error) {
 	skips, err := storedSkips(e.skips)
 	p := dbsqlc.RunCloseParams{
-		ID: run.ID, Attempt: run.Attempt, State: v.state, Error: v.err, Items: e.total.GetItems(), Done: e.done, Dead: e.dead,
+		ID: run.ID, Attempt: run.Attempt, State: v.state, Error: v.err, Items: e.total.GetItems(), Done: e.done,
+		Dead:    e.dead,
 		Skipped: e.skipped, SkipReasons: skips, Duplicates: e.total.GetDuplicates(), Complete: v.complete,
 		ReduceFailed: v.reduceFailed, Now: &now,
 	}
@@ -205,7 +208,9 @@ func closeParams(run *postgres.Run, e *ending, v verdict, now time.Time) (dbsqlc
 }
 
 // settle does what a run's end means for its integration and for its older runs.
-func (s *Store) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, e *ending, now time.Time) ([]postgres.Outgoing, error) {
+func (s *Store) settle(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run,
+	e *ending, now time.Time,
+) ([]postgres.Outgoing, error) {
 	if len(e.lateDone) > 0 {
 		p := dbsqlc.DeadResolveManyParams{RunID: run.ID, Attempt: run.Attempt, Now: now}
 		for _, at := range e.lateDone {
@@ -241,7 +246,9 @@ func (s *Store) settle(ctx context.Context, tx *postgres.Tx, integration *postgr
 }
 
 // reschedule sets when the integration is due next, and ends that it is stale.
-func (s *Store) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) ([]postgres.Outgoing, error) {
+func (s *Store) reschedule(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run,
+	now time.Time,
+) ([]postgres.Outgoing, error) {
 	clean := run.State == runstate.Succeeded
 	probeAt := now.Add(s.Health.Settings.Idle)
 	failures, err := tx.IntegrationSynced(ctx, dbsqlc.IntegrationSyncedParams{
@@ -268,11 +275,13 @@ func (s *Store) reschedule(ctx context.Context, tx *postgres.Tx, integration *po
 	if err := health.Clear(ctx, tx, integration, health.SourceSync, "a sync was clean", now); err != nil {
 		return nil, err
 	}
-	m, err := announce.Event(events.SyncRecovered, integration, &eventsv1.SyncRecovered{Integration: announce.Ref(integration)})
+	m, err := announce.Event(events.SyncRecovered, integration,
+		&eventsv1.SyncRecovered{Integration: announce.Ref(integration)})
 	return []postgres.Outgoing{m}, err
 }
 
-// supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their records came again in it.
+// supersedeOlder lets a run that enumerated everything stand for older ones that started from the same cursor: their
+// records came again in it.
 func supersedeOlder(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now time.Time) error {
 	older, err := tx.RunSupersede(ctx, dbsqlc.RunSupersedeParams{
 		IntegrationID: run.IntegrationID, ID: run.ID, CursorVersion: run.CursorVersion, Now: &now,
@@ -290,28 +299,40 @@ func supersedeOlder(ctx context.Context, tx *postgres.Tx, run *postgres.Run, now
 }
 
 // streaks counts in how many runs on end each record was dead, and says once that it is stuck.
-func (s *Store) streaks(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run) ([]postgres.Outgoing, error) {
-	err := tx.StreakClear(ctx, dbsqlc.StreakClearParams{IntegrationID: integration.ID, RunID: run.ID, Attempt: run.Attempt})
+func (s *Store) streaks(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run) (
+	[]postgres.Outgoing, error,
+) {
+	err := tx.StreakClear(ctx, dbsqlc.StreakClearParams{
+		IntegrationID: integration.ID, RunID: run.ID,
+		Attempt: run.Attempt,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("clear streaks: %w", err)
 	}
 	if run.Dead == 0 {
 		return nil, nil
 	}
-	stuck, err := tx.StreakRaise(ctx, dbsqlc.StreakRaiseParams{RunID: run.ID, Attempt: run.Attempt, StuckAfter: int32(s.StuckAfter)})
+	stuck, err := tx.StreakRaise(ctx, dbsqlc.StreakRaiseParams{
+		RunID: run.ID, Attempt: run.Attempt,
+		StuckAfter: int32(s.StuckAfter),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("count streaks: %w", err)
 	}
 	messages := make([]postgres.Outgoing, 0, len(stuck))
 	for _, row := range stuck {
 		m, err := announce.Event(events.ItemStuck, integration, &eventsv1.ItemStuck{
-			Integration: announce.Ref(integration), RunId: run.ID.String(), EventType: row.EventType, ExternalId: row.ExternalID, Runs: row.Runs,
+			Integration: announce.Ref(integration), RunId: run.ID.String(), EventType: row.EventType,
+			ExternalId: row.ExternalID, Runs: row.Runs,
 		})
 		if err != nil {
 			return nil, err
 		}
 		messages = append(messages, m)
-		err = tx.StreakAlerted(ctx, dbsqlc.StreakAlertedParams{IntegrationID: integration.ID, EventType: row.EventType, ExternalID: row.ExternalID})
+		err = tx.StreakAlerted(ctx, dbsqlc.StreakAlertedParams{
+			IntegrationID: integration.ID, EventType: row.EventType,
+			ExternalID: row.ExternalID,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("note the stuck item: %w", err)
 		}

@@ -59,7 +59,9 @@ func cursorAt(dater contracts.CursorDater, at time.Time) (contracts.Cursor, erro
 }
 
 // ResetCursor sets the cursor of a locked integration, and returns the event; nil means no cursor.
-func (s *Store) ResetCursor(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, to *string, by string, now time.Time) (postgres.Outgoing, error) {
+func (s *Store) ResetCursor(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, to *string, by string,
+	now time.Time,
+) (postgres.Outgoing, error) {
 	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
 		ID: in.ID, SyncCursor: to, CursorVersion: in.CursorVersion, Now: now,
 	})
@@ -80,7 +82,9 @@ func advances(provider contracts.Provider, current *string, candidate contracts.
 	return forward, nil
 }
 
-func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string, now time.Time) ([]postgres.Outgoing, error) {
+func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run, to string,
+	now time.Time,
+) ([]postgres.Outgoing, error) {
 	version, err := tx.IntegrationMoveCursor(ctx, dbsqlc.IntegrationMoveCursorParams{
 		ID: integration.ID, SyncCursor: &to, CursorVersion: integration.CursorVersion, Now: now,
 	})
@@ -94,12 +98,15 @@ func moveCursorTo(ctx context.Context, tx *postgres.Tx, integration *postgres.In
 	return []postgres.Outgoing{m}, err
 }
 
-func cursorEvent(integration *postgres.Integration, run, to, by string, version int64, now time.Time) (postgres.Outgoing, error) {
+func cursorEvent(integration *postgres.Integration, run, to, by string, version int64, now time.Time) (
+	postgres.Outgoing, error,
+) {
 	from := ""
 	if integration.SyncCursor != nil {
 		from = *integration.SyncCursor
 	}
 	return announce.Event(events.CursorMoved, integration, &eventsv1.CursorMoved{
-		Integration: announce.Ref(integration), RunId: run, From: from, To: to, Version: version, By: by, At: timestamppb.New(now),
+		Integration: announce.Ref(integration), RunId: run, From: from, To: to, Version: version, By: by,
+		At: timestamppb.New(now),
 	})
 }

@@ -41,11 +41,13 @@ type verdict struct {
 	cursor contracts.Cursor
 }
 
-// decide says how a run closes: from the locked run, what its newest attempt came to, and what the reducer made of that.
+// decide says how a run closes: from the locked run, what its newest attempt came to, and what the reducer made of
+// that.
 func decide(run *postgres.Run, e *ending, r reduction) verdict {
 	v := verdict{
 		state: runstate.Succeeded, err: foreign.Line(e.total.GetError()),
-		complete: e.total.GetError() == "" && run.Lost == "", reduceFailed: r.err != nil, resolved: e.dead == 0 && r.err == nil,
+		complete: e.total.GetError() == "" && run.Lost == "", reduceFailed: r.err != nil, resolved: e.dead == 0 &&
+			r.err == nil,
 	}
 	switch {
 	case run.Lost != "":
@@ -72,7 +74,9 @@ func (e *ending) reducible() bool {
 
 // ended puts the rows of the dead items together with what the bucket says of the items: once an item is dead, Postgres
 // knows its fate. It returns errForgotten if the bucket calls an item dead that has no row.
-func ended(progress *checkpoint.Progress, states *tally, collected *collector, rows []*dbsqlc.DeadOfAttemptRow) (*ending, error) {
+func ended(progress *checkpoint.Progress, states *tally, collected *collector, rows []*dbsqlc.DeadOfAttemptRow) (
+	*ending, error,
+) {
 	e := &ending{total: progress.Total(), skips: progress.Skips()}
 	rowless := states.count(eventsv1.OutcomeState_OUTCOME_STATE_DEAD)
 	for _, row := range rows {
@@ -103,12 +107,12 @@ func ended(progress *checkpoint.Progress, states *tally, collected *collector, r
 	return e, nil
 }
 
-// errDeadChanged means that an item was retried or skipped after the rows of the dead items were read. The run is looked
-// at again.
+// errDeadChanged means that an item was retried or skipped after the rows of the dead items were read. The run is
+// looked at again.
 var errDeadChanged = errors.New("the dead items have changed")
 
-// stands compares the ending with what the closing transaction reads: the rows of the dead items must be those that it was
-// made of, and every item that is done or skipped must have a receipt.
+// stands compares the ending with what the closing transaction reads: the rows of the dead items must be those that it
+// was made of, and every item that is done or skipped must have a receipt.
 func (e *ending) stands(rows []*dbsqlc.DeadOfAttemptRow, receipts []postgres.Receipt) error {
 	dead := int64(0)
 	for _, row := range rows {
@@ -130,9 +134,9 @@ func unresolved(row *dbsqlc.DeadOfAttemptRow) bool {
 }
 
 // pace is how long after a run's end the next one is due. A run that fails has the integration wait longer with each
-// failure in a row; one of bad health is asked seldom. Of the two waits the longer counts: multiplied, a failing upstream
-// would be asked once in a week. A commanded sync that fails leaves the schedule as it is: people who try again do not
-// slow it.
+// failure in a row; one of bad health is asked seldom. Of the two waits the longer counts: multiplied, a failing
+// upstream would be asked once in a week. A commanded sync that fails leaves the schedule as it is: people who try
+// again do not slow it.
 func pace(run *postgres.Run, failures, most, slowed int, interval time.Duration) (wait time.Duration, moves bool) {
 	if run.State != runstate.Succeeded && run.Cause != runstate.Scheduled {
 		return 0, false

@@ -37,12 +37,19 @@ func TestDecide(t *testing.T) {
 			ending: ending{total: &eventsv1.Total{Items: 2}, done: 1, skipped: 1}, reduction: moves,
 			want: verdict{state: runstate.Succeeded, complete: true, resolved: true, cursor: contracts.Cursor("30")},
 		},
-		"nothing has changed":                            {ending: ending{total: &eventsv1.Total{}}, want: clean},
-		"the reducer returns nothing":                    {ending: ending{total: &eventsv1.Total{Items: 1}, done: 1}, want: clean},
-		"the cursor would go back, or was set meanwhile": {ending: ending{total: &eventsv1.Total{Items: 1}, done: 1}, reduction: reduction{candidate: contracts.Cursor("30")}, want: clean},
+		"nothing has changed": {ending: ending{total: &eventsv1.Total{}}, want: clean},
+		"the reducer returns nothing": {
+			ending: ending{total: &eventsv1.Total{Items: 1}, done: 1},
+			want:   clean,
+		},
+		"the cursor would go back, or was set meanwhile": {
+			ending:    ending{total: &eventsv1.Total{Items: 1}, done: 1},
+			reduction: reduction{candidate: contracts.Cursor("30")}, want: clean,
+		},
 		"the reducer fails, panics, hangs or ends the process, or cursors can't be compared": {
-			ending: ending{total: &eventsv1.Total{Items: 1}, done: 1}, reduction: reduction{candidate: contracts.Cursor("30"), err: broken},
-			want: verdict{state: runstate.Failed, err: foreign.Of(broken), complete: true, reduceFailed: true},
+			ending:    ending{total: &eventsv1.Total{Items: 1}, done: 1},
+			reduction: reduction{candidate: contracts.Cursor("30"), err: broken},
+			want:      verdict{state: runstate.Failed, err: foreign.Of(broken), complete: true, reduceFailed: true},
 		},
 		"some items are dead": {
 			ending: ending{total: &eventsv1.Total{Items: 2}, done: 1, dead: 1},
@@ -66,14 +73,19 @@ func TestDecide(t *testing.T) {
 		},
 		"a checkpoint does not count": {
 			ending: ending{total: &eventsv1.Total{Items: 2, Note: "one is in the future"}, done: 2}, reduction: moves,
-			want: verdict{state: runstate.Succeeded, err: "one is in the future", complete: true, resolved: true, cursor: contracts.Cursor("30")},
+			want: verdict{
+				state: runstate.Succeeded, err: "one is in the future", complete: true, resolved: true,
+				cursor: contracts.Cursor("30"),
+			},
 		},
 		"a checkpoint does not count, and the reducer fails": {
-			ending: ending{total: &eventsv1.Total{Items: 2, Note: "one is in the future"}, done: 2}, reduction: reduction{err: broken},
-			want: verdict{state: runstate.Failed, err: foreign.Of(broken), complete: true, reduceFailed: true},
+			ending:    ending{total: &eventsv1.Total{Items: 2, Note: "one is in the future"}, done: 2},
+			reduction: reduction{err: broken},
+			want:      verdict{state: runstate.Failed, err: foreign.Of(broken), complete: true, reduceFailed: true},
 		},
 		"the provider dispatches after Sync has returned": {
-			run: postgres.Run{Lost: "an item is lost"}, ending: ending{total: &eventsv1.Total{Items: 2, Note: "one is in the future"}, done: 2}, reduction: moves,
+			run:    postgres.Run{Lost: "an item is lost"},
+			ending: ending{total: &eventsv1.Total{Items: 2, Note: "one is in the future"}, done: 2}, reduction: moves,
 			want: verdict{state: runstate.Failed, err: "an item is lost", resolved: true},
 		},
 	} {
@@ -116,12 +128,15 @@ func TestEnded(t *testing.T) {
 		want   ending
 		lost   bool
 	}{
-		"dead":                               {bucket: dead, status: "open", want: ending{dead: 1}},
-		"dead, and retried at this moment":   {bucket: dead, status: "redriving", want: ending{dead: 1}},
-		"dead, and then done":                {bucket: dead, status: "resolved", want: ending{done: 1}},
-		"dead, and then skipped":             {bucket: dead, status: "skipped", want: ending{skipped: 1}},
-		"dead, and its row is gone":          {bucket: dead, lost: true},
-		"done after it was dead":             {bucket: done, status: "open", want: ending{done: 1, lateDone: []position{{0, 0}}}},
+		"dead":                             {bucket: dead, status: "open", want: ending{dead: 1}},
+		"dead, and retried at this moment": {bucket: dead, status: "redriving", want: ending{dead: 1}},
+		"dead, and then done":              {bucket: dead, status: "resolved", want: ending{done: 1}},
+		"dead, and then skipped":           {bucket: dead, status: "skipped", want: ending{skipped: 1}},
+		"dead, and its row is gone":        {bucket: dead, lost: true},
+		"done after it was dead": {
+			bucket: done, status: "open",
+			want: ending{done: 1, lateDone: []position{{0, 0}}},
+		},
 		"done after it was dead and skipped": {bucket: done, status: "skipped", want: ending{done: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +166,8 @@ func TestEnded(t *testing.T) {
 				t.Fatal(err)
 			}
 			numbers := ending{done: got.done, dead: got.dead, skipped: got.skipped, lateDone: got.lateDone}
-			if diff := cmp.Diff(tt.want, numbers, cmp.AllowUnexported(ending{}, position{}, checkpoint.Reasons{})); diff != "" {
+			if diff := cmp.Diff(tt.want, numbers, cmp.AllowUnexported(ending{}, position{},
+				checkpoint.Reasons{})); diff != "" {
 				t.Errorf("ending (-want +got):\n%s", diff)
 			}
 			late := tt.bucket == dead && tt.want.dead == 0
@@ -169,7 +185,10 @@ func TestEnded(t *testing.T) {
 func TestStands(t *testing.T) {
 	t.Parallel()
 	received := newTally()
-	received.apply(checkpoint.Update{Key: checkpoint.Key{Index: checkpoint.First}, Entry: &eventsv1.Entry{Size: 1, Done: []byte{1}}})
+	received.apply(checkpoint.Update{
+		Key:   checkpoint.Key{Index: checkpoint.First},
+		Entry: &eventsv1.Entry{Size: 1, Done: []byte{1}},
+	})
 	e := ending{total: &eventsv1.Total{Items: 3}, done: 1, dead: 1, lateDone: []position{{0, 2}}, received: received}
 	row := func(status string) *dbsqlc.DeadOfAttemptRow { return &dbsqlc.DeadOfAttemptRow{Status: status} }
 	receipt := postgres.Receipt{}
@@ -179,9 +198,21 @@ func TestStands(t *testing.T) {
 		receipts []postgres.Receipt
 		want     error
 	}{
-		"as before":                 {[]*dbsqlc.DeadOfAttemptRow{row("open"), row("redriving"), row("skipped")}, []postgres.Receipt{receipt}, nil},
-		"one was resolved since":    {[]*dbsqlc.DeadOfAttemptRow{row("open"), row("resolved")}, []postgres.Receipt{receipt}, errDeadChanged},
-		"one more is dead":          {[]*dbsqlc.DeadOfAttemptRow{row("open"), row("open"), row("open")}, []postgres.Receipt{receipt}, errDeadChanged},
+		"as before": {
+			[]*dbsqlc.DeadOfAttemptRow{row("open"), row("redriving"), row("skipped")},
+			[]postgres.Receipt{receipt},
+			nil,
+		},
+		"one was resolved since": {
+			[]*dbsqlc.DeadOfAttemptRow{row("open"), row("resolved")},
+			[]postgres.Receipt{receipt},
+			errDeadChanged,
+		},
+		"one more is dead": {
+			[]*dbsqlc.DeadOfAttemptRow{row("open"), row("open"), row("open")},
+			[]postgres.Receipt{receipt},
+			errDeadChanged,
+		},
 		"a receipt is lacking":      {[]*dbsqlc.DeadOfAttemptRow{row("open"), row("open")}, nil, errForgotten},
 		"all of Postgres went back": {nil, nil, errDeadChanged},
 	} {

@@ -16,10 +16,14 @@ import (
 )
 
 // logEnd writes a run's end to the business log and returns the event that tells of it.
-func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
+func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, now time.Time) (
+	postgres.Outgoing, error,
+) {
 	err := tx.LogOperations(ctx, postgres.Operation{
-		Integration: integration.ID, Operation: "sync", Status: string(run.State), Subject: run.ID.String(), Error: run.Error, Started: run.CreatedAt, Ended: now,
-		Summary: foreign.Line(fmt.Sprintf("%s sync: %d items, %d done, %d dead, %d skipped", run.Mode, run.Items, run.Done, run.Dead, run.Skipped)),
+		Integration: integration.ID, Operation: "sync", Status: string(run.State), Subject: run.ID.String(),
+		Error: run.Error, Started: run.CreatedAt, Ended: now,
+		Summary: foreign.Line(fmt.Sprintf("%s sync: %d items, %d done, %d dead, %d skipped", run.Mode, run.Items,
+			run.Done, run.Dead, run.Skipped)),
 	})
 	if err != nil {
 		return postgres.Outgoing{}, err
@@ -30,7 +34,8 @@ func logEnd(ctx context.Context, tx *postgres.Tx, integration *postgres.Integrat
 // runEvent is the event of a run's end.
 func runEvent(integration *postgres.Integration, run *postgres.Run, now time.Time) (postgres.Outgoing, error) {
 	summary := &eventsv1.RunSummary{
-		Integration: announce.Ref(integration), RunId: run.ID.String(), Mode: string(run.Mode), State: string(run.State), Attempt: run.Attempts, Items: run.Items, Done: run.Done,
+		Integration: announce.Ref(integration), RunId: run.ID.String(), Mode: string(run.Mode),
+		State: string(run.State), Attempt: run.Attempts, Items: run.Items, Done: run.Done,
 		Dead: run.Dead, Skipped: run.Skipped, Duplicates: run.Duplicates, Error: run.Error.String(),
 		StartedAt: timestamppb.New(run.CreatedAt), ClosedAt: timestamppb.New(now),
 	}

@@ -49,9 +49,12 @@ var (
 	errForgotten = errors.New("the database has forgotten what was finished")
 )
 
-// gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete when anything is
-// missing, checkpoint.ErrReducer when folding fails, and errForgotten when the bucket calls an item dead of which there is no row.
-func (s *Store) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending, error) {
+// gather reads an attempt's entries as they stand, and its dead rows, and puts them together. It returns errIncomplete
+// if anything is missing, checkpoint.ErrReducer if folding fails, and errForgotten if the bucket calls an item dead
+// that has no row.
+func (s *Store) gather(ctx context.Context, run *postgres.Run, reducer contracts.ScheduledSync, fold bool) (*ending,
+	error,
+) {
 	var progress checkpoint.Progress
 	states, received := newTally(), newTally()
 	collected := collector{reducer: reducer, associative: fold}
@@ -62,7 +65,8 @@ func (s *Store) gather(ctx context.Context, run *postgres.Run, reducer contracts
 			received.apply(u)
 		}
 		for _, outcome := range u.Entry.GetOutcomes() {
-			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE || outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
+			if outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_DONE ||
+				outcome.GetState() == eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED {
 				collected.add(position{u.Key.Batch, outcome.GetIndex()}, outcome.GetCheckpoint())
 			}
 		}
@@ -101,7 +105,7 @@ type collector struct {
 
 const foldAtATime = 1024
 
-// addFolded takes what a worker has folded; each telling of a batch has all that the one before had.
+// addFolded takes what a worker has folded. Each entry of a batch has all parts that the entry before it had.
 func (c *collector) addFolded(batch int32, folded [][]byte) {
 	if c.associative {
 		for _, part := range folded {

@@ -20,7 +20,9 @@ import (
 
 // Open opens a run in the caller's transaction, from a cursor if that is not nil. It returns nil if the integration has
 // an open run.
-func (s *Store) Open(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, mode runstate.Mode, from contracts.Cursor, now time.Time) (*postgres.Run, error) {
+func (s *Store) Open(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, mode runstate.Mode,
+	from contracts.Cursor, now time.Time,
+) (*postgres.Run, error) {
 	runs, err := s.open(ctx, tx, []*postgres.Integration{in}, mode, runstate.Commanded, now)
 	if err != nil || len(runs) == 0 {
 		return nil, err
@@ -34,8 +36,11 @@ func (s *Store) Open(ctx context.Context, tx *postgres.Tx, in *postgres.Integrat
 	return runs[0], nil
 }
 
-// open opens runs in the caller's transaction, with their due and run-started events. An integration that has an open run gets no second one.
-func (s *Store) open(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration, mode runstate.Mode, cause runstate.Cause, now time.Time) ([]*postgres.Run, error) {
+// open opens runs in the caller's transaction, with their due messages and their events run-started. An integration
+// that has an open run gets no second one.
+func (s *Store) open(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration, mode runstate.Mode,
+	cause runstate.Cause, now time.Time,
+) ([]*postgres.Run, error) {
 	p := dbsqlc.RunInsertManyParams{Mode: string(mode), Cause: string(cause), Now: now}
 	byID := make(map[uuid.UUID]*postgres.Integration, len(integrations))
 	for _, integration := range integrations {
@@ -55,7 +60,8 @@ func (s *Store) open(ctx context.Context, tx *postgres.Tx, integrations []*postg
 			return nil, err
 		}
 		started, err := announce.Event(events.RunStarted, byID[run.IntegrationID], &eventsv1.RunStarted{
-			Integration: announce.Ref(byID[run.IntegrationID]), RunId: run.ID.String(), Mode: string(mode), Cause: string(cause), At: timestamppb.New(now),
+			Integration: announce.Ref(byID[run.IntegrationID]), RunId: run.ID.String(), Mode: string(mode),
+			Cause: string(cause), At: timestamppb.New(now),
 		})
 		if err != nil {
 			return nil, err
@@ -65,9 +71,11 @@ func (s *Store) open(ctx context.Context, tx *postgres.Tx, integrations []*postg
 	return runs, tx.Publish(ctx, now, messages...)
 }
 
-// OpenDue opens scheduled runs in the caller's transaction, and sets when their integrations are due next. An integration
-// that has an open run gets no second one.
-func (s *Store) OpenDue(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration, now time.Time) error {
+// OpenDue opens scheduled runs in the caller's transaction, and sets when their integrations are due next. An
+// integration that has an open run gets no second one.
+func (s *Store) OpenDue(ctx context.Context, tx *postgres.Tx, integrations []*postgres.Integration,
+	now time.Time,
+) error {
 	ids := make([]uuid.UUID, 0, len(integrations))
 	nexts := make([]time.Time, 0, len(integrations))
 	for _, row := range integrations {
@@ -82,7 +90,9 @@ func (s *Store) OpenDue(ctx context.Context, tx *postgres.Tx, integrations []*po
 }
 
 // followUp opens the sync that was asked for while the run was open.
-func (s *Store) followUp(ctx context.Context, tx *postgres.Tx, integration uuid.UUID, run *postgres.Run, now time.Time) error {
+func (s *Store) followUp(ctx context.Context, tx *postgres.Tx, integration uuid.UUID, run *postgres.Run,
+	now time.Time,
+) error {
 	if run.FollowUp == nil {
 		return nil
 	}
@@ -98,7 +108,8 @@ func (s *Store) followUp(ctx context.Context, tx *postgres.Tx, integration uuid.
 	if run.FollowUpSince != nil && mode != runstate.Full {
 		if from, err = s.CursorOf(fresh, *run.FollowUpSince); err != nil {
 			// The run must end, whatever the provider says. A full sync closes every gap.
-			s.Log.Warn("a full sync stands for one from an earlier time", "integration", fresh.Name, "provider", fresh.Provider, "since", *run.FollowUpSince, "error", foreign.Of(err))
+			s.Log.Warn("a full sync stands for one from an earlier time", "integration", fresh.Name, "provider",
+				fresh.Provider, "since", *run.FollowUpSince, "error", foreign.Of(err))
 			mode = runstate.Full
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/runstate"
 )
 
-// repeat starts the next attempt of a run at once, which enumerates everything again, and tells people: a standby was promoted, or a backup restored, that
-// lacked what had been committed.
+// repeat starts the next attempt of a run at once, which enumerates everything again, and opens an incident. A standby
+// was promoted, or a backup restored, that lacked what had been committed.
 func (s *Store) repeat(ctx context.Context, run *postgres.Run, why error) (repeated bool, err error) {
 	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		repeated = false
@@ -30,7 +30,10 @@ func (s *Store) repeat(ctx context.Context, run *postgres.Run, why error) (repea
 		repeated = true
 		now := s.Now()
 		reason := foreign.Line(fmt.Sprintf("run %s: %s; it is repeated", run.ID, why))
-		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceDatabase, Severity: health.Degraded, Reason: reason}, now); err != nil {
+		if err := health.Raise(ctx, tx, integration, health.Signal{
+			Source:   health.SourceDatabase,
+			Severity: health.Degraded, Reason: reason,
+		}, now); err != nil {
 			return err
 		}
 		return wake(ctx, tx, now, nil, locked)
@@ -38,18 +41,25 @@ func (s *Store) repeat(ctx context.Context, run *postgres.Run, why error) (repea
 	if err != nil || !repeated {
 		return false, err
 	}
-	s.Log.Error("Postgres went back to an earlier state; the run is repeated", "run", run.ID, "provider", run.Provider, "attempt", run.Attempts, "error", why)
+	s.Log.Error("Postgres went back to an earlier state; the run is repeated", "run", run.ID, "provider", run.Provider,
+		"attempt", run.Attempts, "error", why)
 	return true, nil
 }
 
-// believed ends what a closing run leaves of its receipts, and the incidents that it has shown to be over. A note about its checkpoints opens one.
-func (s *Store) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run, note string, now time.Time) error {
+// believed deletes the receipts of a closing run, and closes the incidents that it has shown to be over. A note about
+// its checkpoints opens one.
+func (s *Store) believed(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, run *postgres.Run,
+	note string, now time.Time,
+) error {
 	if err := tx.ReceiptDelete(ctx, run.ID); err != nil {
 		return fmt.Errorf("delete receipts of run %s: %w", run.ID, err)
 	}
 	if note != "" {
 		reason := foreign.Line(fmt.Sprintf("run %s: %s", run.ID, note))
-		if err := health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceProvider, Severity: health.Degraded, Reason: reason}, now); err != nil {
+		if err := health.Raise(ctx, tx, integration, health.Signal{
+			Source:   health.SourceProvider,
+			Severity: health.Degraded, Reason: reason,
+		}, now); err != nil {
 			return err
 		}
 	} else if run.State == runstate.Succeeded {
@@ -60,5 +70,6 @@ func (s *Store) believed(ctx context.Context, tx *postgres.Tx, integration *post
 	if run.Attempts == 1 {
 		return nil
 	}
-	return health.Clear(ctx, tx, integration, health.SourceDatabase, foreign.Line("run "+run.ID.String()+" is closed"), now)
+	return health.Clear(ctx, tx, integration, health.SourceDatabase, foreign.Line("run "+run.ID.String()+" is closed"),
+		now)
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// Resolve reduces a closed run that has no unresolved dead item any more, and moves the cursor if that is forward. Without
-// the reducer, it counts as failed. It returns setaside.ErrLeft if the integration has an open run.
+// Resolve reduces a closed run that has no unresolved dead item any more, and moves the cursor if that is forward.
+// Without the reducer, it counts as failed. It returns setaside.ErrLeft if the integration has an open run.
 func (s *Store) Resolve(ctx context.Context, run *postgres.Run, without bool) error {
 	provider, err := s.Registry.Provider(run.Provider)
 	if err != nil {
@@ -49,7 +49,9 @@ func (s *Store) Resolve(ctx context.Context, run *postgres.Run, without bool) er
 }
 
 // commitLate is the one transaction that resolves a run, and moves the cursor to the candidate if that is forward.
-func (s *Store) commitLate(ctx context.Context, run *postgres.Run, provider contracts.Provider, candidate contracts.Cursor) error {
+func (s *Store) commitLate(ctx context.Context, run *postgres.Run, provider contracts.Provider,
+	candidate contracts.Cursor,
+) error {
 	err := s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		now := s.Now()
 		integration, err := tx.IntegrationLock(ctx, run.IntegrationID)
@@ -71,12 +73,16 @@ func (s *Store) commitLate(ctx context.Context, run *postgres.Run, provider cont
 				return err
 			}
 			if forward {
-				if messages, err = moveCursorTo(ctx, tx, integration, run.ID.String(), string(candidate), now); err != nil {
+				if messages, err = moveCursorTo(ctx, tx, integration, run.ID.String(), string(candidate),
+					now); err != nil {
 					return err
 				}
 			}
 		}
-		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{ID: run.ID, Resolution: runstate.Resolved, Now: &now}); err != nil {
+		if _, err := tx.RunResolve(ctx, dbsqlc.RunResolveParams{
+			ID: run.ID, Resolution: runstate.Resolved,
+			Now: &now,
+		}); err != nil {
 			return err
 		}
 		if err := tx.RunCheckpointDelete(ctx, []uuid.UUID{run.ID}); err != nil {
@@ -91,10 +97,14 @@ func (s *Store) commitLate(ctx context.Context, run *postgres.Run, provider cont
 	return err
 }
 
-// reduceFailed leaves a run's checkpoints until somebody has mended the reducer and asks for a retry.
+// reduceFailed keeps a run's checkpoints until an operator has mended the reducer and asks for a retry.
 func (s *Store) reduceFailed(ctx context.Context, run *postgres.Run, cause error) error {
 	panics.Report(s.Log, cause, "run", run.ID)
-	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error", cause)
-	_, err := s.Postgres.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{IntegrationID: run.IntegrationID, ID: &run.ID, ReduceFailed: true, Error: foreign.Of(cause)})
+	s.Log.Error("late reduce failed; after mending the reducer send the command retry with all", "run", run.ID, "error",
+		cause)
+	_, err := s.Postgres.RunSetReduceFailed(ctx, dbsqlc.RunSetReduceFailedParams{
+		IntegrationID: run.IntegrationID,
+		ID:            &run.ID, ReduceFailed: true, Error: foreign.Of(cause),
+	})
 	return err
 }

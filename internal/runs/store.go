@@ -66,8 +66,8 @@ func NewStore(config Config) (*Store, error) {
 // Providers are the keys of the registry's providers that can be synced.
 func (s *Store) Providers() []string { return s.providers }
 
-// DefaultInterval is the time between two syncs of a provider's integrations. It is false for a provider that the registry
-// lacks, or that can't be synced.
+// DefaultInterval is the time between two syncs of a provider's integrations. It is false for a provider that the
+// registry lacks, or that can't be synced.
 func (s *Store) DefaultInterval(provider string) (interval time.Duration, known bool) {
 	interval, known = s.intervals[provider]
 	return interval, known

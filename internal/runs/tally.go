@@ -8,8 +8,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// tally is the state of every item of an attempt. Of a batch with all items done, as nearly all are, it is enough to know how many they are; of others it keeps one
-// byte for each item.
+// tally is the state of every item of an attempt. Of a batch whose items are all done, as nearly all are, it keeps
+// their number. Of other batches it keeps one byte for each item.
 type tally struct {
 	done  map[int32]int32
 	mixed map[int32][]byte
@@ -90,7 +90,8 @@ func (t *tally) without(receipts []postgres.Receipt) (n int64) {
 	for batch, states := range t.mixed {
 		receipt := of(batch)
 		for index, state := range states {
-			if eventsv1.OutcomeState(state) >= eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED && !receipt.Has(int32(index)) {
+			if eventsv1.OutcomeState(state) >= eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED &&
+				!receipt.Has(int32(index)) {
 				n++
 			}
 		}

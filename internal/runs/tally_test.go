@@ -31,11 +31,23 @@ func TestTally(t *testing.T) {
 		first(0, &eventsv1.Entry{Size: 9, Done: []byte{0xff, 0x01}}),
 		first(1, &eventsv1.Entry{Size: 2, Outcomes: []*eventsv1.Outcome{outcome(0, done), outcome(1, done)}}),
 		// One of a batch is sent on and dead at last, another comes through.
-		first(2, &eventsv1.Entry{Size: 4, Done: []byte{0x01}, Outcomes: []*eventsv1.Outcome{outcome(1, retrying), outcome(2, retrying), outcome(3, skipped)}}),
-		{Key: checkpoint.Key{Batch: 2, Index: 1}, Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(1, dead)}}},
-		{Key: checkpoint.Key{Batch: 2, Index: 2}, Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(2, done)}}},
+		first(2, &eventsv1.Entry{Size: 4, Done: []byte{0x01}, Outcomes: []*eventsv1.Outcome{
+			outcome(1, retrying),
+			outcome(2, retrying), outcome(3, skipped),
+		}}),
+		{
+			Key:   checkpoint.Key{Batch: 2, Index: 1},
+			Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(1, dead)}},
+		},
+		{
+			Key:   checkpoint.Key{Batch: 2, Index: 2},
+			Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(2, done)}},
+		},
 		// A worker was slow to tell of a hop of an item that another has done.
-		{Key: checkpoint.Key{Batch: 0, Index: 3}, Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(3, retrying)}}},
+		{
+			Key:   checkpoint.Key{Batch: 0, Index: 3},
+			Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(3, retrying)}},
+		},
 	}
 	for _, backwards := range []bool{false, true} {
 		states := newTally()
@@ -53,13 +65,17 @@ func TestTally(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("backwards %v (-want +got):\n%s", backwards, diff)
 		}
-		for at, want := range map[position]eventsv1.OutcomeState{{0, 8}: done, {0, 9}: 0, {1, 1}: done, {2, 0}: done, {2, 1}: dead, {2, 2}: done, {2, 3}: skipped, {3, 0}: 0} {
+		for at, want := range map[position]eventsv1.OutcomeState{
+			{0, 8}: done, {0, 9}: 0, {1, 1}: done, {2, 0}: done,
+			{2, 1}: dead, {2, 2}: done, {2, 3}: skipped, {3, 0}: 0,
+		} {
 			if got := states.at(at); got != want {
 				t.Errorf("backwards %v: %v is %v, want %v", backwards, at, got, want)
 			}
 		}
 		if len(states.mixed) != 1 {
-			t.Errorf("backwards %v: %d batches are kept item by item, want the one that is mixed", backwards, len(states.mixed))
+			t.Errorf("backwards %v: %d batches are kept item by item, want the one that is mixed", backwards,
+				len(states.mixed))
 		}
 	}
 }
@@ -77,9 +93,15 @@ func TestTallyWithoutReceipts(t *testing.T) {
 	}
 	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 0, Index: checkpoint.First}, Entry: whole})
 	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 1, Index: checkpoint.First}, Entry: &eventsv1.Entry{
-		Size: 5, Done: []byte{0x01}, Outcomes: []*eventsv1.Outcome{outcome(1, skipped), outcome(2, dead), outcome(3, retrying)},
+		Size: 5, Done: []byte{0x01}, Outcomes: []*eventsv1.Outcome{
+			outcome(1, skipped), outcome(2, dead),
+			outcome(3, retrying),
+		},
 	}})
-	states.apply(checkpoint.Update{Key: checkpoint.Key{Batch: 1, Index: 4}, Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(4, done)}}})
+	states.apply(checkpoint.Update{
+		Key:   checkpoint.Key{Batch: 1, Index: 4},
+		Entry: &eventsv1.Entry{Outcomes: []*eventsv1.Outcome{outcome(4, done)}},
+	})
 	receipt := func(batch int32, indexes ...int32) postgres.Receipt {
 		r := postgres.Receipt{Batch: batch}
 		for _, index := range indexes {

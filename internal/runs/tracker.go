@@ -1,6 +1,8 @@
 package runs
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -10,14 +12,21 @@ import (
 
 // Tracker follows the attempts of open runs in the bucket, and says which are complete.
 type Tracker struct {
-	mu       sync.Mutex
-	attempts map[Attempt]*checkpoint.Progress
+	mu sync.Mutex
+	// runs have their attempts by number. A run is forgotten without a look at the others.
+	runs map[string]map[int32]*tracked
+	// complete are the attempts that are complete.
 	complete map[Attempt]struct{}
-	// fresh are those that became complete under this process's eyes: none of them has ended a process before.
-	fresh map[Attempt]struct{}
-	ready chan struct{}
+	ready    chan struct{}
 	// live says that all that the bucket held at the start has been seen.
 	live atomic.Bool
+}
+
+// tracked is what has been seen of an attempt.
+type tracked struct {
+	progress checkpoint.Progress
+	// fresh says that it became complete under this process's eyes.
+	fresh bool
 }
 
 // Attempt names an attempt of a run.
@@ -34,7 +43,7 @@ func NewestAttempt(run *postgres.Run) Attempt {
 // NewTracker returns a tracker that has seen nothing.
 func NewTracker() *Tracker {
 	return &Tracker{
-		attempts: map[Attempt]*checkpoint.Progress{}, complete: map[Attempt]struct{}{}, fresh: map[Attempt]struct{}{},
+		runs: map[string]map[int32]*tracked{}, complete: map[Attempt]struct{}{},
 		ready: make(chan struct{}, 1),
 	}
 }
@@ -44,15 +53,20 @@ func (t *Tracker) Apply(u checkpoint.Update) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := Attempt{Run: u.Key.Run, Number: u.Key.Attempt}
-	progress := t.attempts[key]
-	if progress == nil {
-		progress = &checkpoint.Progress{}
-		t.attempts[key] = progress
+	attempts := t.runs[key.Run]
+	if attempts == nil {
+		attempts = map[int32]*tracked{}
+		t.runs[key.Run] = attempts
 	}
-	progress.Apply(u)
-	if progress.Complete() {
-		if _, before := t.complete[key]; !before && t.live.Load() {
-			t.fresh[key] = struct{}{}
+	attempt := attempts[key.Number]
+	if attempt == nil {
+		attempt = &tracked{}
+		attempts[key.Number] = attempt
+	}
+	attempt.progress.Apply(u)
+	if attempt.progress.Complete() {
+		if _, before := t.complete[key]; !before {
+			attempt.fresh = t.live.Load()
 		}
 		t.complete[key] = struct{}{}
 		t.Kick()
@@ -68,7 +82,7 @@ func (t *Tracker) Live() bool { return t.live.Load() }
 // Ready is sent to when an attempt has become complete.
 func (t *Tracker) Ready() <-chan struct{} { return t.ready }
 
-// Kick has whoever waits for Ready look at the complete attempts again.
+// Kick has the receiver of Ready look at the complete attempts again.
 func (t *Tracker) Kick() {
 	select {
 	case t.ready <- struct{}{}:
@@ -76,35 +90,38 @@ func (t *Tracker) Kick() {
 	}
 }
 
-// IsFresh reports whether an attempt became complete under this process's eyes, so that it has not ended a process before.
+// IsFresh reports whether an attempt became complete under this process's eyes, so that it has not ended a process
+// before.
 func (t *Tracker) IsFresh(key Attempt) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, fresh := t.fresh[key]
-	return fresh
+	attempt := t.runs[key.Run][key.Number]
+	return attempt != nil && attempt.fresh
 }
 
 // Complete returns the attempts that are complete.
 func (t *Tracker) Complete() []Attempt {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	keys := make([]Attempt, 0, len(t.complete))
-	for key := range t.complete {
-		keys = append(keys, key)
-	}
-	return keys
+	return slices.Collect(maps.Keys(t.complete))
 }
 
 // Forget drops an attempt that is closed, and with it the lower attempts of its run.
 func (t *Tracker) Forget(key Attempt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for other := range t.attempts {
-		if other.Run == key.Run && other.Number <= key.Number {
-			delete(t.attempts, other)
-			delete(t.complete, other)
-			delete(t.fresh, other)
+	t.forget(key.Run, func(number int32) bool { return number <= key.Number })
+}
+
+func (t *Tracker) forget(run string, which func(number int32) bool) {
+	for number := range t.runs[run] {
+		if which(number) {
+			delete(t.runs[run], number)
+			delete(t.complete, Attempt{run, number})
 		}
+	}
+	if len(t.runs[run]) == 0 {
+		delete(t.runs, run)
 	}
 }
 
@@ -112,44 +129,37 @@ func (t *Tracker) Forget(key Attempt) {
 func (t *Tracker) Runs() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	runs := make([]string, 0, len(t.attempts))
-	for key := range t.attempts {
-		runs = append(runs, key.Run)
-	}
-	return runs
+	return slices.Collect(maps.Keys(t.runs))
 }
 
 // Drop forgets runs whole.
 func (t *Tracker) Drop(runs map[string]bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for key := range t.attempts {
-		if runs[key.Run] {
-			delete(t.attempts, key)
-			delete(t.complete, key)
-			delete(t.fresh, key)
-		}
+	for run := range runs {
+		t.forget(run, func(int32) bool { return true })
 	}
 }
 
-// reached returns the numbers of an attempt as far as this scheduler has seen the bucket, and whether its total is known.
+// reached returns the numbers of an attempt as far as this scheduler has seen the bucket, and whether its total is
+// known.
 func (t *Tracker) reached(key Attempt) (r reached, total bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	progress, seen := t.attempts[key]
-	if !seen {
+	attempt := t.runs[key.Run][key.Number]
+	if attempt == nil {
 		return reached{}, false
 	}
-	return numbersOf(progress), progress.Total() != nil
+	return numbersOf(&attempt.progress), attempt.progress.Total() != nil
 }
 
 // Progress calls look with what has been seen of a run's newest attempt, which may be nothing.
 func (t *Tracker) Progress(run *postgres.Run, look func(*checkpoint.Progress)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	progress := t.attempts[NewestAttempt(run)]
-	if progress == nil {
-		progress = &checkpoint.Progress{}
+	attempt := t.runs[run.ID.String()][run.Attempt]
+	if attempt == nil {
+		attempt = &tracked{}
 	}
-	look(progress)
+	look(&attempt.progress)
 }

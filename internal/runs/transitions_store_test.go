@@ -46,7 +46,10 @@ func TestQueriesKeepToTheTable(t *testing.T) {
 			return err
 		},
 		"RunClose": func(run *postgres.Run, attempt int32) error {
-			_, err := store.RunClose(ctx, dbsqlc.RunCloseParams{ID: run.ID, Attempt: attempt, State: runstate.Failed, Now: &now})
+			_, err := store.RunClose(ctx, dbsqlc.RunCloseParams{
+				ID: run.ID, Attempt: attempt, State: runstate.Failed,
+				Now: &now,
+			})
 			return err
 		},
 		"RunLost": func(run *postgres.Run, attempt int32) error {
@@ -76,7 +79,8 @@ func TestQueriesKeepToTheTable(t *testing.T) {
 				// A run that begins again keeps its state, and so does one that is woken while it is due.
 				changed := after.State != before.State || after.Attempt != before.Attempt || after.Wake != before.Wake
 				if changed != from {
-					t.Errorf("%s for attempt %d of a run that is %s changed it: %t, want %t", transition.Query, attempt, state, changed, from)
+					t.Errorf("%s for attempt %d of a run that is %s changed it: %t, want %t", transition.Query, attempt,
+						state, changed, from)
 				}
 			}
 		}
@@ -84,23 +88,28 @@ func TestQueriesKeepToTheTable(t *testing.T) {
 }
 
 // insertRun makes a run of an integration of its own, in its seventh attempt.
-func insertRun(ctx context.Context, t *testing.T, pool *pgxpool.Pool, state runstate.State, now time.Time) *postgres.Run {
+func insertRun(ctx context.Context, t *testing.T, pool *pgxpool.Pool, state runstate.State,
+	now time.Time,
+) *postgres.Run {
 	t.Helper()
 	store := postgres.New(pool, nil)
 	integration, id := postgres.NewID(), postgres.NewID()
 	_, err := store.IntegrationInsert(ctx, dbsqlc.IntegrationInsertParams{
-		ID: integration, Provider: "shop", Name: integration.String(), Owner: "team", Metadata: json.RawMessage("{}"), Now: now,
+		ID: integration, Provider: "shop", Name: integration.String(), Owner: "team", Metadata: json.RawMessage("{}"),
+		Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = store.RunInsertMany(ctx, dbsqlc.RunInsertManyParams{
-		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{id}, IntegrationIds: []uuid.UUID{integration}, Traces: []string{""},
+		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{id}, IntegrationIds: []uuid.UUID{integration},
+		Traces: []string{""},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := !slices.Contains([]runstate.State{runstate.Due, runstate.Enumerating, runstate.Waiting, runstate.Working}, state)
+	closed := !slices.Contains([]runstate.State{runstate.Due, runstate.Enumerating, runstate.Waiting, runstate.Working},
+		state)
 	_, err = pool.Exec(ctx, `update sync_runs set state = $2, attempt = 7, closed_at = case when $3 then created_at end where id = $1`, id, state, closed)
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,23 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// Wake makes open runs due again as their next attempts, in the caller's transaction. A run that has changed since it was
-// read is left as it is.
+// Wake makes open runs due again as their next attempts, in the caller's transaction. A run that has changed since it
+// was read is left as it is.
 func (s *Store) Wake(ctx context.Context, tx *postgres.Tx, now time.Time, runs ...*postgres.Run) error {
 	return wake(ctx, tx, now, nil, runs...)
 }
 
-// Resume is Wake for a run that waited while its integration was not active: the window of its enumerations begins anew.
+// Resume is Wake for a run that waited while its integration was not active: the window of its enumerations begins
+// anew.
 func (s *Store) Resume(ctx context.Context, tx *postgres.Tx, now time.Time, run *postgres.Run) error {
 	return wake(ctx, tx, now, &now, run)
 }
 
-// Redrive is Wake in a transaction of its own, which locks the run and asks whether it still wants to be woken. It reports
-// whether the run was woken.
-func (s *Store) Redrive(ctx context.Context, run *postgres.Run, now time.Time, wants func(locked *postgres.Run) bool) (woken bool, err error) {
+// Redrive is Wake in a transaction of its own, which locks the run and asks whether it still wants to be woken. It
+// reports whether the run was woken.
+func (s *Store) Redrive(ctx context.Context, run *postgres.Run, now time.Time, wants func(locked *postgres.Run) bool) (
+	woken bool, err error,
+) {
 	err = s.Postgres.InTx(ctx, func(tx *postgres.Tx) error {
 		woken = false
 		locked, err := tx.RunLock(ctx, run.ID)
@@ -40,7 +43,10 @@ func (s *Store) Redrive(ctx context.Context, run *postgres.Run, now time.Time, w
 func wake(ctx context.Context, tx *postgres.Tx, now time.Time, windowFrom *time.Time, runs ...*postgres.Run) error {
 	messages := make([]postgres.Outgoing, 0, len(runs))
 	for _, run := range runs {
-		woken, err := tx.RunWake(ctx, dbsqlc.RunWakeParams{ID: run.ID, Attempt: run.Attempt, Wake: run.Wake, Now: now, WindowFrom: windowFrom})
+		woken, err := tx.RunWake(ctx, dbsqlc.RunWakeParams{
+			ID: run.ID, Attempt: run.Attempt, Wake: run.Wake, Now: now,
+			WindowFrom: windowFrom,
+		})
 		if postgres.NotFound(err) {
 			continue
 		}
@@ -60,8 +66,12 @@ func wake(ctx context.Context, tx *postgres.Tx, now time.Time, windowFrom *time.
 func dueMessage(run *postgres.Run) (postgres.Outgoing, error) {
 	// Syncers of older versions start this attempt; newer ones compare the wake.
 	attempt := run.Attempt + 1
-	m, err := wire.NewWork(wire.SyncDueSubject(run.Provider, run.IntegrationID.String()), fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
-		&eventsv1.SyncDue{RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: run.Provider, Attempt: attempt, Wake: run.Wake})
+	m, err := wire.NewWork(wire.SyncDueSubject(run.Provider, run.IntegrationID.String()),
+		fmt.Sprintf("%s/%d/%d", run.ID, attempt, run.Wake),
+		&eventsv1.SyncDue{
+			RunId: run.ID.String(), IntegrationId: run.IntegrationID.String(), Provider: run.Provider,
+			Attempt: attempt, Wake: run.Wake,
+		})
 	if err == nil && run.Trace != "" {
 		m.Header[traceHeader] = run.Trace
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// besides are the queries that write something of a run beside its state, and the packages that may call them as this one
-// may.
+// besides are the queries that write something of a run beside its state, and the packages that may call them as this
+// one may.
 var besides = map[string]string{
 	"RunHeartbeat":       "services/syncer",               // that its syncer lives
 	"RunHold":            "services/syncer",               // that its enumeration waits in place
@@ -43,7 +43,8 @@ func TestNobodyElseWritesRuns(t *testing.T) {
 			return err
 		}
 		place := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), root+"/")
-		if entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || place == "internal/postgres/dbsqlc" {
+		if entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			place == "internal/postgres/dbsqlc" {
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
