@@ -93,7 +93,7 @@ func oneSentenceALine(text string) string {
 		paragraph, first, rest = nil, "", ""
 	}
 	fence := false
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		isFence := strings.HasPrefix(strings.TrimSpace(line), "```")
 		if fence || isFence || verbatim.MatchString(line) {
 			flush()
