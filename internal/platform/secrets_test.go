@@ -171,8 +171,8 @@ type sloppy struct {
 	l *letter
 }
 
-func (*sloppy) DefaultSyncInterval() time.Duration       { return time.Hour }
-func (p *sloppy) DefaultRateLimit() *contracts.RateLimit { return p.RateLimit() }
+func (*sloppy) DefaultSyncInterval() time.Duration     { return time.Hour }
+func (*sloppy) DefaultRateLimit() *contracts.RateLimit { return nil }
 
 func (p *sloppy) Sync(ctx context.Context, in *contracts.Integration, session contracts.SyncSession) error {
 	for n := range 4 {
