@@ -2,7 +2,6 @@ package scheduler_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -10,11 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/api"
-	"github.com/tributaryhq/tributary/internal/bus"
-	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/events"
@@ -113,38 +109,6 @@ func TestCommandsOfOneIntegrationHoldOneSlot(t *testing.T) {
 	free()
 	await(t, "an empty stream", func() bool { return s.commandsLeft(t) == 0 })
 	s.awaitEvents(t, events.CommandAccepted, locked, 20)
-}
-
-// TestCommandsRestLongerWhileLocked delivers a command again and again while its integration is locked.
-func TestCommandsRestLongerWhileLocked(t *testing.T) {
-	t.Parallel()
-	pool := pgtest.DB(t)
-	s := takesCommands(t, pool, 0, time.Now)
-	s.Settings.LockWait = 200 * time.Millisecond
-	tx, err := pool.Begin(t.Context())
-	if err == nil {
-		_, err = tx.Exec(t.Context(), "select 1 from integrations for no key update")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7}
-	for count, want := range map[uint64]time.Duration{1: 200 * time.Millisecond, 3: 600 * time.Millisecond, 1000: 2400 * time.Millisecond} {
-		d.Count = count
-		err := s.Take(t.Context(), d)
-		if handBack, ok := errors.AsType[*bus.HandBack](err); !ok || handBack.Delay != want {
-			t.Errorf("delivery %d: %v, want it to rest %s", count, err, want)
-		}
-	}
-	if n := s.counted("pause", "rejected"); n != 0 {
-		t.Errorf("%v commands count as rejected, which only wait", n)
-	}
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Take(t.Context(), d); err != nil {
-		t.Errorf("once the lock is gone: %v", err)
-	}
 }
 
 // TestTooManyCommandsOfOneIntegrationAreHandedBack sends more than a process keeps in memory for an integration that is

@@ -1,12 +1,14 @@
-package scheduler_test
+package commands_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,8 +23,21 @@ import (
 	"github.com/tributaryhq/tributary/internal/wire"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	"github.com/tributaryhq/tributary/pkg/events"
-	"github.com/tributaryhq/tributary/services/scheduler"
 )
+
+// shop is a provider without a sync.
+type shop struct {
+	contracts.NoCredentials
+	contracts.NoMetadata
+}
+
+func (shop) Name() string { return "Shop" }
+
+// idle is a scheduler that has nothing to do.
+type idle struct{}
+
+func (idle) Resolve(context.Context, uuid.UUID) error { return nil }
+func (idle) Kick()                                    {}
 
 // taker takes commands that the test hands to it.
 type taker struct {
@@ -46,7 +61,7 @@ func (t *taker) counted(verb, result string) (n float64) {
 	return n
 }
 
-// takesCommands is a scheduler with the integration "one" that the test hands commands to.
+// takesCommands takes commands that the test hands to it. There is the integration "one".
 func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now func() time.Time) *taker {
 	t.Helper()
 	registry, err := registry.New(map[string]contracts.Provider{"shop": shop{}})
@@ -75,7 +90,7 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 		t.Fatal(err)
 	}
 	taker.Stream = commands.NewStream(commands.New(commands.Config{
-		Bus: b, Store: store, Registry: registry, Runs: lives, Scheduler: scheduler.New(scheduler.Config{Runs: lives}),
+		Bus: b, Store: store, Registry: registry, Runs: lives, Scheduler: idle{},
 		Metrics: counts, Log: log, Now: now, Settings: commands.DefaultSettings(),
 	}))
 	return taker
