@@ -97,10 +97,11 @@ var mayImport = map[string][]string{
 
 	// A service knows no other service, and has a rule of its own.
 	"services/item-worker": {
-		"internal/budget", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral",
-		"internal/delivery", "internal/foreign", "internal/health", "internal/integrations", "internal/items",
-		"internal/loop", "internal/panics", "internal/postgres", "internal/redact", "internal/registry",
-		"internal/setaside", "internal/watchdog", "internal/wire", "pkg/contracts", "pkg/events",
+		"internal/batching", "internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral",
+		"internal/delivery", "internal/fate", "internal/foreign", "internal/handling", "internal/integrations",
+		"internal/items", "internal/loop", "internal/postgres", "internal/redact", "internal/registry",
+		"internal/setaside", "internal/suspects", "internal/watchdog", "internal/webhookwork", "internal/wire",
+		"pkg/contracts", "pkg/events",
 	},
 	"services/scheduler": {
 		"internal/announce", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign",
@@ -108,7 +109,7 @@ var mayImport = map[string][]string{
 		"pkg/events",
 	},
 	"services/syncer": {
-		"internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/foreign",
+		"internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/fate", "internal/foreign",
 		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres",
 		"internal/redact", "internal/registry", "internal/requestlog", "internal/runs", "internal/runstate",
 		"internal/wire", "pkg/contracts", "pkg/events",
@@ -136,6 +137,21 @@ var mayImport = map[string][]string{
 	"internal/embedded":        {"internal/embedded"},
 	"internal/embedded/pgtest": {"internal/embedded", "db"},
 	"internal/octokit":         {"pkg/providertest"},
+
+	// What the item-worker, webhooks and others work with.
+	"internal/batching": {"internal/postgres", "internal/watchdog"},
+	"internal/suspects": {},
+	"internal/fate":     {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/suspects"},
+	"internal/handling": {
+		"pkg/contracts", "pkg/events", "internal/budget", "internal/deferral", "internal/foreign", "internal/health", "internal/loop",
+		"internal/panics", "internal/postgres", "internal/suspects", "internal/wire",
+	},
+	"internal/webhookwork": {
+		"pkg/contracts", "pkg/events", "internal/batching", "internal/budget", "internal/bus", "internal/deferral", "internal/delivery",
+		"internal/fate", "internal/foreign", "internal/handling", "internal/integrations", "internal/items", "internal/loop",
+		"internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/suspects",
+		"internal/watchdog", "internal/wire",
+	},
 
 	"cmd":          {"pkg/app", "providers"},
 	"cmd/testenv":  {"internal/embedded/postgres"},
@@ -232,7 +248,8 @@ var unwatched = map[string]string{
 	"services/item-worker.runTogether":  "it ends with its delivery",
 	"services/item-worker.runCarefully": "it ends with its delivery",
 	"services/item-worker.settle":       "it ends with its delivery",
-	"services/item-worker.giveBack":     "it only gives slots back",
+	"internal/handling.watch":           "it ends with its round, and only compares times",
+	"internal/webhookwork.giveBack":     "it only gives slots back",
 	"services/syncer.wait":              "it ends with its enumeration, which the window bounds",
 	"services/token-refresher.meet":     "it ends with its request, which has a time",
 	"services/token-refresher.lease":    "it ends with its request, which has a time",

@@ -35,3 +35,13 @@ func Every(ctx context.Context, log *slog.Logger, what string, interval time.Dur
 		}
 	}
 }
+
+// Pause waits, and reports whether ctx goes on.
+func Pause(ctx context.Context, wait time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(wait):
+		return true
+	}
+}

@@ -44,14 +44,16 @@ func TestBatchesThatTheirRunDoesNotAccept(t *testing.T) {
 func (w *world) redriven(t *testing.T, payload, status string, hop int32) (*eventsv1.ItemBatch, uuid.UUID) {
 	t.Helper()
 	batch, id := with(w.open(t, 2), payload), postgres.NewID()
-	w.exec(t, "update sync_runs set closed_at = now(), state = 'partial', complete = true where id = $1", batch.GetRunId())
+	w.exec(t, "update sync_runs set closed_at = now(), state = 'partial', complete = true where id = $1",
+		batch.GetRunId())
 	w.exec(t, `insert into dead_items (id, integration_id, provider, run_id, attempt, batch, item_index, event_type, external_id, payload, reason, error, tries, hop, status, created_at, updated_at)
 		values ($1, $2, 'shop', $3, 2, 0, 0, $4, 'x0', '{}', 'tries used up', 'no', 5, 7, $5, now(), now())`, id, batch.GetIntegrationId(), batch.GetRunId(), event, status)
 	batch.DeadItemId, batch.Items[0].Hop = id.String(), hop
 	return batch, id
 }
 
-// TestRedrives brings dead items again: only the newest redrive of an item that is under redrive runs, and its end is written to the row.
+// TestRedrives brings dead items again: only the newest redrive of an item that is under redrive runs, and its end is
+// written to the row.
 func TestRedrives(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
@@ -62,13 +64,34 @@ func TestRedrives(t *testing.T) {
 		want            died
 		calls           int
 	}{
-		"done":      {payload: "done", status: "redriving", hop: 7, want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1},
-		"skipped":   {payload: "skip", status: "redriving", hop: 7, want: died{Status: "skipped", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1},
-		"dead":      {payload: "permanent", status: "redriving", hop: 7, want: died{Status: "open", Reason: "permanent", Error: "never"}, calls: 1},
-		"a later":   {payload: "later hop", status: "redriving", hop: 8, want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1},
-		"an older":  {payload: "older hop", status: "redriving", hop: 6, want: died{Status: "redriving", Reason: "tries used up", Error: "no", Tries: 5}},
-		"given up":  {payload: "given up", status: "open", hop: 7, want: died{Status: "open", Reason: "tries used up", Error: "no", Tries: 5}},
-		"succeeded": {payload: "was done", status: "resolved", hop: 7, want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5}},
+		"done": {
+			payload: "done", status: "redriving", hop: 7,
+			want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1,
+		},
+		"skipped": {
+			payload: "skip", status: "redriving", hop: 7,
+			want: died{Status: "skipped", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1,
+		},
+		"dead": {payload: "permanent", status: "redriving", hop: 7, want: died{
+			Status: "open", Reason: "permanent",
+			Error: "never",
+		}, calls: 1},
+		"a later": {
+			payload: "later hop", status: "redriving", hop: 8,
+			want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5}, calls: 1,
+		},
+		"an older": {
+			payload: "older hop", status: "redriving", hop: 6,
+			want: died{Status: "redriving", Reason: "tries used up", Error: "no", Tries: 5},
+		},
+		"given up": {payload: "given up", status: "open", hop: 7, want: died{
+			Status: "open", Reason: "tries used up",
+			Error: "no", Tries: 5,
+		}},
+		"succeeded": {
+			payload: "was done", status: "resolved", hop: 7,
+			want: died{Status: "resolved", Reason: "tries used up", Error: "no", Tries: 5},
+		},
 	} {
 		batch, _ := w.redriven(t, tt.payload, tt.status, tt.hop)
 		w.send(t, batch)
@@ -131,7 +154,8 @@ func (l listener) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestABatchInWorkWhoseRunGoesOn has the run begin its next attempt while a batch of the attempt before is in work: nothing of it is written.
+// TestABatchInWorkWhoseRunGoesOn has the run begin its next attempt while a batch of the attempt before is in work:
+// nothing of it is written.
 func TestABatchInWorkWhoseRunGoesOn(t *testing.T) {
 	t.Parallel()
 	unwanted := listener{message: "the rest of a batch is not wanted", once: &sync.Once{}, logged: make(chan struct{})}
@@ -156,7 +180,8 @@ func TestABatchInWorkWhoseRunGoesOn(t *testing.T) {
 	w.wantReceipts(t, batch)
 }
 
-// TestItemsWaitForAKeyThatIsLost has credentials that can't be opened: the items wait, as if they had asked for it, and the batch does not come again and again.
+// TestItemsWaitForAKeyThatIsLost has credentials that can't be opened: the items wait, as if they had asked for it, and
+// the batch does not come again and again.
 func TestItemsWaitForAKeyThatIsLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
@@ -186,7 +211,10 @@ func TestABatchThatCanNotBeBegun(t *testing.T) {
 	batch := with(w.open(t, 1), "done")
 	w.exec(t, "alter table sync_runs rename to sync_runs_away")
 	w.send(t, batch)
-	key := checkpoint.Key{Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(), Index: checkpoint.First}
+	key := checkpoint.Key{
+		Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(),
+		Index: checkpoint.First,
+	}
 	await(t, "the batch to be handed back", func() bool {
 		entry, err := w.Checkpoints.Read(t.Context(), key)
 		return err == nil && entry.GetProgressAtDelivery() >= 2

@@ -7,11 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
 // hanging is a provider whose code does not return for webhooks of some types until the test ends.
@@ -55,7 +53,9 @@ func (p hanging) CheckpointKey(contracts.Checkpoint) (string, error) {
 
 func (p hanging) WebhookHandlers() map[string]contracts.WebhookFunc {
 	return map[string]contracts.WebhookFunc{
-		"quick": func(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) { return nil, nil },
+		"quick": func(context.Context, *contracts.Integration, *contracts.WebhookRequest) (any, error) {
+			return nil, nil
+		},
 		"unchecked": func(ctx context.Context, _ *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
 			return nil, contracts.Dispatch(ctx, order{N: 1}, "unchecked", "o1")
 		},
@@ -92,7 +92,8 @@ func TestWebhooksOfHangingProviders(t *testing.T) {
 			w, integration := newCalls(t, calls{}, 4)
 			w = w.beside(t, obey, func(c *platform.Config) {
 				c.Providers["hooks"], c.ItemWorker.AskTimeout = provider, 5*time.Second
-				c.ItemWorker.Webhooks.Poll, c.ItemWorker.Webhooks.Backoff = 20*time.Millisecond, []time.Duration{time.Hour}
+				c.ItemWorker.Webhooks.Poll, c.ItemWorker.Webhooks.Backoff = 20*time.Millisecond,
+					[]time.Duration{time.Hour}
 			})
 			first := w.hook(t, integration, event)
 			w.start(t)
@@ -138,26 +139,4 @@ func TestHandlersThatAreNotAnnounced(t *testing.T) {
 	if got := w.settled(t, id); got.Status == "pending" {
 		t.Errorf("the webhook is %+v", got)
 	}
-}
-
-// A webhook of which the provider does not say what it is is stored all the same.
-func TestWebhookThatIsNotDescribed(t *testing.T) {
-	t.Parallel()
-	settings := itemworker.DefaultSettings()
-	settings.AskTimeout = 10 * time.Millisecond
-	in := newIntakeOf(t, 0, undescribed(newHanging(t)), settings, pgtest.DB(t))
-	if wait := in.deliver(postgres.NewID(), 1); wait != 0 {
-		t.Errorf("it was handed back for %s", wait)
-	}
-	in.wantOneRow()
-}
-
-// undescribed hangs whatever it is asked.
-type undescribed hanging
-
-func (undescribed) Name() string { return "Undescribed" }
-
-func (u undescribed) ResolveWebhookEvent(*contracts.WebhookRequest) (string, bool) {
-	<-u.held
-	return "", false
 }

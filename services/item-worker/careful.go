@@ -7,6 +7,9 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/fate"
+	"github.com/tributaryhq/tributary/internal/handling"
+	"github.com/tributaryhq/tributary/internal/suspects"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -24,10 +27,11 @@ func (j *job) isSuspect() bool {
 	return fruitless >= j.worker.Settings.Careful
 }
 
-// runCarefully runs one item at a time, alone in this process, each marked as running before its handler starts. The one that was running when a
-// worker died is charged; charged twice it is dead, and the rest goes on.
+// runCarefully runs one item at a time, alone in this process, each marked as running before its handler starts. The
+// one that was running when a worker died is charged; charged twice it is dead, and the rest goes on.
 func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
-	j.worker.Log.Warn("batch came back without progress; its items run one at a time", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(),
+	j.worker.Log.Warn("batch came back without progress; its items run one at a time", "run", j.Batch.GetRunId(),
+		"batch", j.Batch.GetBatch(),
 		"delivery", j.delivery.Count)
 	j.careful = true
 	if err := j.charge(ctx); err != nil {
@@ -36,10 +40,10 @@ func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 	for _, item := range todo {
 		select {
 		case <-j.delivery.Stopping:
-			return errStopping
+			return handling.ErrStopping
 		default:
 		}
-		r := result{item: item, err: errPoison}.dead(reasonPoison)
+		r := result{item: item, err: suspects.ErrDeadly}.dead(fate.Poison)
 		if charges(j.cell.Entry(), item) < maxCharges {
 			var err error
 			if r, err = j.runAlone(ctx, item); err != nil {
@@ -57,63 +61,32 @@ func (j *job) runCarefully(ctx context.Context, todo []*eventsv1.Item) error {
 	return nil
 }
 
-var errPoison = errors.New("the process died each time while this item was the only one running")
-
 func (j *job) runAlone(ctx context.Context, item *eventsv1.Item) (result, error) {
 	// The mark comes after the wait for the others: a worker that ends before the item runs must not have it charged.
-	if !j.worker.lockAlone(ctx, j.delivery.Stopping) {
-		return result{}, errStopping
+	if !j.Gate.Alone(ctx, j.delivery.Stopping) {
+		return result{}, handling.ErrStopping
 	}
-	defer j.worker.alone.Unlock()
+	defer j.Gate.ReleaseAlone()
 	mark := &eventsv1.Outcome{
-		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: j.worker.incarnation, Charges: charges(j.cell.Entry(), item),
+		Index: item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: j.worker.incarnation,
+		Charges: charges(j.cell.Entry(), item),
 	}
 	if err := j.merge(ctx, mark); err != nil {
 		return result{}, err
 	}
 	j.worker.Crash("item-worker: marked running")
-	results := newRound(ctx, &j.work, []*eventsv1.Item{item}, true).settle()
+	results := j.Start(ctx, []*eventsv1.Item{item}, nil).Wait()
 	if len(results) == 0 {
-		return result{}, errors.Join(errStopping, j.erase(ctx, item))
+		return result{}, errors.Join(handling.ErrStopping, j.erase(ctx, item))
 	}
 	return j.classify(results[0]), nil
-}
-
-// lockAlone waits until nothing else runs in this process, and reports whether it may run something. If the worker stops first, it does not wait for the others.
-func (w *Worker) lockAlone(ctx context.Context, stopping <-chan struct{}) bool {
-	return lockUnless(ctx, stopping, w.alone.Lock, w.alone.Unlock)
-}
-
-// lockBeside waits until nothing runs alone in this process, and reports whether something else may run, as lockAlone
-// does.
-func (w *Worker) lockBeside(ctx context.Context, stopping <-chan struct{}) bool {
-	return w.alone.TryRLock() || lockUnless(ctx, stopping, w.alone.RLock, w.alone.RUnlock)
-}
-
-// lockUnless waits for a lock, and reports whether it has it: not if the worker stops first.
-func lockUnless(ctx context.Context, stopping <-chan struct{}, lock, unlock func()) bool {
-	locked := make(chan struct{})
-	go func() {
-		lock()
-		close(locked)
-	}()
-	select {
-	case <-locked:
-		return true
-	case <-stopping:
-	case <-ctx.Done():
-	}
-	go func() {
-		<-locked
-		unlock()
-	}()
-	return false
 }
 
 // charge looks for an item that was running when its worker's lease expired.
 func (j *job) charge(ctx context.Context) error {
 	for _, outcome := range j.cell.Entry().GetOutcomes() {
-		if outcome.GetState() != eventsv1.OutcomeState_OUTCOME_STATE_RUNNING || outcome.GetIncarnation() == j.worker.incarnation {
+		if outcome.GetState() != eventsv1.OutcomeState_OUTCOME_STATE_RUNNING ||
+			outcome.GetIncarnation() == j.worker.incarnation {
 			continue
 		}
 		lives, err := j.worker.lives(ctx, outcome.GetIncarnation())
@@ -124,7 +97,8 @@ func (j *job) charge(ctx context.Context) error {
 			return bus.Again(j.worker.Bus.Timing().WorkerLease/3, "another worker has it, or has just died")
 		}
 		charged := &eventsv1.Outcome{Index: outcome.GetIndex(), Charges: outcome.GetCharges() + 1}
-		j.worker.Log.Warn("item was running alone when its worker died", "run", j.batch.GetRunId(), "batch", j.batch.GetBatch(),
+		j.worker.Log.Warn("item was running alone when its worker died", "run", j.Batch.GetRunId(), "batch",
+			j.Batch.GetBatch(),
 			"item", outcome.GetIndex(), "charges", charged.GetCharges())
 		return j.merge(ctx, charged)
 	}

@@ -7,20 +7,12 @@ import (
 	"time"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/fate"
 	"github.com/tributaryhq/tributary/internal/foreign"
+	"github.com/tributaryhq/tributary/internal/handling"
 	"github.com/tributaryhq/tributary/internal/redact"
 	"github.com/tributaryhq/tributary/pkg/contracts"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
-)
-
-// The reasons for which items are dead.
-const (
-	reasonTries      = "tries used up"
-	reasonPermanent  = "permanent"
-	reasonWindow     = "waited too long"
-	reasonPoison     = "killed its worker"
-	reasonTooLarge   = "too large"
-	reasonUnstorable = "can't be stored"
 )
 
 // result is what one try of an item came to.
@@ -30,9 +22,8 @@ type result struct {
 	// delay is until the next hop, while retrying; failed says that the hop takes a try.
 	delay  time.Duration
 	failed bool
-	// cause is what a deferred item waits for; cut says that it asked for a longer wait than any may be.
+	// cause is what a deferred item waits for.
 	cause deferral.Cause
-	cut   bool
 	// reason and err say why the item is dead, or skipped, or tried again.
 	reason foreign.Text
 	err    error
@@ -41,7 +32,7 @@ type result struct {
 }
 
 // judge classifies items that were handled.
-func (j *job) judge(all []handled) []result {
+func (j *job) judge(all []handling.Handled) []result {
 	results := make([]result, 0, len(all))
 	for _, one := range all {
 		results = append(results, j.classify(one))
@@ -50,45 +41,43 @@ func (j *job) judge(all []handled) []result {
 }
 
 // classify turns what a handler returned into a result, by the verbs of contracts.
-func (j *job) classify(one handled) result {
-	item, err := one.item, one.err
-	r := result{item: item, received: one.received}
+func (j *job) classify(one handling.Handled) result {
+	item, err := one.Item, one.Err
+	r := result{item: item, received: one.Received}
 	if err == nil {
 		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
 		return r
 	}
 	// What is said is stored and shown.
-	redactor := redact.New(nil, j.in)
-	err = redactor.Error(err)
-	r.err = err
-	skip, skipped := contracts.AsSkip(err)
-	asks, deferred := contracts.AsDeferral(err)
-	switch {
-	case skipped:
+	redactor := redact.New(nil, j.In)
+	r.err = redactor.Error(err)
+	settings := j.worker.Settings
+	policy := fate.Policy{
+		Tries: settings.Tries, Backoff: settings.Backoff, Waits: settings.Waits,
+		Window: settings.Window,
+	}
+	becomes := policy.Of(r.err, fate.History{
+		Tries: int(item.GetTries()), Deferrals: int(item.GetDeferrals()),
+		Age: j.worker.Now().Sub(j.Batch.GetFirstAt().AsTime()),
+	})
+	r.delay, r.failed, r.cause = becomes.Wait, becomes.Failed, becomes.Cause
+	if becomes.Asked > 0 {
+		j.worker.Log.Warn("an item asks to wait for longer than any wait may be; it is tried again before", "run",
+			j.Batch.GetRunId(),
+			"event", item.GetEventType(), "external_id", item.GetExternalId(), "asked", becomes.Asked, "delay", r.delay,
+			"error", r.err)
+	}
+	switch becomes.Kind {
+	case fate.Done:
+		r.state = eventsv1.OutcomeState_OUTCOME_STATE_DONE
+	case fate.Skipped:
+		skip, _ := contracts.AsSkip(r.err)
 		r.state, r.reason = eventsv1.OutcomeState_OUTCOME_STATE_SKIPPED, foreign.Line(redactor.Text(skip.Reason))
-		return r
-	case errors.Is(err, foreign.ErrUnstorable):
-		return r.dead(reasonUnstorable)
-	case contracts.IsPermanent(err):
-		return r.dead(reasonPermanent)
-	case deferred:
-		r.cause = deferral.CauseOf(err)
-		if r.delay, r.cut = j.worker.Settings.Waits.Of(asks.Delay, int(item.GetDeferrals())); r.cut {
-			j.worker.Log.Warn("an item asks to wait for longer than any wait may be; it is tried again before", "run", j.batch.GetRunId(), "event", item.GetEventType(),
-				"external_id", item.GetExternalId(), "asked", asks.Delay, "delay", r.delay, "error", err)
-		}
-	default:
-		r.failed = true
-		tries := int(item.GetTries()) + 1
-		if tries >= j.worker.Settings.Tries {
-			return r.dead(reasonTries)
-		}
-		r.delay = j.worker.Settings.Backoff[min(tries, len(j.worker.Settings.Backoff))-1]
+	case fate.Again:
+		r.state = eventsv1.OutcomeState_OUTCOME_STATE_RETRYING
+	case fate.Dead:
+		return r.dead(becomes.Reason)
 	}
-	if j.worker.Now().Add(r.delay).Sub(j.batch.GetFirstAt().AsTime()) > j.worker.Settings.Window {
-		return r.dead(reasonWindow)
-	}
-	r.state = eventsv1.OutcomeState_OUTCOME_STATE_RETRYING
 	return r
 }
 

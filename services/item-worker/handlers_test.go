@@ -48,7 +48,8 @@ func (b *logBuffer) use(c *platform.Config) { c.Log = slog.New(slog.NewTextHandl
 // hadHandler notes that a worker of another build had a handler.
 func (w *world) hadHandler(t *testing.T, provider, kind, eventType string) {
 	t.Helper()
-	w.exec(t, "insert into handled_types values ($1, $2, $3, now() - interval '1 day', now() - interval '1 hour')", provider, kind, eventType)
+	w.exec(t, "insert into handled_types values ($1, $2, $3, now() - interval '1 day', now() - interval '1 hour')",
+		provider, kind, eventType)
 }
 
 // records counts the rows that a run has in the table of records.
@@ -58,8 +59,8 @@ func (w *world) records(t *testing.T, batch *eventsv1.ItemBatch) (n int) {
 	return n
 }
 
-// TestItemsWaitForTheWorkerWithTheirHandler has a worker of an older build, without the handler, beside one that has it. Whichever takes an item first, none
-// goes to the records, and all are handled.
+// TestItemsWaitForTheWorkerWithTheirHandler has a worker of an older build, without the handler, beside one that has
+// it. Whichever takes an item first, none goes to the records, and all are handled.
 func TestItemsWaitForTheWorkerWithTheirHandler(t *testing.T) {
 	t.Parallel()
 	var log logBuffer
@@ -141,8 +142,9 @@ func (w *world) allOutcomes(t *testing.T, batch *eventsv1.ItemBatch) map[int32]e
 	return states
 }
 
-// TestItemsWhoseHandlerWasRemoved has a worker alone without a handler that another one had. The item waits, and is dead at the end of its window with a reason
-// that says what to do; a type that nobody handled is stored. Once the handler is forgotten, the item is stored too.
+// TestItemsWhoseHandlerWasRemoved has a worker alone without a handler that another one had. The item waits, and is
+// dead at the end of its window with a reason that says what to do; a type that nobody handled is stored. Once the
+// handler is forgotten, the item is stored too.
 func TestItemsWhoseHandlerWasRemoved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
@@ -152,7 +154,8 @@ func TestItemsWhoseHandlerWasRemoved(t *testing.T) {
 	w.hadHandler(t, "other", "item", "shop.Loose")
 	made := func(since time.Time) *eventsv1.ItemBatch {
 		batch := with(w.open(t, 1), `"order"`, `"loose"`, "done")
-		batch.Items[0].EventType, batch.Items[1].EventType, batch.FirstAt = "shop.Order", "shop.Loose", timestamppb.New(since)
+		batch.Items[0].EventType, batch.Items[1].EventType, batch.FirstAt = "shop.Order", "shop.Loose",
+			timestamppb.New(since)
 		return batch
 	}
 	began := time.Now()
@@ -170,13 +173,17 @@ func TestItemsWhoseHandlerWasRemoved(t *testing.T) {
 	w.wantOutcomes(t, late, map[int32]eventsv1.OutcomeState{0: dead, 1: done, 2: done})
 	if diff := cmp.Diff(map[int32]died{0: {
 		Reason: "waited too long", Status: "open",
-		Error: "retry after 5m0s: this worker has no handler for shop.Order, and another had one: run a build that has it, " +
+		Error: "retry after 5m0s: this worker has no handler for shop.Order, and another had one: run a build that " +
+			"has it, " +
 			"or have the type stored as records from now on: tributary handlers forget shop shop.Order",
 	}}, w.dead(t, late)); diff != "" {
 		t.Error(diff)
 	}
 
-	forget := dbsqlc.HandledTypeForgetParams{Provider: "shop", Kind: "item", EventType: "shop.Order", SeenBefore: time.Now()}
+	forget := dbsqlc.HandledTypeForgetParams{
+		Provider: "shop", Kind: "item", EventType: "shop.Order",
+		SeenBefore: time.Now(),
+	}
 	if _, err := w.Store.HandledTypeForget(t.Context(), forget); err != nil {
 		t.Fatal(err)
 	}
@@ -201,8 +208,8 @@ func wantHop(t *testing.T, r retry, since time.Time, wait time.Duration) {
 	}
 }
 
-// TestHandlersAreAnnouncedFirst has Postgres refuse the announcement for a while: no item is taken before it is stored. A type that can't be stored stops
-// nothing, and a second announcement within the minute writes nothing.
+// TestHandlersAreAnnouncedFirst has Postgres refuse the announcement for a while: no item is taken before it is stored.
+// A type that can't be stored stops nothing, and a second announcement within the minute writes nothing.
 func TestHandlersAreAnnouncedFirst(t *testing.T) {
 	t.Parallel()
 	var log logBuffer

@@ -70,8 +70,8 @@ func hops(t *testing.T, b *bus.Bus) [][]int32 {
 	return all
 }
 
-// TestGroupsWithTheSameFirstItemWaitSideBySide sends the items of one batch on twice, in other groups, as after a crash. The broker keeps one
-// schedule for each subject.
+// TestGroupsWithTheSameFirstItemWaitSideBySide sends the items of one batch on twice, in other groups, as after a
+// crash. The broker keeps one schedule for each subject.
 func TestGroupsWithTheSameFirstItemWaitSideBySide(t *testing.T) {
 	t.Parallel()
 	b := newBus(t, natstest.New(t))
@@ -88,8 +88,8 @@ func TestGroupsWithTheSameFirstItemWaitSideBySide(t *testing.T) {
 	}
 }
 
-// TestRetriesAreSplitWhenTheLimitWasLowered has a batch be tried again that the broker took as one message and does not take any more. Each item travels, but the one that is too
-// large alone.
+// TestRetriesAreSplitWhenTheLimitWasLowered has a batch be tried again that the broker took as one message and does not
+// take any more. Each item travels, but the one that is too large alone.
 func TestRetriesAreSplitWhenTheLimitWasLowered(t *testing.T) {
 	t.Parallel()
 	server := natstest.New(t)

@@ -6,12 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/webhookwork"
 	"github.com/tributaryhq/tributary/internal/wire"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
-
-// sinkRetry is how long items rest while the database is away.
-const sinkRetry = 5 * time.Second
 
 // Metrics are what a worker measures.
 type Metrics struct {
@@ -21,27 +19,35 @@ type Metrics struct {
 	// unwritten are items whose outcomes wait for a store.
 	unwritten *prometheus.GaugeVec
 	refusals  *prometheus.CounterVec
-	webhookMetrics
+	webhooks  *webhookwork.Metrics
 }
 
 // NewMetrics registers the worker's metrics.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "tributary", Subsystem: "item_worker", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0001, 5, 10),
+			Namespace: "tributary", Subsystem: "item_worker", Name: name, Help: help,
+			Buckets: prometheus.ExponentialBuckets(0.0001, 5, 10),
 		}, labels)
 	}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "item_worker", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "tributary", Subsystem: "item_worker",
+			Name: name, Help: help,
+		}, labels)
 	}
 	m := &Metrics{
-		batches:  histogram("batch_duration_seconds", "Time from a batch's delivery to its last outcome.", "provider", "lane"),
-		items:    histogram("item_duration_seconds", "Time that the handlers of an item took.", "provider"),
-		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again), deferred, or no-handler (deferred until a worker has the handler).", "provider", "outcome"),
-		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without being run.", "provider"),
+		batches: histogram("batch_duration_seconds", "Time from a batch's delivery to its last outcome.", "provider",
+			"lane"),
+		items: histogram("item_duration_seconds", "Time that the handlers of an item took.", "provider"),
+		outcomes: counter("outcomes_total", "What items came to: done, skipped, dead, failed (to be tried again), "+
+			"deferred, or no-handler (deferred until a worker has the handler).", "provider", "outcome"),
+		refusals: counter("refused_batches_total", "Batches of closed runs and older attempts, acknowledged without "+
+			"being run.", "provider"),
 	}
 	m.unwritten = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: "tributary", Subsystem: "item_worker", Name: "unwritten_items", Help: "Items that are handled and whose outcomes a store refuses for now.",
+		Namespace: "tributary", Subsystem: "item_worker", Name: "unwritten_items",
+		Help: "Items that are handled and whose outcomes a store refuses for now.",
 	}, []string{"provider"})
 	var err error
 	for _, collector := range []prometheus.Collector{m.batches, m.items, m.outcomes, m.refusals, m.unwritten} {
@@ -49,7 +55,7 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 			return nil, err
 		}
 	}
-	m.webhookMetrics, err = newWebhookMetrics(registerer)
+	m.webhooks, err = webhookwork.NewMetrics(registerer)
 	return m, err
 }
 

@@ -3,13 +3,14 @@ package itemworker
 import (
 	"context"
 
+	"github.com/tributaryhq/tributary/internal/handling"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
 // outcomes is where a job keeps the outcomes of its items: see [inEntry] and [inRow].
 type outcomes interface {
-	origin
+	handling.Origin
 	// accepts reports whether the run still wants the outcomes.
 	accepts(run *dbsqlc.RunAcceptsRow) bool
 	// lacks reports whether this message still has to see to an item.
@@ -23,9 +24,9 @@ type outcomes interface {
 // ofRun is what the outcomes of a run's items have in common.
 type ofRun struct{ *job }
 
-func (o ofRun) maxTries() int { return o.worker.Settings.Tries }
+func (o ofRun) MaxTries() int { return o.worker.Settings.Tries }
 
-// insists is false: a batch that is handed back calls none of its finished handlers again.
-func (ofRun) insists() bool { return false }
+// IsWhole is false: each item has its own outcome.
+func (ofRun) IsWhole() bool { return false }
 
-func (o ofRun) name(event *eventsv1.RecordsChanged) { event.RunId = o.batch.GetRunId() }
+func (o ofRun) Name(event *eventsv1.RecordsChanged) { event.RunId = o.Batch.GetRunId() }

@@ -58,7 +58,8 @@ type died struct {
 // dead reads the dead items of a run by index.
 func (w *world) dead(t *testing.T, batch *eventsv1.ItemBatch) map[int32]died {
 	t.Helper()
-	rows, err := w.pool.Query(t.Context(), "select item_index, reason, error, status, tries from dead_items where run_id = $1", batch.GetRunId())
+	rows, err := w.pool.Query(t.Context(), "select item_index, reason, error, status, tries from dead_items where "+
+		"run_id = $1", batch.GetRunId())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +79,12 @@ func (w *world) dead(t *testing.T, batch *eventsv1.ItemBatch) map[int32]died {
 	return all
 }
 
-// events counts the events of a name that wait in the outbox for an integration. No scheduler runs here that would publish them.
+// events counts the events of a name that wait in the outbox for an integration. No scheduler runs here that would
+// publish them.
 func (w *world) events(t *testing.T, batch *eventsv1.ItemBatch, name events.Name) (n int) {
 	t.Helper()
-	w.scan(t, "select count(*) from outbox where subject = $1", events.EventSubject(name, "shop", batch.GetIntegrationId()), &n)
+	w.scan(t, "select count(*) from outbox where subject = $1",
+		events.EventSubject(name, "shop", batch.GetIntegrationId()), &n)
 	return n
 }
 
@@ -90,7 +93,8 @@ func patientBackoff(c *platform.Config) {
 	c.ItemWorker.Backoff = []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute, 40 * time.Minute}
 }
 
-// TestWhatItemsComeTo has one item for each thing that a handler can return: its outcome, its receipt, its dead row and the message that brings it again.
+// TestWhatItemsComeTo has one item for each thing that a handler can return: its outcome, its receipt, its dead row and
+// the message that brings it again.
 func TestWhatItemsComeTo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, patientBackoff)
@@ -105,8 +109,10 @@ func TestWhatItemsComeTo(t *testing.T) {
 		0: done, 1: retrying, 2: dead, 3: skipped, 4: retrying, 5: dead, 6: dead, 7: retrying, 8: retrying,
 	})
 	w.wantReceipts(t, batch, 0, 3)
-	if entry := w.entry(t, batch); !entry.GetReceipts() || entry.GetSize() != 9 || len(entry.GetFolded()) != 1 || string(entry.GetFolded()[0]) != "0" {
-		t.Errorf("the entry has size %d, receipts %v and the folded checkpoints %q", entry.GetSize(), entry.GetReceipts(), entry.GetFolded())
+	if entry := w.entry(t, batch); !entry.GetReceipts() || entry.GetSize() != 9 || len(entry.GetFolded()) != 1 ||
+		string(entry.GetFolded()[0]) != "0" {
+		t.Errorf("the entry has size %d, receipts %v and the folded checkpoints %q", entry.GetSize(),
+			entry.GetReceipts(), entry.GetFolded())
 	}
 	if diff := cmp.Diff(map[int32]died{
 		2: {Reason: "permanent", Error: "never", Status: "open"},
@@ -128,7 +134,8 @@ func TestWhatItemsComeTo(t *testing.T) {
 	}
 }
 
-// wantRetry compares a message that brings items again: after a wait that is spread by a fifth, as their next hop and in the shared lane.
+// wantRetry compares a message that brings items again: after a wait that is spread by a fifth, as their next hop and
+// in the shared lane.
 func wantRetry(t *testing.T, r retry, since time.Time, wait time.Duration, tries, deferrals int32, indexes ...int32) {
 	t.Helper()
 	if r.ItemBatch == nil {
@@ -139,7 +146,8 @@ func wantRetry(t *testing.T, r retry, since time.Time, wait time.Duration, tries
 	for _, item := range r.GetItems() {
 		got = append(got, item.GetIndex())
 		if item.GetTries() != tries || item.GetDeferrals() != deferrals || item.GetHop() != 1 {
-			t.Errorf("item %d comes again after %d tries and %d deferrals as hop %d", item.GetIndex(), item.GetTries(), item.GetDeferrals(), item.GetHop())
+			t.Errorf("item %d comes again after %d tries and %d deferrals as hop %d", item.GetIndex(), item.GetTries(),
+				item.GetDeferrals(), item.GetHop())
 		}
 	}
 	if diff := cmp.Diff(indexes, got); diff != "" {
@@ -150,7 +158,8 @@ func wantRetry(t *testing.T, r retry, since time.Time, wait time.Duration, tries
 	if err != nil || at.Before(least) || at.After(most) {
 		t.Errorf("items %v come again at %s (%v), want between %s and %s", indexes, at, err, least, most)
 	}
-	if target, err := wire.ParseItemsSubject(r.header.Get("Nats-Schedule-Target")); err != nil || target.Lane != wire.Shared {
+	if target, err := wire.ParseItemsSubject(r.header.Get("Nats-Schedule-Target")); err != nil ||
+		target.Lane != wire.Shared {
 		t.Errorf("items %v come again in the lane %q, %v", indexes, target.Lane, err)
 	}
 }
@@ -190,11 +199,13 @@ func TestItemsOfAPausedIntegrationArePutAside(t *testing.T) {
 		t.Error("an item of a paused integration was handled")
 	}
 	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: retrying, 1: retrying})
-	if got := checkpoint.Find(w.entry(t, batch), 1); got.GetReason() != "the integration is paused" || got.GetWait().GetUntil() == 0 {
+	if got := checkpoint.Find(w.entry(t, batch), 1); got.GetReason() != "the integration is paused" ||
+		got.GetWait().GetUntil() == 0 {
 		t.Errorf("the outcome of what is put aside: %v", got)
 	}
 	aside := w.retries(t, batch)[0]
-	if aside.ItemBatch == nil || aside.GetParkedAt() == nil || len(aside.GetItems()) != 2 || aside.GetItems()[1].GetTries() != 0 {
+	if aside.ItemBatch == nil || aside.GetParkedAt() == nil || len(aside.GetItems()) != 2 ||
+		aside.GetItems()[1].GetTries() != 0 {
 		t.Errorf("put aside: %v", aside.ItemBatch)
 	}
 }
@@ -257,12 +268,17 @@ func TestWhyItemsWait(t *testing.T) {
 		tries int32
 	}{{"no", 1}, {"later", 0}, {"refused with [REDACTED]", 3}} {
 		got := checkpoint.Find(entry, int32(index))
-		due, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(retries[int32(index)].header.Get("Nats-Schedule"), "@at "))
+		due, err := time.Parse(time.RFC3339Nano, strings.TrimPrefix(retries[int32(index)].header.Get("Nats-Schedule"),
+			"@at "))
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait := &eventsv1.Wait{EventType: event, ExternalId: fmt.Sprint("x", index), Tries: want.tries, Until: due.Unix()}
-		if diff := cmp.Diff(wait, got.GetWait(), protocmp.Transform()); diff != "" || !strings.Contains(got.GetReason(), want.why) || strings.Contains(got.GetReason(), token) {
+		wait := &eventsv1.Wait{
+			EventType: event, ExternalId: fmt.Sprint("x", index), Tries: want.tries,
+			Until: due.Unix(),
+		}
+		if diff := cmp.Diff(wait, got.GetWait(), protocmp.Transform()); diff != "" ||
+			!strings.Contains(got.GetReason(), want.why) || strings.Contains(got.GetReason(), token) {
 			t.Errorf("item %d waits because of %q (-want +got):\n%s", index, got.GetReason(), diff)
 		}
 	}

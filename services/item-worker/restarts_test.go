@@ -17,39 +17,6 @@ import (
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
-// TestRestartsAreWarnedOf adds up the requests of tries that their budget refused, by budget and window.
-func TestRestartsAreWarnedOf(t *testing.T) {
-	t.Parallel()
-	start := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
-	hourly, daily := *contracts.PerHour(100), *contracts.PerDay(100)
-	type try struct {
-		budget   string
-		limit    contracts.RateLimit
-		at       time.Duration
-		requests int64
-		warned   bool
-	}
-	for name, tries := range map[string][]try{
-		"a whole window":                  {{"a", hourly, 0, 90, true}},
-		"less than a window":              {{"a", hourly, 0, 89, false}},
-		"less in each of several windows": {{"a", hourly, 0, 89, false}, {"a", hourly, time.Hour, 89, false}, {"a", hourly, 3 * time.Hour, 89, false}},
-		"side by side":                    {{"a", hourly, 0, 45, false}, {"a", hourly, time.Minute, 45, true}},
-		"either side of a boundary":       {{"a", hourly, 59 * time.Minute, 45, false}, {"a", hourly, 61 * time.Minute, 45, false}},
-		"of two budgets":                  {{"a", hourly, 0, 45, false}, {"b", hourly, 0, 45, false}, {"a", daily, 0, 45, false}},
-		"once in an hour": {
-			{"a", hourly, 0, 100, true}, {"a", hourly, time.Minute, 100, false}, {"b", hourly, time.Minute, 100, true}, {"a", hourly, time.Hour, 100, true},
-		},
-		"once in an hour of a longer window": {{"a", daily, 0, 100, true}, {"a", daily, 59 * time.Minute, 1, false}, {"a", daily, time.Hour, 1, true}},
-	} {
-		add := itemworker.Restarts()
-		for i, try := range tries {
-			if warned := add(try.budget, try.limit, try.requests, start.Add(try.at)); warned != try.warned {
-				t.Errorf("%s: try %d is warned of: %t, want %t", name, i, warned, try.warned)
-			}
-		}
-	}
-}
-
 // metered has a budget of ten requests a day. The handler of its webhooks takes six of them.
 type metered struct {
 	hooks
@@ -58,7 +25,9 @@ type metered struct {
 func (metered) RateLimit() *contracts.RateLimit { return contracts.PerDay(10) }
 
 func (metered) WebhookHandlers() map[string]contracts.WebhookFunc {
-	return map[string]contracts.WebhookFunc{"shipped": func(ctx context.Context, in *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
+	return map[string]contracts.WebhookFunc{"shipped": func(ctx context.Context, in *contracts.Integration,
+		_ *contracts.WebhookRequest,
+	) (any, error) {
 		if err := ask(ctx, in, 6); err != nil {
 			return nil, err
 		}
@@ -94,11 +63,17 @@ func (answering) RoundTrip(req *http.Request) (*http.Response, error) {
 func meteredWorld(t *testing.T) (*world, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
-	w := newWorld(t, func(ctx context.Context, in *contracts.Integration, _ []byte) error { return ask(ctx, in, 1000) }, func(c *platform.Config) {
+	w := newWorld(t, func(ctx context.Context, in *contracts.Integration, _ []byte) error {
+		return ask(ctx, in, 1000)
+	}, func(c *platform.Config) {
 		c.Providers = map[string]contracts.Provider{"shop": metered{}, "hooks": metered{}}
 		c.Transport = answering{}
 		c.ItemWorker.Webhooks.Poll = 20 * time.Millisecond
-		c.Handlers[contracts.EventType(order{})] = []itemworker.ItemHandler{func(ctx context.Context, in *contracts.Integration, _ []byte) error { return ask(ctx, in, 1000) }}
+		c.Handlers[contracts.EventType(order{})] = []itemworker.ItemHandler{func(ctx context.Context,
+			in *contracts.Integration, _ []byte,
+		) error {
+			return ask(ctx, in, 1000)
+		}}
 		log.use(c)
 	})
 	return w, log
@@ -109,7 +84,8 @@ const needsMore = "need more requests than a window of the budget has"
 // incidents counts the open incidents of an integration that say that its handlers need more than its budget.
 func (w *world) incidents(t *testing.T, integration any) (n int) {
 	t.Helper()
-	w.scan(t, "select count(*) from incidents where integration_id = $1 and closed_at is null and 'provider' = any(raised) and reason like '%"+needsMore+"%'", integration, &n)
+	w.scan(t, "select count(*) from incidents where integration_id = $1 and closed_at is null and 'provider' = "+
+		"any(raised) and reason like '%"+needsMore+"%'", integration, &n)
 	return n
 }
 
@@ -133,10 +109,12 @@ func TestItemsThatNeedMoreThanTheirBudget(t *testing.T) {
 		w.send(t, batch)
 		w.awaitAck(t, batch)
 		got := w.dead(t, batch)[0]
-		if got.Reason != "waited too long" || !strings.HasPrefix(got.Error, tt.text) || !strings.Contains(got.Error, "10 requests in 24h0m0s") {
+		if got.Reason != "waited too long" || !strings.HasPrefix(got.Error, tt.text) ||
+			!strings.Contains(got.Error, "10 requests in 24h0m0s") {
 			t.Errorf("%s: the row says %+v, want %q", name, got, tt.text)
 		}
-		if n := log.count("integration=" + batch.GetIntegrationId() + " event=" + event + " external_id=x0 "); n != tt.warned {
+		if n := log.count("integration=" + batch.GetIntegrationId() + " event=" + event +
+			" external_id=x0 "); n != tt.warned {
 			t.Errorf("%s: %d warnings, want %d", name, n, tt.warned)
 		}
 		if n := w.incidents(t, batch.GetIntegrationId()); n != tt.warned {

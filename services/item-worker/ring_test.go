@@ -57,7 +57,9 @@ func TestAnotherRing(t *testing.T) {
 	await(t, "the items to wait", func() bool {
 		return len(w.retries(t, batch)) > 0 || log.count("an integration can't be loaded; its items wait") > 0
 	})
-	await(t, "the start to be told of", func() bool { return log.count("credentials can't be opened; what needs them waits") == 1 })
+	await(t, "the start to be told of", func() bool {
+		return log.count("credentials can't be opened; what needs them waits") == 1
+	})
 	stop()
 	if n := log.count("an integration can't be loaded; its items wait"); n != 1 {
 		t.Errorf("%d lines tell of the integration", n)

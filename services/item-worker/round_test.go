@@ -83,7 +83,10 @@ func TestEveryItemComesToSomething(t *testing.T) {
 		func(context.Context, *contracts.Integration, []byte) error { second.Add(1); return nil },
 	)
 	outcomes := r.Run(t.Context(), nil, batchOf(8))
-	want := map[int32]eventsv1.OutcomeState{0: done, 1: retrying, 2: retrying, 3: dead, 4: skipped, 5: retrying, 6: done, 7: retrying}
+	want := map[int32]eventsv1.OutcomeState{
+		0: done, 1: retrying, 2: retrying, 3: dead, 4: skipped, 5: retrying,
+		6: done, 7: retrying,
+	}
 	if diff := cmp.Diff(want, states(outcomes)); diff != "" {
 		t.Error(diff)
 	}
@@ -94,11 +97,13 @@ func TestEveryItemComesToSomething(t *testing.T) {
 		t.Errorf("a nil pointer as an error is told as %q", outcomes[7].Error)
 	}
 	if second.Load() != 2 {
-		t.Errorf("the second handler was called %d times, want once for each item that the first has done", second.Load())
+		t.Errorf("the second handler was called %d times, want once for each item that the first has done",
+			second.Load())
 	}
 }
 
-// TestAHandlerThatOverrunsIsLeftBehind has one item hang in the only slot there is. A bubble can't end while a goroutine is left in it.
+// TestAHandlerThatOverrunsIsLeftBehind has one item hang in the only slot there is. A bubble can't end while a
+// goroutine is left in it.
 func TestAHandlerThatOverrunsIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -120,21 +125,25 @@ func TestAHandlerThatOverrunsIsLeftBehind(t *testing.T) {
 		if told := time.Duration(told.Load()); told != time.Minute {
 			t.Errorf("the handler was told after %s, want a minute", told)
 		}
-		if diff := cmp.Diff(map[int32]eventsv1.OutcomeState{0: retrying, 1: done, 2: done}, states(outcomes)); diff != "" {
+		if diff := cmp.Diff(map[int32]eventsv1.OutcomeState{0: retrying, 1: done, 2: done},
+			states(outcomes)); diff != "" {
 			t.Error(diff)
 		}
-		if !strings.Contains(outcomes[0].Error, "time was up") || !strings.Contains(outcomes[0].Error, "did not return") {
+		if !strings.Contains(outcomes[0].Error, "time was up") ||
+			!strings.Contains(outcomes[0].Error, "did not return") {
 			t.Errorf("the overrun is told as %q", outcomes[0].Error)
 		}
 		// Its slot is free for others, and what it returns after all counts for nothing.
 		close(release)
-		if diff := cmp.Diff(map[int32]eventsv1.OutcomeState{0: done, 1: done}, states(r.Run(t.Context(), nil, batchOf(2)))); diff != "" {
+		if diff := cmp.Diff(map[int32]eventsv1.OutcomeState{0: done, 1: done},
+			states(r.Run(t.Context(), nil, batchOf(2)))); diff != "" {
 			t.Error(diff)
 		}
 	})
 }
 
-// TestNothingIsStartedAfterTheStop stops the service while as many items are in work as may be: they finish, and no other begins.
+// TestNothingIsStartedAfterTheStop stops the service while as many items are in work as may be: they finish, and no
+// other begins.
 func TestNothingIsStartedAfterTheStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -236,11 +245,15 @@ func TestTheHandlersContext(t *testing.T) {
 		var kept, derived []context.Context
 		began := time.Now()
 		r := newRounds(t, 1, func(ctx context.Context, _ *contracts.Integration, payload []byte) error {
-			want := contracts.Attempt{Run: "run", Item: "run/2/3/" + string(payload), ExternalID: "x" + string(payload), Try: 1, MaxTries: 5}
+			want := contracts.Attempt{
+				Run: "run", Item: "run/2/3/" + string(payload), ExternalID: "x" + string(payload),
+				Try: 1, MaxTries: 5,
+			}
 			if got, ok := contracts.AttemptFrom(ctx); !ok || got != want {
 				t.Errorf("the attempt is %+v, want %+v", got, want)
 			}
-			if at, ok := ctx.Deadline(); !ok || !at.Equal(time.Now().Add(time.Minute)) || ctx.Value(key{}) != "outer" || ctx.Err() != nil {
+			if at, ok := ctx.Deadline(); !ok || !at.Equal(time.Now().Add(time.Minute)) || ctx.Value(key{}) != "outer" ||
+				ctx.Err() != nil {
 				t.Errorf("deadline %s %v, value %v, error %v", at, ok, ctx.Value(key{}), ctx.Err())
 			}
 			switch string(payload) {

@@ -23,7 +23,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// countRefusals is a condition for [world.refuse] that always holds, and counts how often it was asked, also by what was rolled back.
+// countRefusals is a condition for [world.refuse] that always holds, and counts how often it was asked, also by what
+// was rolled back.
 func (w *world) countRefusals(t *testing.T) (condition string, refusals func() int) {
 	t.Helper()
 	w.exec(t, "create sequence refusals")
@@ -92,18 +93,25 @@ func TestNothingIsAcknowledgedBeforeItIsWritten(t *testing.T) {
 	w.wantReceipts(t, batch, 0)
 }
 
-// TestSinkKeepsTheNewestVersion stores records that come in any order, in one batch and in several, with their receipts and the events that tell of them.
+// TestSinkKeepsTheNewestVersion stores records that come in any order, in one batch and in several, with their receipts
+// and the events that tell of them.
 func TestSinkKeepsTheNewestVersion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
 	w.start(t)
 	record := func(n int, id, payload, version string) *eventsv1.Item {
-		return &eventsv1.Item{Index: int32(n), EventType: "shop.Order", ExternalId: id, Payload: []byte(payload), Checkpoint: []byte(version)}
+		return &eventsv1.Item{
+			Index: int32(n), EventType: "shop.Order", ExternalId: id, Payload: []byte(payload),
+			Checkpoint: []byte(version),
+		}
 	}
 	batch := w.open(t, 1)
 	integration := uuid.MustParse(batch.GetIntegrationId())
 	for number, items := range [][]*eventsv1.Item{
-		{record(0, "a", `"a20"`, "20"), record(1, "b", `"b10"`, "10"), record(2, "b", `"b9"`, "9"), record(3, "c", `"c1"`, "1")},
+		{
+			record(0, "a", `"a20"`, "20"), record(1, "b", `"b10"`, "10"), record(2, "b", `"b9"`, "9"),
+			record(3, "c", `"c1"`, "1"),
+		},
 		{record(0, "a", `"a3"`, "3"), record(1, "c", `"c100"`, "100")},
 	} {
 		batch.Batch, batch.Items = int32(number), items
@@ -117,7 +125,10 @@ func TestSinkKeepsTheNewestVersion(t *testing.T) {
 		}
 	}
 	for id, want := range map[string]string{"a": "a20", "b": "b10", "c": "c100"} {
-		row, err := w.Store.RecordGet(t.Context(), dbsqlc.RecordGetParams{IntegrationID: integration, EventType: "shop.Order", ExternalID: id})
+		row, err := w.Store.RecordGet(t.Context(), dbsqlc.RecordGetParams{
+			IntegrationID: integration,
+			EventType:     "shop.Order", ExternalID: id,
+		})
 		var got string
 		if err == nil {
 			err = json.Unmarshal(row.Payload, &got)
@@ -140,7 +151,8 @@ func (w *world) wantState(t *testing.T, batch *eventsv1.ItemBatch, index int32, 
 	}
 }
 
-// TestABadRecordHurtsOnlyItself has Postgres refuse the content of one record of three: it is dead at once, as no try would be better.
+// TestABadRecordHurtsOnlyItself has Postgres refuse the content of one record of three: it is dead at once, as no try
+// would be better.
 func TestABadRecordHurtsOnlyItself(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, asIs)
@@ -189,7 +201,10 @@ func TestStatementsThatPostgresGivesUp(t *testing.T) {
 	w.start(t)
 	w.send(t, batch)
 	w.awaitAck(t, batch)
-	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{0: retrying, 1: retrying, 2: retrying, 3: retrying, 4: retrying, 5: retrying})
+	w.wantOutcomes(t, batch, map[int32]eventsv1.OutcomeState{
+		0: retrying, 1: retrying, 2: retrying, 3: retrying,
+		4: retrying, 5: retrying,
+	})
 	if n := refusals(); n != 4 {
 		t.Errorf("Postgres was asked %d times, want 4", n)
 	}
@@ -208,7 +223,8 @@ func records(batch *eventsv1.ItemBatch) *eventsv1.ItemBatch {
 	return batch
 }
 
-// TestItemsThatWereRunningWhenTheirWorkerDied are charged once the lease of their worker is over, and dead at the second charge. Others go on.
+// TestItemsThatWereRunningWhenTheirWorkerDied are charged once the lease of their worker is over, and dead at the
+// second charge. Others go on.
 func TestItemsThatWereRunningWhenTheirWorkerDied(t *testing.T) {
 	t.Parallel()
 	var w *world
@@ -228,15 +244,19 @@ func TestItemsThatWereRunningWhenTheirWorkerDied(t *testing.T) {
 	}
 	running := func(incarnation string, charges int32, payloads ...string) *eventsv1.ItemBatch {
 		batch := with(w.open(t, 1), payloads...)
-		_, err := w.Checkpoints.Merge(t.Context(), firstKey(batch), &eventsv1.Entry{Size: int32(len(payloads)), Outcomes: []*eventsv1.Outcome{{
-			State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: incarnation, Charges: charges,
-		}}})
+		_, err := w.Checkpoints.Merge(t.Context(), firstKey(batch), &eventsv1.Entry{
+			Size: int32(len(payloads)),
+			Outcomes: []*eventsv1.Outcome{{
+				State: eventsv1.OutcomeState_OUTCOME_STATE_RUNNING, Incarnation: incarnation, Charges: charges,
+			}},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return batch
 	}
-	once, twice, leased := running("gone", 0, "once", "beside it"), running("gone", 1, "twice", "beside this"), running("alive", 0, "leased")
+	once, twice, leased := running("gone", 0, "once", "beside it"), running("gone", 1, "twice", "beside this"),
+		running("alive", 0, "leased")
 	if _, err := workers.Put(t.Context(), "alive", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +307,8 @@ func TestABatchThatComesBackIsTakenOneItemAtATime(t *testing.T) {
 		})
 		batch := with(w.open(t, 1), "a", "b", "c")
 		w.send(t, batch)
-		consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
+		consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems,
+			wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,15 +328,20 @@ func TestABatchThatComesBackIsTakenOneItemAtATime(t *testing.T) {
 			t.Errorf("after %d deaths, %d items ran alone, want %d", tt.deaths, got, tt.alone)
 		}
 		if folded := len(w.entry(t, batch).GetFolded()) > 0; folded != (tt.alone == 0) {
-			t.Errorf("after %d deaths, the reducer was called: %v; beside an item it could charge that with its deeds", tt.deaths, folded)
+			t.Errorf("after %d deaths, the reducer was called: %v; beside an item it could charge that with its deeds",
+				tt.deaths, folded)
 		}
 	}
 }
 
-// TestAnItemIsMarkedOnceItRunsAlone stops a worker whose item waits for the end of another: it has not run, and so nothing may charge it.
+// TestAnItemIsMarkedOnceItRunsAlone stops a worker whose item waits for the end of another: it has not run, and so
+// nothing may charge it.
 func TestAnItemIsMarkedOnceItRunsAlone(t *testing.T) {
 	t.Parallel()
-	careful := listener{message: "batch came back without progress; its items run one at a time", once: &sync.Once{}, logged: make(chan struct{})}
+	careful := listener{
+		message: "batch came back without progress; its items run one at a time", once: &sync.Once{},
+		logged: make(chan struct{}),
+	}
 	release := make(chan struct{})
 	releaseOnce := sync.OnceFunc(func() { close(release) })
 	defer releaseOnce()
@@ -327,7 +353,8 @@ func TestAnItemIsMarkedOnceItRunsAlone(t *testing.T) {
 	}, func(c *platform.Config) { c.Log = slog.New(careful) })
 	suspect := with(w.open(t, 1), "suspect")
 	w.send(t, suspect)
-	consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
+	consumer, err := w.js.CreateOrUpdateConsumer(t.Context(), wire.StreamItems,
+		wire.ItemsConsumer(wire.Shared, "shop", wire.DefaultTiming()))
 	if err != nil {
 		t.Fatal(err)
 	}

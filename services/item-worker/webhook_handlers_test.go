@@ -3,20 +3,16 @@ package itemworker_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
-	"github.com/tributaryhq/tributary/internal/deferral"
 	"github.com/tributaryhq/tributary/internal/platform"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/pkg/contracts"
-	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
 type order struct{ N int }
@@ -45,7 +41,9 @@ func (hooks) ResolveWebhookEvent(req *contracts.WebhookRequest) (string, bool) {
 }
 
 func (hooks) WebhookHandlers() map[string]contracts.WebhookFunc {
-	return map[string]contracts.WebhookFunc{"none": nil, "shipped": func(ctx context.Context, _ *contracts.Integration, _ *contracts.WebhookRequest) (any, error) {
+	return map[string]contracts.WebhookFunc{"none": nil, "shipped": func(ctx context.Context, _ *contracts.Integration,
+		_ *contracts.WebhookRequest,
+	) (any, error) {
 		if err := contracts.Dispatch(ctx, order{N: 1}, nil, "o1"); err != nil {
 			return nil, err
 		}
@@ -74,15 +72,16 @@ func (w *world) settled(t *testing.T, id uuid.UUID) (d delivered) {
 	t.Helper()
 	await(t, "the webhook to be settled", func() bool {
 		var attempt int32
-		w.scan(t, "select status, waiting_for, reason, error, tries, deferrals, attempt from webhooks where id = $1", id,
+		w.scan(t, "select status, waiting_for, reason, error, tries, deferrals, attempt from webhooks where id = $1",
+			id,
 			&d.Status, &d.WaitingFor, &d.Reason, &d.Error, &d.Tries, &d.Deferrals, &attempt)
 		return attempt > 0 && d.Status != "processing"
 	})
 	return d
 }
 
-// TestWebhooksWaitForTheWorkerWithTheirHandler has deliveries of a type that another build of the provider handled, of one that none ever did, and of one that
-// dispatches an item for which another worker had a handler.
+// TestWebhooksWaitForTheWorkerWithTheirHandler has deliveries of a type that another build of the provider handled, of
+// one that none ever did, and of one that dispatches an item for which another worker had a handler.
 func TestWebhooksWaitForTheWorkerWithTheirHandler(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, obey, func(c *platform.Config) {
@@ -99,18 +98,26 @@ func TestWebhooksWaitForTheWorkerWithTheirHandler(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	gone, never, shipped := w.hook(t, integration, "gone"), w.hook(t, integration, "never"), w.hook(t, integration, "shipped")
+	gone, never, shipped := w.hook(t, integration, "gone"), w.hook(t, integration, "never"),
+		w.hook(t, integration, "shipped")
 	w.exec(t, "update webhooks set deferrals = 20 where id in ($1, $2)", gone, shipped)
 	w.start(t)
 	text := func(eventType, otherwise, flag string) string {
-		return fmt.Sprintf("retry after 5m0s: this worker has no handler for %[1]s, and another had one: run a build that has it, or have the type %[2]s from now on: "+
+		return fmt.Sprintf("retry after 5m0s: this worker has no handler for %[1]s, and another had one: run a build "+
+			"that has it, or have the type %[2]s from now on: "+
 			"tributary handlers forget hooks %[1]s%[3]s", eventType, otherwise, flag)
 	}
 	parcels := contracts.EventType(parcel{})
 	for id, want := range map[uuid.UUID]delivered{
-		gone:    {Status: "pending", WaitingFor: "handler", Deferrals: 21, Error: text("gone", "ignored", " --webhook")},
-		never:   {Status: "ignored"},
-		shipped: {Status: "pending", WaitingFor: "handler", Deferrals: 21, Error: text(parcels, "stored as records", "")},
+		gone: {
+			Status: "pending", WaitingFor: "handler", Deferrals: 21,
+			Error: text("gone", "ignored", " --webhook"),
+		},
+		never: {Status: "ignored"},
+		shipped: {
+			Status: "pending", WaitingFor: "handler", Deferrals: 21,
+			Error: text(parcels, "stored as records", ""),
+		},
 	} {
 		if diff := cmp.Diff(want, w.settled(t, id)); diff != "" {
 			t.Error(diff)
@@ -120,7 +127,8 @@ func TestWebhooksWaitForTheWorkerWithTheirHandler(t *testing.T) {
 		t.Errorf("a handler was called %d times for a delivery that waits", n)
 	}
 	var announced int
-	w.scan(t, "select count(*) from handled_types where kind = 'webhook' and provider = $1 and event_type in ('shipped', 'none')", "hooks", &announced)
+	w.scan(t, "select count(*) from handled_types where kind = 'webhook' and provider = $1 and event_type in "+
+		"('shipped', 'none')", "hooks", &announced)
 	if announced != 1 {
 		t.Errorf("%d webhook handlers were announced, want the one that is there", announced)
 	}
@@ -138,28 +146,4 @@ func TestWebhooksWaitForTheWorkerWithTheirHandler(t *testing.T) {
 	if records != 1 {
 		t.Errorf("%d records of the delivery's parcel, want 1", records)
 	}
-}
-
-// TestWebhooksWithAnImpossibleType are ignored: an upstream may send any bytes as a type.
-func TestWebhooksWithAnImpossibleType(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, obey, asIs)
-	for _, eventType := range []string{"\x00", "\xff", string(make([]byte, http.DefaultMaxHeaderBytes))} {
-		if err := itemworker.Ignore(t.Context(), w.Store, eventType); err == nil || err.Error() != "no handler for this type" {
-			t.Errorf("%d bytes: %v", len(eventType), err)
-		}
-	}
-}
-
-// TestWebhooksWaitForAHandlerWithinTheirWindow ends the wait with a reason.
-func TestWebhooksWaitForAHandlerWithinTheirWindow(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		from := time.Now().Add(-72 * time.Hour)
-		row := &dbsqlc.WebhookClaimRow{WindowFrom: &from}
-		err := contracts.RetryAfter(time.Minute, fmt.Errorf("%w for gone", deferral.ErrNoHandler))
-		if got, want := itemworker.Settle(row, err), (itemworker.Settled{Status: "failed", Wait: time.Minute, Deferrals: 1}); got != want {
-			t.Errorf("%+v, want %+v", got, want)
-		}
-	})
 }

@@ -44,10 +44,12 @@ func TestWhatIsAroundWebhooks(t *testing.T) {
 		await(t, "the webhook to end", func() bool { got = w.settled(t, id); return got.Status != "pending" })
 		return got
 	}
-	if got := ended(w.hook(t, integration, "first")); got.Status != "processed" || got.Tries != 2 || called.Load() != 1 {
+	if got := ended(w.hook(t, integration, "first")); got.Status != "processed" || got.Tries != 2 ||
+		called.Load() != 1 {
 		t.Errorf("the first webhook is %+v, and its handler was called %d times", got, called.Load())
 	}
-	if got := ended(w.hook(t, integration, "second")); got.Status != "failed" || !strings.Contains(got.Error, "not at all") || called.Load() != 1 {
+	if got := ended(w.hook(t, integration, "second")); got.Status != "failed" ||
+		!strings.Contains(got.Error, "not at all") || called.Load() != 1 {
 		t.Errorf("the second webhook is %+v, and handlers were called %d times", got, called.Load())
 	}
 }

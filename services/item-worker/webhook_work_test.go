@@ -33,7 +33,9 @@ func (c calls) WebhookHandlers() map[string]contracts.WebhookFunc {
 }
 
 // newCalls makes a worker with an integration of that provider.
-func newCalls(t *testing.T, provider calls, concurrency int, more ...func(*platform.Config)) (w *world, integration uuid.UUID) {
+func newCalls(t *testing.T, provider calls, concurrency int, more ...func(*platform.Config)) (w *world,
+	integration uuid.UUID,
+) {
 	t.Helper()
 	w = newWorld(t, obey, func(c *platform.Config) {
 		c.Providers["hooks"] = provider
@@ -117,14 +119,16 @@ func TestRecordsOfAWebhookThatPostgresRefuses(t *testing.T) {
 			var times atomic.Int32
 			w, integration := newCalls(t, calls{first: func(ctx context.Context) error {
 				times.Add(1)
-				return errors.Join(contracts.Dispatch(ctx, handled("done"), nil, "x0"), contracts.Dispatch(ctx, order{N: 1}, nil, "x1"))
+				return errors.Join(contracts.Dispatch(ctx, handled("done"), nil, "x0"),
+					contracts.Dispatch(ctx, order{N: 1}, nil, "x1"))
 			}}, 1)
 			w.exec(t, "create sequence refusals")
 			w.refuseWith(t, code, "records", fmt.Sprintf("nextval('refusals') <= %d", refused))
 			id := w.hook(t, integration, "first")
 			w.start(t)
 			if got := w.settled(t, id); got.Status != "processed" || times.Load() != 1 || w.called(`"done"`) != 1 {
-				t.Errorf("the webhook is %+v after %d calls of its handler, and %d of the item's", got, times.Load(), w.called(`"done"`))
+				t.Errorf("the webhook is %+v after %d calls of its handler, and %d of the item's", got, times.Load(),
+					w.called(`"done"`))
 			}
 			var asked, stored int
 			w.scan(t, "select last_value from refusals where $1::integer = 0", 0, &asked)
@@ -207,12 +211,16 @@ func TestLockedWebhookLetsOthersPass(t *testing.T) {
 		t.Errorf("the second webhook is %+v", got)
 	}
 	other, until := w.hook(t, integration, "none"), time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	w.exec(t, "update webhooks set status = 'processing', attempt = 7, lease_until = now() + interval '1 minute' where id = $1", other)
+	w.exec(t, "update webhooks set status = 'processing', attempt = 7, lease_until = now() + interval '1 minute' "+
+		"where id = $1", other)
 	var attempt int32
 	w.scan(t, "select attempt from webhooks where id = $1", first, &attempt)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := w.Store.WebhookRenew(ctx, dbsqlc.WebhookRenewParams{LeaseUntil: until, Ids: []uuid.UUID{first, other}, Attempts: []int32{attempt, 7}}); err != nil {
+	if err := w.Store.WebhookRenew(ctx, dbsqlc.WebhookRenewParams{
+		LeaseUntil: until, Ids: []uuid.UUID{first, other},
+		Attempts: []int32{attempt, 7},
+	}); err != nil {
 		t.Errorf("leases are not renewed: %v", err)
 	}
 	var lease time.Time

@@ -49,7 +49,8 @@ func (shop) DefaultRateLimit() *contracts.RateLimit { return nil }
 
 func (shop) Sync(context.Context, *contracts.Integration, contracts.SyncSession) error { return nil }
 
-// world is a worker with its stores. The test stands for all other services: it opens runs, publishes batches, and reads what became of their items.
+// world is a worker with its stores. The test stands for all other services: it opens runs, publishes batches, and
+// reads what became of their items.
 type world struct {
 	*platform.Platform
 	pool   *pgxpool.Pool
@@ -87,7 +88,9 @@ func newWorldOn(t *testing.T, w *world, handler itemworker.ItemHandler, adjust f
 	config := platform.Defaults()
 	config.NATS, config.Pool, config.Ring = w.server.Connect(), w.pool, testRing(t)
 	config.Providers = map[string]contracts.Provider{"shop": shop{}}
-	config.Handlers = map[string][]itemworker.ItemHandler{event: {func(ctx context.Context, in *contracts.Integration, payload []byte) error {
+	config.Handlers = map[string][]itemworker.ItemHandler{event: {func(ctx context.Context, in *contracts.Integration,
+		payload []byte,
+	) error {
 		w.mu.Lock()
 		w.calls[string(payload)]++
 		w.mu.Unlock()
@@ -153,7 +156,8 @@ func (w *world) open(t *testing.T, attempt int32) *eventsv1.ItemBatch {
 		t.Fatal(err)
 	}
 	err = w.Store.InTx(t.Context(), func(tx *postgres.Tx) error {
-		_, err := w.Store.PutCredentials(t.Context(), tx, integration, []byte(`{"token":"`+token+`"}`), 0, postgres.Access{})
+		_, err := w.Store.PutCredentials(t.Context(), tx, integration, []byte(`{"token":"`+token+`"}`), 0,
+			postgres.Access{})
 		return err
 	})
 	if err != nil {
@@ -162,7 +166,8 @@ func (w *world) open(t *testing.T, attempt int32) *eventsv1.ItemBatch {
 	w.exec(t, `insert into sync_runs (id, integration_id, provider, mode, cause, state, attempt, window_from, heartbeat_at, cursor_version, created_at)
 		values ($1, $2, 'shop', 'full', 'command', 'working', $3, $4, $4, 0, $4)`, run, integration, attempt, now)
 	return &eventsv1.ItemBatch{
-		RunId: run.String(), Attempt: attempt, IntegrationId: integration.String(), Provider: "shop", FirstAt: timestamppb.New(now),
+		RunId: run.String(), Attempt: attempt, IntegrationId: integration.String(), Provider: "shop",
+		FirstAt: timestamppb.New(now),
 	}
 }
 
@@ -171,7 +176,8 @@ func with(batch *eventsv1.ItemBatch, payloads ...string) *eventsv1.ItemBatch {
 	for _, payload := range payloads {
 		n := len(batch.GetItems())
 		batch.Items = append(batch.Items, &eventsv1.Item{
-			Index: int32(n), EventType: event, ExternalId: fmt.Sprint("x", n), Payload: []byte(payload), Checkpoint: fmt.Append(nil, n),
+			Index: int32(n), EventType: event, ExternalId: fmt.Sprint("x", n), Payload: []byte(payload),
+			Checkpoint: fmt.Append(nil, n),
 		})
 	}
 	return batch
@@ -181,7 +187,8 @@ func with(batch *eventsv1.ItemBatch, payloads ...string) *eventsv1.ItemBatch {
 func (w *world) send(t *testing.T, batch *eventsv1.ItemBatch) {
 	t.Helper()
 	subject := wire.ItemsSubject(wire.ItemAddress{
-		Lane: wire.Shared, Provider: "shop", Integration: batch.GetIntegrationId(), Run: batch.GetRunId(), Attempt: batch.GetAttempt(),
+		Lane: wire.Shared, Provider: "shop", Integration: batch.GetIntegrationId(), Run: batch.GetRunId(),
+		Attempt: batch.GetAttempt(),
 	})
 	m, err := wire.NewWork(subject, uuid.NewString(), batch)
 	if err == nil {
@@ -280,7 +287,10 @@ func (w *world) entry(t *testing.T, batch *eventsv1.ItemBatch) *eventsv1.Entry {
 }
 
 func firstKey(batch *eventsv1.ItemBatch) checkpoint.Key {
-	return checkpoint.Key{Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(), Index: checkpoint.First}
+	return checkpoint.Key{
+		Run: batch.GetRunId(), Attempt: batch.GetAttempt(), Batch: batch.GetBatch(),
+		Index: checkpoint.First,
+	}
 }
 
 func (w *world) wantOutcomes(t *testing.T, batch *eventsv1.ItemBatch, want map[int32]eventsv1.OutcomeState) {
@@ -326,6 +336,7 @@ func (w *world) refuseWith(t *testing.T, code, table, condition string) (mend fu
 	w.exec(t, fmt.Sprintf(`create or replace function refuse_%[1]s() returns trigger language plpgsql as $$ begin
 		if %[2]s then raise exception 'refused by the test' using errcode = '%[3]s'; end if;
 		return new; end $$`, table, condition, code))
-	w.exec(t, fmt.Sprintf("create trigger refuse before insert or update on %[1]s for each row execute function refuse_%[1]s()", table))
+	w.exec(t, fmt.Sprintf("create trigger refuse before insert or update on %[1]s for each row execute function "+
+		"refuse_%[1]s()", table))
 	return func() { w.exec(t, "drop trigger refuse on "+table) }
 }

@@ -3,14 +3,10 @@ package itemworker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/deaditems"
-	"github.com/tributaryhq/tributary/internal/foreign"
-	"github.com/tributaryhq/tributary/internal/postgres"
+	"github.com/tributaryhq/tributary/internal/handling"
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
@@ -29,7 +25,8 @@ type unwritten struct {
 	finished []result
 	dead     []deaditems.Dead
 	hops     []*hop
-	// entry are the outcomes whose effects are stored: they lack only their place in the bucket. It is nil where there are none.
+	// entry are the outcomes whose effects are stored: they lack only their place in the bucket. It is nil where there
+	// are none.
 	entry *eventsv1.Entry
 	// why is what a store last said.
 	why error
@@ -50,6 +47,32 @@ func (u *unwritten) items() int {
 // stores reports whether a store refuses what is done, and not only what became of single items.
 func (u *unwritten) stores() bool { return len(u.finished) > 0 || u.entry != nil }
 
+// commit makes results last: first their effects, then the entry. What a store refuses stays with the job, which tries
+// it again with the next results and in [job.settle]; no handler is called again for it. It returns [errRefused] when
+// the run wants nothing of the results any more.
+func (j *job) commit(ctx context.Context, results []result) error {
+	j.worker.Metrics.outcomesOf(j.Batch.GetProvider(), results)
+	var again []result
+	for _, r := range results {
+		switch r.state {
+		case eventsv1.OutcomeState_OUTCOME_STATE_RETRYING:
+			again = append(again, r)
+		case eventsv1.OutcomeState_OUTCOME_STATE_DEAD:
+			if r.failed {
+				r.item.Tries++
+			}
+			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{
+				Item: r.item, Reason: r.reason,
+				Error: r.errorText(),
+			})
+		default:
+			j.unwritten.finished = append(j.unwritten.finished, r)
+		}
+	}
+	j.unwritten.hops = append(j.unwritten.hops, j.hopsOf(again)...)
+	return j.write(ctx)
+}
+
 // write stores what is unwritten. It returns [errRefused] or nil.
 func (j *job) write(ctx context.Context) error {
 	if j.unwritten.items() == 0 {
@@ -68,166 +91,18 @@ func (j *job) try(ctx context.Context, write func(context.Context) error) {
 	}
 }
 
-// stored is the entry that outcomes are added to once their effects are stored.
-func (j *job) stored() *eventsv1.Entry {
-	if j.unwritten.entry == nil {
-		j.unwritten.entry = j.newEntry()
-	}
-	return j.unwritten.entry
-}
-
-// writeFinished writes a receipt for what is done or skipped, where its effects were not committed with one.
-func (j *job) writeFinished(ctx context.Context) error {
-	finished := j.unwritten.finished
-	if len(finished) == 0 {
-		return nil
-	}
-	var items []*eventsv1.Item
-	for _, r := range finished {
-		if !r.received {
-			items = append(items, r.item)
-		}
-	}
-	if len(items) > 0 {
-		receipt, err := j.receipt(items)
-		if err != nil {
-			return err
-		}
-		if err := j.worker.receipts.add(ctx, receipt); err != nil {
-			return err
-		}
-		j.worker.Crash("item-worker: receipts stored")
-	}
-	entry := j.stored()
-	entry.Receipts = true
-	for _, r := range j.fold(entry, finished) {
-		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{
-			Index: r.item.GetIndex(), State: r.state, Checkpoint: r.item.GetCheckpoint(),
-			Reason: reasonOf(r.reason),
-		})
-	}
-	j.unwritten.finished = nil
-	return nil
-}
-
-// receipt says that items of the batch are finished.
-func (j *job) receipt(items []*eventsv1.Item) (postgres.Receipt, error) {
-	receipt := postgres.Receipt{Attempt: j.batch.GetAttempt(), Batch: j.batch.GetBatch()}
-	var err error
-	if receipt.Run, err = uuid.Parse(j.batch.GetRunId()); err != nil {
-		return receipt, fmt.Errorf("run %q: %w", j.batch.GetRunId(), err)
-	}
-	for _, item := range items {
-		if item.GetIndex() < 0 || item.GetIndex() >= postgres.MaxReceiptItems {
-			return receipt, fmt.Errorf("item %d of run %s: a batch has at most %d items", item.GetIndex(), receipt.Run, postgres.MaxReceiptItems)
-		}
-		receipt.Add(item.GetIndex())
-	}
-	return receipt, nil
-}
-
-// writeReceipts writes the receipts of several batches.
-func (w *Worker) writeReceipts(ctx context.Context, receipts []postgres.Receipt) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	return w.Store.AddReceipts(ctx, receipts...)
-}
-
-// writeDead writes dead items together; if Postgres refuses that, one by one, so that a bad one does not take the others with it.
-func (j *job) writeDead(ctx context.Context) error {
-	all := j.unwritten.dead
-	if len(all) == 0 {
-		return nil
-	}
-	j.unwritten.dead = nil
-	err := j.bury(ctx, all)
-	if err == nil || errors.Is(err, errRefused) {
-		return err
-	}
-	if len(all) == 1 || postgres.Unavailable(err) || ctx.Err() != nil {
-		j.unwritten.dead = all
-		return err
-	}
-	var errs error
-	for i, d := range all {
-		if err := j.bury(ctx, all[i:i+1]); err != nil {
-			j.unwritten.dead = append(j.unwritten.dead, d)
-			errs = errors.Join(errs, err)
-		}
-	}
-	return errs
-}
-
-func (j *job) bury(ctx context.Context, dead []deaditems.Dead) error {
-	accepted, err := deaditems.Insert(ctx, j.worker.Store, j.worker.Now(), j.batch, dead)
-	if err != nil {
-		return err
-	}
-	if !accepted {
-		return errRefused
-	}
-	entry := j.stored()
-	for _, d := range dead {
-		j.worker.Log.Warn("item is dead", "run", j.batch.GetRunId(), "event", d.Item.GetEventType(), "external_id", d.Item.GetExternalId(),
-			"reason", d.Reason, "tries", d.Item.GetTries(), "error", d.Error)
-		entry.Outcomes = append(entry.Outcomes, &eventsv1.Outcome{Index: d.Item.GetIndex(), State: eventsv1.OutcomeState_OUTCOME_STATE_DEAD})
-	}
-	j.worker.Crash("item-worker: dead items stored")
-	return nil
-}
-
-// writeHops publishes what is to run again. One that is too large by now is halved, and an item that is too large by itself is dead.
-func (j *job) writeHops(ctx context.Context) error {
-	var errs error
-	todo := j.unwritten.hops
-	j.unwritten.hops = nil
-	for len(todo) > 0 {
-		h := todo[0]
-		todo = todo[1:]
-		err := j.publish(ctx, h)
-		switch {
-		case err == nil:
-			for _, item := range h.items {
-				entry := j.stored()
-				entry.Outcomes = append(entry.Outcomes, h.outcome(item))
-			}
-		case errors.Is(err, bus.ErrTooLarge) && len(h.items) > 1:
-			todo = append(todo, h.halves()...)
-		case errors.Is(err, bus.ErrTooLarge):
-			j.unwritten.dead = append(j.unwritten.dead, deaditems.Dead{Item: h.items[0], Reason: reasonTooLarge, Error: foreign.Of(err)})
-			errs = errors.Join(errs, err)
-		default:
-			j.unwritten.hops = append(j.unwritten.hops, h)
-			errs = errors.Join(errs, err)
-		}
-	}
-	return errs
-}
-
-// writeEntry brings the outcomes whose effects are stored into the bucket.
-func (j *job) writeEntry(ctx context.Context) error {
-	if j.unwritten.entry == nil {
-		return nil
-	}
-	j.worker.Crash("item-worker: before entry")
-	if err := j.cell.Merge(ctx, j.unwritten.entry); err != nil {
-		return err
-	}
-	j.unwritten.entry = nil
-	j.worker.Crash("item-worker: entry written")
-	return nil
-}
-
-// settle writes what is unwritten, again and again, and calls no handler meanwhile. The message stays in work, so that no other worker gets it. It gives up with
-// [errStopping] when the service stops, and with [errUnwritten] after [Settings.Hold].
+// settle writes what is unwritten, again and again, and calls no handler meanwhile. The message stays in work, so that
+// no other worker gets it. It gives up with [handling.ErrStopping] when the service stops, and with [errUnwritten]
+// after [Settings.Hold].
 func (j *job) settle(ctx context.Context) error {
 	items := j.unwritten.items()
 	if items == 0 {
 		return nil
 	}
-	log := j.worker.Log.With("run", j.batch.GetRunId(), "batch", j.batch.GetBatch(), "items", items)
-	log.Warn("outcomes can't be written; they are kept and tried again, and no handler is called again", "error", j.unwritten.why)
-	waiting := j.worker.Metrics.unwritten.WithLabelValues(j.batch.GetProvider())
+	log := j.worker.Log.With("run", j.Batch.GetRunId(), "batch", j.Batch.GetBatch(), "items", items)
+	log.Warn("outcomes can't be written; they are kept and tried again, and no handler is called again",
+		"error", j.unwritten.why)
+	waiting := j.worker.Metrics.unwritten.WithLabelValues(j.Batch.GetProvider())
 	waiting.Add(float64(items))
 	defer waiting.Sub(float64(items))
 	held := time.NewTimer(j.worker.Settings.Hold)
@@ -236,9 +111,9 @@ func (j *job) settle(ctx context.Context) error {
 		var given error
 		select {
 		case <-j.delivery.Stopping:
-			given = errStopping
+			given = handling.ErrStopping
 		case <-ctx.Done():
-			return errStopping
+			return handling.ErrStopping
 		case <-held.C:
 			given = errUnwritten
 		case <-time.After(rest):
@@ -251,7 +126,8 @@ func (j *job) settle(ctx context.Context) error {
 			return nil
 		}
 		if given != nil {
-			log.Error("outcomes are not written; their batch is handed back, and handlers will be called again", "why", given, "error", j.unwritten.why)
+			log.Error("outcomes are not written; their batch is handed back, and handlers will be called again", "why",
+				given, "error", j.unwritten.why)
 			return given
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/fate"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/integrations"
 	"github.com/tributaryhq/tributary/internal/postgres"
@@ -220,7 +221,6 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		return s.finish(ctx, run, &eventsv1.Total{Error: reason.String()})
 	}
 	result, err := s.enumerate(ctx, d, run)
-	_, deferred := contracts.AsDeferral(err)
 	var theirs *providerError
 	switch {
 	case err == nil:
@@ -241,15 +241,18 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		return s.wait(ctx, run, runs.Pause{Until: s.Now().Add(time.Second), Why: "the broker accepts smaller messages than before", GiveBack: true})
 	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
-	case contracts.IsPermanent(err), !deferred && int(run.Tries) >= s.Settings.Tries:
+	}
+	becomes := s.fate(run, err)
+	if becomes.Kind == fate.Dead && becomes.Reason != fate.Window {
 		log.Warn("enumeration failed for good; what it handed over is still worked off", "try", run.Tries, "error", err)
 		s.Metrics.failed(run.Provider)
 		result.Error = foreign.Of(err).String()
 		return s.finish(ctx, run, result)
 	}
-	p := s.pauseFor(run, err)
-	if end := run.WindowFrom.Add(s.Settings.RunWindow); p.Until.After(end) {
-		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.Until, "window_ends", end, "error", err)
+	p := s.pauseFor(run, err, becomes)
+	if becomes.Kind == fate.Dead {
+		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.Until,
+			"window_ends", run.WindowFrom.Add(s.Settings.RunWindow), "error", err)
 		s.Metrics.failed(run.Provider)
 		result.Error = fmt.Sprintf("waited too long: its next enumeration would be after the window of %s: %s", s.Settings.RunWindow, err)
 		return s.finish(ctx, run, result)
@@ -257,22 +260,29 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	return s.wait(ctx, run, p)
 }
 
-// pauseFor is the pause after an enumeration that ended with an error that is worth another.
-func (s *Syncer) pauseFor(run *postgres.Run, err error) runs.Pause {
+// fate is what becomes of a run whose enumeration failed.
+func (s *Syncer) fate(run *postgres.Run, err error) fate.Fate {
+	policy := fate.Policy{
+		Tries: s.Settings.Tries, Backoff: s.Settings.Backoff, Waits: s.Settings.Waits, Window: s.Settings.RunWindow,
+	}
+	// The run counts this try already.
+	before := fate.History{Tries: int(run.Tries) - 1, Deferrals: int(run.Deferrals), Age: s.Now().Sub(run.WindowFrom)}
+	return policy.OfFailure(err, before)
+}
+
+// pauseFor is the pause of a run until its next enumeration.
+func (s *Syncer) pauseFor(run *postgres.Run, err error, becomes fate.Fate) runs.Pause {
 	log := s.Log.With("run", run.ID, "attempt", run.Attempt, "provider", run.Provider)
 	now := s.Now()
-	p := runs.Pause{Why: foreign.Of(err), Cause: deferral.CauseOf(err)}
-	asks, deferred := contracts.AsDeferral(err)
-	if !deferred {
-		p.Until = now.Add(s.Settings.Backoff[min(int(run.Tries), len(s.Settings.Backoff))-1])
+	p := runs.Pause{Why: foreign.Of(err), Cause: becomes.Cause, Until: now.Add(becomes.Wait)}
+	if becomes.Failed {
 		log.Warn("enumeration failed, to be tried again", "until", p.Until, "try", run.Tries, "error", err)
 		s.Metrics.failed(run.Provider)
 		return p
 	}
-	wait, cut := s.Settings.Waits.Of(asks.Delay, int(run.Deferrals))
-	p.Until, p.GiveBack = now.Add(wait), true
-	if cut {
-		p.Asked = now.Add(asks.Delay)
+	p.GiveBack = true
+	if becomes.Asked > 0 {
+		p.Asked = now.Add(becomes.Asked)
 		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.Until, "asked_until", p.Asked, "error", err)
 	} else {
 		log.Info("enumeration deferred", "until", p.Until, "for", p.Cause, "error", err)

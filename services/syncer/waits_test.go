@@ -44,7 +44,8 @@ func TestPauses(t *testing.T) {
 		"milliseconds for seconds":  {err: contracts.RetryAfter(1_795_528_800*time.Second, nil), wait: time.Hour, asked: 1_795_528_800 * time.Second, cause: deferral.Patience, giveBack: true},
 		"as long as a duration can": {err: contracts.RetryAfter(math.MaxInt64, nil), wait: time.Hour, asked: math.MaxInt64, cause: deferral.Patience, giveBack: true},
 	} {
-		got := s.pauseFor(&postgres.Run{Tries: max(test.tries, 1), Deferrals: test.deferrals}, test.err)
+		run := &postgres.Run{Tries: max(test.tries, 1), Deferrals: test.deferrals}
+		got := s.pauseFor(run, test.err, s.fate(run, test.err))
 		want := runs.Pause{Until: now.Add(test.wait), Why: foreign.Of(test.err), Cause: test.cause, GiveBack: test.giveBack}
 		if test.asked > 0 {
 			want.Asked = now.Add(test.asked)

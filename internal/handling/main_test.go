@@ -1,0 +1,12 @@
+package handling_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/tributaryhq/tributary/internal/leak"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(leak.Code(m.Run()))
+}
