@@ -55,7 +55,8 @@ func New(store Store, metrics *Metrics, log *slog.Logger) *Cache {
 	return &Cache{store: store, log: log, metrics: metrics, flights: map[[sha256.Size]byte]*Flight{}}
 }
 
-// Flight is one request that several wait for. What came of it is written before [Flight.Done] is closed; nothing, if it can't be shared.
+// Flight is one request for which several callers wait. Its caller sets the result before [Cache.Land]; it sets none if
+// the answer can't be shared.
 type Flight struct {
 	Response *Response
 	From     string
@@ -68,7 +69,7 @@ type Flight struct {
 // Done is closed when the flight has landed.
 func (f *Flight) Done() <-chan struct{} { return f.done }
 
-// Join returns the flight of a request, and whether the caller leads it.
+// Join returns the flight of a request. If leads is true, the caller sends the request and calls [Cache.Land].
 func (a *Cache) Join(key []byte, header http.Header) (*Flight, bool) {
 	digest := sha256.New()
 	_, _ = digest.Write(key)
@@ -98,7 +99,8 @@ type Kept struct {
 	Response Response
 }
 
-// Find returns what is kept for a request; nil also when the store can't be asked, for then the upstream can.
+// Find returns the answer that is kept for a request. It returns nil also when the store fails: then the upstream is
+// asked.
 func (a *Cache) Find(req *http.Request, key []byte, now time.Time) *Kept {
 	ctx, cancel := context.WithTimeout(req.Context(), cacheWithin)
 	defer cancel()
@@ -121,7 +123,7 @@ func (a *Cache) Find(req *http.Request, key []byte, now time.Time) *Kept {
 	return nil
 }
 
-// Put keeps an answer, unless it depends on more than can be told.
+// Put keeps an answer, unless it varies by more than the headers of the request.
 func (a *Cache) Put(req *http.Request, key []byte, response Response, wish contracts.Cache, now time.Time) {
 	vary, variant, ok := variantOf(req, response.Header.Values("Vary"))
 	if !ok {
@@ -139,7 +141,8 @@ func (a *Cache) Put(req *http.Request, key []byte, response Response, wish contr
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), cacheWithin)
 	defer cancel()
 	err = a.store.PutAnswer(ctx, Stored{
-		Key: key, Variant: variant, Vary: vary, Answer: raw, StoredAt: now, FreshUntil: fresh, KeepUntil: fresh.Add(keep),
+		Key: key, Variant: variant, Vary: vary, Answer: raw, StoredAt: now, FreshUntil: fresh,
+		KeepUntil: fresh.Add(keep),
 	})
 	if err != nil {
 		a.log.Warn("the response cache can't be written", "error", err)
@@ -153,7 +156,8 @@ type Metrics struct{ answers *prometheus.CounterVec }
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "tributary", Subsystem: "outbound", Name: "cached_answers_total",
-		Help: "Requests that might be answered from the cache, by where the answer came from: hit, revalidated, stale, or miss.",
+		Help: "Requests that might be answered from the cache, by where the answer came from: hit, revalidated, " +
+			"stale, or miss.",
 	}, []string{"provider", "from"})}
 	return m, registerer.Register(m.answers)
 }

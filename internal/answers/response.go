@@ -72,7 +72,8 @@ func (r Response) Answer(req *http.Request) *http.Response {
 		header = http.Header{}
 	}
 	return &http.Response{
-		Status: strings.TrimSpace(fmt.Sprint(r.Status, " ", http.StatusText(r.Status))), StatusCode: r.Status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: strings.TrimSpace(fmt.Sprint(r.Status, " ", http.StatusText(r.Status))), StatusCode: r.Status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: header, Body: io.NopCloser(bytes.NewReader(r.Body)), ContentLength: int64(len(r.Body)), Request: req,
 	}
 }

@@ -12,12 +12,17 @@ import (
 	"strings"
 )
 
-// IsCacheable reports whether the answer to a request is one to keep. A condition of the caller's is answered by the upstream.
+// IsCacheable reports whether the answer to a request is one to keep. A condition of the caller's is answered by the
+// upstream.
 func IsCacheable(req *http.Request) bool {
-	if method := cmp.Or(req.Method, http.MethodGet); method != http.MethodGet && method != http.MethodHead || req.Body != nil && req.Body != http.NoBody {
+	if method := cmp.Or(req.Method, http.MethodGet); method != http.MethodGet && method != http.MethodHead ||
+		req.Body != nil && req.Body != http.NoBody {
 		return false
 	}
-	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range"} {
+	for _, name := range []string{
+		"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range",
+		"Range",
+	} {
 		if req.Header.Get(name) != "" {
 			return false
 		}
@@ -44,7 +49,8 @@ func Conditional(req *http.Request, header http.Header) *http.Request {
 // KeyOf is of all that an answer depends on for sure. It is a digest, as URLs may hold secrets.
 func KeyOf(req *http.Request, integration string, credentials int64) []byte {
 	digest := sha256.New()
-	_, _ = fmt.Fprintf(digest, "%s\x00%d\x00%s\x00%s\x00%s", integration, credentials, cmp.Or(req.Method, http.MethodGet), req.URL, req.Header.Get("Authorization"))
+	_, _ = fmt.Fprintf(digest, "%s\x00%d\x00%s\x00%s\x00%s", integration, credentials,
+		cmp.Or(req.Method, http.MethodGet), req.URL, req.Header.Get("Authorization"))
 	return digest.Sum(nil)
 }
 
@@ -74,11 +80,12 @@ func writeHeader(w io.Writer, header http.Header) {
 	_, _ = w.Write(raw)
 }
 
-// Freshen takes the headers of a 304 over, but for those that describe the body, which stays (RFC 9111, section 3.2). A Link among them may name a page that was not
-// there before.
+// Freshen takes the headers of a 304 over, but for those that describe the body, which stays (RFC 9111, section 3.2). A
+// Link among them may name a page that was not there before.
 func Freshen(kept, with http.Header) {
 	for name, values := range with {
-		if !strings.HasPrefix(name, "Content-") && name != "Transfer-Encoding" && name != "Connection" && name != "Trailer" {
+		if !strings.HasPrefix(name, "Content-") && name != "Transfer-Encoding" && name != "Connection" &&
+			name != "Trailer" {
 			kept[name] = values
 		}
 	}

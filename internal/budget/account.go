@@ -14,24 +14,26 @@ import (
 )
 
 const (
-	// shareOf is the part of what is free that one lease takes at most, so that no process leases what others need.
+	// shareOf limits a lease to one part in so many of the free units, so that other processes can lease some too.
 	shareOf = 8
-	// busyWithin doubles the next lease when one is used up so soon; idleAfter halves it when one lasts longer, and gives back what is left.
+	// A lease that is used up within busyWithin doubles the next one. One that lasts longer than idleAfter halves it,
+	// and its unused units are given back.
 	busyWithin = 100 * time.Millisecond
 	idleAfter  = time.Second
-	// trickle is how much of a sliding window's flow is waited for, rather than going to the broker for each unit.
+	// trickle is for how many units of a sliding window an account waits: as many as become free in this time.
 	trickle = 50 * time.Millisecond
-	// askAgain is how often a process that found nothing looks again, for others may have given something back.
+	// askAgain is how often a process that found no unit free reads the cell again. Others may have given units back.
 	askAgain = time.Second
-	// mostTries is how often a lease is tried for when others are faster.
+	// mostTries is how often a process tries to get a lease while others are faster.
 	mostTries = 100
 )
 
 // errNoTime is returned while nothing is known about the broker's clock.
 var errNoTime = errors.New("the broker's time is not known")
 
-// account is one process's part of a budget. It leases several units of a window at a time from the cell that all processes share, and lets its requests use
-// them while the broker's clock is certainly in that window. At most one of its goroutines is at the cell.
+// account is one process's part of a budget. It leases several units of a window at a time from the cell that all
+// processes share. Requests use them while the broker's clock is certainly in that window. At most one goroutine of an
+// account reads or writes the cell at a time.
 type account struct {
 	cells cells.Cells
 	clock cells.Clock
@@ -41,20 +43,21 @@ type account struct {
 
 	mu    sync.Mutex
 	lease lease
-	// leasing is closed when the goroutine that is at the cell is done; nil while none is. failed is how its visit ended.
+	// leasing is closed when the goroutine that uses the cell is done. It is nil while none does. failed is its error.
 	leasing chan struct{}
 	failed  error
 	waiting int64
 	size    int64
-	// emptyUntil is when there will be something, as of asked.
+	// emptyUntil is when a unit will be free, as read at asked.
 	emptyUntil, asked time.Time
-	// told is what the upstream said is left; who is at the cell brings it there.
+	// told is what the upstream said is left. The next goroutine that uses the cell writes it there.
 	told struct {
 		left  int64
 		until time.Time
 	}
 
-	// spent and revision are the cell as this process last knew it; stale says that it must be read. They belong to who is at the cell.
+	// spent and revision are the cell as last read or written. stale says that it must be read. Only the goroutine that
+	// uses the cell touches them.
 	spent    spending
 	revision uint64
 	stale    bool
@@ -68,7 +71,9 @@ type lease struct {
 	since time.Time
 }
 
-func newAccount(cells cells.Cells, clock cells.Clock, key string, limit contracts.RateLimit, now func() time.Time) *account {
+func newAccount(cells cells.Cells, clock cells.Clock, key string, limit contracts.RateLimit,
+	now func() time.Time,
+) *account {
 	return &account{cells: cells, clock: clock, key: key, limit: limit, now: now, size: 1, stale: true}
 }
 
@@ -80,7 +85,8 @@ func (a *account) take(ctx context.Context) (again time.Time, err error) {
 			a.mu.Unlock()
 			return time.Time{}, nil
 		}
-		if earliest, _, known := a.clock.Bounds(); known && earliest.Before(a.emptyUntil) && a.now().Sub(a.asked) < askAgain {
+		if earliest, _, known := a.clock.Bounds(); known && earliest.Before(a.emptyUntil) &&
+			a.now().Sub(a.asked) < askAgain {
 			defer a.mu.Unlock()
 			return a.emptyUntil, nil
 		}
@@ -116,7 +122,7 @@ func (a *account) use() bool {
 	return true
 }
 
-// lead goes to the cell for everybody who waits. It is called under the lock, which it gives up.
+// lead gets a lease for all requests that wait. It is called with the lock, and unlocks.
 func (a *account) lead(ctx context.Context) (again time.Time, err error) {
 	lasted := a.now().Sub(a.lease.since)
 	switch {
@@ -128,7 +134,7 @@ func (a *account) lead(ctx context.Context) (again time.Time, err error) {
 	want := max(a.size, a.waiting+1)
 	a.size = min(want, int64(a.limit.Limit))
 	leave := a.enter()
-	// Those who wait need the lease though its leader gives up.
+	// The waiting requests need the lease even if the caller of lead gives up.
 	got, again, err := a.acquire(context.WithoutCancel(ctx), want)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -140,7 +146,7 @@ func (a *account) lead(ctx context.Context) (again time.Time, err error) {
 		a.emptyUntil, a.asked = again, a.now()
 		return again, nil
 	}
-	// The leader's own unit is taken here: the others may be faster.
+	// The caller's own unit is taken here, because the waiting requests might take all.
 	a.lease = got
 	if !a.use() {
 		return got.window.Add(a.limit.Window), nil
@@ -151,7 +157,7 @@ func (a *account) lead(ctx context.Context) (again time.Time, err error) {
 	return time.Time{}, nil
 }
 
-// enter makes the caller the one who is at the cell, until it calls what is returned, under the lock. enter gives up the lock.
+// enter gives the caller the cell until it calls leave with the lock. enter is called with the lock, and unlocks.
 func (a *account) enter() (leave func(failed error)) {
 	done := make(chan struct{})
 	a.leasing = done
@@ -187,7 +193,7 @@ func (a *account) acquire(ctx context.Context, want int64) (got lease, again tim
 		}
 		spent := a.heed(a.spent.at(start, window), earliest)
 		if spent.Start.After(start) {
-			// Somebody knows that it is later.
+			// Another process has seen a later window.
 			return lease{}, spent.Start, nil
 		}
 		free := spent.free(a.limit, earliest)
@@ -212,7 +218,7 @@ func (a *account) acquire(ctx context.Context, want int64) (got lease, again tim
 	return lease{}, time.Time{}, fmt.Errorf("the budget %s is contended", a.key)
 }
 
-// enough is how many units it is worth waiting for.
+// enough is for how many free units an account waits.
 func (a *account) enough() int64 {
 	if !a.limit.IsSliding {
 		return 1
@@ -220,7 +226,7 @@ func (a *account) enough() int64 {
 	return max(int64(a.limit.Limit)*int64(trickle)/int64(a.limit.Window), 1)
 }
 
-// heed narrows the spending by what the upstream has told, if it leaves less than we thought. To heed it twice does no harm.
+// heed narrows the spending by what the upstream said is left, if that is less than our count. It is idempotent.
 func (a *account) heed(spent spending, at time.Time) spending {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -240,7 +246,7 @@ func (a *account) hear(left int64, until time.Time) {
 	a.lease.units = min(a.lease.units, left)
 }
 
-// giveBack returns what is left of a lease that nobody needs now. What can't be returned counts as spent.
+// giveBack returns the unused units of a lease. Units that can't be returned count as spent.
 func (a *account) giveBack(since time.Time) {
 	a.mu.Lock()
 	if a.leasing != nil || !a.lease.since.Equal(since) || a.lease.units == 0 {
@@ -284,7 +290,7 @@ func (a *account) read(ctx context.Context) error {
 	return nil
 }
 
-// write sets the cell if nobody else did; else it must be read again.
+// write sets the cell by compare-and-set. If another process was faster, the cell must be read again.
 func (a *account) write(ctx context.Context, next spending) (bool, error) {
 	value, err := json.Marshal(next)
 	if err != nil {

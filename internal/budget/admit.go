@@ -16,7 +16,8 @@ const LongestWait = 10 * time.Second
 // errBudgetUnknown is the cause of a refusal while the broker does not answer.
 var errBudgetUnknown = errors.New("what is left of it can't be known now")
 
-// Admit returns once a request may be sent. If that is too far away, or after the context's deadline, it returns a deferral.
+// Admit returns once a request may be sent. If that is too far away, or after the context's deadline, it returns a
+// deferral.
 func (b *Budgets) Admit(ctx context.Context, key string, limit *contracts.RateLimit) error {
 	provider, _, _ := strings.Cut(key, ".")
 	arrived, usage := b.now(), usageOf(ctx)
@@ -42,7 +43,9 @@ func (b *Budgets) Admit(ctx context.Context, key string, limit *contracts.RateLi
 }
 
 // try takes a unit, or says for how long there will be none, and why.
-func (b *Budgets) try(ctx context.Context, key string, limit *contracts.RateLimit) (wait time.Duration, why, err error) {
+func (b *Budgets) try(
+	ctx context.Context, key string, limit *contracts.RateLimit,
+) (wait time.Duration, why, err error) {
 	if until, ok := b.suppressedUntil(key); ok {
 		return max(until.Sub(b.earliest()), time.Millisecond), errLeftAlone, nil
 	}
@@ -59,7 +62,8 @@ func (b *Budgets) try(ctx context.Context, key string, limit *contracts.RateLimi
 	case again.IsZero():
 		return 0, nil, nil
 	default:
-		return max(again.Sub(b.earliest()), time.Millisecond), fmt.Errorf("%w: %d requests in %s", contracts.ErrBudgetExhausted, limit.Limit, limit.Window), nil
+		return max(again.Sub(b.earliest()), time.Millisecond),
+			fmt.Errorf("%w: %d requests in %s", contracts.ErrBudgetExhausted, limit.Limit, limit.Window), nil
 	}
 }
 

@@ -46,7 +46,9 @@ func budgetsOf(t testing.TB, nc *nats.Conn, skew time.Duration) *Budgets {
 type grant struct{ After, Before time.Time }
 
 // takeAll takes units from several goroutines until enough says that it is enough.
-func takeAll(ctx context.Context, b *Budgets, limit contracts.RateLimit, goroutines int, enough func([]grant) bool) ([]grant, error) {
+func takeAll(
+	ctx context.Context, b *Budgets, limit contracts.RateLimit, goroutines int, enough func([]grant) bool,
+) ([]grant, error) {
 	var mu sync.Mutex
 	var grants []grant
 	ctx, stop := context.WithCancel(ctx)
@@ -60,7 +62,8 @@ func takeAll(ctx context.Context, b *Budgets, limit contracts.RateLimit, gorouti
 				again, err := account.take(ctx)
 				taken := grant{After: after, Before: time.Now()}
 				switch {
-				case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded): // a broker that takes too long grants nothing
+				// a broker that takes too long grants nothing
+				case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 				case err != nil:
 					return err
 				case again.IsZero():
@@ -81,8 +84,8 @@ func takeAll(ctx context.Context, b *Budgets, limit contracts.RateLimit, gorouti
 	return grants, err
 }
 
-// checkGrants fails if there was ever one grant too many. A grant that may have been in either of two windows is left out, so that only what is certain
-// counts, however slow the machine is.
+// checkGrants fails if there was ever one grant too many. A grant that may have been in either of two windows is left
+// out, so that only what is certain counts, however slow the machine is.
 func checkGrants(t *testing.T, limit contracts.RateLimit, grants []grant) (perWindow map[time.Time]int64) {
 	t.Helper()
 	slices.SortFunc(grants, func(a, b grant) int { return a.After.Compare(b.After) })
@@ -107,7 +110,9 @@ func checkGrants(t *testing.T, limit contracts.RateLimit, grants []grant) (perWi
 		ends := slices.Clone(within)
 		slices.SortFunc(ends, func(a, b grant) int { return a.Before.Compare(b.Before) })
 		for _, g := range within {
-			before, _ := slices.BinarySearchFunc(ends, g.After, func(e grant, at time.Time) int { return cmp.Compare(e.Before.UnixNano(), at.UnixNano()) })
+			before, _ := slices.BinarySearchFunc(ends, g.After, func(e grant, at time.Time) int {
+				return cmp.Compare(e.Before.UnixNano(), at.UnixNano())
+			})
 			estimate := int64(before) + weighed(previous, limit.Window-g.Before.Sub(start), limit.Window)
 			if estimate >= int64(limit.Limit) {
 				t.Errorf("a grant at an estimate of %d, the limit is %d", estimate, limit.Limit)
@@ -240,7 +245,8 @@ func TestWaitsInPlaceForAShortTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		before := time.Now()
-		if err := one.Admit(ctx, "p.i", limit); !errors.Is(err, contracts.ErrBudgetExhausted) || time.Since(before) > 0 {
+		if err := one.Admit(ctx, "p.i", limit); !errors.Is(err, contracts.ErrBudgetExhausted) ||
+			time.Since(before) > 0 {
 			t.Errorf("got %v after %s", err, time.Since(before))
 		}
 	})

@@ -15,15 +15,16 @@ import (
 )
 
 const (
-	// awayFor is the wait between two looks at a broker that does not answer.
+	// awayFor is for how long a request is deferred while the broker does not answer.
 	awayFor = 2 * time.Second
-	// mostAccounts bounds what is kept in memory; beyond it all begins afresh, and what was leased counts as spent.
+	// mostAccounts bounds how many accounts are kept in memory. Beyond it all are dropped, and their leases count as
+	// spent.
 	mostAccounts = 10_000
 	// saidKey ends the key of a cell that holds what the upstream said.
 	saidKey = ".said"
 )
 
-// Budgets are a process's parts of all request budgets. See [Budgets.Admit].
+// Budgets are the parts that a process has of all request budgets. See [Budgets.Admit].
 type Budgets struct {
 	cells   cells.Cells
 	clock   cells.Clock
@@ -39,7 +40,8 @@ type Budgets struct {
 	lifts map[string]uint64
 }
 
-// accountID tells accounts apart: a budget that is overridden for one of several integrations has two of them on one cell.
+// accountID tells accounts apart: a budget that is overridden for one of several integrations has two of them on one
+// cell.
 type accountID struct {
 	key   string
 	limit contracts.RateLimit
@@ -67,7 +69,7 @@ func New(cells cells.Cells, clock cells.Clock, log *slog.Logger, metrics *Metric
 	}
 }
 
-// Run hears what upstreams said to other processes, until ctx ends.
+// Run watches what upstreams said to other processes, until ctx ends.
 func (b *Budgets) Run(ctx context.Context) error {
 	return b.cells.Watch(ctx, "*.*"+saidKey, func(key string, value []byte, revision uint64) {
 		var s said
@@ -76,7 +78,8 @@ func (b *Budgets) Run(ctx context.Context) error {
 		}
 		// The time is the broker's. If it can't be asked, this process's own has to do.
 		if err := b.clock.Refresh(ctx); err != nil {
-			b.log.Debug("heard of an upstream that wants to be left alone, by a clock that is not known", "budget", key, "error", err)
+			b.log.Debug("heard of an upstream that wants to be left alone, by a clock that is not known", "budget",
+				key, "error", err)
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -108,7 +111,8 @@ func spendingKey(key string, limit contracts.RateLimit) string {
 	return key + "." + limit.Window.String()
 }
 
-// earliest is the earliest that the broker's clock can show; this process's own while that is not known, which serves for suppression alone.
+// earliest is the earliest that the broker's clock can show; this process's own while that is not known, which serves
+// for suppression alone.
 func (b *Budgets) earliest() time.Time {
 	if earliest, _, known := b.clock.Bounds(); known {
 		return earliest
@@ -143,7 +147,8 @@ func (b *Budgets) noteSuppressed(key string, until time.Time) bool {
 	return true
 }
 
-// Learn takes an upstream's word: for a time without requests, which all processes keep, or for a budget that is smaller than ours.
+// Learn takes an upstream's word: for a time without requests, which all processes keep, or for a budget that is
+// smaller than ours.
 func (b *Budgets) Learn(ctx context.Context, key string, limit *contracts.RateLimit, report contracts.RateReport) {
 	wait := report.Wait
 	if report.Reset > 0 && report.Remaining == 0 {
@@ -159,12 +164,13 @@ func (b *Budgets) Learn(ctx context.Context, key string, limit *contracts.RateLi
 	}
 }
 
-// suppress has all processes leave an upstream alone. Here it counts at once; if the broker can't be told, only here.
+// suppress stops requests to an upstream for a time, in all processes. In this one it holds at once, also if the broker
+// is away.
 func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) {
 	refreshed := b.clock.Refresh(ctx)
 	until := b.earliest().Add(wait)
 	b.mu.Lock()
-	// Many requests hear the same thing at about the same time; the first one tells.
+	// Many requests get the same answer at about the same time. Only the first one writes the cell.
 	known := until.Sub(b.suppressed[key]) < time.Second
 	noted := b.noteSuppressed(key, until)
 	b.mu.Unlock()
@@ -179,7 +185,8 @@ func (b *Budgets) suppress(ctx context.Context, key string, wait time.Duration) 
 		err = b.tellSuppressed(ctx, key, until)
 	}
 	if err != nil {
-		b.log.Warn("other processes were not told to leave the upstream alone", "provider", provider, "budget", key, "error", err)
+		b.log.Warn("other processes were not told to leave the upstream alone", "provider", provider, "budget",
+			key, "error", err)
 	}
 }
 

@@ -28,8 +28,8 @@ type proven struct {
 	Trips  float64
 }
 
-// TestProveBudget has 8 processes of 32 goroutines each, whose clocks are wrong by up to hours, at one budget: never one grant too many in any window, and at
-// least 95 % of what is allowed is used.
+// TestProveBudget has 8 processes of 32 goroutines each, whose clocks are wrong by up to hours, at one budget: never
+// one grant too many in any window, and at least 95 % of what is allowed is used.
 func TestProveBudget(t *testing.T) {
 	if os.Getenv("PROVE") == "" {
 		t.Skip("takes a minute of a quiet machine: make prove")

@@ -25,12 +25,14 @@ func ReportOf(provider contracts.Provider, res *http.Response, now time.Time) co
 }
 
 func bounded(r contracts.RateReport) contracts.RateReport {
-	r.Wait, r.Reset, r.Remaining = min(max(r.Wait, 0), contracts.LongestReset), min(max(r.Reset, 0), contracts.LongestReset), max(r.Remaining, 0)
+	r.Wait, r.Reset, r.Remaining = min(max(r.Wait, 0), contracts.LongestReset),
+		min(max(r.Reset, 0), contracts.LongestReset), max(r.Remaining, 0)
 	return r
 }
 
-// countOf reads how many requests an upstream still allows and until when: from RateLimit as the IETF's draft has it since its eighth version,
-// from RateLimit-* as it had it before, or from the X-RateLimit-* and X-Rate-Limit-* that were there first.
+// countOf reads how many requests an upstream still allows and until when: from RateLimit as the IETF's draft has it
+// since its eighth version, from RateLimit-* as it had it before, or from the X-RateLimit-* and X-Rate-Limit-* that
+// were there first.
 func countOf(header http.Header, now time.Time) contracts.RateReport {
 	if values := header.Values("RateLimit"); len(values) > 0 {
 		if report, ok := structured(strings.Join(values, ",")); ok {
@@ -49,7 +51,8 @@ func countOf(header http.Header, now time.Time) contracts.RateReport {
 	return contracts.RateReport{}
 }
 
-// structured reads the list of the RateLimit header: "policy";r=remaining;t=seconds, of which the scarcest counts, or the form without policies.
+// structured reads the list of the RateLimit header: "policy";r=remaining;t=seconds, of which the scarcest counts, or
+// the form without policies.
 func structured(value string) (contracts.RateReport, bool) {
 	var scarcest contracts.RateReport
 	found := false
@@ -69,7 +72,8 @@ func structured(value string) (contracts.RateReport, bool) {
 		}
 		remaining, hasRemaining := parameters["r"]
 		reset, hasReset := parameters["t"]
-		if report := (contracts.RateReport{Remaining: int(remaining), Reset: seconds(reset)}); hasRemaining && hasReset && (!found || scarcer(report, scarcest)) {
+		if report := (contracts.RateReport{Remaining: int(remaining), Reset: seconds(reset)}); hasRemaining &&
+			hasReset && (!found || scarcer(report, scarcest)) {
 			scarcest, found = report, true
 		}
 	}

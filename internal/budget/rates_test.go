@@ -35,21 +35,62 @@ func TestReportOf(t *testing.T) {
 		{"retry after", 429, nil, "Retry-After: 17", contracts.RateReport{Wait: 17 * time.Second}},
 		{"retry after an outage", 503, nil, "Retry-After: 17", contracts.RateReport{Wait: 17 * time.Second}},
 		{"when to look for a result", 202, nil, "Retry-After: 17", contracts.RateReport{}},
-		{"GitHub", 200, nil, "X-RateLimit-Remaining: 4999; X-RateLimit-Reset: 1795528800", contracts.RateReport{Remaining: 4999, Reset: 2 * time.Hour}},
-		{"by the upstream's clock", 403, nil, "X-RateLimit-Remaining: 0; X-RateLimit-Reset: 1795528800; Date: Tue, 24 Nov 2026 13:59:00 GMT", contracts.RateReport{Reset: time.Minute}},
-		{"in milliseconds", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 1795528800000", contracts.RateReport{Remaining: 3, Reset: 2 * time.Hour}},
-		{"in seconds from now", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12.5", contracts.RateReport{Remaining: 3, Reset: 12 * time.Second}},
-		{"with one more hyphen", 200, nil, "X-Rate-Limit-Remaining: 3; X-Rate-Limit-Reset: 12", contracts.RateReport{Remaining: 3, Reset: 12 * time.Second}},
-		{"in the past", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 1700000000", contracts.RateReport{Remaining: 3}},
+		{
+			"GitHub", 200, nil, "X-RateLimit-Remaining: 4999; X-RateLimit-Reset: 1795528800",
+			contracts.RateReport{Remaining: 4999, Reset: 2 * time.Hour},
+		},
+		{"by the upstream's clock", 403, nil, "X-RateLimit-Remaining: 0; X-RateLimit-Reset: 1795528800; Date: Tue, " +
+			"24 Nov 2026 13:59:00 GMT", contracts.RateReport{Reset: time.Minute}},
+		{
+			"in milliseconds", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 1795528800000",
+			contracts.RateReport{Remaining: 3, Reset: 2 * time.Hour},
+		},
+		{
+			"in seconds from now", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12.5",
+			contracts.RateReport{Remaining: 3, Reset: 12 * time.Second},
+		},
+		{
+			"with one more hyphen", 200, nil, "X-Rate-Limit-Remaining: 3; X-Rate-Limit-Reset: 12",
+			contracts.RateReport{Remaining: 3, Reset: 12 * time.Second},
+		},
+		{
+			"in the past", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 1700000000",
+			contracts.RateReport{Remaining: 3},
+		},
 		{"no reset", 200, nil, "X-RateLimit-Remaining: 3", contracts.RateReport{}},
 		{"not a number", 200, nil, "X-RateLimit-Remaining: -3; X-RateLimit-Reset: 12", contracts.RateReport{}},
-		{"the old draft", 200, nil, "RateLimit-Limit: 10; RateLimit-Remaining: 4; RateLimit-Reset: 9", contracts.RateReport{Remaining: 4, Reset: 9 * time.Second}},
-		{"the draft goes first", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12; RateLimit: \"a\"|r=1|t=5", contracts.RateReport{Remaining: 1, Reset: 5 * time.Second}},
-		{"the scarcest of several", 200, nil, `RateLimit: "hour"|r=900|t=3000, "burst,|x=\""|r=2|t=1`, contracts.RateReport{Remaining: 2, Reset: time.Second}},
-		{"without a policy", 200, nil, "RateLimit: limit=100, remaining=50, reset=5", contracts.RateReport{Remaining: 50, Reset: 5 * time.Second}},
-		{"far away", 200, nil, "RateLimit: a|r=1|t=99999999999999999999", contracts.RateReport{Remaining: 1, Reset: contracts.LongestReset}},
-		{"the provider knows", 200, talkative{}, "X-Call-Limit: 40/40", contracts.RateReport{Reset: contracts.LongestReset}},
-		{"the provider leaves it", 429, talkative{}, "X-Call-Limit: 3/40; Retry-After: 1", contracts.RateReport{Wait: time.Second}},
+		{
+			"the old draft", 200, nil, "RateLimit-Limit: 10; RateLimit-Remaining: 4; RateLimit-Reset: 9",
+			contracts.RateReport{Remaining: 4, Reset: 9 * time.Second},
+		},
+		{
+			"the draft goes first", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12; RateLimit: \"a\"|r=1|t=5",
+			contracts.RateReport{Remaining: 1, Reset: 5 * time.Second},
+		},
+		{
+			"the scarcest of several", 200, nil, `RateLimit: "hour"|r=900|t=3000, "burst,|x=\""|r=2|t=1`,
+			contracts.RateReport{Remaining: 2, Reset: time.Second},
+		},
+		{
+			"without a policy", 200, nil, "RateLimit: limit=100, remaining=50, reset=5",
+			contracts.RateReport{Remaining: 50, Reset: 5 * time.Second},
+		},
+		{
+			"far away", 200, nil, "RateLimit: a|r=1|t=99999999999999999999",
+			contracts.RateReport{Remaining: 1, Reset: contracts.LongestReset},
+		},
+		{
+			"the provider knows", 200,
+			talkative{},
+			"X-Call-Limit: 40/40",
+			contracts.RateReport{Reset: contracts.LongestReset},
+		},
+		{
+			"the provider leaves it", 429,
+			talkative{},
+			"X-Call-Limit: 3/40; Retry-After: 1",
+			contracts.RateReport{Wait: time.Second},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

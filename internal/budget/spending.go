@@ -8,11 +8,13 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// sameReset is how far apart two answers may put one and the same reset, which they tell in whole seconds and some while later.
+// sameReset is how far apart two answers may put one and the same reset, which they tell in whole seconds and some
+// while later.
 const sameReset = 2 * time.Second
 
-// spending is what all processes together have taken of a budget: the value of its cell. Windows start at multiples of their length since 1970, by
-// the broker's clock. Units count as spent when they are leased, used or not, so that what is really sent never exceeds what is counted.
+// spending is what all processes together have taken of a budget: the value of its cell. Windows start at multiples of
+// their length since 1970, by the broker's clock. Units count as spent when they are leased, used or not, so that what
+// is really sent never exceeds what is counted.
 type spending struct {
 	// Start is that of the window.
 	Start time.Time `json:"start"`
@@ -42,8 +44,9 @@ func (s spending) at(start time.Time, length time.Duration) spending {
 	return s
 }
 
-// free is how many units can be leased at a moment of the window. For a sliding budget the original's estimate, what is used plus the previous
-// window's weighed by how much of it the last window's length still covers, rounded up, stays within the limit with all of them.
+// free is how many units can be leased at a moment of the window. For a sliding budget the original's estimate, what is
+// used plus the previous window's weighed by how much of it the last window's length still covers, rounded up, stays
+// within the limit with all of them.
 func (s spending) free(limit contracts.RateLimit, at time.Time) int64 {
 	free := int64(limit.Limit) - s.Used
 	if limit.IsSliding {
@@ -64,8 +67,8 @@ func (s spending) take(units int64) spending {
 	return s
 }
 
-// narrow takes the upstream's word for what is left until a moment, if that is less than we thought. What was said of an earlier count of the upstream's is
-// forgotten.
+// narrow takes the upstream's word for what is left until a moment, if that is less than we thought. What was said of
+// an earlier count of the upstream's is forgotten.
 func (s spending) narrow(left int64, until, now time.Time) spending {
 	apart := until.Sub(s.LeftUntil).Abs()
 	if !now.Before(s.LeftUntil) || apart > sameReset || left < s.Left {

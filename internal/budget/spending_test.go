@@ -106,7 +106,10 @@ func TestAgain(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 20_000 {
-		limit := contracts.RateLimit{Limit: 1 + random.IntN(50), Window: time.Duration(1+random.IntN(5)) * time.Second, IsSliding: random.IntN(2) == 0}
+		limit := contracts.RateLimit{
+			Limit: 1 + random.IntN(50), Window: time.Duration(1+random.IntN(5)) * time.Second,
+			IsSliding: random.IntN(2) == 0,
+		}
 		start := windowAt(noon, limit.Window)
 		s := spending{Start: start, Used: random.Int64N(60), Previous: random.Int64N(60)}
 		if random.IntN(3) == 0 {

@@ -22,7 +22,9 @@ type Status struct {
 }
 
 // Status reads how a budget stands; nil is unlimited.
-func (b *Budgets) Status(ctx context.Context, provider contracts.Provider, in *contracts.Integration, limit *contracts.RateLimit) (status Status, err error) {
+func (b *Budgets) Status(ctx context.Context, provider contracts.Provider, in *contracts.Integration,
+	limit *contracts.RateLimit,
+) (status Status, err error) {
 	if err := b.clock.Refresh(ctx); err != nil {
 		return status, err
 	}

@@ -56,7 +56,8 @@ func (u *Usage) take() {
 // refuse notes a refusal of a budget that is used up. A budget that can't be read says nothing about the try. Nor does
 // one whose next window a request waits for in place: the try does not end for it.
 func (u *Usage) refuse(budget string, limit *contracts.RateLimit, err error) {
-	if u == nil || limit == nil || limit.Window <= LongestWait || deferral.CauseOf(err) != deferral.Budget || errors.Is(err, errBudgetUnknown) {
+	if u == nil || limit == nil || limit.Window <= LongestWait || deferral.CauseOf(err) != deferral.Budget ||
+		errors.Is(err, errBudgetUnknown) {
 		return
 	}
 	u.refused.Store(&Exhausted{Budget: budget, Limit: *limit})

@@ -14,9 +14,9 @@ import (
 // cellTimeout is how long one read or write of a cell may take: a request to an upstream waits for it.
 const cellTimeout = 2 * time.Second
 
-// Cells are a bucket's entries, each a small value that several processes change by compare-and-set. All entries that are
-// changed so go through them. A revision holds within one session of the bucket: one of an earlier session, which the
-// broker may have given out a second time since, loses. Revisions grow from session to session.
+// Cells are a bucket's entries, each a small value that several processes change by compare-and-set. All entries that
+// are changed so go through them. A revision holds within one session of the bucket: one of an earlier session, which
+// the broker may have given out a second time since, loses. Revisions grow from session to session.
 type Cells struct {
 	bus    *Bus
 	bucket jetstream.KeyValue
@@ -51,7 +51,9 @@ func (c *Cells) Read(ctx context.Context, key string) (value []byte, revision ui
 
 // Write sets a cell that is still at the given revision, 0 for none, and returns its next. It is false when another
 // writer was faster. After an error it is not known whether the cell was written.
-func (c *Cells) Write(ctx context.Context, key string, value []byte, revision uint64) (next uint64, ok bool, err error) {
+func (c *Cells) Write(
+	ctx context.Context, key string, value []byte, revision uint64,
+) (next uint64, ok bool, err error) {
 	return c.change(ctx, "write", key, revision, func(ctx context.Context, revision uint64) (uint64, error) {
 		if revision == 0 {
 			// Create, for there may be the mark of a deletion.
@@ -102,11 +104,13 @@ func stamped(session, revision uint64) uint64 { return session<<revisionBits | r
 // IsOutrun reports whether a compare-and-set met another value. One node and a cluster say it with different codes.
 func IsOutrun(err error) bool {
 	api, is := errors.AsType[*jetstream.APIError](err)
-	return errors.Is(err, jetstream.ErrKeyExists) || is && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+	return errors.Is(err, jetstream.ErrKeyExists) || is &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx ends. After a lost connection
-// it calls fn with all of them again.
+// Watch calls fn with each cell whose key matches the pattern, and with each that is written from then on, until ctx
+// ends. After a lost connection it calls fn with all of them again.
 func (c *Cells) Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error {
 	return c.bus.FollowKeys(ctx, c.bucket, pattern, func(v Value) {
 		if v.Data != nil {

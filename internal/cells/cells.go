@@ -1,5 +1,5 @@
-// Package cells says what processes share through the broker: small values that they change by compare-and-set, and its clock. Package bus has both;
-// budgets, circuits and idempotency keys use them.
+// Package cells says what processes share through the broker: small values that they change by compare-and-set, and its
+// clock. Package bus has both; budgets, circuits and idempotency keys use them.
 package cells
 
 import (
@@ -11,11 +11,11 @@ import (
 type Cells interface {
 	// Read returns a cell's value and its revision: nil and 0 for a cell that was never written.
 	Read(ctx context.Context, key string) (value []byte, revision uint64, err error)
-	// Write sets a cell that is still at the given revision, and returns its next. It is false when somebody else was faster. After an error nobody
-	// knows whether the cell was written.
+	// Write sets a cell that is still at the given revision, and returns its next. It is false when somebody else was
+	// faster. After an error nobody knows whether the cell was written.
 	Write(ctx context.Context, key string, value []byte, revision uint64) (next uint64, ok bool, err error)
-	// Watch calls fn with each cell whose key matches the pattern (* stands for one word between dots), and with each that is written from then on,
-	// until ctx ends. When it has to start over it calls fn with all of them again.
+	// Watch calls fn with each cell whose key matches the pattern (* stands for one word between dots), and with each
+	// that is written from then on, until ctx ends. When it has to start over it calls fn with all of them again.
 	Watch(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64)) error
 }
 

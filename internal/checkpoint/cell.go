@@ -9,7 +9,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// Cell is the place of an entry, and the entry as it was last seen there: news can be joined into it without reading it again.
+// Cell is the place of an entry, and the entry as it was last seen there: news can be joined into it without reading it
+// again.
 type Cell struct {
 	store    *Store
 	key      Key
@@ -44,8 +45,8 @@ func (s *Store) Merge(ctx context.Context, key Key, news *eventsv1.Entry) (*even
 // Entry is the entry as it was last seen.
 func (c *Cell) Entry() *eventsv1.Entry { return c.entry }
 
-// Merge joins news into the entry by compare-and-set: for each item the state that is further on wins, whoever wrote it and in whatever order. It
-// goes on until the broker has stored it or ctx ends.
+// Merge joins news into the entry by compare-and-set: for each item the state that is further on wins, whoever wrote it
+// and in whatever order. It goes on until the broker has stored it or ctx ends.
 func (c *Cell) Merge(ctx context.Context, news *eventsv1.Entry) error {
 	for fresh := false; ; fresh = true {
 		joined := proto.CloneOf(c.entry)

@@ -1,5 +1,6 @@
-// Package checkpoint keeps what the items of a run have come to: one bucket entry for each message of a batch, and a total once the
-// enumeration has ended. Workers merge entries, syncers and schedulers watch them, and closing a run folds them.
+// Package checkpoint keeps what the items of a run have come to: one bucket entry for each message of a batch, and a
+// total once the enumeration has ended. Workers merge entries, syncers and schedulers watch them, and closing a run
+// folds them.
 package checkpoint
 
 import (
@@ -125,8 +126,8 @@ func (s *Store) put(ctx context.Context, key string, data []byte, revision uint6
 	return stored, err
 }
 
-// insist tries again while the broker does not answer. A write that was stored before its acknowledgement was lost shows
-// as a conflict, which the caller resolves by reading.
+// insist tries again while the broker does not answer. A write that was stored before its acknowledgement was lost
+// shows as a conflict, which the caller resolves by reading.
 func (s *Store) insist(ctx context.Context, what string, call func() error) error {
 	for {
 		err := call()
@@ -146,7 +147,8 @@ func (s *Store) insist(ctx context.Context, what string, call func() error) erro
 
 // hopeless reports whether trying again can't help.
 func hopeless(err error) bool {
-	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) || errors.Is(err, nats.ErrMaxPayload) ||
+	return errors.Is(err, jetstream.ErrInvalidKey) || errors.Is(err, proto.Error) ||
+		errors.Is(err, nats.ErrMaxPayload) ||
 		errors.Is(err, nats.ErrConnectionClosed)
 }
 

@@ -22,12 +22,12 @@ import (
 // State is what all processes know of a circuit: the value of its cell. One that never opened has none.
 type State struct {
 	Open bool `json:"open"`
-	// Transition numbers the openings and closings. It grows also when the cells are lost.
+	// Transition numbers the openings and closings. It grows even when the cells are lost.
 	Transition int64 `json:"transition"`
-	// Since is when that was, and Reason why.
+	// Since is when the circuit last opened or closed, and Reason why.
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
-	// Until is how long the upstream has its rest; after it, one request at a time probes.
+	// Until is the end of the cooldown, in which no request is sent. After it, one request at a time probes.
 	Until time.Time `json:"until,omitzero"`
 	// Prober is the process that probes, until ProbeUntil.
 	Prober     string    `json:"prober,omitempty"`
@@ -48,15 +48,15 @@ const (
 	ReasonReset         = "reset by an operator"
 )
 
-// Circuits are the circuits of all integrations as a process knows them. A closed one costs no round trip: each process counts its own requests and
-// watches the cells for what others have found.
+// Circuits are the circuits of all integrations, as one process knows them. A closed circuit costs no round trip: each
+// process counts its own requests, and watches the cells for circuits that other processes open.
 type Circuits struct {
 	config Config
 
 	mu      sync.Mutex
 	known   map[string]knownCircuit
 	tallies map[string]*tally
-	// untold are transitions of this process that nobody was told of yet.
+	// untold are transitions of this process of which OnTransition has not returned nil yet.
 	untold []Transition
 	kicked chan struct{}
 }
@@ -70,11 +70,12 @@ type Config struct {
 	// Settings are for all providers but those that Providers has.
 	Settings  Settings
 	Providers map[string]Settings
-	// Told is called with every transition that this process has made until it succeeds once. Who dies before leaves it to be found by comparison.
-	Told    func(context.Context, Transition) error
-	Log     *slog.Logger
-	Metrics *Metrics
-	Now     func() time.Time
+	// OnTransition is called for each transition of this process, and repeated until it returns nil. If the process
+	// dies first, the scheduler finds the transition when it compares circuits with the database.
+	OnTransition func(context.Context, Transition) error
+	Log          *slog.Logger
+	Metrics      *Metrics
+	Now          func() time.Time
 }
 
 type knownCircuit struct {
@@ -82,15 +83,18 @@ type knownCircuit struct {
 	revision uint64
 }
 
-// New returns circuits that are all closed as far as they know.
+// New returns circuits that are all closed until [Circuits.Run] has read the cells.
 func New(config Config) *Circuits {
-	if config.Told == nil {
-		config.Told = func(context.Context, Transition) error { return nil }
+	if config.OnTransition == nil {
+		config.OnTransition = func(context.Context, Transition) error { return nil }
 	}
-	return &Circuits{config: config, known: map[string]knownCircuit{}, tallies: map[string]*tally{}, kicked: make(chan struct{}, 1)}
+	return &Circuits{
+		config: config, known: map[string]knownCircuit{}, tallies: map[string]*tally{},
+		kicked: make(chan struct{}, 1),
+	}
 }
 
-// Run watches what other processes find, and tells of what this one does, until ctx ends.
+// Run watches the transitions of other processes, and reports those of this one, until ctx ends.
 func (c *Circuits) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -122,7 +126,7 @@ func (c *Circuits) State(ctx context.Context, provider, integration string) (Sta
 	return known.State, err
 }
 
-// Restore brings an open circuit back whose cell is lost.
+// Restore writes the state of a circuit whose cell is lost. A cell that exists is left as it is.
 func (c *Circuits) Restore(ctx context.Context, t Transition) error {
 	_, err := c.write(ctx, t.Provider+"."+t.Integration, t.State, 0)
 	return err
@@ -151,7 +155,8 @@ func (c *Circuits) settings(key string) Settings {
 	return c.config.Settings
 }
 
-// now is the broker's time, so that a rest is as long for all; this process's own while that is not known.
+// now is the broker's time, so that a cooldown ends for all processes at once. While it is not known, it is the time of
+// this process.
 func (c *Circuits) now() time.Time {
 	if earliest, _, known := c.config.Clock.Bounds(); known {
 		return earliest
@@ -167,7 +172,7 @@ func (c *Circuits) note(key string, now knownCircuit) {
 	}
 }
 
-// lost remembers that a circuit has no cell any more, as after the broker has lost it: the next transition makes one.
+// lost notes that the broker has lost the cell of a circuit: the next transition creates it.
 func (c *Circuits) lost(key string, fresh knownCircuit) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,7 +194,7 @@ func (c *Circuits) read(ctx context.Context, key string) (knownCircuit, error) {
 	return known, nil
 }
 
-// next is a circuit's next transition: open with a rest for the reasons that open, closed for the others.
+// next is the next state of a circuit. The reason decides whether it is open.
 func (c *Circuits) next(from State, reason string) State {
 	now := c.now()
 	next := State{Transition: max(from.Transition+1, now.UnixMilli()), Since: now, Reason: reason}
@@ -197,7 +202,7 @@ func (c *Circuits) next(from State, reason string) State {
 	return next
 }
 
-// move writes a transition from the state that is known; it is false when somebody else was faster. Whoever moves a circuit tells of it.
+// move writes a transition from the known state, and has it reported. It returns false when another process was faster.
 func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next State) (bool, error) {
 	if err := c.config.Clock.Refresh(ctx); err != nil {
 		return false, err
@@ -211,7 +216,8 @@ func (c *Circuits) move(ctx context.Context, key string, from knownCircuit, next
 	}
 	t := transitionOf(key, next)
 	c.config.Metrics.transitions.WithLabelValues(t.Provider, stateName(next.Open)).Inc()
-	c.config.Log.Warn("circuit is "+stateName(next.Open), "provider", t.Provider, "integration", t.Integration, "reason", next.Reason)
+	c.config.Log.Warn("circuit is "+stateName(next.Open), "provider", t.Provider, "integration", t.Integration,
+		"reason", next.Reason)
 	c.mu.Lock()
 	c.untold = append(c.untold, t)
 	c.mu.Unlock()
@@ -231,7 +237,7 @@ func (c *Circuits) write(ctx context.Context, key string, next State, revision u
 	case ok:
 		c.note(key, knownCircuit{next, written})
 	default:
-		// What the watch is about to tell can be read now.
+		// The watch has not delivered the other process's write yet, so it is read.
 		if fresh, err := c.read(ctx, key); err == nil {
 			c.note(key, fresh)
 			c.lost(key, fresh)
@@ -247,7 +253,7 @@ func (c *Circuits) kick() {
 	}
 }
 
-// tellAll tells of this process's transitions, those of one integration in order. One that can't be told of holds up only
+// tellAll reports this process's transitions, those of one integration in order. One that can't be reported delays only
 // those of its own integration.
 func (c *Circuits) tellAll(ctx context.Context) error {
 	for ctx.Err() == nil {
@@ -277,14 +283,14 @@ func (c *Circuits) tellAll(ctx context.Context) error {
 	return nil
 }
 
-// tell tells of transitions, and returns of how many integrations some are held up, and why.
+// tell reports transitions. It returns the number of integrations with transitions that are left, and why.
 func (c *Circuits) tell(ctx context.Context, untold []Transition) (held int, why error) {
 	behind := map[string]bool{}
 	for _, t := range untold {
 		if ctx.Err() != nil || behind[t.Integration] {
 			continue
 		}
-		if err := c.config.Told(ctx, t); err != nil {
+		if err := c.config.OnTransition(ctx, t); err != nil {
 			behind[t.Integration], why = true, fmt.Errorf("integration %s: %w", t.Integration, err)
 			continue
 		}

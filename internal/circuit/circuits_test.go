@@ -76,8 +76,9 @@ func (w *ward) process(nc *nats.Conn, owner string) *Circuits {
 		w.Fatal(err)
 	}
 	return New(Config{
-		Cells: cells, Clock: b.Clock(wire.BucketCircuits), Owner: owner, Settings: w.circuit, Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
-		Told: func(_ context.Context, t Transition) error {
+		Cells: cells, Clock: b.Clock(wire.BucketCircuits), Owner: owner, Settings: w.circuit,
+		Log: slog.New(slog.DiscardHandler), Metrics: metrics, Now: time.Now,
+		OnTransition: func(_ context.Context, t Transition) error {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.told = append(w.told, stateName(t.Open)+": "+t.Reason)
@@ -326,7 +327,7 @@ func TestATransitionThatCanNotBeToldOf(t *testing.T) {
 	var told []string
 	locked := true
 	c := &Circuits{untold: []Transition{of("a", 1), of("b", 1), of("a", 2), of("c", 1), of("b", 2)}}
-	c.config.Told = func(_ context.Context, t Transition) error {
+	c.config.OnTransition = func(_ context.Context, t Transition) error {
 		if locked && t.Integration == "a" {
 			return errors.New("locked")
 		}

@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// forcedFor is how long a request waits that an operator's override without an end keeps back, before it looks again.
+	// forcedFor is for how long a request is deferred by an override that has no end.
 	forcedFor = time.Minute
-	// probedFor is how long one waits at most for another's probe.
+	// probedFor is for how long at most a request is deferred while another one probes.
 	probedFor = 5 * time.Second
-	// mostTallies bounds what is kept in memory; beyond it all counts begin afresh.
+	// mostTallies bounds how many circuits are counted in memory. Beyond it, all counts start again at zero.
 	mostTallies = 10_000
 )
 
@@ -34,24 +34,27 @@ type Outcome int
 const (
 	// Silent is an outcome that says nothing: the request did not get there, or its caller gave up.
 	Silent Outcome = iota
-	// Answered is that of an upstream which is up, whatever it thinks of the request.
+	// Answered is that of an upstream which is up, even if it rejects the request.
 	Answered
 	// Failed is that of an upstream which is down.
 	Failed
 )
 
-// Pass is the leave of one request.
+// Pass lets one request through.
 type Pass struct {
 	key string
-	// counts says that the outcome is counted; trips, that it can open the circuit.
+	// counts says that the outcome is counted, and trips that it can open the circuit.
 	counts, trips bool
-	// probe says that the outcome decides about an open circuit, whose state at was then.
+	// probe says that the outcome decides whether an open circuit closes. at is the state when the request was let
+	// through.
 	probe bool
 	at    knownCircuit
 }
 
 // Enter lets a request through, or returns a deferral. An override holds until a time, for good if that is zero.
-func (c *Circuits) Enter(ctx context.Context, provider, integration string, override Override, until time.Time) (Pass, error) {
+func (c *Circuits) Enter(
+	ctx context.Context, provider, integration string, override Override, until time.Time,
+) (Pass, error) {
 	key := provider + "." + integration
 	if !until.IsZero() && !c.config.Now().Before(until) {
 		override = Auto
@@ -82,7 +85,7 @@ func (c *Circuits) Enter(ctx context.Context, provider, integration string, over
 	return c.probe(ctx, key, at, now)
 }
 
-// probe makes the request the one that looks whether the upstream is well again, unless another is about it.
+// probe makes the request the probe of an open circuit, unless another request is that already.
 func (c *Circuits) probe(ctx context.Context, key string, at knownCircuit, now time.Time) (Pass, error) {
 	if wait := at.ProbeUntil.Sub(now); wait > 0 {
 		return Pass{}, refusal(min(wait, probedFor), "a request finds out whether the upstream is well again")
@@ -99,7 +102,8 @@ func (c *Circuits) probe(ctx context.Context, key string, at knownCircuit, now t
 	return Pass{key: key, counts: true, probe: true, at: at}, nil
 }
 
-// Leave hears what became of a request that was let through. A probe's answer decides; other requests are counted while the circuit is closed as it was when they were let through.
+// Leave notes the outcome of a request that was let through. The outcome of a probe opens or closes the circuit. Other
+// outcomes are counted if the circuit has been closed since the request was let through.
 func (c *Circuits) Leave(ctx context.Context, p Pass, what Outcome) {
 	if !p.counts {
 		return
@@ -130,15 +134,15 @@ func (c *Circuits) Leave(ctx context.Context, p Pass, what Outcome) {
 	}
 	next := c.next(at.State, ReasonFailures)
 	if _, err := c.move(ctx, p.key, at, next); err != nil {
-		// The upstream has its rest from this process at least.
+		// At least this process sends no requests during the cooldown.
 		c.config.Log.Warn("other processes were not told of an open circuit", "circuit", p.key, "error", err)
 		next.Until = c.now().Add(c.settings(p.key).Cooldown)
 		c.note(p.key, knownCircuit{next, at.revision})
 	}
 }
 
-// conclude ends a probe: any answer closes the circuit, a failure opens it anew, and silence lets another probe. A probe whose lease was over and that another has
-// taken over decides nothing.
+// conclude ends a probe. An answer closes the circuit, a failure opens it again, and silence lets another request
+// probe. A probe whose lease expired, and which another process has replaced, changes nothing.
 func (c *Circuits) conclude(ctx context.Context, p Pass, what Outcome) {
 	var err error
 	switch what {
@@ -152,6 +156,7 @@ func (c *Circuits) conclude(ctx context.Context, p Pass, what Outcome) {
 		_, err = c.write(ctx, p.key, next, p.at.revision)
 	}
 	if err != nil {
-		c.config.Log.Warn("what a probe found is not known to others; another follows when its time is over", "circuit", p.key, "error", err)
+		c.config.Log.Warn("what a probe found is not known to others; another follows when its time is over", "circuit",
+			p.key, "error", err)
 	}
 }

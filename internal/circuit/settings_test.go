@@ -9,7 +9,8 @@ func TestParse(t *testing.T) {
 		"count": {}, "count:0": {}, "rate:101": {}, "rate:x": {}, "half": {}, "": {},
 	} {
 		got, err := Parse(text)
-		if (err == nil) != (want.Strategy != "") || got.Strategy != want.Strategy || got.Count != want.Count || got.Percent != want.Percent {
+		if (err == nil) != (want.Strategy != "") || got.Strategy != want.Strategy || got.Count != want.Count ||
+			got.Percent != want.Percent {
 			t.Errorf("%q gives %+v, %v", text, got, err)
 		}
 	}

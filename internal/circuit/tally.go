@@ -2,7 +2,7 @@ package circuit
 
 import "time"
 
-// slots are the parts that a window is counted in: the oldest is dropped whole.
+// slots is in how many parts a window is counted. The oldest part is dropped as a whole.
 const slots = 10
 
 // tally counts what became of this process's requests while a circuit is closed. Its zero value has counted nothing.
@@ -18,7 +18,8 @@ type part struct {
 	total, failed int
 }
 
-// add counts an outcome in the circuit's closed time of that number, and reports whether the circuit must open. Only a failure can open it.
+// add counts an outcome in the circuit's closed time of that number, and reports whether the circuit must open. Only a
+// failure can open it.
 func (t *tally) add(settings Settings, closed int64, failed bool, now time.Time) bool {
 	if t.closed != closed {
 		*t = tally{closed: closed}

@@ -1,6 +1,6 @@
-// Package directory is what services know of integrations without a database: a bucket with an entry for each, fed by schedulers from
-// Postgres. The webhook ingress finds routes and secrets in it, so that an outage of Postgres loses no webhook. Credentials are in it as
-// they are in Postgres, sealed.
+// Package directory is what services know of integrations without a database: a bucket with an entry for each, fed by
+// schedulers from Postgres. The webhook ingress finds routes and secrets in it, so that an outage of Postgres loses no
+// webhook. Credentials are in it as they are in Postgres, sealed.
 package directory
 
 import (
@@ -53,10 +53,14 @@ type Directory struct {
 
 // New returns a directory, which knows nothing before [Directory.Run] runs.
 func New(b *bus.Bus, ring *secret.Ring, log *slog.Logger) *Directory {
-	return &Directory{bus: b, ring: ring, log: log, entries: map[string]*Entry{}, names: map[string]*Entry{}, provider: map[string][]*Entry{}}
+	return &Directory{
+		bus: b, ring: ring, log: log, entries: map[string]*Entry{}, names: map[string]*Entry{},
+		provider: map[string][]*Entry{},
+	}
 }
 
-// Ready returns an error until everything is known. From then on it is nil: what is known stays while the broker is away.
+// Ready returns an error until everything is known. From then on it is nil: what is known stays while the broker is
+// away.
 func (d *Directory) Ready() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -118,7 +122,9 @@ func (d *Directory) apply(v bus.Value) {
 	defer d.mu.Unlock()
 	if old := d.entries[key]; old != nil {
 		// A copy, for others may hold the slice.
-		d.provider[old.Provider()] = slices.DeleteFunc(slices.Clone(d.provider[old.Provider()]), func(e *Entry) bool { return e == old })
+		d.provider[old.Provider()] = slices.DeleteFunc(slices.Clone(d.provider[old.Provider()]), func(e *Entry) bool {
+			return e == old
+		})
 		if d.names[old.Name()] == old {
 			delete(d.names, old.Name())
 		}
@@ -136,7 +142,8 @@ func (d *Directory) apply(v bus.Value) {
 func (d *Directory) open(read *eventsv1.DirectoryEntry) *Entry {
 	entry := &Entry{Status: read.GetStatus()}
 	fields := contracts.IntegrationFields{
-		ID: read.GetIntegrationId(), Provider: read.GetProvider(), Name: read.GetName(), Owner: read.GetOwner(), Metadata: read.GetMetadata(),
+		ID: read.GetIntegrationId(), Provider: read.GetProvider(), Name: read.GetName(), Owner: read.GetOwner(),
+		Metadata: read.GetMetadata(),
 		// Who verifies makes no requests.
 		Client: &http.Client{Transport: refusing{}},
 		Log:    d.log.With("provider", read.GetProvider(), "integration", read.GetName()),
@@ -149,7 +156,8 @@ func (d *Directory) open(read *eventsv1.DirectoryEntry) *Entry {
 		}
 		if err != nil {
 			entry.Problem = fmt.Errorf("open credentials of %s: %w", read.GetIntegrationId(), err)
-			d.log.Error("credentials in the directory can't be opened; webhooks to this integration are refused", "integration", read.GetName(), "error", err)
+			d.log.Error("credentials in the directory can't be opened; webhooks to this integration are refused",
+				"integration", read.GetName(), "error", err)
 		}
 	}
 	entry.Integration = contracts.NewIntegration(fields)

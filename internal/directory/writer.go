@@ -27,15 +27,19 @@ func NewWriter(ctx context.Context, b *bus.Bus) (*Writer, error) {
 	return &Writer{bus: b, cells: entries}, nil
 }
 
-// Version is what tells whether an entry is current: the versions, and the key that the credentials are sealed with, for a rotation changes nothing else.
+// Version is what tells whether an entry is current: the versions, and the key that the credentials are sealed with,
+// for a rotation changes nothing else.
 type Version struct {
 	Integration, Credentials int64
 	Key                      string
 }
 
-// Put makes an entry what read returns, nil for an integration that is gone. It looks at the bucket first, reads then, and writes only if nobody has written in between: so what
-// is written is never older than what it replaces, whoever else writes and in whatever order.
-func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) (*eventsv1.DirectoryEntry, error)) error {
+// Put makes an entry what read returns, nil for an integration that is gone. It looks at the bucket first, reads then,
+// and writes only if nobody has written in between: so what is written is never older than what it replaces, whoever
+// else writes and in whatever order.
+func (w *Writer) Put(ctx context.Context, id string, read func(context.Context) (*eventsv1.DirectoryEntry,
+	error),
+) error {
 	for {
 		have, revision, err := w.cells.Read(ctx, id)
 		if err != nil {
@@ -73,7 +77,10 @@ func (w *Writer) Versions(ctx context.Context) (map[string]Version, error) {
 		entry := &eventsv1.DirectoryEntry{}
 		// What can't be read is renewed.
 		if v.Key != completeKey && v.Data != nil && proto.Unmarshal(v.Data, entry) == nil {
-			all[v.Key] = Version{Integration: entry.GetVersion(), Credentials: entry.GetCredentialsVersion(), Key: entry.GetKeyId()}
+			all[v.Key] = Version{
+				Integration: entry.GetVersion(), Credentials: entry.GetCredentialsVersion(),
+				Key: entry.GetKeyId(),
+			}
 		}
 	})
 	if err != nil {

@@ -24,16 +24,17 @@ const (
 	Reserved State = "reserved"
 	// Succeeded: its request was answered.
 	Succeeded State = "succeeded"
-	// Failed: its request surely had no effect, and it is free.
+	// Failed: its request certainly had no effect, and the key is free.
 	Failed State = "failed"
-	// Unknown: nobody knows.
+	// Unknown: the request may have had its effect or not.
 	Unknown State = "unknown"
 )
 
 // Store keeps the ledger of idempotency keys.
 type Store interface {
-	// Reserve gives the key to the claim and returns its previous owner, if it had one, or returns who has it. A key is given when it is new or free. Where the upstream recognises keys, it is
-	// also given when its state is unknown, or its lease is over, and its request is the same. Without that, a lease that is over makes it unknown.
+	// Reserve gives the key to the claim and returns its previous owner, if it had one, or returns who has it. A key is
+	// given when it is new or free. Where the upstream recognises keys, it is also given when its state is unknown, or
+	// its lease is over, and its request is the same. Without that, a lease that is over makes it unknown.
 	Reserve(ctx context.Context, claim Claim) (previous uuid.UUID, held *Held, err error)
 	// Settle writes down what came of the claim's request, unless the key was given to another claim since.
 	Settle(ctx context.Context, claim Claim, outcome Outcome) error
@@ -75,7 +76,7 @@ type Outcome struct {
 	Now     time.Time
 }
 
-// Ledger is what the idempotency of all integrations shares.
+// Ledger keeps the idempotency keys of all integrations.
 type Ledger struct {
 	store   Store
 	shadows cells.Cells
@@ -85,10 +86,11 @@ type Ledger struct {
 	warned  sync.Map
 }
 
-// LeaseMargin is by how much the lease of a key outlasts the caller's time, unless a ledger is told otherwise.
+// LeaseMargin is by how much the lease of a key outlasts the deadline of its request, by default.
 const LeaseMargin = 30 * time.Second
 
-// New returns a ledger on a store, whose leases outlast the caller's time by a margin. shadows are kept beside the database; nil keeps none.
+// New returns a ledger on a store. Its leases outlast the deadline of a request by margin. shadows are kept beside the
+// database; nil keeps none.
 func New(store Store, shadows cells.Cells, margin time.Duration, metrics *Metrics, log *slog.Logger) *Ledger {
 	return &Ledger{store: store, shadows: shadows, log: log, metrics: metrics, margin: margin}
 }
@@ -101,19 +103,19 @@ func (l *Ledger) Reserve(ctx context.Context, claim Claim) (previous uuid.UUID, 
 	return l.store.Reserve(ctx, claim)
 }
 
-// Margin is by how much a lease outlasts the caller's time.
+// Margin is by how much a lease outlasts the deadline of its request.
 func (l *Ledger) Margin() time.Duration { return l.margin }
 
-// Count counts a request with a key by what came of it.
+// Count counts a request with a key by its outcome.
 func (l *Ledger) Count(provider, outcome string) {
 	l.metrics.outcomes.WithLabelValues(provider, outcome).Inc()
 }
 
-// settleWithin is how long writing down an outcome may take, though the caller's time is over.
+// settleWithin is how long writing an outcome may take, even after the deadline of the request.
 const settleWithin = 5 * time.Second
 
-// Settle writes down what came of a request. It does not fail: a key whose outcome is not written down becomes unknown
-// when its lease is over.
+// Settle writes the outcome of a request. An error is only logged: a key without an outcome becomes unknown when its
+// lease expires.
 func (l *Ledger) Settle(ctx context.Context, claim Claim, outcome Outcome) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleWithin)
 	defer cancel()
@@ -122,13 +124,15 @@ func (l *Ledger) Settle(ctx context.Context, claim Claim, outcome Outcome) {
 		l.freeShadow(ctx, claim)
 	}
 	if err := l.store.Settle(ctx, claim, outcome); err != nil {
-		l.log.Warn("could not write down what came of a request with an idempotency key", "provider", claim.Provider, "state", outcome.State, "error", err)
+		l.log.Warn("could not write down what came of a request with an idempotency key", "provider", claim.Provider,
+			"state", outcome.State, "error", err)
 	}
 }
 
 func (l *Ledger) warnOnce(provider string) {
 	if _, said := l.warned.LoadOrStore(provider, true); !said {
-		l.log.Warn("a request has an idempotency key, but the provider does not say that its upstream recognises keys: it is not sent, and a request of which nothing is heard is not repeated",
+		l.log.Warn("a request has an idempotency key, but the provider does not say that its upstream recognises "+
+			"keys: it is not sent, and a request of which nothing is heard is not repeated",
 			"provider", provider)
 	}
 }
@@ -140,7 +144,8 @@ type Metrics struct{ outcomes *prometheus.CounterVec }
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "tributary", Subsystem: "outbound", Name: "idempotency_outcomes_total",
-		Help: "Requests with an idempotency key, by what came of them: succeeded, failed, unknown; or not sent: replayed, conflict, mismatch.",
+		Help: "Requests with an idempotency key, by what came of them: succeeded, failed, unknown; or not sent: " +
+			"replayed, conflict, mismatch.",
 	}, []string{"provider", "outcome"})}
 	return m, registerer.Register(m.outcomes)
 }

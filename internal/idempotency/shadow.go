@@ -11,12 +11,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// shadow says, beside the database, that a request with a key has been sent. A database that goes back to an earlier state forgets its row of the key, and the shadow remains.
+// shadow notes in NATS that a request with a key was sent. When the database is restored to an earlier state, it loses
+// the row of the key, and the shadow remains.
 type shadow struct {
-	// Owner is the claim that has sent it.
+	// Owner is the claim whose request was sent.
 	Owner       uuid.UUID `json:"owner"`
 	Fingerprint []byte    `json:"fingerprint"`
-	// Free says that it surely had no effect.
+	// Free says that the request certainly had no effect.
 	Free bool `json:"free,omitempty"`
 }
 
@@ -37,13 +38,14 @@ func (l *Ledger) Cast(ctx context.Context, claim *Claim, previous uuid.UUID) (*H
 	if earlier == nil {
 		return nil, nil
 	}
-	l.log.Error("a request with an idempotency key was sent before, and Postgres has forgotten it; it is not sent again before its outcome is looked up",
+	l.log.Error("a request with an idempotency key was sent before, and Postgres has forgotten it; it is not sent "+
+		"again before its outcome is looked up",
 		"provider", claim.Provider, "integration", claim.Integration, "key", claim.Key)
 	return &Held{State: Unknown, Fingerprint: earlier.Fingerprint, LeaseUntil: claim.Now}, nil
 }
 
-// cast writes the shadow of a claim. It returns the one that was there and that the database does not know of. The claim takes its place also then: what somebody finds out
-// about the claim's row counts.
+// cast writes the shadow of a claim. It returns the earlier shadow if the database does not know its owner. The claim's
+// shadow replaces it even then, because the claim's row is what an operator settles.
 func (l *Ledger) cast(ctx context.Context, claim *Claim, previous uuid.UUID) (forgotten *shadow, err error) {
 	value, err := json.Marshal(shadow{Owner: claim.Owner, Fingerprint: claim.Fingerprint})
 	if err != nil {
@@ -77,7 +79,8 @@ func (l *Ledger) cast(ctx context.Context, claim *Claim, previous uuid.UUID) (fo
 	}
 }
 
-// freeShadow notes that the claim's request had no effect, before the database is told. When it fails, the database still knows the owner.
+// freeShadow notes that the claim's request had no effect, before the database is updated. If it fails, the database
+// still knows the owner.
 func (l *Ledger) freeShadow(ctx context.Context, claim Claim) {
 	if claim.shadow == 0 {
 		return

@@ -35,8 +35,8 @@ func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.base.RoundTrip(signed)
 }
 
-// sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given. A
-// request to a host that the provider has not named is returned as it is.
+// sign returns the request with the provider's credentials: a clone, for a transport must not change what it was given.
+// A request to a host that the provider has not named is returned as it is.
 func (a *auth) sign(req *http.Request) (*http.Request, error) {
 	in := a.integration()
 	signer, signs := a.provider.(contracts.Authenticator)
@@ -99,8 +99,8 @@ func (a *auth) hostsOf(in *contracts.Integration) (Hosts, error) {
 	return hosts, nil
 }
 
-// staysHome reports whether all redirects that led to a request stayed with the scheme and host that the caller chose. A redirect keeps the
-// answer that it follows.
+// staysHome reports whether all redirects that led to a request stayed with the scheme and host that the caller chose.
+// A redirect keeps the answer that it follows.
 func staysHome(req *http.Request) bool {
 	for follows := req.Response; follows != nil; follows = follows.Request.Response {
 		from := follows.Request

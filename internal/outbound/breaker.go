@@ -36,7 +36,8 @@ func outcomeOf(verdict judged) circuit.Outcome {
 	switch {
 	case verdict.class == contracts.FailureUpstream:
 		return circuit.Failed
-	case verdict.status == 0 && verdict.class != "" && (errors.Is(verdict.err, context.Canceled) || isControl(verdict.err) || verdict.class == contracts.FailureUnknown):
+	case verdict.status == 0 && verdict.class != "" && (errors.Is(verdict.err, context.Canceled) ||
+		isControl(verdict.err) || verdict.class == contracts.FailureUnknown):
 		return circuit.Silent
 	default:
 		return circuit.Answered

@@ -81,14 +81,15 @@ func probeBy(t *testing.T, exchange trip, reason string) {
 	cell, settings := &oneCell{}, circuit.DefaultSettings()
 	settings.Strategy, settings.Count = circuit.ByCount, 1
 	circuits := circuit.New(circuit.Config{
-		Cells: cell, Clock: cell, Settings: settings, Log: slog.New(slog.DiscardHandler), Metrics: counted, Now: time.Now,
+		Cells: cell, Clock: cell, Settings: settings, Log: slog.New(slog.DiscardHandler), Metrics: counted,
+		Now: time.Now,
 	})
 	in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
 	send := func(exchange trip) error {
 		b := &breaker{base: exchange, circuits: circuits, metrics: metrics, target: Target{
 			Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return Settings{} },
 		}}
-		_, err := b.RoundTrip(request(t, http.MethodGet, "https://example.com/", nil)) //nolint:bodyclose // the answers have none
+		_, err := b.RoundTrip(request(t, http.MethodGet, "https://example.com/", nil))
 		return err
 	}
 	_ = send(answering(http.StatusServiceUnavailable))

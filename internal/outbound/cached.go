@@ -60,7 +60,9 @@ func (c *cached) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // lead asks the upstream, for all who wait for the same.
-func (c *cached) lead(req *http.Request, wish contracts.Cache, key []byte, flight *answers.Flight) (*http.Response, error) {
+func (c *cached) lead(
+	req *http.Request, wish contracts.Cache, key []byte, flight *answers.Flight,
+) (*http.Response, error) {
 	defer c.answers.Land(flight)
 	// Another may have led and landed since.
 	kept := c.answers.Find(req, key, c.now())
@@ -93,7 +95,9 @@ func (c *cached) lead(req *http.Request, wish contracts.Cache, key []byte, fligh
 }
 
 // ask asks the upstream, and falls back on what is kept.
-func (c *cached) ask(req *http.Request, wish contracts.Cache, key []byte, kept *answers.Kept) (*http.Response, string, error) {
+func (c *cached) ask(
+	req *http.Request, wish contracts.Cache, key []byte, kept *answers.Kept,
+) (*http.Response, string, error) {
 	asked := req
 	if kept != nil {
 		asked = answers.Conditional(req, kept.Response.Header)
@@ -111,7 +115,8 @@ func (c *cached) ask(req *http.Request, wish contracts.Cache, key []byte, kept *
 		var whole bool
 		if body, whole, err = answers.ReadAhead(res); err == nil {
 			if whole {
-				c.answers.Put(req, key, answers.Response{Status: res.StatusCode, Header: res.Header, Body: body}, wish, now)
+				c.answers.Put(req, key, answers.Response{Status: res.StatusCode, Header: res.Header, Body: body},
+					wish, now)
 			}
 			return res, fromUpstream, nil
 		}
@@ -125,9 +130,13 @@ func (c *cached) ask(req *http.Request, wish contracts.Cache, key []byte, kept *
 	return res, fromUpstream, err
 }
 
-// isStaleAllowed reports whether what is kept will do, though it is no longer fresh, in the place of an answer or an error.
-func (c *cached) isStaleAllowed(req *http.Request, wish contracts.Cache, kept *answers.Kept, res *http.Response, err error, now time.Time) bool {
-	if kept == nil || !now.Before(kept.FreshUntil.Add(wish.StaleOnError)) || errors.Is(req.Context().Err(), context.Canceled) {
+// isStaleAllowed reports whether what is kept will do, though it is no longer fresh, in the place of an answer or an
+// error.
+func (c *cached) isStaleAllowed(req *http.Request, wish contracts.Cache, kept *answers.Kept, res *http.Response,
+	err error, now time.Time,
+) bool {
+	if kept == nil || !now.Before(kept.FreshUntil.Add(wish.StaleOnError)) ||
+		errors.Is(req.Context().Err(), context.Canceled) {
 		return false
 	}
 	if err != nil {

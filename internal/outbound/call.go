@@ -9,12 +9,13 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// call is what the concerns of one request share: the outermost begins it, those below find it with [callOf]. A redirect is followed by a
-// call of its own. One goroutine at a time has it.
+// call is what the concerns of one request share: the outermost begins it, those below find it with [callOf]. A
+// redirect is followed by a call of its own. One goroutine at a time has it.
 type call struct {
 	// attempt is counted from 1; whoever sends the request again raises it before.
 	attempt int
-	// first is the id of the first attempt's row in the request log; nil until something has left. sent counts what has.
+	// first is the id of the first attempt's row in the request log; nil until something has left. sent counts what
+	// has.
 	first uuid.UUID
 	sent  int
 	// key is the caller's idempotency key, empty without one.
@@ -61,7 +62,8 @@ func (c *call) judge(provider contracts.Provider, res *http.Response, err error)
 	return c.verdict
 }
 
-// begin starts the call of every request. It is outermost: a request that is made with the context of another one is another call.
+// begin starts the call of every request. It is outermost: a request that is made with the context of another one is
+// another call.
 type begin struct {
 	next     http.RoundTripper
 	provider contracts.Provider

@@ -18,7 +18,10 @@ func (t trip) RoundTrip(req *http.Request) (*http.Response, error) { return t(re
 
 // answer is a response of a status and a body.
 func answer(status int, body string) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
+	return &http.Response{
+		StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+	}
 }
 
 // deduping is a provider whose upstream knows idempotency keys.

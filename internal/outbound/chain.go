@@ -1,4 +1,5 @@
-// Package outbound is the transport of every request to a third party: one http.RoundTripper for each concern, composed in [Config.Chain].
+// Package outbound is the transport of every request to a third party: one http.RoundTripper for each concern, composed
+// in [Config.Chain].
 package outbound
 
 import (
@@ -20,8 +21,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// Config is what all chains of a process share. Its zero value sends requests with nothing but a trace that nobody sees and the provider's
-// authentication.
+// Config is what all chains of a process share. Its zero value sends requests with nothing but a trace that nobody sees
+// and the provider's authentication.
 type Config struct {
 	// Base sends what the chain lets through; nil means [http.DefaultTransport].
 	Base http.RoundTripper
@@ -57,8 +58,8 @@ type Target struct {
 	Tokens Tokens
 }
 
-// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency → patient → retry → reauth → circuit → budget → watch →
-// record → auth → witness → base.
+// Chain composes the transport of one integration, outermost first: call → metrics → trace → cache → idempotency →
+// patient → retry → reauth → circuit → budget → watch → record → auth → witness → base.
 func (c Config) Chain(t Target) http.RoundTripper {
 	c = c.withDefaults()
 	if t.Settings == nil {
@@ -70,11 +71,14 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	next = &auth{base: next, provider: t.Provider, integration: t.Integration, tokens: t.Tokens}
 	if c.Requests != nil {
 		next = &record{
-			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor, unlogged: requestlog.UnloggedOf(t.Provider), now: c.Now,
+			next: next, log: c.Requests, provider: t.Provider, integration: t.Integration, redactor: redactor,
+			unlogged: requestlog.UnloggedOf(t.Provider), now: c.Now,
 		}
 	}
 	if c.Vitals != nil {
-		next = &watch{next: next, provider: t.Provider, id: func() string { return t.Integration().ID() }, vitals: c.Vitals, redactor: redactor, now: c.Now}
+		next = &watch{
+			next: next, provider: t.Provider, integration: t.Integration, vitals: c.Vitals, redactor: redactor, now: c.Now,
+		}
 	}
 	lifted := func() uint64 { return 0 }
 	if c.Budgets != nil {
@@ -92,15 +96,22 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	next = &patient{next: next, now: c.Now, integration: t.Integration, lifted: lifted}
 	if c.Keys != nil {
 		next = &keyed{
-			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor, now: c.Now, crash: c.Crash,
+			next: next, ledger: c.Keys, provider: t.Provider, integration: t.Integration, redactor: redactor,
+			now: c.Now, crash: c.Crash,
 		}
 	}
 	if c.Answers != nil {
-		next = &cached{next: next, answers: c.Answers, provider: t.Provider, integration: t.Integration, settings: t.Settings, now: c.Now}
+		next = &cached{
+			next: next, answers: c.Answers, provider: t.Provider, integration: t.Integration,
+			settings: t.Settings, now: c.Now,
+		}
 	}
 	next = &traced{next: next, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: redactor}
 	if c.Metrics != nil {
-		next = &metered{next: next, provider: t.Provider, in: t.Integration, metrics: c.Metrics, vitals: c.Vitals, now: c.Now}
+		next = &metered{
+			next: next, provider: t.Provider, in: t.Integration, metrics: c.Metrics, vitals: c.Vitals,
+			now: c.Now,
+		}
 	}
 	return &begin{next: next, provider: t.Provider}
 }
@@ -123,11 +134,14 @@ func (t Target) redactor() func() *redact.Redactor {
 	}
 }
 
-// Once is the transport of requests that are sent once and carry their own credentials: those for tokens. They are traced, and nothing else.
+// Once is the transport of requests that are sent once and carry their own credentials: those for tokens. They are
+// traced, and nothing else.
 func (c Config) Once() http.RoundTripper {
 	c = c.withDefaults()
 	nobody := redact.New(nil, nil)
-	return &traced{next: c.Base, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: func() *redact.Redactor { return nobody }}
+	return &traced{next: c.Base, tracer: c.Tracers.Tracer("tributary/outbound"), redactor: func() *redact.Redactor {
+		return nobody
+	}}
 }
 
 func (c Config) withDefaults() Config {

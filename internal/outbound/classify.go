@@ -22,8 +22,8 @@ type judged struct {
 	status int
 }
 
-// judge tells whether an attempt failed, and whose fault it was. The provider's opinion goes before the core's. The body of the answer can be
-// read afterwards as if nobody had looked.
+// judge tells whether an attempt failed, and whose fault it was. The provider's opinion goes before the core's. The
+// body of the answer can be read afterwards as if nobody had looked.
 func judge(provider contracts.Provider, res *http.Response, err error) judged {
 	if err != nil {
 		return judged{class: classify(provider, err, 0), err: err}

@@ -46,10 +46,22 @@ func TestJudge(t *testing.T) {
 		{name: "time is up", err: context.DeadlineExceeded, want: contracts.FailureUpstream},
 		{name: "the caller gave up", err: context.Canceled, want: contracts.FailureUnknown},
 		{name: "a deferral", err: contracts.RetryAfter(1, nil), want: contracts.FailureUnknown},
-		{name: "it never left", err: &unsentError{errors.New("the credentials do not fit")}, want: contracts.FailureUnknown},
-		{name: "the provider knows better", provider: opinionated{}, status: 403, body: "rate limit", want: contracts.FailureThrottle},
-		{name: "an error inside a success", provider: opinionated{}, status: 200, body: "limit", want: contracts.FailureThrottle},
-		{name: "the provider has no opinion", provider: opinionated{}, status: 403, body: "no", want: contracts.FailureClient},
+		{
+			name: "it never left", err: &unsentError{errors.New("the credentials do not fit")},
+			want: contracts.FailureUnknown,
+		},
+		{
+			name: "the provider knows better", provider: opinionated{}, status: 403, body: "rate limit",
+			want: contracts.FailureThrottle,
+		},
+		{
+			name: "an error inside a success", provider: opinionated{}, status: 200, body: "limit",
+			want: contracts.FailureThrottle,
+		},
+		{
+			name: "the provider has no opinion", provider: opinionated{}, status: 403, body: "no",
+			want: contracts.FailureClient,
+		},
 		{name: "a class that there is none of", provider: inventive{}, status: 404, want: contracts.FailureUnknown},
 		{name: "such a class of a success", provider: inventive{}, status: 200, want: contracts.FailureUnknown},
 		{name: "a success without an error inside", provider: opinionated{}, status: 200, body: "fine"},

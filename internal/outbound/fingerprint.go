@@ -16,8 +16,8 @@ import (
 // largestKeyed is how large a body with an idempotency key may be that can be read only once.
 const largestKeyed = 8 << 20
 
-// fingerprinted tells by what a request is recognised: method, URL without secrets, and body. A body that can be read only once is read, and the
-// returned request has it again.
+// fingerprinted tells by what a request is recognised: method, URL without secrets, and body. A body that can be read
+// only once is read, and the returned request has it again.
 func fingerprinted(req *http.Request, redactor *redact.Redactor) (*http.Request, []byte, error) {
 	digest := sha256.New()
 	_, _ = fmt.Fprintf(digest, "%s\x00%s\x00", methodOf(req), redactor.URL(req.URL))
@@ -63,7 +63,9 @@ func buffer(req *http.Request) (*http.Request, error) {
 		return nil, fmt.Errorf("read the body of a request with an idempotency key: %w", err)
 	}
 	if len(body) > largestKeyed {
-		return nil, contracts.Permanent(errors.New("the body of a request with an idempotency key is too large to be read twice; give the request a GetBody"))
+		return nil,
+			contracts.Permanent(errors.New("the body of a request with an idempotency key is too large to be read " +
+				"twice; give the request a GetBody"))
 	}
 	again := req.WithContext(req.Context())
 	again.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }

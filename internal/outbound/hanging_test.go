@@ -46,7 +46,8 @@ func TestHangingProviders(t *testing.T) {
 				t.Errorf("the %s is shown as %q", name, body)
 			}
 		}
-		if shown := redactor.URL(&url.URL{Scheme: "https", Host: "a.example", Path: "/b"}).String(); shown != "https://a.example/b" {
+		if shown := redactor.URL(&url.URL{Scheme: "https", Host: "a.example", Path: "/b"}).
+			String(); shown != "https://a.example/b" {
 			t.Errorf("the URL is shown as %s", shown)
 		}
 		if !requestlog.UnloggedOf(aloof{}).Match("GET", "/a/b") {

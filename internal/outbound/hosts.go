@@ -72,18 +72,24 @@ func parseOrigin(entry string) (origin, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
-		return origin{}, fmt.Errorf("the provider's CredentialHosts has %q, which is neither a host nor an http address", entry)
+		return origin{},
+			fmt.Errorf("the provider's CredentialHosts has %q, which is neither a host nor an http address", entry)
 	}
 	o := originOfURL(u)
 	o.host, o.below = strings.CutPrefix(o.host, "*.")
 	if o.host == "" || strings.Contains(o.host, "*") || o.below && !strings.Contains(o.host, ".") {
-		return origin{}, fmt.Errorf("the provider's CredentialHosts has %q; a star stands for what is below a domain, as in *.example.com", entry)
+		return origin{},
+			fmt.Errorf("the provider's CredentialHosts has %q; a star stands for what is below a domain, as in "+
+				"*.example.com", entry)
 	}
 	return o, nil
 }
 
 func originOfURL(u *url.URL) origin {
-	o := origin{scheme: strings.ToLower(u.Scheme), host: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), port: u.Port()}
+	o := origin{
+		scheme: strings.ToLower(u.Scheme), host: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")),
+		port: u.Port(),
+	}
 	if o.port == "" {
 		o.port = map[string]string{"https": "443", "http": "80"}[o.scheme]
 	}
@@ -113,7 +119,9 @@ func (h Hosts) Cover(u *url.URL) bool {
 // Hosts that are no longer known count as moved, too.
 func (h Hosts) MovedFrom(before Hosts) bool {
 	known := before.all()
-	return h.None() && !before.None() || slices.ContainsFunc(h.all(), func(o origin) bool { return !slices.Contains(known, o) })
+	return h.None() && !before.None() || slices.ContainsFunc(h.all(), func(o origin) bool {
+		return !slices.Contains(known, o)
+	})
 }
 
 // String lists the hosts for a message.

@@ -52,19 +52,35 @@ func TestCredentialHostsCover(t *testing.T) {
 		want           bool
 	}{
 		{"a named host", `{}`, []string{"api.example.com"}, "https://api.example.com/a?b=c", true},
-		{"in other letters, with its port and a dot", `{}`, []string{"API.example.com"}, "https://api.EXAMPLE.com.:443/", true},
+		{
+			"in other letters, with its port and a dot", `{}`,
+			[]string{"API.example.com"},
+			"https://api.EXAMPLE.com.:443/", true,
+		},
 		{"without encryption", `{}`, []string{"api.example.com"}, "http://api.example.com/", false},
 		{"at another port", `{}`, []string{"api.example.com"}, "https://api.example.com:8443/", false},
 		{"another host", `{}`, []string{"api.example.com"}, "https://example.com/", false},
 		{"a host that begins alike", `{}`, []string{"api.example.com"}, "https://api.example.com.evil.example/", false},
-		{"a user's name that looks like it", `{}`, []string{"api.example.com"}, "https://api.example.com@evil.example/", false},
+		{
+			"a user's name that looks like it", `{}`,
+			[]string{"api.example.com"},
+			"https://api.example.com@evil.example/",
+			false,
+		},
 		{"below a domain", `{}`, []string{"*.example.com"}, "https://eu.api.example.com/", true},
 		{"the domain itself", `{}`, []string{"*.example.com"}, "https://example.com/", false},
 		{"a domain that ends alike", `{}`, []string{"*.example.com"}, "https://evilexample.com/", false},
 		{"an address", `{}`, []string{"http://127.0.0.1:8080/v1"}, "http://127.0.0.1:8080/v2", true},
-		{"a URL of the metadata", `{"api":{"bases":["HTTPS://Shop.example/api"]}}`, nil, "https://shop.example/orders", true},
+		{
+			"a URL of the metadata", `{"api":{"bases":["HTTPS://Shop.example/api"]}}`, nil, "https://shop.example/orders",
+			true,
+		},
 		{"no URL of the metadata", `{"owner":"shop.example"}`, nil, "https://shop.example/orders", false},
-		{"a URL of the metadata, though other hosts are named", `{"home":"https://shop.example"}`, []string{"api.example.com"}, "https://shop.example/", false},
+		{
+			"a URL of the metadata, though other hosts are named", `{"home":"https://shop.example"}`,
+			[]string{"api.example.com"},
+			"https://shop.example/", false,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -15,7 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// keyed sees to it that a request with a key has its effect once. It is outside of the retries, which all belong to one use of the key.
+// keyed sees to it that a request with a key has its effect once. It is outside of the retries, which all belong to one
+// use of the key.
 type keyed struct {
 	next        http.RoundTripper
 	ledger      *idempotency.Ledger
@@ -91,17 +92,24 @@ func (i *keyed) claim(req *http.Request, c *call, in *contracts.Integration, fin
 		hop++
 	}
 	return idempotency.Claim{
-		Integration: in.ID(), Provider: in.Provider(), Key: c.key, Hop: hop, Fingerprint: fingerprint, Owner: uuid.Must(uuid.NewV7()), LeaseUntil: lease, Now: now, Deduped: c.deduped,
+		Integration: in.ID(), Provider: in.Provider(), Key: c.key, Hop: hop, Fingerprint: fingerprint,
+		Owner: uuid.Must(uuid.NewV7()), LeaseUntil: lease, Now: now, Deduped: c.deduped,
 	}
 }
 
 // conclude writes down what came of the request, before the caller can act on it.
-func (i *keyed) conclude(req *http.Request, claim idempotency.Claim, c *call, res *http.Response, err error) (*http.Response, error) {
+func (i *keyed) conclude(req *http.Request, claim idempotency.Claim, c *call, res *http.Response,
+	err error,
+) (*http.Response, error) {
 	verdict := c.judge(i.provider, res, err)
 	if verdict.err != nil {
-		outcome := idempotency.Outcome{State: idempotency.Failed, Error: foreign.Line(i.redactor().Text(verdict.err.Error()))}
+		outcome := idempotency.Outcome{
+			State: idempotency.Failed,
+			Error: foreign.Line(i.redactor().Text(verdict.err.Error())),
+		}
 		// An error inside of a success: whether it had an effect depends on whose fault it is.
-		inside := verdict.status != 0 && verdict.status < http.StatusBadRequest && verdict.class != contracts.FailureClient && verdict.class != contracts.FailureThrottle
+		inside := verdict.status != 0 && verdict.status < http.StatusBadRequest &&
+			verdict.class != contracts.FailureClient && verdict.class != contracts.FailureThrottle
 		if c.uncertain || inside {
 			outcome.State = idempotency.Unknown
 		}
@@ -111,7 +119,10 @@ func (i *keyed) conclude(req *http.Request, claim idempotency.Claim, c *call, re
 	answer, err := answers.Keep(res)
 	if err != nil {
 		// It had its effect, or the upstream would not have said so; but its answer is lost.
-		i.settle(req, claim, c, idempotency.Outcome{State: idempotency.Unknown, Error: foreign.Line(i.redactor().Text(err.Error()))})
+		i.settle(req, claim, c, idempotency.Outcome{
+			State: idempotency.Unknown,
+			Error: foreign.Line(i.redactor().Text(err.Error())),
+		})
 		return nil, fmt.Errorf("read the answer to a request with an idempotency key: %w", err)
 	}
 	i.settle(req, claim, c, idempotency.Outcome{State: idempotency.Succeeded, Answer: answer})
@@ -119,14 +130,18 @@ func (i *keyed) conclude(req *http.Request, claim idempotency.Claim, c *call, re
 }
 
 // castShadow is [idempotency.Ledger.Cast]. A request that is not sent because of it is settled.
-func (i *keyed) castShadow(req *http.Request, claim *idempotency.Claim, c *call, previous uuid.UUID) (*idempotency.Held, error) {
+func (i *keyed) castShadow(
+	req *http.Request, claim *idempotency.Claim, c *call, previous uuid.UUID,
+) (*idempotency.Held, error) {
 	forgotten, err := i.ledger.Cast(req.Context(), claim, previous)
 	switch {
 	case err != nil:
-		i.settle(req, *claim, c, idempotency.Outcome{State: idempotency.Failed, Error: "it was not sent, because NATS was away"})
+		i.settle(req, *claim, c, idempotency.Outcome{State: idempotency.Failed, Error: "it was not sent, because " +
+			"NATS was away"})
 		return nil, contracts.RetryAfter(ledgerAway, err)
 	case forgotten != nil:
-		i.settle(req, *claim, c, idempotency.Outcome{State: idempotency.Unknown, Error: "it was sent before, and Postgres has gone back to a state before that"})
+		i.settle(req, *claim, c, idempotency.Outcome{State: idempotency.Unknown, Error: "it was sent before, and " +
+			"Postgres has gone back to a state before that"})
 	}
 	return forgotten, nil
 }
@@ -148,10 +163,12 @@ func (i *keyed) replay(req *http.Request, claim idempotency.Claim, held *idempot
 		return recovered(req, held.Answer)
 	}
 	i.ledger.Count(claim.Provider, "conflict")
-	if held.State == idempotency.Reserved || held.State == idempotency.Failed || held.State == idempotency.Unknown && claim.Deduped {
+	if held.State == idempotency.Reserved || held.State == idempotency.Failed || held.State == idempotency.Unknown &&
+		claim.Deduped {
 		// A failed one is free by now, and so is one whose lease ended a moment ago where the upstream recognises keys.
 		conflict.State = contracts.IdempotencyReserved
-		return nil, contracts.RetryAfter(min(max(held.LeaseUntil.Sub(claim.Now), time.Second), longestConflict), conflict)
+		return nil, contracts.RetryAfter(min(max(held.LeaseUntil.Sub(claim.Now), time.Second), longestConflict),
+			conflict)
 	}
 	return nil, contracts.Permanent(conflict)
 }

@@ -25,8 +25,8 @@ func (s taken) Reserve(_ context.Context, claim idempotency.Claim) (uuid.UUID, *
 
 func (taken) Settle(context.Context, idempotency.Claim, idempotency.Outcome) error { return nil }
 
-// What is free by now, or will be, is worth another try; what somebody must look at is not. A lease can end, and its key become unknown, between the two looks at the ledger:
-// where the upstream recognises keys, that one is free.
+// What is free by now, or will be, is worth another try; what somebody must look at is not. A lease can end, and its
+// key become unknown, between the two looks at the ledger: where the upstream recognises keys, that one is free.
 func TestTakenKey(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -48,8 +48,11 @@ func TestTakenKey(t *testing.T) {
 		in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
 		redactor := redact.New(test.provider, in)
 		chain := &begin{provider: test.provider, next: &keyed{
-			ledger: idempotency.New(taken{test.state}, nil, time.Second, metrics, slog.New(slog.DiscardHandler)), provider: test.provider, now: time.Now,
-			integration: func() *contracts.Integration { return in }, redactor: func() *redact.Redactor { return redactor },
+			ledger:   idempotency.New(taken{test.state}, nil, time.Second, metrics, slog.New(slog.DiscardHandler)),
+			provider: test.provider, now: time.Now,
+			integration: func() *contracts.Integration {
+				return in
+			}, redactor: func() *redact.Redactor { return redactor },
 		}}
 		ctx, err := contracts.WithIdempotencyKey(t.Context(), "k")
 		if err != nil {
@@ -64,7 +67,8 @@ func TestTakenKey(t *testing.T) {
 			_ = res.Body.Close()
 		}
 		_, deferred := contracts.AsDeferral(err)
-		if _, conflict := errors.AsType[*contracts.IdempotencyConflictError](err); !conflict || deferred != test.deferred || contracts.IsPermanent(err) == deferred {
+		if _, conflict := errors.AsType[*contracts.IdempotencyConflictError](err); !conflict ||
+			deferred != test.deferred || contracts.IsPermanent(err) == deferred {
 			t.Errorf("%s, deduped %v: %v", test.state, test.provider, err)
 		}
 	}

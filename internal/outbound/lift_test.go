@@ -31,12 +31,19 @@ func TestLiftEndsWaitsInPlace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			twoProcesses(t, func(t *testing.T, one, other *budget.Budgets) {
+				t.Helper()
 				sent := 0
 				base := trip(func(req *http.Request) (*http.Response, error) {
 					if sent++; sent == 1 {
-						return &http.Response{StatusCode: http.StatusTooManyRequests, Header: test.header, Body: http.NoBody, Request: req}, nil
+						return &http.Response{
+							StatusCode: http.StatusTooManyRequests, Header: test.header,
+							Body: http.NoBody, Request: req,
+						}, nil
 					}
-					return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+					return &http.Response{
+						StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody,
+						Request: req,
+					}, nil
 				})
 				in := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"})
 				target := Target{Provider: slowly{}, Integration: func() *contracts.Integration { return in }}

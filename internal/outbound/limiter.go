@@ -9,8 +9,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// limiter holds requests back until the budget allows them, and listens to what the upstream says about its own. What would have to wait for too long is a
-// deferral.
+// limiter holds requests back until the budget allows them, and listens to what the upstream says about its own. What
+// would have to wait for too long is a deferral.
 type limiter struct {
 	base    http.RoundTripper
 	budgets *budget.Budgets

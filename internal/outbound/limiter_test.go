@@ -15,8 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// TestLimiter sends requests until the budget is used up. What it refuses is a deferral, which is counted; a caller that
-// gives up is none.
+// TestLimiter sends requests until the budget is used up. What it refuses is a deferral, which is counted; a caller
+// that gives up is none.
 func TestLimiter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -24,11 +24,12 @@ func TestLimiter(t *testing.T) {
 		in, limit := contracts.NewIntegration(contracts.IntegrationFields{ID: "i", Provider: "p"}), contracts.PerHour(3)
 		sent := 0
 		sender := &limiter{budgets: newBudgets(t, cell, cell), metrics: metrics, now: time.Now, target: Target{
-			Integration: func() *contracts.Integration { return in }, Settings: func() Settings { return Settings{Limit: limit} },
+			Integration: func() *contracts.Integration { return in },
+			Settings:    func() Settings { return Settings{Limit: limit} },
 		}, base: trip(func(req *http.Request) (*http.Response, error) { sent++; return answering(http.StatusOK)(req) })}
 		usage := &budget.Usage{}
 		send := func(ctx context.Context) error {
-			_, err := sender.RoundTrip(request(t, http.MethodGet, "https://a.example/", nil).WithContext(ctx)) //nolint:bodyclose // the answers have none
+			_, err := sender.RoundTrip(request(t, http.MethodGet, "https://a.example/", nil).WithContext(ctx))
 			return err
 		}
 		for range 3 {
@@ -37,7 +38,8 @@ func TestLimiter(t *testing.T) {
 			}
 		}
 		err := send(budget.WithUsage(t.Context(), usage))
-		if _, deferred := contracts.AsDeferral(err); !deferred || !errors.Is(err, contracts.ErrBudgetExhausted) || sent != 3 {
+		if _, deferred := contracts.AsDeferral(err); !deferred || !errors.Is(err, contracts.ErrBudgetExhausted) ||
+			sent != 3 {
 			t.Errorf("%d requests were sent, then %v; want 3 and a deferral", sent, err)
 		}
 		requests, by, ok := usage.Exhausted()

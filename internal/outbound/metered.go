@@ -26,15 +26,18 @@ func NewRequestMetrics(registerer prometheus.Registerer) (*RequestMetrics, error
 	m := &RequestMetrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "outbound", Name: "request_duration_seconds",
-			Help:    "Time from a request to the head of its answer, all attempts and waits included, by what came of it.",
+			Help: "Time from a request to the head of its answer, all attempts and waits included, by what came " +
+				"of it.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 3, 9),
 		}, []string{"provider", "method", "outcome"}),
 		attempts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "tributary", Subsystem: "outbound", Name: "request_attempts", Help: "How often a request was sent until something came of it.",
+			Namespace: "tributary", Subsystem: "outbound", Name: "request_attempts",
+			Help:    "How often a request was sent until something came of it.",
 			Buckets: []float64{0, 1, 2, 3, 5},
 		}, []string{"provider"}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "tributary", Subsystem: "outbound", Name: "refusals_total", Help: "Requests that were put off, by what: budget or circuit.",
+			Namespace: "tributary", Subsystem: "outbound", Name: "refusals_total",
+			Help: "Requests that were put off, by what: budget or circuit.",
 		}, []string{"provider", "by"}),
 	}
 	for _, c := range []prometheus.Collector{m.duration, m.attempts, m.refusals} {
@@ -52,8 +55,8 @@ func (m *RequestMetrics) refused(provider, by string) {
 	}
 }
 
-// metered measures requests as their callers see them. Nothing that grows without bound is a label: neither ids nor URLs, nor methods that
-// somebody made up.
+// metered measures requests as their callers see them. Nothing that grows without bound is a label: neither ids nor
+// URLs, nor methods that somebody made up.
 type metered struct {
 	next     http.RoundTripper
 	provider contracts.Provider
@@ -97,7 +100,8 @@ func resultOf(verdict judged) string {
 
 func knownMethod(req *http.Request) string {
 	known := []string{
-		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions,
 	}
 	if method := methodOf(req); slices.Contains(known, method) {
 		return method

@@ -27,15 +27,47 @@ func TestMetered(t *testing.T) {
 		answers []func(*http.Request) (*http.Response, error)
 		want    string
 	}{
-		"a success":           {"GET", []func(*http.Request) (*http.Response, error){answering(200)}, "GET succeeded, 1 attempts"},
-		"at last":             {"GET", []func(*http.Request) (*http.Response, error){answering(503), answering(200)}, "GET succeeded, 2 attempts"},
-		"down":                {"GET", []func(*http.Request) (*http.Response, error){answering(503)}, "GET upstream, 3 attempts"},
-		"wrong":               {"POST", []func(*http.Request) (*http.Response, error){answering(404)}, "POST client, 1 attempts"},
-		"throttled":           {"POST", []func(*http.Request) (*http.Response, error){answering(429)}, "POST deferred, 1 attempts"},
-		"never let out":       {"GET", []func(*http.Request) (*http.Response, error){fails(contracts.Permanent(errors.New("no")))}, "GET refused, 1 attempts"},
-		"given up":            {"GET", []func(*http.Request) (*http.Response, error){fails(context.Canceled)}, "GET cancelled, 1 attempts"},
-		"kept from before":    {"GET", []func(*http.Request) (*http.Response, error){cached}, "GET cached, 0 attempts"},
-		"a method of its own": {"PROPFIND", []func(*http.Request) (*http.Response, error){answering(200)}, "other succeeded, 1 attempts"},
+		"a success": {
+			"GET",
+			[]func(*http.Request) (*http.Response, error){answering(200)},
+			"GET succeeded, 1 attempts",
+		},
+		"at last": {
+			"GET",
+			[]func(*http.Request) (*http.Response, error){answering(503), answering(200)},
+			"GET succeeded, 2 attempts",
+		},
+		"down": {
+			"GET",
+			[]func(*http.Request) (*http.Response, error){answering(503)},
+			"GET upstream, 3 attempts",
+		},
+		"wrong": {
+			"POST",
+			[]func(*http.Request) (*http.Response, error){answering(404)},
+			"POST client, 1 attempts",
+		},
+		"throttled": {
+			"POST",
+			[]func(*http.Request) (*http.Response, error){answering(429)},
+			"POST deferred, 1 attempts",
+		},
+		"never let out": {
+			"GET",
+			[]func(*http.Request) (*http.Response, error){fails(contracts.Permanent(errors.New("no")))},
+			"GET refused, 1 attempts",
+		},
+		"given up": {
+			"GET",
+			[]func(*http.Request) (*http.Response, error){fails(context.Canceled)},
+			"GET cancelled, 1 attempts",
+		},
+		"kept from before": {"GET", []func(*http.Request) (*http.Response, error){cached}, "GET cached, 0 attempts"},
+		"a method of its own": {
+			"PROPFIND",
+			[]func(*http.Request) (*http.Response, error){answering(200)},
+			"other succeeded, 1 attempts",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +84,9 @@ func TestMetered(t *testing.T) {
 					return up.RoundTrip(req)
 				})
 				chain := &begin{next: &metered{
-					next: &retry{base: sent, now: time.Now}, in: func() *contracts.Integration { return in }, metrics: metrics, now: time.Now,
+					next: &retry{base: sent, now: time.Now}, in: func() *contracts.Integration {
+						return in
+					}, metrics: metrics, now: time.Now,
 				}}
 				req, err := http.NewRequestWithContext(t.Context(), test.method, "http://a.example/secret?id=7", nil)
 				if err != nil {

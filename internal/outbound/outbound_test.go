@@ -57,8 +57,16 @@ func (signingTokens) Authenticate(in *contracts.Integration, req *http.Request) 
 // client is one whose metadata names hosts by their URLs.
 func client(base http.RoundTripper, provider contracts.Provider, credentials string, hosts ...string) *http.Client {
 	metadata, _ := json.Marshal(map[string]any{"urls": hosts}) // strings encode
-	in := contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Credentials: json.RawMessage(credentials), Metadata: metadata})
-	return &http.Client{Transport: outbound.Config{Base: base}.Chain(outbound.Target{Provider: provider, Integration: func() *contracts.Integration { return in }})}
+	in := contracts.NewIntegration(contracts.IntegrationFields{
+		Name: "main", Credentials: json.RawMessage(credentials),
+		Metadata: metadata,
+	})
+	return &http.Client{Transport: outbound.Config{Base: base}.Chain(outbound.Target{
+		Provider: provider,
+		Integration: func() *contracts.Integration {
+			return in
+		},
+	})}
 }
 
 // upstream notes what it was sent, and redirects /to?<address> there.
@@ -123,13 +131,31 @@ func TestCredentialsOverRedirects(t *testing.T) {
 			[]string{"/b signed by main for /b"},
 		},
 		{"a token", tokens{}, token, "/a", []string{"/a Bearer t"}, nil},
-		{"a token, over a redirect at home", tokens{}, token, "/to?HOME/b", []string{"/to Bearer t", "/b Bearer t"}, nil},
+		{
+			"a token, over a redirect at home",
+			tokens{},
+			token, "/to?HOME/b",
+			[]string{"/to Bearer t", "/b Bearer t"},
+			nil,
+		},
 		{"a token, over a relative redirect", tokens{}, token, "/to?/b", []string{"/to Bearer t", "/b Bearer t"}, nil},
 		{"no token for a foreign host", tokens{}, token, "/to?AWAY/b", []string{"/to Bearer t"}, []string{"/b"}},
-		{"no token for who comes back from one", tokens{}, token, "/to?AWAY/to?HOME/b", []string{"/to Bearer t", "/b"}, []string{"/to"}},
+		{
+			"no token for who comes back from one",
+			tokens{},
+			token, "/to?AWAY/to?HOME/b",
+			[]string{"/to Bearer t", "/b"},
+			[]string{"/to"},
+		},
 		{"no token yet", tokens{}, `{"client_id":"x"}`, "/a", []string{"/a"}, nil},
 		{"no credentials yet", tokens{}, "", "/a", []string{"/a"}, nil},
-		{"a provider that signs instead of its token", signingTokens{}, token, "/a", []string{"/a signed by main for /a"}, nil},
+		{
+			"a provider that signs instead of its token",
+			signingTokens{},
+			token, "/a",
+			[]string{"/a signed by main for /a"},
+			nil,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -168,7 +194,10 @@ func TestNoTokenWithoutEncryption(t *testing.T) {
 }
 
 func TestRequestIsNotChanged(t *testing.T) {
-	for name, provider := range map[string]contracts.Provider{"signer": signer{}, "tokens": tokens{}, "plain": plain{}} {
+	for name, provider := range map[string]contracts.Provider{
+		"signer": signer{}, "tokens": tokens{},
+		"plain": plain{},
+	} {
 		t.Run(name, func(t *testing.T) {
 			up := newUpstream(t)
 			req := httptest.NewRequest(http.MethodPost, up.URL, strings.NewReader("body"))
@@ -185,11 +214,16 @@ func TestRequestIsNotChanged(t *testing.T) {
 // The upstream itself complains when it is sent a trace.
 func TestNoTraceLeaves(t *testing.T) {
 	before := otel.GetTextMapPropagator()
-	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{},
+		propagation.Baggage{}))
 	t.Cleanup(func() { otel.SetTextMapPropagator(before) })
 	up := newUpstream(t)
-	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
-	req, err := http.NewRequestWithContext(trace.ContextWithSpanContext(t.Context(), span), http.MethodGet, up.URL+"/a", nil)
+	span := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2},
+		TraceFlags: trace.FlagsSampled,
+	})
+	req, err := http.NewRequestWithContext(trace.ContextWithSpanContext(t.Context(), span), http.MethodGet, up.URL+"/a",
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,8 @@ type Patience struct {
 	Most time.Duration
 	// Bounds are those of each wait.
 	Bounds deferral.Bounds
-	// Waits is called when a request begins to wait, and again when the end of its wait has moved. It returns what is called when the request goes on; false means that
-	// it may not wait here.
+	// Waits is called when a request begins to wait, and again when the end of its wait has moved. It returns what is
+	// called when the request goes on; false means that it may not wait here.
 	Waits func(until time.Time, why error) (goesOn func(), ok bool)
 }
 
@@ -30,8 +30,8 @@ func WithPatience(ctx context.Context, p *Patience) context.Context {
 	return context.WithValue(ctx, patienceKey{}, p)
 }
 
-// patient waits out what the layers below would have deferred: a budget, a circuit, a token, an upstream's own wish. A request with an idempotency key does not wait: the key
-// is reserved for a while only.
+// patient waits out what the layers below would have deferred: a budget, a circuit, a token, an upstream's own wish. A
+// request with an idempotency key does not wait: the key is reserved for a while only.
 type patient struct {
 	next http.RoundTripper
 	now  func() time.Time

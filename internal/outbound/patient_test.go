@@ -58,11 +58,19 @@ func TestPatience(t *testing.T) {
 			next: func(int, time.Duration) error { return contracts.RetryAfter(0, contracts.ErrNoToken) },
 			sent: 75, took: 63*time.Second + 68*time.Minute, want: contracts.ErrNoToken,
 		},
-		"for too long":    {next: func(int, time.Duration) error { return contracts.RetryAfter(71*time.Minute, contracts.ErrNoToken) }, sent: 1, want: contracts.ErrNoToken},
-		"no place":        {next: func(int, time.Duration) error { return contracts.RetryAfter(time.Minute, contracts.ErrNoToken) }, refuse: true, sent: 1, want: contracts.ErrNoToken},
-		"with a key":      {next: func(int, time.Duration) error { return contracts.RetryAfter(time.Minute, contracts.ErrNoToken) }, key: "k", sent: 1, want: contracts.ErrNoToken},
-		"another error":   {next: func(int, time.Duration) error { return errTest }, sent: 1, want: errTest},
-		"a deadline near": {next: func(int, time.Duration) error { return contracts.RetryAfter(time.Minute, contracts.ErrNoToken) }, limit: 30 * time.Second, sent: 1, want: contracts.ErrNoToken},
+		"for too long": {next: func(int, time.Duration) error {
+			return contracts.RetryAfter(71*time.Minute, contracts.ErrNoToken)
+		}, sent: 1, want: contracts.ErrNoToken},
+		"no place": {next: func(int, time.Duration) error {
+			return contracts.RetryAfter(time.Minute, contracts.ErrNoToken)
+		}, refuse: true, sent: 1, want: contracts.ErrNoToken},
+		"with a key": {next: func(int, time.Duration) error {
+			return contracts.RetryAfter(time.Minute, contracts.ErrNoToken)
+		}, key: "k", sent: 1, want: contracts.ErrNoToken},
+		"another error": {next: func(int, time.Duration) error { return errTest }, sent: 1, want: errTest},
+		"a deadline near": {next: func(int, time.Duration) error {
+			return contracts.RetryAfter(time.Minute, contracts.ErrNoToken)
+		}, limit: 30 * time.Second, sent: 1, want: contracts.ErrNoToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,10 +83,13 @@ func TestPatience(t *testing.T) {
 					}
 					return ok, nil
 				})
-				ctx := WithPatience(t.Context(), &Patience{Most: 70 * time.Minute, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) {
-					waiting++
-					return func() { waiting-- }, !test.refuse
-				}})
+				ctx := WithPatience(t.Context(), &Patience{
+					Most: 70 * time.Minute, Bounds: deferral.Default(),
+					Waits: func(time.Time, error) (func(), bool) {
+						waiting++
+						return func() { waiting-- }, !test.refuse
+					},
+				})
 				if test.key != "" {
 					var err error
 					if ctx, err = contracts.WithIdempotencyKey(ctx, test.key); err != nil {
@@ -115,7 +126,9 @@ var errTest = errors.New("broken")
 func newPatient(next trip) *patient {
 	in := contracts.NewIntegration(contracts.IntegrationFields{})
 	return &patient{
-		now: time.Now, next: next, integration: func() *contracts.Integration { return in }, lifted: func() uint64 { return 0 },
+		now: time.Now, next: next, integration: func() *contracts.Integration {
+			return in
+		}, lifted: func() uint64 { return 0 },
 	}
 }
 
@@ -144,7 +157,8 @@ func TestPatienceEndsWithItsCause(t *testing.T) {
 					}
 					return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 				})
-				began, old, renewed := time.Now(), p.integration(), contracts.NewIntegration(contracts.IntegrationFields{})
+				began, old, renewed := time.Now(), p.integration(),
+					contracts.NewIntegration(contracts.IntegrationFields{})
 				p.integration = func() *contracts.Integration {
 					if test.token && time.Since(began) >= at {
 						return renewed
@@ -184,7 +198,9 @@ func TestPatienceEndsWithItsContext(t *testing.T) {
 			return nil, contracts.RetryAfter(time.Hour, contracts.ErrNoToken)
 		})
 		req, err := http.NewRequestWithContext(WithPatience(ctx, &Patience{
-			Most: 2 * time.Hour, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) { return func() {}, true },
+			Most: 2 * time.Hour, Bounds: deferral.Default(), Waits: func(time.Time, error) (func(), bool) {
+				return func() {}, true
+			},
 		}), http.MethodGet, "http://upstream/", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -18,7 +18,10 @@ import (
 )
 
 func holding(token string) *contracts.Integration {
-	return contracts.NewIntegration(contracts.IntegrationFields{Name: "main", Credentials: json.RawMessage(`{"access_token":"` + token + `"}`)})
+	return contracts.NewIntegration(contracts.IntegrationFields{
+		Name:        "main",
+		Credentials: json.RawMessage(`{"access_token":"` + token + `"}`),
+	})
 }
 
 // purse is tokens as a test wants them.
@@ -48,7 +51,8 @@ func (p *purse) Renew(_ context.Context, refused *contracts.Integration) (*contr
 	return p.renewed, nil
 }
 
-// A request that was refused is sent again once, whatever its method, with its body and another token; and not when there is no other, or the body can't be had again.
+// A request that was refused is sent again once, whatever its method, with its body and another token; and not when
+// there is no other, or the body can't be had again.
 func TestRefusedIsSentAgain(t *testing.T) {
 	patience := contracts.RetryAfter(time.Minute, errors.New("under way"))
 	tests := []struct {
@@ -59,11 +63,36 @@ func TestRefusedIsSentAgain(t *testing.T) {
 		status   int
 		deferred bool
 	}{
-		{"with another token", purse{fresh: holding("old"), renewed: holding("new")}, false, []string{"old body", "new body"}, 200, false},
-		{"once", purse{fresh: holding("old"), renewed: holding("older")}, false, []string{"old body", "older body"}, 401, false},
+		{
+			"with another token",
+			purse{fresh: holding("old"), renewed: holding("new")},
+			false,
+			[]string{"old body", "new body"},
+			200, false,
+		},
+		{
+			"once",
+			purse{fresh: holding("old"), renewed: holding("older")},
+			false,
+			[]string{"old body", "older body"},
+			401, false,
+		},
 		{"not with the same", purse{fresh: holding("old")}, false, []string{"old body"}, 401, false},
-		{"not without its body", purse{fresh: holding("old"), renewed: holding("new")}, true, []string{"old body"}, 401, false},
-		{"not when it can't be renewed", purse{fresh: holding("old"), err: errors.New("broken")}, false, []string{"old body"}, 401, false},
+		{
+			"not without its body",
+			purse{fresh: holding("old"), renewed: holding("new")},
+			true,
+			[]string{"old body"},
+			401,
+			false,
+		},
+		{
+			"not when it can't be renewed",
+			purse{fresh: holding("old"), err: errors.New("broken")},
+			false,
+			[]string{"old body"},
+			401, false,
+		},
 		{"later", purse{fresh: holding("old"), err: patience}, false, []string{"old body"}, 0, true},
 		{"not at all without a token", purse{err: patience}, false, nil, 0, true},
 	}
@@ -80,7 +109,9 @@ func TestRefusedIsSentAgain(t *testing.T) {
 			}))
 			t.Cleanup(up.Close)
 			c := &http.Client{Transport: outbound.Config{}.Chain(outbound.Target{
-				Provider: tokens{home: up.URL}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: &tt.purse,
+				Provider: tokens{home: up.URL}, Integration: func() *contracts.Integration {
+					return holding("stale")
+				}, Tokens: &tt.purse,
 			})}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, up.URL, strings.NewReader("body"))
 			if err != nil {
@@ -118,7 +149,9 @@ func TestForeignRefusal(t *testing.T) {
 	home := newUpstream(t)
 	p := &purse{fresh: holding("old"), renewed: holding("new")}
 	c := &http.Client{Transport: outbound.Config{}.Chain(outbound.Target{
-		Provider: tokens{home: home.URL}, Integration: func() *contracts.Integration { return holding("stale") }, Tokens: p,
+		Provider: tokens{home: home.URL}, Integration: func() *contracts.Integration {
+			return holding("stale")
+		}, Tokens: p,
 	})}
 	get(t, c, home.URL+"/to?"+away.URL)
 	if p.asked != 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// record puts every attempt that leaves into the request log. It is below all that may refuse a request, and above what signs it, so that the credentials
-// are not even seen here.
+// record puts every attempt that leaves into the request log. It is below all that may refuse a request, and above what
+// signs it, so that the credentials are not even seen here.
 type record struct {
 	next        http.RoundTripper
 	log         *requestlog.Log
@@ -70,7 +70,8 @@ func (r *record) exchange(req *http.Request, c *call, now time.Time) requestlog.
 	}
 	c.sent++
 	return requestlog.Exchange{
-		ID: id, First: c.first, At: now, Integration: in.ID(), Provider: in.Provider(), Origin: requestlog.OriginOf(req.Context()), Redactor: r.redactor(),
+		ID: id, First: c.first, At: now, Integration: in.ID(), Provider: in.Provider(),
+		Origin: requestlog.OriginOf(req.Context()), Redactor: r.redactor(),
 		Number: c.sent, Key: c.key, Unwanted: r.unlogged.Match(req.Method, req.URL.Path),
 		Classify: func(err error) contracts.FailureClass { return classify(nil, err, 0) },
 	}

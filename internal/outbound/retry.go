@@ -19,24 +19,27 @@ import (
 const (
 	// harmlessAttempts is how often a request is sent at most that does nothing twice.
 	harmlessAttempts = 3
-	// longestStay is how long a request may wait here, all its waits together. A worker that sleeps does no work, so that what takes longer is a
-	// deferral: the item goes back to the queue and comes again.
+	// longestStay is how long a request may wait here, all its waits together. A worker that sleeps does no work, so
+	// that what takes longer is a deferral: the item goes back to the queue and comes again.
 	longestStay = budget.LongestWait
-	// longestCustomDelay bounds what a provider asks for. Upstreams that give a budget back do so within an hour; a provider that means more asks again then.
+	// longestCustomDelay bounds what a provider asks for. Upstreams that give a budget back do so within an hour; a
+	// provider that means more asks again then.
 	longestCustomDelay = time.Hour
 	// throttledFor is how long an upstream is left alone that asks for fewer requests and does not say for how long.
 	throttledFor = 30 * time.Second
-	// The wait before the second attempt is anything up to these, and doubles from there. An upstream that answers with an error is busy, and gets more time
-	// than a connection that broke. The jitter is full, for those who failed together must not come back together; so three attempts wait 3 s on
-	// average and 6 s at most.
+	// The wait before the second attempt is anything up to these, and doubles from there. An upstream that answers with
+	// an error is busy, and gets more time than a connection that broke. The jitter is full, for those who failed
+	// together must not come back together; so three attempts wait 3 s on average and 6 s at most.
 	backoffAnswered   = 2 * time.Second
 	backoffUnanswered = time.Second
-	// drainBytes is how much of an unwanted answer is read for the connection's sake; to dial anew is cheaper than more.
+	// drainBytes is how much of an unwanted answer is read for the connection's sake; to dial anew is cheaper than
+	// more.
 	drainBytes = 256 << 10
 )
 
-// retry sends a request again while that does no harm and may help. What has to wait for long, or is throttled, is a deferral, which costs nobody
-// a try. An upstream's failure that is left after the last attempt is returned as it came, so that a vendor's SDK sees what it knows.
+// retry sends a request again while that does no harm and may help. What has to wait for long, or is throttled, is a
+// deferral, which costs nobody a try. An upstream's failure that is left after the last attempt is returned as it came,
+// so that a vendor's SDK sees what it knows.
 type retry struct {
 	base     http.RoundTripper
 	provider contracts.Provider
@@ -84,7 +87,8 @@ func noteAttempt(ctx context.Context, failed judged, attempt int, wait time.Dura
 		return
 	}
 	span.AddEvent("attempt failed", trace.WithAttributes(
-		attribute.Int("attempt", attempt), attribute.Int("status", failed.status), attribute.String("class", string(failed.class)), attribute.String("wait", wait.String()),
+		attribute.Int("attempt", attempt), attribute.Int("status", failed.status),
+		attribute.String("class", string(failed.class)), attribute.String("wait", wait.String()),
 	))
 }
 
@@ -111,7 +115,8 @@ func (r *retry) isWorthIt(failed judged) bool {
 		}
 	}
 	switch failed.status {
-	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	case 0:
 		// A certificate is as wrong the next time.
@@ -122,7 +127,8 @@ func (r *retry) isWorthIt(failed judged) bool {
 	return failed.class == contracts.FailureUpstream || failed.class == contracts.FailureThrottle
 }
 
-// wait is how long to wait after an attempt that failed: as the provider says, as the upstream says, or longer from attempt to attempt.
+// wait is how long to wait after an attempt that failed: as the provider says, as the upstream says, or longer from
+// attempt to attempt.
 func (r *retry) wait(failed judged, attempt int) time.Duration {
 	if customizer, ok := r.provider.(contracts.RetryCustomizer); ok {
 		if delay, decided := customizer.RetryDelay(failed.err, attempt, failed.status); decided {

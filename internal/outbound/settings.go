@@ -11,7 +11,8 @@ import (
 type Settings struct {
 	// CredentialsVersion is raised whenever the credentials are written; 0 means that there are none.
 	CredentialsVersion int64
-	// Limit, unless nil, stands in the place of the provider's request budget until LimitUntil, for good if that is zero.
+	// Limit, unless nil, stands in the place of the provider's request budget until LimitUntil, for good if that is
+	// zero.
 	Limit      *contracts.RateLimit
 	LimitUntil time.Time
 	// Circuit overrides the circuit until CircuitUntil, for good if that is zero.

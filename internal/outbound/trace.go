@@ -13,10 +13,11 @@ import (
 	"github.com/tributaryhq/tributary/internal/redact"
 )
 
-// traced makes a span of each request, from its start until its answer is read, and shows errors without secrets. No trace header leaves the house:
-// an upstream has no use for it.
+// traced makes a span of each request, from its start until its answer is read, and shows errors without secrets. No
+// trace header leaves the house: an upstream has no use for it.
 //
-// otelhttp would put the whole URL into the span before anybody could redact it, and spend more on metrics that nobody reads than all of this takes.
+// otelhttp would put the whole URL into the span before anybody could redact it, and spend more on metrics that nobody
+// reads than all of this takes.
 type traced struct {
 	next     http.RoundTripper
 	tracer   trace.Tracer

@@ -31,8 +31,14 @@ func TestNoSecretInSpans(t *testing.T) {
 			return nil, errors.New("malformed answer: " + secret)
 		}),
 	}
-	in := contracts.NewIntegration(contracts.IntegrationFields{Credentials: json.RawMessage(`{"token":"` + secret + `"}`)})
-	client := &http.Client{Transport: config.Chain(outbound.Target{Provider: plain{}, Integration: func() *contracts.Integration { return in }})}
+	in := contracts.NewIntegration(
+		contracts.IntegrationFields{Credentials: json.RawMessage(`{"token":"` + secret + `"}`)})
+	client := &http.Client{Transport: config.Chain(outbound.Target{
+		Provider: plain{},
+		Integration: func() *contracts.Integration {
+			return in
+		},
+	})}
 	const address = "https://api.example.com/bot" + secret + "/send?page=2&access_token=4242"
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader("{}"))
 	if err != nil {

@@ -16,14 +16,15 @@ import (
 type Egress struct {
 	// Networks are the places beside the public internet that requests may go to.
 	Networks Networks
-	// Proxy is asked for every connection, and may be nil. The variables HTTP_PROXY and the like are not read: behind a proxy that somebody set for
-	// another program, nobody would guard where requests go.
+	// Proxy is asked for every connection, and may be nil. The variables HTTP_PROXY and the like are not read: behind a
+	// proxy that somebody set for another program, nobody would guard where requests go.
 	Proxy *url.URL
 }
 
-// NewTransport returns a transport that reaches allowed addresses only. An address is judged when its name has been resolved and just before the connection is
-// made, so that neither a name that resolves otherwise the second time nor a redirect gets around it. Behind a proxy, which resolves
-// names itself, it is for the proxy to refuse them; addresses that stand in a URL are refused here all the same.
+// NewTransport returns a transport that reaches allowed addresses only. An address is judged when its name has been
+// resolved and just before the connection is made, so that neither a name that resolves otherwise the second time nor a
+// redirect gets around it. Behind a proxy, which resolves names itself, it is for the proxy to refuse them; addresses
+// that stand in a URL are refused here all the same.
 func NewTransport(egress Egress) *http.Transport { return newTransport(egress, nil) }
 
 func newTransport(egress Egress, resolver *net.Resolver) *http.Transport {
@@ -38,7 +39,8 @@ func newTransport(egress Egress, resolver *net.Resolver) *http.Transport {
 	}
 	transport := &http.Transport{
 		DialContext: guarded.DialContext,
-		// An integration's worker slots all talk to one host, and lose a handshake for each connection that is not kept.
+		// An integration's worker slots all talk to one host, and lose a handshake for each connection that is not
+		// kept.
 		MaxIdleConns: 1000, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, TLSHandshakeTimeout: 10 * time.Second,
 		// An upstream that takes a request and never answers ends here, also where the caller set no deadline.

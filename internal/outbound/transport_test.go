@@ -74,7 +74,8 @@ func TestNetworks(t *testing.T) {
 				if (err != nil) != (test.refused != "") || err != nil && !strings.Contains(err.Error(), test.refused) {
 					t.Errorf("with %q: %v; want %q", list, err, test.refused)
 				}
-				if err != nil && (!errors.Is(err, ErrNetwork) || !contracts.IsPermanent(err) || !strings.Contains(err.Error(), "--allow-networks")) {
+				if err != nil && (!errors.Is(err, ErrNetwork) || !contracts.IsPermanent(err) ||
+					!strings.Contains(err.Error(), "--allow-networks")) {
 					t.Errorf("with %q: %v", list, err)
 				}
 			}
@@ -164,7 +165,9 @@ func (r *resolver) answer(raw []byte) ([]byte, error) {
 // inside is a server that must not be reached.
 func inside(t *testing.T) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was reached", r.URL) }))
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was reached", r.URL)
+	}))
 	t.Cleanup(s.Close)
 	return s
 }
@@ -213,7 +216,9 @@ func TestTransportRefuses(t *testing.T) {
 	}
 	t.Run("through the whole chain", func(t *testing.T) {
 		t.Parallel()
-		chain := Config{Base: NewTransport(Egress{})}.Chain(Target{Integration: func() *contracts.Integration { return nil }})
+		chain := Config{Base: NewTransport(Egress{})}.Chain(Target{Integration: func() *contracts.Integration {
+			return nil
+		}})
 		_, err := ask(t, chain, server.URL)
 		wantRefused(t, err)
 	})
@@ -253,7 +258,9 @@ func TestTransportRefusesRedirects(t *testing.T) {
 func TestTransportThroughAProxy(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	var asked []string
-	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.RequestURI) }))
+	proxy := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.RequestURI)
+	}))
 	t.Cleanup(proxy.Close)
 	address, err := url.Parse(proxy.URL)
 	if err != nil {
@@ -271,7 +278,8 @@ func TestTransportThroughAProxy(t *testing.T) {
 	// The environment's proxy would not be reached; nor is it tried.
 	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(target.Close)
-	if status, err := ask(t, NewTransport(Egress{Networks: networks(t, "loopback")}), target.URL); status != http.StatusOK {
+	if status, err := ask(t, NewTransport(Egress{Networks: networks(t, "loopback")}),
+		target.URL); status != http.StatusOK {
 		t.Errorf("without a proxy: %v", err)
 	}
 }

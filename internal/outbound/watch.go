@@ -11,12 +11,12 @@ import (
 
 // watch has the vitals hear of every attempt that left.
 type watch struct {
-	next     http.RoundTripper
-	provider contracts.Provider
-	id       func() string
-	vitals   *vitals.Vitals
-	now      func() time.Time
-	redactor func() *redact.Redactor
+	next        http.RoundTripper
+	provider    contracts.Provider
+	integration func() *contracts.Integration
+	vitals      *vitals.Vitals
+	now         func() time.Time
+	redactor    func() *redact.Redactor
 }
 
 func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -25,7 +25,7 @@ func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	verdict := callOf(req).judge(w.provider, res, err)
 	// What never left, and what the caller did not wait for, says nothing.
 	if verdict.status != 0 || verdict.class != contracts.FailureUnknown {
-		w.vitals.Note(w.id(), vitals.Attempt{
+		w.vitals.Note(w.integration().ID(), vitals.Attempt{
 			Class: verdict.class, Status: verdict.status, Took: w.now().Sub(started),
 			Failure: func() string { return w.redactor().Text(verdict.err.Error()) },
 		})

@@ -38,15 +38,25 @@ func TestWhatIsReported(t *testing.T) {
 		report vitals.Report
 		count  vitals.Count
 	}{
-		"a success":         {answering(200), vitals.Report{Answered: true, Successes: 1}, vitals.Count{Succeeded: 1}},
-		"down":              {answering(503), vitals.Report{Failed: true, Failures: 1, Error: "GET /a: 503 Service Unavailable"}, vitals.Count{Upstream: 1}},
-		"no connection":     {fails(errors.New("refused")), vitals.Report{Failed: true, Failures: 1, Error: "refused"}, vitals.Count{Upstream: 1}},
-		"wrong credentials": {answering(401), vitals.Report{Failed: true, Refusals: 1, Error: "GET /a: 401 Unauthorized"}, vitals.Count{Client: 1}},
-		"not found":         {answering(404), vitals.Report{}, vitals.Count{Client: 1}},
-		"throttled":         {answering(429), vitals.Report{}, vitals.Count{Throttle: 1}},
-		"a deferral":        {fails(contracts.RetryAfter(1, nil)), vitals.Report{}, vitals.Count{}},
-		"it never left":     {fails(&unsentError{errors.New("no key")}), vitals.Report{}, vitals.Count{}},
-		"given up":          {fails(context.Canceled), vitals.Report{}, vitals.Count{}},
+		"a success": {answering(200), vitals.Report{Answered: true, Successes: 1}, vitals.Count{Succeeded: 1}},
+		"down": {answering(503), vitals.Report{
+			Failed: true, Failures: 1,
+			Error: "GET /a: 503 Service Unavailable",
+		}, vitals.Count{Upstream: 1}},
+		"no connection": {
+			fails(errors.New("refused")),
+			vitals.Report{Failed: true, Failures: 1, Error: "refused"},
+			vitals.Count{Upstream: 1},
+		},
+		"wrong credentials": {answering(401), vitals.Report{
+			Failed: true, Refusals: 1,
+			Error: "GET /a: 401 Unauthorized",
+		}, vitals.Count{Client: 1}},
+		"not found":     {answering(404), vitals.Report{}, vitals.Count{Client: 1}},
+		"throttled":     {answering(429), vitals.Report{}, vitals.Count{Throttle: 1}},
+		"a deferral":    {fails(contracts.RetryAfter(1, nil)), vitals.Report{}, vitals.Count{}},
+		"it never left": {fails(&unsentError{errors.New("no key")}), vitals.Report{}, vitals.Count{}},
+		"given up":      {fails(context.Canceled), vitals.Report{}, vitals.Count{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,7 +64,11 @@ func TestWhatIsReported(t *testing.T) {
 			now := time.Date(2026, 3, 1, 12, 0, 30, 0, time.UTC)
 			v := vitals.New(store, slog.New(slog.DiscardHandler), func() time.Time { return now })
 			up := &script{t: t, answers: []func(*http.Request) (*http.Response, error){test.answer}, start: time.Now()}
-			chain := &begin{next: &watch{next: up, id: func() string { return "one" }, vitals: v, now: func() time.Time { return now }, redactor: func() *redact.Redactor { return nil }}}
+			in := contracts.NewIntegration(contracts.IntegrationFields{ID: "one"})
+			chain := &begin{next: &watch{
+				next: up, integration: func() *contracts.Integration { return in }, vitals: v,
+				now: func() time.Time { return now }, redactor: func() *redact.Redactor { return nil },
+			}}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a.example/a", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// witness notes on the call whether an attempt may have had an effect that nobody was told of. It is next to the base, and no later attempt undoes
-// what it has noted.
+// witness notes on the call whether an attempt may have had an effect that nobody was told of. It is next to the base,
+// and no later attempt undoes what it has noted.
 type witness struct{ next http.RoundTripper }
 
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {

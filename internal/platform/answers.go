@@ -20,7 +20,8 @@ func (s answerStore) Answers(ctx context.Context, key []byte, now time.Time) ([]
 	kept := make([]answers.Stored, 0, len(rows))
 	for _, row := range rows {
 		kept = append(kept, answers.Stored{
-			Key: row.Key, Variant: row.Variant, Vary: row.Vary, Answer: row.Plain, StoredAt: row.StoredAt, FreshUntil: row.FreshUntil, KeepUntil: row.KeepUntil,
+			Key: row.Key, Variant: row.Variant, Vary: row.Vary, Answer: row.Plain, StoredAt: row.StoredAt,
+			FreshUntil: row.FreshUntil, KeepUntil: row.KeepUntil,
 		})
 	}
 	return kept, nil
@@ -32,6 +33,7 @@ func (s answerStore) PutAnswer(ctx context.Context, answer answers.Stored) error
 		vary = []string{}
 	}
 	return s.PutCachedAnswer(ctx, dbsqlc.AnswerPutParams{
-		Key: answer.Key, Variant: answer.Variant, Vary: vary, StoredAt: answer.StoredAt, FreshUntil: answer.FreshUntil, KeepUntil: answer.KeepUntil,
+		Key: answer.Key, Variant: answer.Variant, Vary: vary, StoredAt: answer.StoredAt, FreshUntil: answer.FreshUntil,
+		KeepUntil: answer.KeepUntil,
 	}, answer.Answer)
 }

@@ -38,8 +38,9 @@ func (p *Platform) guard(ctx context.Context) error {
 		return err
 	}
 	p.circuits = circuit.New(circuit.Config{
-		Cells: cells, Clock: p.Bus.Clock(wire.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit, Providers: c.Circuits,
-		Told: p.health.CircuitMoved, Log: c.Log, Metrics: circuitMetrics, Now: c.Now,
+		Cells: cells, Clock: p.Bus.Clock(wire.BucketCircuits), Owner: uuid.NewString(), Settings: c.Circuit,
+		Providers:    c.Circuits,
+		OnTransition: p.health.CircuitMoved, Log: c.Log, Metrics: circuitMetrics, Now: c.Now,
 	})
 	return nil
 }

@@ -19,15 +19,21 @@ func (s requestStore) InsertRequests(ctx context.Context, rows []requestlog.Row)
 	for _, r := range rows {
 		p.Ids, p.CreatedAts, p.FirstIds = append(p.Ids, r.ID), append(p.CreatedAts, r.At), append(p.FirstIds, r.First)
 		p.IntegrationIds, p.Providers = append(p.IntegrationIds, idOf(r.Integration)), append(p.Providers, r.Provider)
-		p.RunIds, p.Items, p.Webhooks = append(p.RunIds, idOf(r.Origin.Run)), append(p.Items, r.Origin.Item), append(p.Webhooks, r.Origin.Webhook)
-		p.Attempts, p.IdempotencyKeys = append(p.Attempts, int32(r.Attempt)), append(p.IdempotencyKeys, r.IdempotencyKey)
+		p.RunIds, p.Items, p.Webhooks = append(p.RunIds, idOf(r.Origin.Run)), append(p.Items, r.Origin.Item),
+			append(p.Webhooks, r.Origin.Webhook)
+		p.Attempts, p.IdempotencyKeys = append(p.Attempts, int32(r.Attempt)),
+			append(p.IdempotencyKeys, r.IdempotencyKey)
 		p.Methods, p.Hosts = append(p.Methods, r.Method), append(p.Hosts, r.Host)
 		p.Paths, p.Queries = append(p.Paths, r.Path), append(p.Queries, r.Query)
 		p.Statuses, p.FailureClasses = append(p.Statuses, int32(r.Status)), append(p.FailureClasses, string(r.Class))
-		p.Errors, p.UpstreamIds, p.Durations = append(p.Errors, r.Error), append(p.UpstreamIds, r.UpstreamID), append(p.Durations, r.Duration)
-		p.RequestHeaders, p.ResponseHeaders = append(p.RequestHeaders, r.RequestHeader), append(p.ResponseHeaders, r.ResponseHeader)
-		p.RequestBodies, p.ResponseBodies = append(p.RequestBodies, r.RequestBody), append(p.ResponseBodies, r.ResponseBody)
-		p.RequestByteCounts, p.ResponseByteCounts = append(p.RequestByteCounts, r.RequestBytes), append(p.ResponseByteCounts, r.ResponseBytes)
+		p.Errors, p.UpstreamIds, p.Durations = append(p.Errors, r.Error), append(p.UpstreamIds, r.UpstreamID),
+			append(p.Durations, r.Duration)
+		p.RequestHeaders, p.ResponseHeaders = append(p.RequestHeaders, r.RequestHeader),
+			append(p.ResponseHeaders, r.ResponseHeader)
+		p.RequestBodies, p.ResponseBodies = append(p.RequestBodies, r.RequestBody),
+			append(p.ResponseBodies, r.ResponseBody)
+		p.RequestByteCounts, p.ResponseByteCounts = append(p.RequestByteCounts, r.RequestBytes),
+			append(p.ResponseByteCounts, r.ResponseBytes)
 		p.RequestCuts, p.ResponseCuts = append(p.RequestCuts, r.RequestCut), append(p.ResponseCuts, r.ResponseCut)
 		p.BodiesDropped = append(p.BodiesDropped, r.BodiesDropped)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	// ErrRowRefused is wrapped by the error of a [Store] that can reach its database, which will never take one of the rows.
+	// ErrRowRefused is wrapped by the error of a [Store] that can reach its database, which will never take one of the
+	// rows.
 	ErrRowRefused = errors.New("the database refuses the row")
 
 	errLogFull = errors.New("the request log can't be written, and nothing goes out that is not logged")
@@ -46,21 +47,24 @@ type Settings struct {
 // DefaultSettings hold an outage of half a minute at 250 requests a second, in 64 MiB.
 func DefaultSettings() Settings {
 	return Settings{
-		Rows: 8192, BodyBytes: 64 << 20, Batch: 500, Every: 200 * time.Millisecond, Patience: 10 * time.Second, Deferral: 30 * time.Second, Grace: 10 * time.Second,
+		Rows: 8192, BodyBytes: 64 << 20, Batch: 500, Every: 200 * time.Millisecond, Patience: 10 * time.Second,
+		Deferral: 30 * time.Second, Grace: 10 * time.Second,
 	}
 }
 
 // Log writes one row for every attempt that leaves, in batches and off the request's path.
 //
-// Its memory is bounded. When bodies take too much of it, they are dropped, which the row says and a metric counts. Rows are not: when too many wait because the
-// database is away, requests wait too, and after a while are deferred before they leave. What a killed process had not written yet is lost.
+// Its memory is bounded. When bodies take too much of it, they are dropped, which the row says and a metric counts.
+// Rows are not: when too many wait because the database is away, requests wait too, and after a while are deferred
+// before they leave. What a killed process had not written yet is lost.
 type Log struct {
 	store    Store
 	log      *slog.Logger
 	metrics  *Metrics
 	settings Settings
 
-	// slots has an entry for every attempt between its admission and its row; queue those that are whole, and so never blocks.
+	// slots has an entry for every attempt between its admission and its row; queue those that are whole, and so never
+	// blocks.
 	slots chan struct{}
 	queue chan *Attempt
 	bytes atomic.Int64
@@ -69,7 +73,8 @@ type Log struct {
 // New returns a log, which writes nothing before [Log.Run] runs.
 func New(store Store, settings Settings, metrics *Metrics, log *slog.Logger) *Log {
 	return &Log{
-		store: store, log: log, metrics: metrics, settings: settings, slots: make(chan struct{}, settings.Rows), queue: make(chan *Attempt, settings.Rows),
+		store: store, log: log, metrics: metrics, settings: settings, slots: make(chan struct{}, settings.Rows),
+		queue: make(chan *Attempt, settings.Rows),
 	}
 }
 
@@ -118,7 +123,9 @@ func (l *Log) Run(ctx context.Context) {
 	}
 	if lost := len(l.slots); lost > 0 {
 		l.metrics.lost.Add(float64(lost))
-		l.log.Error("rows of the request log were lost: the database could not be reached before the process had to end", "rows", lost)
+		l.log.Error(
+			"rows of the request log were lost: the database could not be reached before the process had to end",
+			"rows", lost)
 	}
 }
 
@@ -188,11 +195,14 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// insert writes rows and tries again until it has; it reports whether it has. A row that the database refuses holds up no other.
+// insert writes rows and tries again until it has; it reports whether it has. A row that the database refuses holds up
+// no other.
 func (l *Log) insert(writing context.Context, rows []Row) bool {
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		started := time.Now()
-		err := watchdog.Step(writing, "write the request log", func(ctx context.Context) error { return l.store.InsertRequests(ctx, rows) })
+		err := watchdog.Step(writing, "write the request log", func(ctx context.Context) error {
+			return l.store.InsertRequests(ctx, rows)
+		})
 		if err == nil {
 			l.metrics.written(len(rows), time.Since(started))
 			return true
@@ -222,8 +232,10 @@ func (l *Log) insertRefused(writing context.Context, rows []Row, cause error) bo
 		l.log.Error("a row of the request log is lost: the database refuses it", "request", row.ID, "error", cause)
 		return true
 	}
-	row.RequestBody, row.ResponseBody, row.RequestHeader, row.ResponseHeader, row.Error, row.UpstreamID, row.Path, row.Query = "", "", "", "", "", "", "", ""
+	row.RequestBody, row.ResponseBody, row.RequestHeader, row.ResponseHeader, row.Error, row.UpstreamID, row.Path,
+		row.Query = "", "", "", "", "", "", "", ""
 	row.BodiesDropped = true
-	l.log.Warn("a row of the request log is written without bodies: the database refuses it", "request", row.ID, "error", cause)
+	l.log.Warn("a row of the request log is written without bodies: the database refuses it", "request",
+		row.ID, "error", cause)
 	return l.insert(writing, rows)
 }

@@ -18,7 +18,9 @@ func TestBodiesAreDroppedBeforeRows(t *testing.T) {
 	t.Parallel()
 	settings := requestlog.DefaultSettings()
 	settings.BodyBytes = 10
-	l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "0123456789+"), nil }))
+	l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) {
+		return answer(http.StatusOK, "0123456789+"), nil
+	}))
 	l.get(t, "https://x/")
 	rows := l.written()
 	if len(rows) != 1 || !rows[0].BodiesDropped || rows[0].ResponseBody != "" || rows[0].ResponseBytes != 11 {
@@ -30,14 +32,18 @@ func TestBodiesAreDroppedBeforeRows(t *testing.T) {
 	}
 }
 
-// While the database is away requests go on as long as there is room for their rows, then they are deferred; afterwards every row is there.
+// While the database is away requests go on as long as there is room for their rows, then they are deferred; afterwards
+// every row is there.
 func TestLogThroughAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		settings := requestlog.DefaultSettings()
 		settings.Rows = 5
 		asked := 0
-		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { asked++; return answer(http.StatusOK, "fine"), nil }))
+		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) {
+			asked++
+			return answer(http.StatusOK, "fine"), nil
+		}))
 		l.store.failWith(func([]requestlog.Row) error { return errors.New("no database") })
 		for range settings.Rows {
 			if got := l.get(t, "https://x/"); got != "fine" {
@@ -46,7 +52,8 @@ func TestLogThroughAnOutage(t *testing.T) {
 		}
 		started := time.Now()
 		_, err := l.chain.RoundTrip(request(t, http.MethodGet, "https://x/", nil))
-		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != settings.Deferral || !errors.Is(err, requestlog.ErrLogFull) {
+		if deferral, ok := contracts.AsDeferral(err); !ok || deferral.Delay != settings.Deferral ||
+			!errors.Is(err, requestlog.ErrLogFull) {
 			t.Errorf("a request without room for its row gets %v", err)
 		}
 		if waited := time.Since(started); waited != settings.Patience || asked != settings.Rows {
@@ -67,7 +74,9 @@ func TestLogGivesUpAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		settings := requestlog.DefaultSettings()
-		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, "fine"), nil }))
+		l := newLogged(t, settings, plainProvider{}, trip(func(*http.Request) (*http.Response, error) {
+			return answer(http.StatusOK, "fine"), nil
+		}))
 		l.store.failWith(func([]requestlog.Row) error { return errors.New("no database") })
 		l.get(t, "https://x/")
 		started := time.Now()
@@ -75,7 +84,8 @@ func TestLogGivesUpAtTheEnd(t *testing.T) {
 		if took := time.Since(started); took != settings.Grace {
 			t.Errorf("stopping took %s", took)
 		}
-		if _, n := l.log.Counted(); n != 1 || !strings.Contains(l.output.String(), "rows of the request log were lost") {
+		if _, n := l.log.Counted(); n != 1 ||
+			!strings.Contains(l.output.String(), "rows of the request log were lost") {
 			t.Errorf("%v rows are counted as lost; the log says %s", n, l.output.String())
 		}
 	})
@@ -85,7 +95,10 @@ func TestLogGivesUpAtTheEnd(t *testing.T) {
 func TestRefusedRow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newLogged(t, requestlog.DefaultSettings(), plainProvider{}, trip(func(req *http.Request) (*http.Response, error) { return answer(http.StatusOK, req.URL.Path), nil }))
+		l := newLogged(t, requestlog.DefaultSettings(), plainProvider{},
+			trip(func(req *http.Request) (*http.Response, error) {
+				return answer(http.StatusOK, req.URL.Path), nil
+			}))
 		l.store.failWith(func(rows []requestlog.Row) error {
 			for _, row := range rows {
 				if row.ResponseBody == "/5" || row.Host == "never" {
@@ -94,7 +107,10 @@ func TestRefusedRow(t *testing.T) {
 			}
 			return nil
 		})
-		for _, address := range []string{"https://x/1", "https://x/5", "https://x/2", "https://never/3", "https://x/4"} {
+		for _, address := range []string{
+			"https://x/1", "https://x/5", "https://x/2", "https://never/3",
+			"https://x/4",
+		} {
 			l.get(t, address)
 		}
 		var bodies []string

@@ -18,12 +18,14 @@ type Origin struct {
 
 type originKey struct{}
 
-// WithOrigin returns a context whose requests are made for an origin. Services call it before they call a provider or a handler.
+// WithOrigin returns a context whose requests are made for an origin. Services call it before they call a provider or a
+// handler.
 func WithOrigin(ctx context.Context, origin Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, origin)
 }
 
-// OriginOf is the origin of the requests made with ctx. An item's handler need not be told twice: its attempt names run and item.
+// OriginOf is the origin of the requests made with ctx. In the handler of an item, the attempt in the context names run
+// and item.
 func OriginOf(ctx context.Context) Origin {
 	origin, _ := ctx.Value(originKey{}).(Origin)
 	if attempt, ok := contracts.AttemptFrom(ctx); ok {

@@ -11,10 +11,12 @@ import (
 	"unicode/utf8"
 )
 
-// recordedBytes is how much of a body is kept: what fits into a text column that other databases have, as the original does.
+// recordedBytes is how much of a body is kept: what fits into a text column that other databases have, as the original
+// does.
 const recordedBytes = 65_530
 
-// recording is what is kept of a body while it streams by. A transport may go on reading a request's body after it has answered, so it is locked.
+// recording keeps the beginning of a body while it is read. A transport may go on reading a request's body after the
+// answer has come, so it has a lock.
 type recording struct {
 	log *Log
 	// unwanted says that only the size is of interest.
@@ -30,7 +32,8 @@ type recording struct {
 	ended   bool
 	// broken is why the body could not be read to its end.
 	broken error
-	// full says that more than what is kept has come. Of a body that turns out then to be no text, digest is that of the whole.
+	// full says that more than what is kept has come. Of a body that turns out then to be no text, digest is that of
+	// the whole.
 	full   bool
 	digest hash.Hash
 }
@@ -136,7 +139,8 @@ func (r *recording) end() {
 	}
 }
 
-// isText reports whether bytes are text that Postgres takes. Of a text that was cut, the last character may be incomplete.
+// isText reports whether bytes are text that Postgres takes. Of a text that was cut, the last character may be
+// incomplete.
 func isText(p []byte, cut bool) bool {
 	if utf8.Valid(p) {
 		return bytes.IndexByte(p, 0) < 0

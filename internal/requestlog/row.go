@@ -59,11 +59,15 @@ func (a *Attempt) row(maxResponse int64) Row {
 	request, answer := a.Redactor.Exchange()
 	u := request.URL(&a.url)
 	row := Row{
-		ID: a.ID, First: a.First, At: a.At, Integration: a.Integration, Provider: a.Provider, Origin: a.Origin, Attempt: a.Number, IdempotencyKey: a.Key,
-		Method: foreign.Clean(cmp.Or(a.method, http.MethodGet), nameBytes), Host: foreign.Clean(u.Host, nameBytes), Path: foreign.Clean(u.Path, nameBytes), Query: foreign.Clean(u.RawQuery, nameBytes),
-		Status: a.status, Class: a.class, Duration: max(a.duration, 0), RequestHeader: headerText(request.Header(a.requestHeader)),
+		ID: a.ID, First: a.First, At: a.At, Integration: a.Integration, Provider: a.Provider, Origin: a.Origin,
+		Attempt: a.Number, IdempotencyKey: a.Key,
+		Method: foreign.Clean(cmp.Or(a.method, http.MethodGet), nameBytes), Host: foreign.Clean(u.Host, nameBytes),
+		Path: foreign.Clean(u.Path, nameBytes), Query: foreign.Clean(u.RawQuery, nameBytes),
+		Status: a.status, Class: a.class, Duration: max(a.duration, 0),
+		RequestHeader: headerText(request.Header(a.requestHeader)),
 	}
-	row.RequestBody, row.RequestBytes, row.RequestCut, row.BodiesDropped = a.request.text(func(body []byte, cut bool) []byte {
+	row.RequestBody, row.RequestBytes, row.RequestCut,
+		row.BodiesDropped = a.request.text(func(body []byte, cut bool) []byte {
 		return request.RequestBody(a.requestHeader.Get("Content-Type"), body, cut)
 	})
 	response, dropped := answer(), false
@@ -71,7 +75,8 @@ func (a *Attempt) row(maxResponse int64) Row {
 	if broken != nil && a.failure == "" {
 		row.Class, a.failure = a.Classify(broken), "the answer broke off: "+broken.Error()
 	}
-	row.Error, row.UpstreamID = foreign.Clean(response.Text(a.failure), errorBytes), foreign.Clean(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
+	row.Error, row.UpstreamID = foreign.Clean(response.Text(a.failure), errorBytes),
+		foreign.Clean(response.Text(upstreamID(a.responseHeader)), upstreamIDBytes)
 	row.ResponseHeader = headerText(response.Header(a.responseHeader))
 	row.ResponseBody, row.ResponseBytes, row.ResponseCut, dropped = a.response.text(func(body []byte, cut bool) []byte {
 		return response.ResponseBody(a.responseHeader.Get("Content-Type"), body, cut)
@@ -156,7 +161,8 @@ func headerText(header http.Header) string {
 // upstreamID is the id by which an upstream's own people find the request.
 func upstreamID(header http.Header) string {
 	for _, name := range []string{
-		"X-Request-Id", "Request-Id", "X-Github-Request-Id", "X-Zendesk-Request-Id", "X-Amzn-Requestid", "X-Amz-Request-Id", "X-Correlation-Id", "X-Trace-Id", "Cf-Ray",
+		"X-Request-Id", "Request-Id", "X-Github-Request-Id", "X-Zendesk-Request-Id", "X-Amzn-Requestid",
+		"X-Amz-Request-Id", "X-Correlation-Id", "X-Trace-Id", "Cf-Ray",
 	} {
 		if id := header.Get(name); id != "" {
 			return id

@@ -1,5 +1,5 @@
-// Package vitals keeps in memory what the requests of this process say about their upstreams, and reports it in batches.
-// Package outbound notes each attempt here; package health is the store.
+// Package vitals keeps in memory what the requests of this process say about their upstreams, and reports it in
+// batches. Package outbound notes each attempt here; package health is the store.
 package vitals
 
 import (
@@ -16,20 +16,21 @@ import (
 )
 
 const (
-	// reportEvery is how often what requests came to is told to the store: often enough for an outage to be known within seconds.
+	// reportEvery is how often health is reported: often enough for an outage to be known within seconds.
 	reportEvery = time.Second
-	// countEvery is how often requests are counted there.
+	// countEvery is how often the counts of requests are written.
 	countEvery = 10 * time.Second
 	// lastReport is how long the last report of a process that stops may take.
 	lastReport = 5 * time.Second
-	// mostMinutes is how many counts are kept by the minute while the store is away. More are added up by the hour: an outage of a day takes 24 for each integration.
+	// mostMinutes is how many counts are kept by the minute while the store is away. More are added up by the hour: an
+	// outage of a day takes 24 counts for each integration.
 	mostMinutes = 20_000
 	// longestError is how many bytes of an error are reported.
 	longestError = 300
 )
 
-// Report is what the requests of one process say of an integration's upstream since the report before. What answers with anything but a failure of its own, a
-// refusal of the credentials or a success says nothing.
+// Report is what the requests of one process say about an integration's upstream since the previous report. Only
+// successes, failures of the upstream, and answers with status 401 count.
 type Report struct {
 	// Integration is its id.
 	Integration string
@@ -45,7 +46,7 @@ type Report struct {
 	Error foreign.Text
 }
 
-// then is what two reports say together, the second one being the newer.
+// then joins a report with a newer one.
 func (r Report) then(newer Report) Report {
 	if !newer.Answered {
 		newer.Failures, newer.Refusals = newer.Failures+r.Failures, newer.Refusals+r.Refusals
@@ -77,14 +78,15 @@ func (c *Count) add(d Count) {
 
 // Store keeps the health of integrations, over all processes.
 type Store interface {
-	// ReportHealth adds to what was reported before. Integrations that are gone are passed over. It returns those that are to be reported again, and why.
+	// ReportHealth adds to what was reported before. Integrations that are gone are passed over. It returns those that
+	// are to be reported again, and why.
 	ReportHealth(ctx context.Context, reports []Report) (later []Report, err error)
 	// CountRequests adds to what was counted before. It returns those that are to be counted again, and why.
 	CountRequests(ctx context.Context, counts []Count) (later []Count, err error)
 }
 
-// Vitals watches the requests of a process. It keeps what they come to in memory and reports it in batches, so that a request costs no query. It is safe for
-// concurrent use.
+// Vitals keeps the outcomes of the requests of a process in memory and reports them in batches, so that a request costs
+// no query. It is safe for concurrent use.
 type Vitals struct {
 	store Store
 	log   *slog.Logger
@@ -95,13 +97,13 @@ type Vitals struct {
 	counts  map[countKey]*Count
 }
 
-// countKey is what a counter is for.
+// countKey names a counter.
 type countKey struct {
 	integration string
 	minute      int64
 }
 
-// New returns a watch that reports to a store while it runs.
+// New returns vitals that report to a store while [Vitals.Run] runs.
 func New(store Store, log *slog.Logger, now func() time.Time) *Vitals {
 	return &Vitals{store: store, log: log, now: now, reports: map[string]Report{}, counts: map[countKey]*Count{}}
 }

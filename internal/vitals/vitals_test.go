@@ -145,7 +145,8 @@ func TestVitalsAreReportedInBatches(t *testing.T) {
 		store.failing = false
 		store.mu.Unlock()
 		elapse(15 * time.Second)
-		if diff := cmp.Diff([]Report{{Integration: "one", Failed: true, Failures: 5, Error: "down"}}, store.reports); diff != "" {
+		if diff := cmp.Diff([]Report{{Integration: "one", Failed: true, Failures: 5, Error: "down"}},
+			store.reports); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		note(1000, Attempt{Status: 200})
@@ -160,7 +161,8 @@ func TestVitalsAreReportedInBatches(t *testing.T) {
 		for _, c := range store.counts {
 			total.add(c)
 		}
-		if diff := cmp.Diff(Count{Upstream: 5, Succeeded: 1000, Cached: 1, Took: 1005 * time.Millisecond}, total); diff != "" {
+		if diff := cmp.Diff(Count{Upstream: 5, Succeeded: 1000, Cached: 1, Took: 1005 * time.Millisecond},
+			total); diff != "" {
 			t.Errorf("counted (-want +got):\n%s", diff)
 		}
 	})
