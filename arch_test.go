@@ -109,10 +109,10 @@ var mayImport = map[string][]string{
 		"pkg/events",
 	},
 	"services/syncer": {
-		"internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/fate", "internal/foreign",
-		"internal/integrations", "internal/items", "internal/outbound", "internal/panics", "internal/postgres",
-		"internal/redact", "internal/registry", "internal/requestlog", "internal/runs", "internal/runstate",
-		"internal/wire", "pkg/contracts", "pkg/events",
+		"internal/bus", "internal/checkpoint", "internal/deaditems", "internal/deferral", "internal/fate",
+		"internal/foreign", "internal/integrations", "internal/items", "internal/outbound", "internal/panics",
+		"internal/postgres", "internal/redact", "internal/registry", "internal/requestlog", "internal/runs",
+		"internal/runstate", "internal/wire", "pkg/contracts", "pkg/events",
 	},
 	"services/token-refresher": {
 		"internal/announce", "internal/api", "internal/bus", "internal/deferral", "internal/foreign", "internal/health",
@@ -143,11 +143,11 @@ var mayImport = map[string][]string{
 	"internal/suspects": {},
 	"internal/fate":     {"pkg/contracts", "internal/deferral", "internal/foreign", "internal/suspects"},
 	"internal/handling": {
-		"pkg/contracts", "pkg/events", "internal/budget", "internal/deferral", "internal/foreign", "internal/health", "internal/loop",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/budget", "internal/deferral", "internal/foreign", "internal/health", "internal/loop",
 		"internal/panics", "internal/postgres", "internal/suspects", "internal/wire",
 	},
 	"internal/webhookwork": {
-		"pkg/contracts", "pkg/events", "internal/batching", "internal/budget", "internal/bus", "internal/deferral", "internal/delivery",
+		"pkg/contracts", "pkg/events", "internal/wire", "internal/batching", "internal/budget", "internal/bus", "internal/deferral", "internal/delivery",
 		"internal/fate", "internal/foreign", "internal/handling", "internal/integrations", "internal/items", "internal/loop",
 		"internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/suspects",
 		"internal/watchdog", "internal/wire",
