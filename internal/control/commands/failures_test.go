@@ -81,7 +81,7 @@ func TestDeliveriesAreNoFailures(t *testing.T) {
 	if err := s.Take(t.Context(), d); err != nil {
 		t.Errorf("after five failures: %v, want the command to be rejected", err)
 	}
-	if n := s.counted("pause", "rejected"); n != 1 {
+	if n := s.rejected("pause"); n != 1 {
 		t.Errorf("%v commands count as rejected, want 1", n)
 	}
 }
@@ -96,7 +96,7 @@ func TestRejectedCommandsCountOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pause, unknown := s.counted("pause", "rejected"), s.counted("unknown", "rejected")
+	pause, unknown := s.rejected("pause"), s.rejected("unknown")
 	if pause != 1 || unknown != 2 {
 		t.Errorf("%v are counted of pause and %v of unknown verbs, want 1 and 2", pause, unknown)
 	}
@@ -123,7 +123,7 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 			t.Errorf("delivery %d: %v, want it to rest %s", count, err, want)
 		}
 	}
-	if n := s.counted("pause", "rejected"); n != 0 {
+	if n := s.rejected("pause"); n != 0 {
 		t.Errorf("%v commands count as rejected, which only wait", n)
 	}
 	if err := tx.Rollback(t.Context()); err != nil {

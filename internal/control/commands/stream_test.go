@@ -45,15 +45,15 @@ type taker struct {
 	metrics *prometheus.Registry
 }
 
-// counted is how many commands of a verb have come to a result.
-func (t *taker) counted(verb, result string) (n float64) {
+// rejected is how many commands of a verb were rejected.
+func (t *taker) rejected(verb string) (n float64) {
 	families, err := t.metrics.Gather()
 	if err != nil {
 		return -1
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if family.GetName() == "tributary_scheduler_commands_total" && m.GetLabel()[0].GetValue() == result && m.GetLabel()[1].GetValue() == verb {
+			if family.GetName() == "tributary_scheduler_commands_total" && m.GetLabel()[0].GetValue() == "rejected" && m.GetLabel()[1].GetValue() == verb {
 				n += m.GetCounter().GetValue()
 			}
 		}
