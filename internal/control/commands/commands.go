@@ -26,8 +26,8 @@ import (
 
 // Settings are the limits of commands; [DefaultSettings] has the original's.
 type Settings struct {
-	// LockWait is how long a command waits for a row that another transaction has locked. It rests as long before it is
-	// tried again, then longer.
+	// LockWait is how long a command waits for a row that another transaction has locked, the first time. It rests as
+	// long before it is tried again, then longer.
 	LockWait time.Duration
 	// Grace is how long a command may go on after the service was told to stop.
 	Grace time.Duration
@@ -96,7 +96,6 @@ func (e *Executor) Do(
 	ctx context.Context, verb events.Verb, name string, c *eventsv1.Command, id string,
 ) (result, runID string, err error) {
 	var done *reply
-	ctx = postgres.BoundLocks(ctx, e.Settings.LockWait)
 	err = e.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		done = nil
 		now := e.Now()

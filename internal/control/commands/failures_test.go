@@ -133,3 +133,28 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 		t.Errorf("once the lock is gone: %v", err)
 	}
 }
+
+// TestCommandThatComesAgainLeavesItsSlotSoon delivers a command again while its integration is locked. Its first wait
+// would not end in this test.
+func TestCommandThatComesAgainLeavesItsSlotSoon(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.DB(t)
+	s := takesCommands(t, pool, 0, time.Now)
+	s.Settings.LockWait = time.Hour
+	tx, err := pool.Begin(t.Context())
+	if err == nil {
+		_, err = tx.Exec(t.Context(), "select 1 from integrations for no key update")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.Background()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err = s.Take(ctx, &bus.Delivery{
+		Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7, Count: 2,
+	})
+	if handBack, ok := errors.AsType[*bus.HandBack](err); !ok || handBack.Delay != 2*time.Hour {
+		t.Errorf("%v, want it to rest for two hours", err)
+	}
+}

@@ -21,6 +21,10 @@ const connectRetry = 2 * time.Second
 // locked does not count as a failure.
 const maxCommandFailures = 5
 
+// lockedAgain is how long a command that comes again waits for a lock. It has a slot meanwhile: those of many locked
+// integrations leave the slots to others.
+const lockedAgain = 500 * time.Millisecond
+
 // maxLockRests bounds the rest of a command whose integration is locked, in multiples of LockWait. While a command
 // rests, it takes no slot from commands of other integrations.
 const maxLockRests = 12
@@ -148,7 +152,11 @@ func (s *Stream) inTurn(
 		return err
 	}
 	defer release()
-	_, _, err = s.Do(ctx, verb, name, c, id)
+	wait := s.Settings.LockWait
+	if d.Count > 1 {
+		wait = min(wait, lockedAgain)
+	}
+	_, _, err = s.Do(postgres.BoundLocks(ctx, wait), verb, name, c, id)
 	return err
 }
 
