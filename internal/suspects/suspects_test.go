@@ -12,7 +12,8 @@ func TestGate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := suspects.NewGate()
-		if !g.Beside(t.Context(), nil) || !g.Beside(t.Context(), nil) {
+		first, second := g.Beside(t.Context(), nil), g.Beside(t.Context(), nil)
+		if !first || !second {
 			t.Fatal("two that are no suspects don't run side by side")
 		}
 		var alone, beside bool
