@@ -139,14 +139,14 @@ func TestAcmeBesideTheStockBinary(t *testing.T) {
 	acme := api.CreateIntegration{
 		Provider: "acme", Name: "shop", Metadata: raw(t, map[string]string{"url": s.URL}), Credentials: raw(t, map[string]string{"key": shopKey}),
 	}
-	w.awaitProviders(client, "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
+	w.awaitProviders(client, "account", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
 	if _, err := client.CreateIntegration(t.Context(), acme); api.CodeOf(err) != api.NotFound {
 		t.Errorf("without acme's scheduler, creating its integration ends in %v, want %s", err, api.NotFound)
 	}
 
 	scheduler := w.startBinary(binary, "scheduler")
 	syncer, worker := w.startBinary(binary, "syncer"), w.startBinary(binary, "item-worker")
-	w.awaitProviders(client, "acme", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
+	w.awaitProviders(client, "account", "acme", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
 	short := acme
 	short.Credentials = raw(t, map[string]string{"key": "short"})
 	if _, err := client.CreateIntegration(t.Context(), short); api.CodeOf(err) != api.Invalid {
