@@ -201,8 +201,9 @@ func waitsFor(run api.Run) string {
 		return "the provider " + run.Provider + " and its upstream"
 	case runstate.Working:
 		return "handlers and retries"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // progressLine is an open run in one line.

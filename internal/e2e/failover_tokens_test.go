@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -156,9 +157,7 @@ func (r *grants) authorizing(point string) {
 func (r *grants) add(tokens map[string]any) {
 	r.t.Helper()
 	credentials := map[string]any{"client_id": "one"}
-	for name, value := range tokens {
-		credentials[name] = value
-	}
+	maps.Copy(credentials, tokens)
 	sealed, err := json.Marshal(credentials)
 	if err != nil {
 		r.t.Fatal(err)

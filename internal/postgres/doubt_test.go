@@ -18,7 +18,7 @@ func TestOneSilentConnectionCastsDoubt(t *testing.T) {
 	w := newWiredBy(t, func(config *pgxpool.Config, log *slog.Logger) (*pgxpool.Pool, error) {
 		return postgres.ConnectTrusting(t.Context(), config, log, 2*time.Second)
 	})
-	waiting, release := w.block(2)
+	waiting, release := w.block()
 	var conns []*pgxpool.Conn
 	for range 2 {
 		conn, err := w.pool.Acquire(t.Context())

@@ -81,9 +81,10 @@ func (w *wired) exec(sql string) {
 	}
 }
 
-// block has transactions wait for a row that is locked until release is called. It returns once all of them wait.
-func (w *wired) block(transactions int) (ended <-chan error, release func()) {
+// block has two transactions wait for a row that is locked until release is called. It returns once both wait.
+func (w *wired) block() (ended <-chan error, release func()) {
 	w.t.Helper()
+	const transactions = 2
 	store := postgres.New(w.pool, nil)
 	id := insertIntegration(w.t, store, "one")
 	w.exec("begin")
@@ -119,7 +120,7 @@ func (w *wired) answers() {
 func TestLongStatementGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, patient)
-	ended, release := w.block(2)
+	ended, release := w.block()
 	before := w.dials.Load()
 	w.await(func() bool { return w.dials.Load() >= before+6 })
 	release()
@@ -137,7 +138,7 @@ func TestLongStatementGoesOn(t *testing.T) {
 func TestLostAnswerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, patient)
-	ended, release := w.block(2)
+	ended, release := w.block()
 	for range 2 {
 		conn, err := w.pool.Acquire(t.Context())
 		if err != nil {
@@ -188,7 +189,7 @@ func TestSilentServer(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, time.Second)
 	defer w.line.Cut() // what is frozen would be waited for when the pool is closed
-	ended, release := w.block(2)
+	ended, release := w.block()
 	w.line.FreezeAll()
 	release()
 	for range 2 {
