@@ -105,7 +105,7 @@ var mayImport = map[string][]string{
 	},
 	"services/scheduler": {
 		"internal/announce", "internal/bus", "internal/checkpoint", "internal/deferral", "internal/foreign",
-		"internal/health", "internal/loop", "internal/postgres", "internal/runs", "internal/setaside", "internal/wire",
+		"internal/health", "internal/loop", "internal/postgres", "internal/runs", "internal/setaside", "internal/suspects", "internal/wire",
 		"pkg/events",
 	},
 	"services/syncer": {

@@ -1,5 +1,5 @@
 // Package suspects lets work that may end its process run alone in it, so that nothing else is charged when the process
-// ends. The item-worker and the webhooks use it.
+// ends. The item-worker, the webhooks and the scheduler use it.
 package suspects
 
 import (

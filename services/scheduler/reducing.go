@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/google/uuid"
 
@@ -12,25 +11,25 @@ import (
 	"github.com/tributaryhq/tributary/internal/setaside"
 )
 
-// allReducers is more than can be called at a time.
-const allReducers = math.MaxInt32
-
-// reducing has a step call the reducer of an integration, which may end the process. One that has is met again just after
-// the next start: what is not fresh, but was to be reduced before, is marked first, and a mark that nothing takes away
-// tells of another end. Such a reducer is called beside no other. After a few ends the integration's runs close without it.
-func (s *Scheduler) reducing(ctx context.Context, integration uuid.UUID, fresh bool, known setaside.Known, step func(without bool) error) error {
+// reducing has a step call the reducer of an integration, which may end the process. A process that starts again meets
+// that reducer first of all: an attempt that is not fresh, because it was complete before the start, is marked before
+// its reducer is called, and a mark that is left tells of another end. A reducer with such a mark is called while no
+// other is. After a few ends the integration's runs close without it.
+func (s *Scheduler) reducing(ctx context.Context, integration uuid.UUID, fresh bool, known setaside.Known,
+	step func(without bool) error,
+) error {
 	before := known[integration.String()]
 	if s.SetAside.IsGivenUp(before) {
 		return step(true)
 	}
-	weight := int64(1)
+	acquire, release := s.reducers.Beside, s.reducers.Release
 	if before != nil {
-		weight = allReducers
+		acquire, release = s.reducers.Alone, s.reducers.ReleaseAlone
 	}
-	if err := s.reducers.Acquire(ctx, weight); err != nil {
-		return fmt.Errorf("wait for other reducers: %w", err)
+	if !acquire(ctx, nil) {
+		return fmt.Errorf("wait for other reducers: %w", ctx.Err())
 	}
-	defer s.reducers.Release(weight)
+	defer release()
 	if fresh && before == nil {
 		return step(false)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/checkpoint"
@@ -17,6 +16,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
+	"github.com/tributaryhq/tributary/internal/suspects"
 	"github.com/tributaryhq/tributary/internal/wire"
 )
 
@@ -87,8 +87,8 @@ type Scheduler struct {
 	lost  losses
 	// closers call reducers, which may hang.
 	closers *setaside.Workers
-	// reducers is held by one each, or as a whole by one that has ended a process before.
-	reducers *semaphore.Weighted
+	// reducers has a reducer that may have ended a process called while no other is.
+	reducers suspects.Gate
 	// resolving says that the process has looked for runs to resolve before; the sweep alone looks at it.
 	resolving bool
 	// entriesAfter is the last run of a full page whose entries were to be freed; the sweep alone looks at it.
@@ -104,7 +104,7 @@ func New(config Config) *Scheduler {
 	}
 	return &Scheduler{
 		Config: config, due: make(chan struct{}, 1), relay: make(chan struct{}, 1), lost: losses{kicks: make(chan struct{}, 1)},
-		closers: setaside.NewWorkers(config.Settings.Closers), reducers: semaphore.NewWeighted(allReducers),
+		closers: setaside.NewWorkers(config.Settings.Closers), reducers: suspects.NewGate(),
 	}
 }
 
