@@ -225,7 +225,5 @@ func (w *Worker) lives(ctx context.Context, incarnation string) (bool, error) {
 
 // writeReceipts writes the receipts of several batches.
 func (w *Worker) writeReceipts(ctx context.Context, receipts []postgres.Receipt) error {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
 	return w.Store.AddReceipts(ctx, receipts...)
 }

@@ -51,56 +51,37 @@ func daysBefore(now time.Time, days int) time.Time { return now.UTC().AddDate(0,
 type pruning struct {
 	table string
 	days  int
-	// prune deletes rows that are older, most of them at a time, and returns how many it has deleted.
-	prune func(ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32) (int64, error)
+	prune prune
 }
+
+// prune deletes rows that are older, most of them at a time, and returns how many it has deleted.
+type prune func(q *dbsqlc.Queries, ctx context.Context, before time.Time, most int32) (int64, error)
 
 // prunings lists the tables so that a table comes before those to which it refers.
 func (r Retention) prunings() []pruning {
 	return []pruning{
-		{"idempotency_keys", r.Keys, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.KeyPrune(ctx, before, most)
-		}},
-		{"dead_items", r.Items, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.DeadPrune(ctx, before, most)
-		}},
-		{"sync_runs", r.Items, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.RunPrune(ctx, &before, most)
-		}},
-		{"webhooks", r.Webhooks, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.WebhookPrune(ctx, before, most)
-		}},
-		{"operations", r.Operations, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.OperationPrune(ctx, before, most)
-		}},
-		{"incidents", r.Incidents, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.IncidentPrune(ctx, &before, most)
-		}},
+		{"idempotency_keys", r.Keys, (*dbsqlc.Queries).KeyPrune},
+		{"dead_items", r.Items, (*dbsqlc.Queries).DeadPrune},
+		{"sync_runs", r.Items, ofNullable((*dbsqlc.Queries).RunPrune)},
+		{"webhooks", r.Webhooks, (*dbsqlc.Queries).WebhookPrune},
+		{"operations", r.Operations, (*dbsqlc.Queries).OperationPrune},
+		{"incidents", r.Incidents, ofNullable((*dbsqlc.Queries).IncidentPrune)},
 		{"request_counts", countsKept, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
+			q *dbsqlc.Queries, ctx context.Context, before time.Time, most int32,
 		) (int64, error) {
 			return q.RequestCountPrune(ctx, dbsqlc.RequestCountPruneParams{
 				MinutesBefore: before.Add((countsKept - minutesKept) * day), HoursBefore: before, Most: most,
 			})
 		}},
 		// Each answer has its own expiry.
-		{"cached_answers", 0, func(
-			ctx context.Context, q *dbsqlc.Queries, before time.Time, most int32,
-		) (int64, error) {
-			return q.AnswerPrune(ctx, before, most)
-		}},
+		{"cached_answers", 0, (*dbsqlc.Queries).AnswerPrune},
+	}
+}
+
+// ofNullable is the prune of a table whose rows may have no time yet.
+func ofNullable(query func(*dbsqlc.Queries, context.Context, *time.Time, int32) (int64, error)) prune {
+	return func(q *dbsqlc.Queries, ctx context.Context, before time.Time, most int32) (int64, error) {
+		return query(q, ctx, &before, most)
 	}
 }
 
@@ -153,7 +134,7 @@ func (k *Keeper) pruneTable(ctx context.Context, p pruning, dry bool) (rows int6
 	if dry {
 		err := k.Store.InTx(ctx, func(tx *postgres.Tx) error {
 			var err error
-			if rows, err = p.prune(ctx, tx.Queries, before, dryMost); err != nil {
+			if rows, err = p.prune(tx.Queries, ctx, before, dryMost); err != nil {
 				return err
 			}
 			return errDry
@@ -164,7 +145,7 @@ func (k *Keeper) pruneTable(ctx context.Context, p pruning, dry bool) (rows int6
 		return rows, rows == dryMost, nil
 	}
 	for {
-		deleted, err := p.prune(ctx, k.Store.Queries, before, pruneAtATime)
+		deleted, err := p.prune(k.Store.Queries, ctx, before, pruneAtATime)
 		if err != nil {
 			return rows, false, err
 		}
