@@ -77,7 +77,7 @@ var mayImport = map[string][]string{
 	"internal/announce":     {"pkg/events", "internal/wire", "internal/postgres"},
 	"internal/directory":    {"pkg/contracts", "pkg/events", "internal/wire", "internal/bus", "internal/secret"},
 	"internal/deaditems":    {"pkg/events", "internal/wire", "internal/foreign", "internal/postgres"},
-	"internal/runs":         {"pkg/events", "internal/wire", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside", "internal/deferral"},
+	"internal/runs":         {"pkg/events", "internal/wire", "internal/runstate", "pkg/contracts", "internal/announce", "internal/checkpoint", "internal/foreign", "internal/health", "internal/loop", "internal/panics", "internal/postgres", "internal/registry", "internal/setaside", "internal/deferral"},
 	"internal/setaside":     {"pkg/events", "internal/wire", "internal/foreign", "internal/panics", "internal/postgres", "internal/share"},
 	"internal/loop":         {"internal/panics", "internal/postgres", "internal/watchdog"},
 	"internal/readiness":    {"internal/panics"},
@@ -147,7 +147,7 @@ var mayImport = map[string][]string{
 		"internal/panics", "internal/postgres", "internal/suspects", "internal/wire",
 	},
 	"internal/webhookwork": {
-		"pkg/contracts", "pkg/events", "internal/wire", "internal/batching", "internal/budget", "internal/bus", "internal/deferral", "internal/delivery",
+		"pkg/contracts", "pkg/events", "internal/batching", "internal/budget", "internal/bus", "internal/deferral", "internal/delivery",
 		"internal/fate", "internal/foreign", "internal/handling", "internal/integrations", "internal/items", "internal/loop",
 		"internal/panics", "internal/postgres", "internal/redact", "internal/registry", "internal/setaside", "internal/suspects",
 		"internal/watchdog", "internal/wire",

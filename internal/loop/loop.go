@@ -36,6 +36,14 @@ func Every(ctx context.Context, log *slog.Logger, what string, interval time.Dur
 	}
 }
 
+// Kick wakes a loop whose kicks are c, which has room for one. A kick that is pending already serves.
+func Kick(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // Pause waits, and reports whether ctx goes on.
 func Pause(ctx context.Context, wait time.Duration) bool {
 	select {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 )
 
@@ -83,12 +84,7 @@ func (t *Tracker) Live() bool { return t.live.Load() }
 func (t *Tracker) Ready() <-chan struct{} { return t.ready }
 
 // Kick has the receiver of Ready look at the complete attempts again.
-func (t *Tracker) Kick() {
-	select {
-	case t.ready <- struct{}{}:
-	default:
-	}
-}
+func (t *Tracker) Kick() { loop.Kick(t.ready) }
 
 // IsFresh reports whether an attempt became complete under this process's eyes, so that it has not ended a process
 // before.

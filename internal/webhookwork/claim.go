@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/watchdog"
 	"github.com/tributaryhq/tributary/internal/wire"
@@ -113,7 +114,7 @@ func (w *Worker) handOut(ctx, work context.Context, rows []*dbsqlc.WebhookClaimR
 				w.suspecting.Store(false)
 			}
 			<-w.slots
-			w.kick()
+			loop.Kick(w.kicks)
 		})
 		running.Go(func() {
 			defer free()
@@ -178,13 +179,6 @@ func (w *Worker) room(ctx context.Context) int {
 		}
 	}
 	return taken
-}
-
-func (w *Worker) kick() {
-	select {
-	case w.kicks <- struct{}{}:
-	default:
-	}
 }
 
 func (w *Worker) hold(row *dbsqlc.WebhookClaimRow) {

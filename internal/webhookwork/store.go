@@ -12,6 +12,7 @@ import (
 	"github.com/tributaryhq/tributary/internal/bus"
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/handling"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/wire"
@@ -64,7 +65,7 @@ func (w *Worker) keep(ctx context.Context, d *bus.Delivery) error {
 		return err
 	}
 	w.Crash("item-worker: webhook stored")
-	w.kick()
+	loop.Kick(w.kicks)
 	if bound == 0 || row.since.IsZero() {
 		// A copy has no row, and the original's message guards the original's.
 		return nil

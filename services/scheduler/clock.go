@@ -9,6 +9,7 @@ import (
 
 	"github.com/tributaryhq/tributary/internal/foreign"
 	"github.com/tributaryhq/tributary/internal/health"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
@@ -57,7 +58,7 @@ func (m *mark) clockWentBack(ctx context.Context, seen mirror, revision uint64, 
 		return false, fmt.Errorf("after the clock went back: %w", err)
 	}
 	m.Log.Error("the clock that NATS gives was ahead, and went back: set the clocks of its servers right; what was put off by it is brought forward", "by", ahead, "rows", changed)
-	kick(m.due)
+	loop.Kick(m.due)
 	_, err = m.follow(ctx, mirror{N: row.N, Nonce: row.Nonce, At: row.At}, revision)
 	return true, err
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -26,7 +27,7 @@ func (l *losses) note(at, seen time.Time) {
 	if at.After(l.at) {
 		l.at, l.seen = at, seen
 	}
-	kick(l.kicks)
+	loop.Kick(l.kicks)
 }
 
 func (l *losses) get() (at, seen time.Time) {

@@ -110,8 +110,8 @@ func New(config Config) *Scheduler {
 
 // Kick has the scheduler look at once for what is due, to be published, and complete.
 func (s *Scheduler) Kick() {
-	kick(s.due)
-	kick(s.relay)
+	loop.Kick(s.due)
+	loop.Kick(s.relay)
 	s.Runs.Tracker.Kick()
 }
 
@@ -132,7 +132,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return loop.Every(ctx, s.Log, "relay the outbox", s.Settings.Tick, s.relay, s.relayOutbox)
 	})
-	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { kick(s.relay) }); return nil })
+	group.Go(func() error { s.Store.Listen(ctx, "tributary_outbox", func(string) { loop.Kick(s.relay) }); return nil })
 	group.Go(func() error { return loop.Every(ctx, s.Log, "end waits", s.Settings.Tick, nil, s.endWaits) })
 	group.Go(func() error { return loop.Every(ctx, s.Log, "sweep", s.Settings.Sweep, nil, s.sweep) })
 	group.Go(func() error {
@@ -145,12 +145,4 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	err = group.Wait()
 	s.closers.Wait()
 	return err
-}
-
-// kick wakes a loop; a kick that is pending already serves.
-func kick(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tributaryhq/tributary/internal/deferral"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/setaside"
 	"github.com/tributaryhq/tributary/internal/wire"
@@ -59,7 +60,7 @@ func (s *Scheduler) endWait(ctx context.Context, row *dbsqlc.WaitsEndedDueRow) e
 	}
 	if runs+webhooks+int64(items) > 0 {
 		s.Log.Info("waits have ended early", "integration", row.IntegrationID, "cause", row.Cause, "runs", runs, "webhooks", webhooks, "item_messages", items)
-		kick(s.due)
+		loop.Kick(s.due)
 	}
 	if more {
 		// The next look goes on, after those for others: as if it had ended now, it is the last of the list.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tributaryhq/tributary/internal/checkpoint"
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 	"github.com/tributaryhq/tributary/internal/runs"
 	"github.com/tributaryhq/tributary/internal/setaside"
@@ -97,7 +98,7 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, w
 		s.Metrics.closed(run, s.Now(), started)
 		s.Log.Info("run closed", "run", id, "provider", run.Provider, "state", run.State, "items", run.Items, "done", run.Done,
 			"dead", run.Dead, "skipped", run.Skipped, "error", run.Error)
-		kick(s.due)
+		loop.Kick(s.due)
 	}
 	if c.Repeated != nil {
 		s.Metrics.repeated(c.Repeated.Provider)

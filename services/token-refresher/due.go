@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/tributaryhq/tributary/internal/loop"
 	"github.com/tributaryhq/tributary/internal/postgres/dbsqlc"
 )
 
@@ -89,9 +90,6 @@ func (r *Refresher) takeDue(ctx context.Context, provider string, most int, aban
 func (r *Refresher) leave(provider string) {
 	r.slots.Give(provider, 1)
 	if r.lacking.Swap(false) {
-		select {
-		case r.kicked <- struct{}{}:
-		default:
-		}
+		loop.Kick(r.kicked)
 	}
 }

@@ -58,15 +58,7 @@ func (k *directoryKeeper) follow(id uuid.UUID) {
 	} else {
 		k.changed[id] = true
 	}
-	k.kick()
-}
-
-// kick starts the next renewal at once. A kick that is pending already serves.
-func (k *directoryKeeper) kick() {
-	select {
-	case k.kicks <- struct{}{}:
-	default:
-	}
+	loop.Kick(k.kicks)
 }
 
 func (k *directoryKeeper) renew(ctx context.Context) error {
@@ -87,7 +79,7 @@ func (k *directoryKeeper) renew(ctx context.Context) error {
 			k.changed[id] = true
 		}
 		k.inDoubt = k.inDoubt || inDoubt
-		time.AfterFunc(k.Settings.DirectoryRetry, k.kick)
+		time.AfterFunc(k.Settings.DirectoryRetry, func() { loop.Kick(k.kicks) })
 	}
 	return err
 }
