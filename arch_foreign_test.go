@@ -30,7 +30,8 @@ func TestForeignTexts(t *testing.T) {
 					return true
 				}
 				if from, ok := made.X.(*ast.Ident); ok && from.Name == "foreign" {
-					t.Errorf("%s/%s makes a foreign.Text of a text that nobody has cleaned: use foreign.Of, Line, Word or Clean", p.path(), name)
+					t.Errorf("%s/%s makes a foreign.Text of a text that nobody has cleaned: use foreign.Of, Line, "+
+						"Word or Clean", p.path(), name)
 				}
 				return true
 			})

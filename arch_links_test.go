@@ -17,7 +17,8 @@ var neverLinked = []struct {
 }, {
 	[]string{"", "services/..."},
 	[]string{
-		"github.com/nats-io/nats-server", module + "internal/embedded", module + "pkg/providertest", module + "internal/octokit",
+		"github.com/nats-io/nats-server", module + "internal/embedded", module + "pkg/providertest",
+		module + "internal/octokit",
 	},
 	"servers for one machine and the upstream of the demo are for tributary dev and for tests",
 }}

@@ -26,7 +26,10 @@ func TestFrontDoorLeavesTheProcessAlone(t *testing.T) {
 		t.Fatal("go list:", err)
 	}
 	for imported := range strings.Lines(string(output)) {
-		for _, kept := range []string{module + "internal/embedded", module + "internal/cli", "github.com/nats-io/nats-server", "github.com/alecthomas/kong"} {
+		for _, kept := range []string{
+			module + "internal/embedded", module + "internal/cli",
+			"github.com/nats-io/nats-server", "github.com/alecthomas/kong",
+		} {
 			if covered(strings.TrimSpace(imported), []string{kept}) {
 				t.Errorf("a program that imports the root package links %s", imported)
 			}

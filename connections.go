@@ -17,16 +17,16 @@ import (
 	"github.com/tributaryhq/tributary/internal/secret"
 )
 
-// PreparePool adds to a configuration what the services need of their pool, so that the program's queries and theirs may
-// share it. Call it last, just before [pgxpool.NewWithConfig].
+// PreparePool adds to a configuration what the services need of their pool, so that the program's queries and theirs
+// may share it. Call it last, just before [pgxpool.NewWithConfig].
 //
-// A connection on which the server is silent is given up, ids are sent in binary, the encoding is UTF-8, and a commit whose
-// wait for a synchronous standby was cancelled is noticed. Hooks and tracers that the configuration has are kept.
+// A connection on which the server is silent is given up, ids are sent in binary, the encoding is UTF-8, and a commit
+// whose wait for a synchronous standby was cancelled is noticed. Hooks and tracers that the configuration has are kept.
 func PreparePool(config *pgxpool.Config, logger *slog.Logger) { postgres.Prepare(config, logger) }
 
-// NATSOptions are the options of a connection that the services can share with the program: its own, and what they leave
-// open. The connection comes back whenever it is lost, keeps nothing for a server that is away, notices within 30 s that a
-// server is silent, and survives a lowered max_payload.
+// NATSOptions are the options of a connection that the services can share with the program: its own, and what they
+// leave open. The connection comes back whenever it is lost, keeps nothing for a server that is away, notices within 30
+// s that a server is silent, and survives a lowered max_payload.
 func NATSOptions(logger *slog.Logger, own ...nats.Option) []nats.Option {
 	return bus.ConnOptions(logger, own...)
 }
@@ -66,8 +66,10 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) (appl
 		return 0, err
 	}
 	if pooled {
-		return 0, errors.New("a connection pooler is between this process and Postgres, and migrations need a session of their own: " +
-			"set TRIBUTARY_DATABASE_DIRECT_URL, or pass a pool with an address of Postgres itself")
+		return 0,
+			errors.New("a connection pooler is between this process and Postgres, and migrations need a session of " +
+				"their own: " +
+				"set TRIBUTARY_DATABASE_DIRECT_URL, or pass a pool with an address of Postgres itself")
 	}
 	connections := stdlib.OpenDBFromPool(pool)
 	defer func() { _ = connections.Close() }()
@@ -85,10 +87,12 @@ func checkMigrations(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logge
 		return err
 	}
 	if len(state.Unknown) > 0 {
-		logger.Warn("the database has migrations of a newer version; update this process soon", "migrations", state.Unknown)
+		logger.Warn("the database has migrations of a newer version; update this process soon", "migrations",
+			state.Unknown)
 	}
 	if len(state.Missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the database lacks %s; run: tributary migrate, or call tributary.Migrate", strings.Join(state.Missing, ", "))
+	return fmt.Errorf("the database lacks %s; run: tributary migrate, or call tributary.Migrate",
+		strings.Join(state.Missing, ", "))
 }

@@ -60,6 +60,7 @@ func run(ctx context.Context, database, broker, keyRing string, providers tribut
 }
 
 func Example() {
-	err := run(context.Background(), "postgres://localhost:5432/books", nats.DefaultURL, "a key ring", tributary.Providers{})
+	err := run(context.Background(), "postgres://localhost:5432/books", nats.DefaultURL, "a key ring",
+		tributary.Providers{})
 	fmt.Println(err)
 }

@@ -22,7 +22,8 @@ func TestBuckets(t *testing.T) {
 	t.Parallel()
 	row := "(?m)^\\| `(tributary_[a-z]+)` \\|"
 	sameNames(t, "buckets of docs/architecture.md and docs/subjects.md",
-		firstGroups(section(t, "docs/architecture.md", "## Messages"), row), firstGroups(section(t, "docs/subjects.md", "## Buckets"), row))
+		firstGroups(section(t, "docs/architecture.md", "## Messages"), row),
+		firstGroups(section(t, "docs/subjects.md", "## Buckets"), row))
 }
 
 func TestServices(t *testing.T) {
@@ -50,12 +51,14 @@ func TestEndpoints(t *testing.T) {
 		}
 		for _, path := range paths {
 			if !strings.HasSuffix(path, "_test.go") {
-				served = append(served, firstGroups(constants.Replace(readText(t, path)), `mux\.Handle(?:Func)?\("((?:[A-Z]+ )?/\S+)"`)...)
+				served = append(served, firstGroups(constants.Replace(readText(t, path)),
+					`mux\.Handle(?:Func)?\("((?:[A-Z]+ )?/\S+)"`)...)
 			}
 		}
 	}
 	sameNames(t, "endpoints of docs/operations.md and of the code",
-		firstGroups(section(t, "docs/operations.md", "## Metrics and health"), "(?m)^\\| `((?:[A-Z]+ )?/\\S+)` \\|"), served)
+		firstGroups(section(t, "docs/operations.md", "## Metrics and health"), "(?m)^\\| `((?:[A-Z]+ )?/\\S+)` \\|"),
+		served)
 }
 
 // TestStates finds every state that a column may have in the diagram that a document has of it.

@@ -30,10 +30,10 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// OnItem has fn called for every item whose event is a T, whichever provider it comes from. Several handlers of one event
-// run one after the other, and all must return nil for the item to be done. An item may be handled more than once, so fn
-// must be idempotent. What fn returns decides what becomes of the item: see [contracts.Permanent], [contracts.RetryAfter]
-// and [contracts.Skip]. Items without a handler go to the table records.
+// OnItem has fn called for every item whose event is a T, whichever provider it comes from. Several handlers of one
+// event run one after the other, and all must return nil for the item to be done. An item may be handled more than
+// once, so fn must be idempotent. What fn returns decides what becomes of the item: see [contracts.Permanent],
+// [contracts.RetryAfter] and [contracts.Skip]. Items without a handler go to the table records.
 func OnItem[T any](fn func(ctx context.Context, in *contracts.Integration, item T) error) Option {
 	var zero T
 	name := contracts.EventType(zero)
@@ -47,11 +47,15 @@ func OnItem[T any](fn func(ctx context.Context, in *contracts.Integration, item 
 	})
 }
 
-// OnRawItem is [OnItem] for code that needs no Go value: to pass records on, or to count them. fn is called for every item
-// of the event type, such as "acme.Order", with its JSON, which it must not change.
-func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration, item json.RawMessage) error) Option {
+// OnRawItem is [OnItem] for code that needs no Go value: to pass records on, or to count them. fn is called for every
+// item of the event type, such as "acme.Order", with its JSON, which it must not change.
+func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration,
+	item json.RawMessage) error,
+) Option {
 	return func(o *options) {
-		o.handlers[eventType] = append(o.handlers[eventType], func(ctx context.Context, in *contracts.Integration, payload []byte) error {
+		o.handlers[eventType] = append(o.handlers[eventType], func(ctx context.Context, in *contracts.Integration,
+			payload []byte,
+		) error {
 			return fn(ctx, in, payload)
 		})
 	}

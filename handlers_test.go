@@ -23,14 +23,19 @@ func TestHandlersGetTheItem(t *testing.T) {
 		seen = append(seen, p)
 		return nil
 	})
-	raw := tributary.OnRawItem("tributary_test.parcel", func(_ context.Context, _ *contracts.Integration, item json.RawMessage) error {
+	raw := tributary.OnRawItem("tributary_test.parcel", func(_ context.Context, _ *contracts.Integration,
+		item json.RawMessage,
+	) error {
 		seen = append(seen, string(item))
 		return nil
 	})
-	other := tributary.OnRawItem("tributary_test.other", func(context.Context, *contracts.Integration, json.RawMessage) error {
+	other := tributary.OnRawItem("tributary_test.other", func(context.Context, *contracts.Integration,
+		json.RawMessage,
+	) error {
 		return errors.New("not for this one")
 	})
-	if err := tributary.Handle(t.Context(), "tributary_test.parcel", []byte(`{"weight":3}`), raw, typed, other); err != nil {
+	if err := tributary.Handle(t.Context(), "tributary_test.parcel", []byte(`{"weight":3}`), raw,
+		typed, other); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]any{`{"weight":3}`, parcel{Weight: 3}}, seen); diff != "" {

@@ -20,17 +20,18 @@ type Item struct {
 // ItemFunc handles an item.
 type ItemFunc func(ctx context.Context, in *contracts.Integration, item Item) error
 
-// ItemMiddleware is called in place of the handlers of an item. It calls next, which stands for them, once or not at all.
-// What it returns decides what becomes of the item, as if a handler had returned it. Its panic is handled as a handler's
-// is, and its time is part of theirs.
+// ItemMiddleware is called in place of the handlers of an item. It calls next, which stands for them, once or not at
+// all. What it returns decides what becomes of the item, as if a handler had returned it. Its panic is handled as a
+// handler's is, and its time is part of theirs.
 type ItemMiddleware func(ctx context.Context, in *contracts.Integration, item Item, next ItemFunc) error
 
-// WebhookMiddleware is called in place of a provider's handler of a webhook, as [ItemMiddleware] is for items. Items that
-// the webhook dispatches are handled after it has returned.
-type WebhookMiddleware func(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest, next contracts.WebhookFunc) (any, error)
+// WebhookMiddleware is called in place of a provider's handler of a webhook, as [ItemMiddleware] is for items. Items
+// that the webhook dispatches are handled after it has returned.
+type WebhookMiddleware func(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest,
+	next contracts.WebhookFunc) (any, error)
 
-// AroundItems puts middleware around the handlers of each item: once around all handlers of its event. The first given is
-// the outermost. Items without a handler go to the table records, and no middleware is called for them.
+// AroundItems puts middleware around the handlers of each item: once around all handlers of its event. The first given
+// is the outermost. Items without a handler go to the table records, and no middleware is called for them.
 func AroundItems(middleware ...ItemMiddleware) Option {
 	return func(o *options) { o.aroundItems = append(o.aroundItems, middleware...) }
 }
@@ -61,7 +62,9 @@ func (o *options) itemHandlers() map[string][]itemworker.ItemHandler {
 				return middleware(ctx, in, item, next)
 			}
 		}
-		wrapped[eventType] = []itemworker.ItemHandler{func(ctx context.Context, in *contracts.Integration, payload []byte) error {
+		wrapped[eventType] = []itemworker.ItemHandler{func(ctx context.Context, in *contracts.Integration,
+			payload []byte,
+		) error {
 			return call(ctx, in, Item{EventType: eventType, Payload: payload})
 		}}
 	}

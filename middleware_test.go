@@ -42,15 +42,21 @@ func TestItemMiddleware(t *testing.T) {
 			}
 			return nil
 		}),
-		tributary.OnRawItem("tributary_test.parcel", func(_ context.Context, _ *contracts.Integration, payload json.RawMessage) error {
+		tributary.OnRawItem("tributary_test.parcel", func(_ context.Context, _ *contracts.Integration,
+			payload json.RawMessage,
+		) error {
 			seen = append(seen, "second handler "+string(payload))
 			return refused
 		}),
 	}
-	if err := tributary.Handle(t.Context(), "tributary_test.parcel", []byte(`{"weight":3}`), opts...); !errors.Is(err, refused) {
+	if err := tributary.Handle(t.Context(), "tributary_test.parcel", []byte(`{"weight":3}`), opts...); !errors.Is(err,
+		refused) {
 		t.Errorf("the error is %v, want the handler's", err)
 	}
-	want := []string{"outer tributary_test.parcel", `inner {"weight":3}`, "first handler", `second handler {"weight":4}`, "outer sees the error"}
+	want := []string{
+		"outer tributary_test.parcel", `inner {"weight":3}`, "first handler",
+		`second handler {"weight":4}`, "outer sees the error",
+	}
 	if !slices.Equal(seen, want) {
 		t.Errorf("called were %q, want %q", seen, want)
 	}
@@ -66,7 +72,9 @@ func TestWebhookMiddleware(t *testing.T) {
 	t.Parallel()
 	var seen []string
 	named := func(name string) tributary.Option {
-		return tributary.AroundWebhooks(func(ctx context.Context, in *contracts.Integration, req *contracts.WebhookRequest, next contracts.WebhookFunc) (any, error) {
+		return tributary.AroundWebhooks(func(ctx context.Context, in *contracts.Integration,
+			req *contracts.WebhookRequest, next contracts.WebhookFunc,
+		) (any, error) {
 			seen = append(seen, name+" before")
 			result, err := next(ctx, in, req)
 			seen = append(seen, name+" after")
@@ -81,7 +89,8 @@ func TestWebhookMiddleware(t *testing.T) {
 	if result != "result" || err != nil {
 		t.Errorf("the result is %v, %v", result, err)
 	}
-	if want := []string{"outer before", "inner before", "handler", "inner after", "outer after"}; !slices.Equal(seen, want) {
+	if want := []string{"outer before", "inner before", "handler", "inner after", "outer after"}; !slices.Equal(seen,
+		want) {
 		t.Errorf("called were %q, want %q", seen, want)
 	}
 }

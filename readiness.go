@@ -24,8 +24,8 @@ type Check struct {
 }
 
 // Readiness are the checks of whether the services could do their work now. They run all the time, so that asking costs
-// nothing. The last, "running", fails until the services have started, and from the moment at which the context of Run has
-// ended, so that load balancers see the process drain.
+// nothing. The last, "running", fails until the services have started, and from the moment at which the context of Run
+// has ended, so that load balancers see the process drain.
 func (r *Runtime) Readiness() []Check {
 	now := r.running.Load()
 	if now == nil {

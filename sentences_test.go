@@ -14,7 +14,10 @@ var rewrite = flag.Bool("rewrite", false, "write the documents as TestSentences 
 // TestSentences keeps one sentence on a line in Markdown, so that a diff shows the sentence that changed.
 func TestSentences(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{"*.md", ".github/*.md", "docs/*.md", "docs/*/*.md", "deploy/*.md", "examples/*/*.md"} {
+	for _, pattern := range []string{
+		"*.md", ".github/*.md", "docs/*.md", "docs/*/*.md", "deploy/*.md",
+		"examples/*/*.md",
+	} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
@@ -71,7 +74,8 @@ func TestOneSentenceALine(t *testing.T) {
 var (
 	listItem = regexp.MustCompile(`^( *(?:[-*+]|\d+\.) +)(.*)$`)
 	quoted   = regexp.MustCompile(`^(> ?)(.*)$`)
-	verbatim = regexp.MustCompile(`^( *\||#|\s*$|<|\[[^\]]+\]: |---)`) // tables, headings, blank lines, HTML, references
+	// tables, headings, blank lines, HTML, references
+	verbatim = regexp.MustCompile(`^( *\||#|\s*$|<|\[[^\]]+\]: |---)`)
 	ending   = regexp.MustCompile(`[.!?](?:\)|"|\*\*|\*|_)*$`)
 	begins   = regexp.MustCompile("^[A-Z0-9À-Þ\"(`*\\[_]")
 	looksOdd = regexp.MustCompile(`^(?:\d+\.|[-+*#>|])(?:\s|$)`) // would begin a list, a heading or a table
@@ -140,7 +144,8 @@ func sentences(paragraph string) (all []string) {
 		}
 		next := strings.Join(words[i+1:], " ")
 		sentence := strings.Join(words[begin:i+1], " ")
-		if !code && depth <= 0 && ending.MatchString(word) && !strings.HasSuffix(word, "..") && !shortcut.MatchString(sentence) &&
+		if !code && depth <= 0 && ending.MatchString(word) && !strings.HasSuffix(word, "..") &&
+			!shortcut.MatchString(sentence) &&
 			begins.MatchString(next) && !looksOdd.MatchString(next) {
 			all = append(all, sentence)
 			begin, depth = i+1, 0

@@ -30,11 +30,11 @@ type Settings struct {
 	AllowNetworks []string
 	// Proxy is for requests to upstreams, and then guards where they go. HTTP_PROXY and the like are not read.
 	Proxy *url.URL
-	// Circuits say by provider how circuits judge: "count:5" for failures in a row, "rate:30" for percent. Others open at
-	// half of at least 10 requests in a minute.
+	// Circuits say by provider how circuits judge: "count:5" for failures in a row, "rate:30" for percent. Others open
+	// at half of at least 10 requests in a minute.
 	Circuits map[string]string
-	// MaxResponseBytes is from which size on an answer leaves only its size in the request log; 0 keeps the beginning of
-	// each.
+	// MaxResponseBytes is from which size on an answer leaves only its size in the request log; 0 keeps the beginning
+	// of each.
 	MaxResponseBytes int64
 	// Retention is for how many days a scheduler keeps what is finished.
 	Retention Retention
@@ -100,7 +100,8 @@ func (s *Settings) check(services []string) error {
 		{"Webhooks.Connections", int64(s.Webhooks.Connections), platform.MaxWebhookConnections},
 	} {
 		if number.value < 0 || number.value > number.most {
-			return fmt.Errorf("tributary.Config.%s is %d: it can be 1 to %d, and 0 means the default", number.name, number.value, number.most)
+			return fmt.Errorf("tributary.Config.%s is %d: it can be 1 to %d, and 0 means the default", number.name,
+				number.value, number.most)
 		}
 	}
 	if s.LagBound < 0 || s.LagBound > platform.MaxLagBound {
@@ -113,7 +114,8 @@ func (s *Settings) check(services []string) error {
 	case !slices.Contains([]int{0, 1, 3, 5}, s.Replicas):
 		return fmt.Errorf("tributary.Config.Replicas is %d: it can be 1, or 3 or 5 in a cluster", s.Replicas)
 	case slices.Contains(services, WebhookIngress) && s.Webhooks.Addr == "" && s.Webhooks.Listener == nil:
-		return missing("Webhooks.Addr", `say where webhooks come in, such as ":8090", or leave WebhookIngress out of Services`)
+		return missing("Webhooks.Addr",
+			`say where webhooks come in, such as ":8090", or leave WebhookIngress out of Services`)
 	case s.OAuth.Addr != "" && s.OAuth.URL == "":
 		return missing("OAuth.URL", "say what browsers know OAuth.Addr by, such as https://app.example.com")
 	}

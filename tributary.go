@@ -1,5 +1,5 @@
-// Package tributary runs Tributary's services inside of a program of yours, on its Postgres pool, its NATS connection, its
-// logger, its metrics and its tracer.
+// Package tributary runs Tributary's services inside of a program of yours, on its Postgres pool, its NATS connection,
+// its logger, its metrics and its tracer.
 //
 //	runtime, err := tributary.New(tributary.Config{
 //		Postgres: pool, NATS: nc, Keys: keys, Providers: tributary.Providers{"acme": acme.Provider{}},
@@ -10,9 +10,9 @@
 //	}
 //	return runtime.Run(ctx)
 //
-// The package reads no flags and no environment, handles no signals, and keeps no state outside of a [Runtime]. It closes
-// only what it has opened. A program that wants flags, commands and servers of its own as well is made by package app,
-// which is built on this one.
+// The package reads no flags and no environment, handles no signals, and keeps no state outside of a [Runtime]. It
+// closes only what it has opened. A program that wants flags, commands and servers of its own as well is made by
+// package app, which is built on this one.
 package tributary
 
 import (
@@ -58,9 +58,9 @@ type Providers map[string]contracts.Provider
 
 // Config is what a runtime is given by its program. The fields up to Services are needed; the others have defaults.
 type Config struct {
-	// Postgres is the program's pool, of a configuration that [PreparePool] has prepared. Two of its connections are kept to
-	// listen for notifications, and no longer count as the pool's. It may be nil where
-	// [WebhookIngress] is the only service.
+	// Postgres is the program's pool, of a configuration that [PreparePool] has prepared. Two of its connections are
+	// kept to listen for notifications, and no longer count as the pool's. It may be nil where [WebhookIngress] is the
+	// only service.
 	Postgres *pgxpool.Pool
 	// NATS is the program's connection, made with [NATSOptions].
 	NATS *nats.Conn
@@ -115,13 +115,16 @@ func (c *Config) check() error {
 	case c.Postgres == nil && !c.ingressOnly():
 		return missing("Postgres", "pass a pool of a configuration that tributary.PreparePool has prepared")
 	case c.Keys == nil:
-		return missing("Keys", "read them with tributary.ParseKeys or tributary.LoadKeys; make a key with: openssl rand -base64 32")
+		return missing("Keys", "read them with tributary.ParseKeys or tributary.LoadKeys; make a key with: openssl "+
+			"rand -base64 32")
 	case c.Providers == nil:
-		return missing("Providers", `pass those that the program has, such as tributary.Providers{"acme": acme.Provider{}}, or an empty map`)
+		return missing("Providers",
+			`pass those that the program has, such as tributary.Providers{"acme": acme.Provider{}}, or an empty map`)
 	}
 	for _, service := range c.Services {
 		if !slices.Contains(Services(), service) {
-			return fmt.Errorf("tributary.Config.Services has %q, it may have: %s", service, strings.Join(Services(), ", "))
+			return fmt.Errorf("tributary.Config.Services has %q, it may have: %s", service,
+				strings.Join(Services(), ", "))
 		}
 	}
 	return c.Settings.check(c.Services)
@@ -139,15 +142,15 @@ func (c *Config) ingressOnly() bool {
 // errRanBefore means that Run was called a second time.
 var errRanBefore = errors.New("this runtime has run: make another one with tributary.New")
 
-// Run runs the services until ctx ends, and returns nil when all have stopped. The first that fails ends the others, and
-// Run returns its error. A runtime runs once.
+// Run runs the services until ctx ends, and returns nil when all have stopped. The first that fails ends the others,
+// and Run returns its error. A runtime runs once.
 //
 // Run waits for Postgres and NATS to answer, and refuses connections whose settings services can't work with, and a
 // database that lacks migrations.
 //
-// When ctx ends, services take no new work. Handlers, requests and enumerations that are under way have some 20 seconds to
-// end, and what they have done is written down; what has not ended by then is handed to other processes, and done again.
-// Metrics are unregistered. The pool and the connection to NATS stay open.
+// When ctx ends, services take no new work. Handlers, requests and enumerations that are under way have some 20 seconds
+// to end, and what they have done is written down; what has not ended by then is handed to other processes, and done
+// again. Metrics are unregistered. The pool and the connection to NATS stay open.
 func (r *Runtime) Run(ctx context.Context) (err error) {
 	if r.ran.Swap(true) {
 		return errRanBefore
@@ -213,8 +216,10 @@ func (r *Runtime) platform(ctx context.Context, metrics prometheus.Registerer) (
 // listening is how services hear of notifications, which do not come through a pooler.
 func (c *Config) listening(pooled bool) postgres.Listening {
 	if pooled && c.PostgresDirect == nil {
-		c.Logger.Warn("a connection pooler is between this process and Postgres, through which no notifications come: changes are " +
-			"looked for every second instead; set TRIBUTARY_DATABASE_DIRECT_URL or Config.PostgresDirect to an address of Postgres itself")
+		c.Logger.Warn("a connection pooler is between this process and Postgres, through which no notifications " +
+			"come: changes are " +
+			"looked for every second instead; set TRIBUTARY_DATABASE_DIRECT_URL or Config.PostgresDirect to an " +
+			"address of Postgres itself")
 	}
 	return postgres.Listening{Direct: c.PostgresDirect, Poll: pooled && c.PostgresDirect == nil}
 }

@@ -38,7 +38,9 @@ func TestRefusedConfigurations(t *testing.T) {
 		change       func(*tributary.Config)
 	}{
 		{"Services is missing", "tributary.Services()", func(c *tributary.Config) { c.Services = nil }},
-		{`Services has "scheduling"`, "scheduler, syncer", func(c *tributary.Config) { c.Services = []string{"scheduling"} }},
+		{`Services has "scheduling"`, "scheduler, syncer", func(c *tributary.Config) {
+			c.Services = []string{"scheduling"}
+		}},
 		{"NATS is missing", "tributary.NATSOptions", func(c *tributary.Config) { c.NATS = nil }},
 		{"Postgres is missing", "tributary.PreparePool", func(c *tributary.Config) { c.Postgres = nil }},
 		{"Keys is missing", "tributary.ParseKeys", func(c *tributary.Config) { c.Keys = nil }},
@@ -47,7 +49,9 @@ func TestRefusedConfigurations(t *testing.T) {
 		{"OAuth.URL is missing", "https://app.example.com", func(c *tributary.Config) { c.OAuth.URL = "" }},
 		{"Replicas is 2", "3 or 5", func(c *tributary.Config) { c.Replicas = 2 }},
 		{"Concurrency is -1", "0 means the default", func(c *tributary.Config) { c.Concurrency = -1 }},
-		{"Retention.Operations is 999999", "1 to 36500", func(c *tributary.Config) { c.Retention.Operations = 999_999 }},
+		{"Retention.Operations is 999999", "1 to 36500", func(c *tributary.Config) {
+			c.Retention.Operations = 999_999
+		}},
 		{"Retention.Items is -1", "0 means the default", func(c *tributary.Config) { c.Retention.Items = -1 }},
 		{"DrainDelay is -1ns", "0s to 1h0m0s", func(c *tributary.Config) { c.DrainDelay = -1 }},
 		{"LagBound is 1h0m0s", "0s to 5m0s", func(c *tributary.Config) { c.LagBound = time.Hour }},
@@ -58,7 +62,8 @@ func TestRefusedConfigurations(t *testing.T) {
 		config := complete(t)
 		tt.change(&config)
 		_, err := tributary.New(config)
-		if err == nil || !strings.HasPrefix(err.Error(), "tributary.Config."+tt.want) || !strings.Contains(err.Error(), tt.advice) {
+		if err == nil || !strings.HasPrefix(err.Error(), "tributary.Config."+tt.want) ||
+			!strings.Contains(err.Error(), tt.advice) {
 			t.Errorf("the error is %v, want tributary.Config.%s… with %q", err, tt.want, tt.advice)
 		}
 	}

@@ -13,16 +13,18 @@ import (
 )
 
 const (
-	// brokerWindow is how many publications wait for their acknowledgement, brokerPull how many messages a pull brings: the best of what was tried.
+	// brokerWindow is how many publications wait for their acknowledgement, brokerPull how many messages a pull brings:
+	// the best of what was tried.
 	brokerWindow = 4000
 	brokerPull   = 500
 	brokerStream = "BENCH"
-	// brokerPatience is how long a publication may wait for its place in the window: a broker that writes through is slow.
+	// brokerPatience is how long a publication may wait for its place in the window: a broker that writes through is
+	// slow.
 	brokerPatience = time.Minute
 )
 
-// measureBroker has the broker carry one message for each item, with everything left out that makes a queue of it: no handler, no
-// outcome, no retry. It publishes with message ids while it consumes and acknowledges.
+// measureBroker has the broker carry one message for each item, with everything left out that makes a queue of it: no
+// handler, no outcome, no retry. It publishes with message ids while it consumes and acknowledges.
 func measureBroker(ctx context.Context, s *servers, items int) (usage, error) {
 	nc, err := s.nats.Connect()
 	if err != nil {
@@ -34,13 +36,18 @@ func measureBroker(ctx context.Context, s *servers, items int) (usage, error) {
 		return usage{}, fmt.Errorf("use JetStream: %w", err)
 	}
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name: brokerStream, Subjects: []string{"bench.>"}, Retention: jetstream.WorkQueuePolicy, Duplicates: wire.DedupeWindow,
+		Name: brokerStream, Subjects: []string{"bench.>"}, Retention: jetstream.WorkQueuePolicy,
+		Duplicates: wire.DedupeWindow,
 	})
 	if err != nil {
 		return usage{}, fmt.Errorf("make a stream: %w", err)
 	}
 	defer func() { _ = js.DeleteStream(context.WithoutCancel(ctx), brokerStream) }()
-	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "bench", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 10 * brokerPull})
+	consumer,
+		err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable:   "bench",
+		AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 10 * brokerPull,
+	})
 	if err != nil {
 		return usage{}, fmt.Errorf("make a consumer: %w", err)
 	}
@@ -77,7 +84,8 @@ func publishEach(js jetstream.JetStream, items int) error {
 		if err != nil {
 			return fmt.Errorf("encode a record: %w", err)
 		}
-		if _, err := js.PublishAsync("bench.item", body, jetstream.WithMsgID(fmt.Sprintf("run/1/%d", i)), jetstream.WithStallWait(brokerPatience)); err != nil {
+		if _, err := js.PublishAsync("bench.item", body, jetstream.WithMsgID(fmt.Sprintf("run/1/%d", i)),
+			jetstream.WithStallWait(brokerPatience)); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
 	}

@@ -50,7 +50,8 @@ type hookCase struct {
 	p50, p99 time.Duration
 }
 
-// measureIngress compares the ingress with the same checks without a broker, and with the broker alone, each with 64 callers at a time.
+// measureIngress compares the ingress with the same checks without a broker, and with the broker alone, each with 64
+// callers at a time.
 func measureIngress(ctx context.Context, s *servers, opts options) error {
 	stand, err := newHookStand(ctx, s)
 	if err != nil {
@@ -71,7 +72,8 @@ func measureIngress(ctx context.Context, s *servers, opts options) error {
 			rounds[name] = append(rounds[name], c)
 		}
 	}
-	fmt.Printf("%s Medians of %d rounds of %s; load average %s.\n\n", s.describe(ctx), opts.rounds, opts.webhooks, loadAverage())
+	fmt.Printf("%s Medians of %d rounds of %s; load average %s.\n\n", s.describe(ctx), opts.rounds, opts.webhooks,
+		loadAverage())
 	fmt.Print("| case | requests/s | p50, ms | p99, ms |\n| --- | ---: | ---: | ---: |\n")
 	for _, name := range names {
 		c := medianCase(rounds[name])
@@ -85,7 +87,8 @@ func measureIngress(ctx context.Context, s *servers, opts options) error {
 	}
 	slices.Sort(ratios)
 	ratio := ratios[len(ratios)/2]
-	fmt.Printf("\nThe ingress takes %.2f of what (b) allows behind (a) (aim ≥ 0.8: %s).\n", ratio, verdict(ratio >= 0.8))
+	fmt.Printf("\nThe ingress takes %.2f of what (b) allows behind (a) (aim ≥ 0.8: %s).\n", ratio,
+		verdict(ratio >= 0.8))
 	return nil
 }
 
@@ -96,7 +99,9 @@ func medianCase(all []hookCase) hookCase {
 }
 
 // hookRound has callers at work for a while.
-func hookRound(ctx context.Context, duration time.Duration, call func(context.Context, string) error) (hookCase, error) {
+func hookRound(ctx context.Context, duration time.Duration, call func(context.Context, string) error) (hookCase,
+	error,
+) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	started := time.Now()
@@ -117,7 +122,8 @@ func hookRound(ctx context.Context, duration time.Duration, call func(context.Co
 	callers.Wait()
 	took := time.Since(started)
 	all := slices.Concat(times...)
-	return hookCase{rate: float64(len(all)) / took.Seconds(), p50: quantile(all, 0.5), p99: quantile(all, 0.99)}, context.Cause(ctx)
+	return hookCase{rate: float64(len(all)) / took.Seconds(), p50: quantile(all, 0.5), p99: quantile(all, 0.99)},
+		context.Cause(ctx)
 }
 
 // hookStand is an ingress on the broker, its checks alone, and a client.
@@ -138,7 +144,10 @@ func newHookStand(ctx context.Context, s *servers) (*hookStand, error) {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	h := &hookStand{body: make([]byte, hookBody), integration: uuid.NewString(), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: hookConnections}}}
+	h := &hookStand{
+		body: make([]byte, hookBody), integration: uuid.NewString(),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: hookConnections}},
+	}
 	for i := range h.body {
 		h.body[i] = 'a' + byte(i%26)
 	}
@@ -168,7 +177,8 @@ func newHookStand(ctx context.Context, s *servers) (*hookStand, error) {
 	}
 	known := directory.New(h.bus, ring, log)
 	config := webhookingress.Config{
-		Bus: h.bus, Directory: known, Deliveries: delivery.NewCodec(ring), Registry: registry, Log: log, Metrics: metrics, Tracer: noop.NewTracerProvider().Tracer(""),
+		Bus: h.bus, Directory: known, Deliveries: delivery.NewCodec(ring), Registry: registry, Log: log,
+		Metrics: metrics, Tracer: noop.NewTracerProvider().Tracer(""),
 		Now: time.Now, Prefix: "/integrations", Settings: webhookingress.DefaultSettings(),
 	}
 	if config.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -217,7 +227,10 @@ func (h *hookStand) enter(ctx context.Context, ring *secret.Ring) error {
 		return err
 	}
 	err = writer.Put(ctx, h.integration, func(context.Context) (*eventsv1.DirectoryEntry, error) {
-		return &eventsv1.DirectoryEntry{IntegrationId: h.integration, Provider: "github", Name: "bench", Status: "active", KeyId: keyID, Sealed: sealed}, nil
+		return &eventsv1.DirectoryEntry{
+			IntegrationId: h.integration, Provider: "github", Name: "bench",
+			Status: "active", KeyId: keyID, Sealed: sealed,
+		}, nil
 	})
 	if err != nil {
 		return err
@@ -232,16 +245,23 @@ func (h *hookStand) serveBare(known *directory.Directory) (*http.Server, error) 
 		return nil, err
 	}
 	h.bare = "http://" + listener.Addr().String()
-	server := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
-		req := &contracts.WebhookRequest{Method: r.Method, Header: r.Header.Clone(), Body: body, ReceivedAt: time.Now()}
-		if err != nil || (github.Provider{}).VerifyWebhookSignature(r.Context(), known.Find("bench").Integration, req) != nil {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"status":"queued"}`)
-	})}
+	server := &http.Server{
+		ReadHeaderTimeout: time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+			req := &contracts.WebhookRequest{
+				Method: r.Method, Header: r.Header.Clone(), Body: body,
+				ReceivedAt: time.Now(),
+			}
+			if err != nil || (github.Provider{}).VerifyWebhookSignature(r.Context(), known.Find("bench").Integration,
+				req) != nil {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"status":"queued"}`)
+		}),
+	}
 	go func() { _ = server.Serve(listener) }()
 	return server, nil
 }
@@ -264,7 +284,8 @@ func (h *hookStand) post(url string) func(context.Context, string) error {
 		if err != nil {
 			return err
 		}
-		req.Header["X-Github-Event"], req.Header["X-Github-Delivery"], req.Header["X-Hub-Signature-256"] = []string{"issues"}, []string{id}, []string{h.signature}
+		req.Header["X-Github-Event"], req.Header["X-Github-Delivery"],
+			req.Header["X-Hub-Signature-256"] = []string{"issues"}, []string{id}, []string{h.signature}
 		resp, err := h.client.Do(req)
 		if err != nil {
 			return err
@@ -279,6 +300,9 @@ func (h *hookStand) post(url string) func(context.Context, string) error {
 
 // publish has the broker store a message of the same size, and waits for it.
 func (h *hookStand) publish(ctx context.Context, id string) error {
-	_, err := h.bus.Offer(ctx, wire.Message{Subject: wire.WebhooksSubject("github", h.integration), ID: strconv.FormatInt(h.sequence.Add(1), 10) + id, Body: h.body})
+	_, err := h.bus.Offer(ctx, wire.Message{
+		Subject: wire.WebhooksSubject("github", h.integration),
+		ID:      strconv.FormatInt(h.sequence.Add(1), 10) + id, Body: h.body,
+	})
 	return err
 }

@@ -1,5 +1,5 @@
-// Package db holds the schema of Tributary's Postgres: migrations, which this package applies, and the queries that sqlc turns into
-// internal/postgres/dbsqlc.
+// Package db holds the schema of Tributary's Postgres: migrations, which this package applies, and the queries that
+// sqlc turns into internal/postgres/dbsqlc.
 package db
 
 import (
@@ -27,9 +27,9 @@ func Migrate(ctx context.Context, databaseURL string) (applied int, err error) {
 	return onURL(databaseURL, func(pool *sql.DB) (int, error) { return MigrateOn(ctx, pool) })
 }
 
-// MigrateOn brings a database up to the newest schema. Any number of processes may call it at once: one applies, under an
-// advisory lock of its session, the others wait. A migration that was released under a lower number than one that the
-// database has is applied too. It returns the number of steps applied.
+// MigrateOn brings a database up to the newest schema. Any number of processes may call it at once: one applies, under
+// an advisory lock of its session, the others wait. A migration that was released under a lower number than one that
+// the database has is applied too. It returns the number of steps applied.
 func MigrateOn(ctx context.Context, pool *sql.DB) (applied int, err error) {
 	steps, err := fs.Sub(Migrations, "migrations")
 	if err != nil {
@@ -57,7 +57,8 @@ func migrate(ctx context.Context, pool *sql.DB, steps fs.FS) (applied int, err e
 	if err != nil {
 		return 0, fmt.Errorf("make the migration lock: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, pool, steps, goose.WithSessionLocker(locker), goose.WithAllowOutofOrder(true))
+	provider, err := goose.NewProvider(goose.DialectPostgres, pool, steps, goose.WithSessionLocker(locker),
+		goose.WithAllowOutofOrder(true))
 	if err != nil {
 		return 0, fmt.Errorf("read the migrations: %w", err)
 	}
@@ -71,7 +72,8 @@ func migrate(ctx context.Context, pool *sql.DB, steps fs.FS) (applied int, err e
 // appliedVersions lists what goose has applied; a database without goose's table is empty.
 const (
 	hasVersions     = "select to_regclass('goose_db_version') is not null"
-	appliedVersions = "select coalesce(array_agg(distinct version_id), '{}') from goose_db_version where is_applied and version_id > 0"
+	appliedVersions = "select coalesce(array_agg(distinct version_id), '{}') from goose_db_version where is_applied " +
+		"and version_id > 0"
 )
 
 // Row is one row of an answer, as pgx returns it.
@@ -79,10 +81,11 @@ type Row interface{ Scan(values ...any) error }
 
 // State says how a database's schema differs from what this version of the program knows.
 type State struct {
-	// Missing are the names of the migrations that the database lacks, such as 00031_secret_audit. A service refuses to start while there are any.
+	// Missing are the names of the migrations that the database lacks, such as 00031_secret_audit. A service refuses to
+	// start while there are any.
 	Missing []string
-	// Unknown are the numbers of migrations that a newer version has applied. Services of this version go on with them, since migrations of one
-	// version keep to what the version before can work with.
+	// Unknown are the numbers of migrations that a newer version has applied. Services of this version go on with them,
+	// since migrations of one version keep to what the version before can work with.
 	Unknown []int64
 }
 

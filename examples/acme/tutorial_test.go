@@ -40,7 +40,8 @@ func TestTutorial(t *testing.T) {
 	}
 	// Its port may be taken on this machine.
 	text := strings.ReplaceAll(string(tutorial), "127.0.0.1:7070", freeAddress(t))
-	blocks := regexp.MustCompile("(?ms)^<!-- (\\w+)(?:: (\\S+))? -->\n```\\w+\n(.*?)^```$").FindAllStringSubmatch(text, -1)
+	blocks := regexp.MustCompile("(?ms)^<!-- (\\w+)(?:: (\\S+))? -->\n```\\w+\n(.*?)^```$").FindAllStringSubmatch(text,
+		-1)
 	if fences := strings.Count(text, "\n```\n"); len(blocks) != fences || fences == 0 {
 		t.Fatalf("%d of %d blocks have a comment that says what they are", len(blocks), fences)
 	}

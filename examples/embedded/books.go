@@ -28,7 +28,9 @@ func newBooks(ctx context.Context, pool *pgxpool.Pool) (*books, error) {
 }
 
 // runtime is Tributary in this program.
-func (b *books) runtime(nc *nats.Conn, keys *tributary.Keys, logger *slog.Logger, metrics prometheus.Registerer) (*tributary.Runtime, error) {
+func (b *books) runtime(nc *nats.Conn, keys *tributary.Keys, logger *slog.Logger, metrics prometheus.Registerer) (
+	*tributary.Runtime, error,
+) {
 	config := tributary.Config{
 		Postgres: b.pool, NATS: nc, Keys: keys, Logger: logger, Registerer: metrics,
 		Providers: tributary.Providers{"acme": acme.Provider{}},
@@ -43,7 +45,9 @@ func (b *books) runtime(nc *nats.Conn, keys *tributary.Keys, logger *slog.Logger
 type transaction struct{}
 
 // inTransaction gives all handlers of an item one transaction, which commits if none of them fails.
-func (b *books) inTransaction(ctx context.Context, in *contracts.Integration, item tributary.Item, next tributary.ItemFunc) error {
+func (b *books) inTransaction(ctx context.Context, in *contracts.Integration, item tributary.Item,
+	next tributary.ItemFunc,
+) error {
 	return pgx.BeginFunc(ctx, b.pool, func(tx pgx.Tx) error {
 		return next(context.WithValue(ctx, transaction{}, tx), in, item)
 	})
@@ -68,7 +72,8 @@ func (b *books) book(ctx context.Context, _ *contracts.Integration, order acme.O
 		return contracts.Permanent(fmt.Errorf("order %s costs less than nothing", order.ID))
 	}
 	tx, _ := ctx.Value(transaction{}).(pgx.Tx)
-	_, err := tx.Exec(ctx, "insert into books values ($1, $2) on conflict (order_id) do update set cents = excluded.cents", order.ID, order.Cents)
+	const upsert = "insert into books values ($1, $2) on conflict (order_id) do update set cents = excluded.cents"
+	_, err := tx.Exec(ctx, upsert, order.ID, order.Cents)
 	return err
 }
 

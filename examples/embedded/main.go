@@ -1,5 +1,5 @@
-// Command embedded is a bookkeeping server that syncs orders by itself: it has flags, a logger, a pool, metrics and an HTTP
-// server of its own, and runs Tributary's services in its process, on the same pool and connection.
+// Command embedded is a bookkeeping server that syncs orders by itself: it has flags, a logger, a pool, metrics and an
+// HTTP server of its own, and runs Tributary's services in its process, on the same pool and connection.
 package main
 
 import (

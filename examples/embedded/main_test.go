@@ -48,7 +48,10 @@ func newShop(t *testing.T, cents ...int64) *httptest.Server {
 		orders := []acme.Order{}
 		for i, c := range cents[min(after, len(cents)):] {
 			revision := after + i + 1
-			orders = append(orders, acme.Order{ID: "order-" + strconv.Itoa(revision), Cents: c, Revision: int64(revision)})
+			orders = append(orders, acme.Order{
+				ID: "order-" + strconv.Itoa(revision), Cents: c,
+				Revision: int64(revision),
+			})
 		}
 		_ = json.NewEncoder(w).Encode(orders)
 	}))
@@ -76,7 +79,8 @@ func start(t *testing.T, runtime *tributary.Runtime) (stop func() error) {
 func createShop(t *testing.T, client *api.Client, url string) {
 	t.Helper()
 	_, err := client.CreateIntegration(t.Context(), api.CreateIntegration{
-		Provider: "acme", Name: "shop", Metadata: json.RawMessage(`{"url":"` + url + `"}`), Credentials: json.RawMessage(`{"key":"a-key-of-the-shop"}`),
+		Provider: "acme", Name: "shop", Metadata: json.RawMessage(`{"url":"` + url + `"}`),
+		Credentials: json.RawMessage(`{"key":"a-key-of-the-shop"}`),
 	})
 	if err != nil {
 		t.Fatal(err)

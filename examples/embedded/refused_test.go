@@ -15,8 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/embedded/pgtest"
 )
 
-// TestRefusedConnections runs Tributary on a connection that the program has made in its own way, on such a pool, and on a
-// database that lacks migrations. It refuses each, and says what to do.
+// TestRefusedConnections runs Tributary on a connection that the program has made in its own way, on such a pool, and
+// on a database that lacks migrations. It refuses each, and says what to do.
 func TestRefusedConnections(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	server := natstest.New(t)
@@ -42,7 +42,10 @@ func TestRefusedConnections(t *testing.T) {
 		pool               *pgxpool.Pool
 		nc                 *nats.Conn
 	}{
-		{"a plain connection to NATS", "nats.MaxReconnects(-1)", "tributary.NATSOptions", prepared(pgtest.URL(t)), server.Connect()},
+		{
+			"a plain connection to NATS", "nats.MaxReconnects(-1)", "tributary.NATSOptions", prepared(pgtest.URL(t)),
+			server.Connect(),
+		},
 		{"a plain pool", "lacks settings", "tributary.PreparePool", pgtest.DB(t), good},
 		{"a database that is behind", "lacks 00001_integrations", "tributary.Migrate", behind, good},
 	} {
@@ -57,7 +60,8 @@ func TestRefusedConnections(t *testing.T) {
 			t.Errorf("%s: %v, want %q and %q", tt.what, err, tt.want, tt.advice)
 		}
 	}
-	if err := tributary.CheckMigrations(t.Context(), behind); err == nil || !strings.Contains(err.Error(), "00001_integrations") {
+	if err := tributary.CheckMigrations(t.Context(), behind); err == nil ||
+		!strings.Contains(err.Error(), "00001_integrations") {
 		t.Errorf("a database that is behind passes: %v", err)
 	}
 }

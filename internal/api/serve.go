@@ -68,8 +68,14 @@ type serving struct {
 func (s Server) Serve(ctx context.Context, description string, routes []Route) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	server := &serving{Server: s, ctx: work, slots: share.New[string](answersAtATime), bytes: share.New[string](bytesAtATime)}
-	service, err := micro.AddService(s.Conn, micro.Config{Name: wire.APIService, Version: Version, Description: description})
+	server := &serving{
+		Server: s, ctx: work, slots: share.New[string](answersAtATime),
+		bytes: share.New[string](bytesAtATime),
+	}
+	service, err := micro.AddService(s.Conn, micro.Config{
+		Name: wire.APIService, Version: Version,
+		Description: description,
+	})
 	if err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}

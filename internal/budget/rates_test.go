@@ -64,7 +64,8 @@ func TestReportOf(t *testing.T) {
 			contracts.RateReport{Remaining: 4, Reset: 9 * time.Second},
 		},
 		{
-			"the draft goes first", 200, nil, "X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12; RateLimit: \"a\"|r=1|t=5",
+			"the draft goes first", 200, nil,
+			"X-RateLimit-Remaining: 3; X-RateLimit-Reset: 12; RateLimit: \"a\"|r=1|t=5",
 			contracts.RateReport{Remaining: 1, Reset: 5 * time.Second},
 		},
 		{

@@ -16,7 +16,8 @@ import (
 
 const benchMessages = 20_000
 
-// BenchmarkConsume works off small messages with handlers that do nothing, through the bus and, to compare, through the client alone.
+// BenchmarkConsume works off small messages with handlers that do nothing, through the bus and, to compare, through the
+// client alone.
 func BenchmarkConsume(b *testing.B) {
 	b.Run("bus", func(b *testing.B) {
 		benchConsume(b, func(ctx context.Context, _ jetstream.JetStream, u *bus.Bus, seen func()) {
@@ -79,7 +80,10 @@ func benchConsume(b *testing.B, consume func(context.Context, jetstream.JetStrea
 
 func fill(b *testing.B, js jetstream.JetStream) {
 	b.Helper()
-	subject := wire.ItemsSubject(wire.ItemAddress{Lane: wire.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1})
+	subject := wire.ItemsSubject(wire.ItemAddress{
+		Lane: wire.Bulk, Provider: "p", Integration: "i",
+		Run: "r", Attempt: 1,
+	})
 	for i := range benchMessages {
 		if _, err := js.PublishAsync(subject, []byte(fmt.Sprint(i))); err != nil {
 			b.Fatal(err)

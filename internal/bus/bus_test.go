@@ -106,7 +106,8 @@ func TestApplyAgainAndAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if status.TTL() != config.TTL || status.History() != 1 {
-			t.Errorf("bucket %s keeps %d values for %s, want 1 for %s", config.Bucket, status.History(), status.TTL(), config.TTL)
+			t.Errorf("bucket %s keeps %d values for %s, want 1 for %s", config.Bucket, status.History(), status.TTL(),
+				config.TTL)
 		}
 		if !stream(t, b, "KV_"+config.Bucket).Config.AllowDirect {
 			t.Errorf("bucket %s has one copy and is read in the slow way", config.Bucket)
@@ -153,7 +154,8 @@ func TestPurgeAndHolds(t *testing.T) {
 		if err := b.Publish(t.Context(), wire.Message{Subject: wire.ItemsSubject(a)}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.PublishAt(t.Context(), wire.Message{Subject: wire.RetrySubject(a)}, wire.ItemsSubject(a), now.Add(hour)); err != nil {
+		if err := b.PublishAt(t.Context(), wire.Message{Subject: wire.RetrySubject(a)}, wire.ItemsSubject(a),
+			now.Add(hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,7 +169,8 @@ func TestPurgeAndHolds(t *testing.T) {
 			t.Errorf("the stream holds something under %v: %t, want %t", filters, got, want)
 		}
 	}
-	first, all, retries := wire.RunFilters("p", "i", "r", 1), wire.RunFilters("p", "i", "r", 0), wire.RunFilters("p", "i", "r", 10)[1]
+	first, all, retries := wire.RunFilters("p", "i", "r", 1), wire.RunFilters("p", "i", "r", 0),
+		wire.RunFilters("p", "i", "r", 10)[1]
 	holds(true, first...)
 	holds(true, retries)
 	holds(false, wire.RunFilters("p", "i", "other", 0)...)

@@ -29,9 +29,11 @@ func TestIsOutrun(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"nothing":     {nil, false},
-		"one node":    {fmt.Errorf("put: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}), true},
-		"a cluster":   {fmt.Errorf("put: %w", &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}), true},
+		"nothing": {nil, false},
+		"one node": {fmt.Errorf("put: %w",
+			&jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}), true},
+		"a cluster": {fmt.Errorf("put: %w",
+			&jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}), true},
 		"a new key":   {fmt.Errorf("create: %w", jetstream.ErrKeyExists), true},
 		"not found":   {&jetstream.APIError{Code: 404, ErrorCode: jetstream.JSErrCodeStreamNotFound}, false},
 		"no such key": {jetstream.ErrKeyNotFound, false},
@@ -97,7 +99,9 @@ func TestCellsWatch(t *testing.T) {
 	told := make(chan string, 10)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- cells.Watch(ctx, "*.said", func(key string, value []byte, _ uint64) { told <- key + "=" + string(value) })
+		ended <- cells.Watch(ctx, "*.said", func(key string, value []byte, _ uint64) {
+			told <- key + "=" + string(value)
+		})
 	}()
 	if got := <-told; got != "a.said=before" {
 		t.Errorf("told %q", got)
@@ -124,7 +128,9 @@ func TestClock(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		server := natstest.New(t)
 		for _, skew := range []time.Duration{0, time.Hour, -3 * time.Second} {
-			clock := newBus(t, server.Connect(), bus.Options{Now: func() time.Time { return time.Now().Add(skew) }}).Clock(wire.BucketLimits)
+			clock := newBus(t, server.Connect(), bus.Options{Now: func() time.Time {
+				return time.Now().Add(skew)
+			}}).Clock(wire.BucketLimits)
 			if _, _, known := clock.Bounds(); known {
 				t.Error("the time is known before anybody asked")
 			}

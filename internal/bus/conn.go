@@ -45,7 +45,9 @@ func ConnOptions(log *slog.Logger, own ...nats.Option) []nats.Option {
 			log.Info("NATS connection is back")
 			most.learn(log, nc)
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reports", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.Warn("NATS reports", "error", err)
+		}),
 	}
 	return append(append(opts, own...), surviveViolations)
 }
@@ -63,8 +65,14 @@ func CheckConn(nc *nats.Conn) error {
 	}{
 		{o.AllowReconnect && o.MaxReconnect < 0, "nats.MaxReconnects(-1)"},
 		{o.ReconnectBufSize < 0, "nats.ReconnectBufSize(-1)"},
-		{o.PingInterval > 0 && o.PingInterval*time.Duration(o.MaxPingsOut+1) <= silentMost, "nats.PingInterval and MaxPingsOutstanding below a minute"},
-		{o.FlusherTimeout > 0 && o.FlusherTimeout <= silentMost && o.ReconnectOnFlusherError, "nats.ReconnectOnFlusherError()"},
+		{
+			o.PingInterval > 0 && o.PingInterval*time.Duration(o.MaxPingsOut+1) <= silentMost,
+			"nats.PingInterval and MaxPingsOutstanding below a minute",
+		},
+		{
+			o.FlusherTimeout > 0 && o.FlusherTimeout <= silentMost && o.ReconnectOnFlusherError,
+			"nats.ReconnectOnFlusherError()",
+		},
 		{!o.NoEcho, "no nats.NoEcho()"},
 		{survivesViolations(&o), "a dialer that survives a lowered max_payload"},
 	} {

@@ -46,7 +46,8 @@ func TestConnectionsOfOthers(t *testing.T) {
 		"no nats.NoEcho()":          nats.NoEcho(),
 		"nats.ReconnectOnFlusher":   nats.FlusherTimeout(time.Hour),
 	} {
-		if err := bus.CheckConn(connect(bus.ConnOptions(log, own)...)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ", ") {
+		if err := bus.CheckConn(connect(bus.ConnOptions(log, own)...)); err == nil ||
+			!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ", ") {
 			t.Errorf("with another option: %v, want %s alone", err, want)
 		}
 	}

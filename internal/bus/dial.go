@@ -12,9 +12,11 @@ import (
 )
 
 // errURL says nothing of the URL, which may hold a password anywhere.
-var errURL = errors.New("the URL of NATS can't be read; it looks like nats://user:password@localhost:4222, or several of these with commas")
+var errURL = errors.New("the URL of NATS can't be read; it looks like nats://user:password@localhost:4222, or " +
+	"several of these with commas")
 
-// Connect connects to NATS at a URL, or at one of several separated by commas, and doesn't wait for it. Errors show no password.
+// Connect connects to NATS at a URL, or at one of several separated by commas, and doesn't wait for it. Errors show no
+// password.
 func Connect(servers string, opts ...nats.Option) (*nats.Conn, error) {
 	shown, err := Redact(servers)
 	if err != nil {
@@ -27,8 +29,8 @@ func Connect(servers string, opts ...nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// Dial is Connect with [ConnOptions], for services: it waits, says once that the server can't be reached, and tries again
-// until ctx ends.
+// Dial is Connect with [ConnOptions], for services: it waits, says once that the server can't be reached, and tries
+// again until ctx ends.
 func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
 	opts = ConnOptions(log, opts...)
 	for waiting := false; ; waiting = true {
@@ -48,7 +50,8 @@ func Dial(ctx context.Context, servers string, log *slog.Logger, opts ...nats.Op
 	}
 }
 
-// Redact is the URL of NATS, or several separated by commas, as it may be shown: without passwords and tokens. The error shows nothing of what can't be read.
+// Redact is the URL of NATS, or several separated by commas, as it may be shown: without passwords and tokens. The
+// error shows nothing of what can't be read.
 func Redact(servers string) (string, error) {
 	var shown []string
 	for server := range strings.SplitSeq(servers, ",") {

@@ -15,7 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/wire"
 )
 
-// TestHasten delays messages by an hour and hastens some of them: these arrive at once and only once, the others in their time.
+// TestHasten delays messages by an hour and hastens some of them: these arrive at once and only once, the others in
+// their time.
 func TestHasten(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		b := newBus(t, natstest.New(t).Connect(), bus.Options{})
@@ -23,7 +24,10 @@ func TestHasten(t *testing.T) {
 		for n, cause := range []string{"circuit", "", "budget", "circuit"} {
 			at := address
 			at.Index = int32(n)
-			m := wire.Message{Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(fmt.Sprint(n)), Header: map[string]string{"Kept": "yes"}}
+			m := wire.Message{
+				Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(fmt.Sprint(n)),
+				Header: map[string]string{"Kept": "yes"},
+			}
 			if cause != "" {
 				m.Header[wire.HeaderWaitsFor] = cause
 			}
@@ -32,9 +36,10 @@ func TestHasten(t *testing.T) {
 			}
 		}
 		hasten := func(provider string) int {
-			n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(provider, address.Integration), func(h nats.Header) bool {
-				return h.Get(wire.HeaderWaitsFor) == "circuit"
-			})
+			n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(provider, address.Integration),
+				func(h nats.Header) bool {
+					return h.Get(wire.HeaderWaitsFor) == "circuit"
+				})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +74,8 @@ func TestHastenOneThatIsRefused(t *testing.T) {
 			at := address
 			at.Index = int32(n)
 			m := wire.Message{
-				Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(body), Header: map[string]string{"Kept": "yes"},
+				Subject: wire.RetrySubject(at), ID: fmt.Sprint("id", n), Body: []byte(body),
+				Header: map[string]string{"Kept": "yes"},
 			}
 			if err := b.PublishAt(t.Context(), m, wire.ItemsSubject(at), start.Add(time.Hour)); err != nil {
 				t.Fatal(err)
@@ -80,7 +86,10 @@ func TestHastenOneThatIsRefused(t *testing.T) {
 		if _, err := streams(t, b).UpdateStream(t.Context(), config); err != nil {
 			t.Fatal(err)
 		}
-		n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(address.Provider, address.Integration), func(nats.Header) bool { return true })
+		n, err := b.Hasten(t.Context(), wire.StreamItems, wire.RetryFilter(address.Provider, address.Integration),
+			func(nats.Header) bool {
+				return true
+			})
 		if n != 1 || err == nil || !strings.Contains(err.Error(), "message size exceeds maximum allowed") {
 			t.Errorf("%d messages were hastened, and the error is %v", n, err)
 		}

@@ -77,7 +77,8 @@ func TestReadKeys(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := b.ReadKeys(ended, wire.BucketCheckpoints, "run.1.>", func(bus.Value) {}); !errors.Is(err, context.Canceled) {
+	if err := b.ReadKeys(ended, wire.BucketCheckpoints, "run.1.>", func(bus.Value) {}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("with an ended context: %v", err)
 	}
 }

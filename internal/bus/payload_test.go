@@ -22,7 +22,10 @@ const violation = "-ERR 'Maximum Payload Violation'\r\n"
 func dials(t *testing.T, each func(t *testing.T, server *natstest.Server, dial func(logged *bytes.Buffer) *nats.Conn)) {
 	t.Helper()
 	for name, start := range map[string]func(testing.TB) (*natstest.Server, []nats.Option){
-		"network": func(t testing.TB) (*natstest.Server, []nats.Option) { t.Helper(); return natstest.NewListening(t), nil },
+		"network": func(t testing.TB) (*natstest.Server, []nats.Option) {
+			t.Helper()
+			return natstest.NewListening(t), nil
+		},
 		"TLS": func(t testing.TB) (*natstest.Server, []nats.Option) {
 			t.Helper()
 			server, roots := natstest.NewTLS(t)
@@ -49,7 +52,8 @@ func dials(t *testing.T, each func(t *testing.T, server *natstest.Server, dial f
 	}
 }
 
-// TestLimitIsLowered lowers the size of a message while a service is connected: the message that is too large now is refused, and the service goes on with smaller ones.
+// TestLimitIsLowered lowers the size of a message while a service is connected: the message that is too large now is
+// refused, and the service goes on with smaller ones.
 func TestLimitIsLowered(t *testing.T) {
 	t.Parallel()
 	dials(t, func(t *testing.T, server *natstest.Server, dial func(*bytes.Buffer) *nats.Conn) {
@@ -64,7 +68,10 @@ func TestLimitIsLowered(t *testing.T) {
 			t.Fatal(err)
 		}
 		publish := func(id string, size int) error {
-			return b.Publish(t.Context(), wire.Message{Subject: "tributary.events.run-started.shop.x", ID: id, Body: make([]byte, size)})
+			return b.Publish(t.Context(), wire.Message{
+				Subject: "tributary.events.run-started.shop.x", ID: id,
+				Body: make([]byte, size),
+			})
 		}
 		if err := publish("before", 1<<20); err != nil {
 			t.Fatal(err)
@@ -98,7 +105,10 @@ func TestMessagesThatLookLikeAViolation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, body := range []string{violation, "-ERR ", "-ERR 'Maximum", strings.Repeat("-ERR ", 10_000), violation + "-", "a" + strings.TrimSuffix(violation, "\r\n")} {
+		for _, body := range []string{
+			violation, "-ERR ", "-ERR 'Maximum", strings.Repeat("-ERR ", 10_000),
+			violation + "-", "a" + strings.TrimSuffix(violation, "\r\n"),
+		} {
 			if err := nc.Publish("x", []byte(body)); err != nil {
 				t.Fatal(err)
 			}

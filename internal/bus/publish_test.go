@@ -20,7 +20,10 @@ import (
 
 func TestPublishDropsARepeatedID(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	for _, m := range []wire.Message{message("a", "1"), message("a", "1"), message("b", "2"), message("", "3"), message("", "3")} {
+	for _, m := range []wire.Message{
+		message("a", "1"), message("a", "1"), message("b", "2"), message("", "3"),
+		message("", "3"),
+	} {
 		if err := b.Publish(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +117,10 @@ func TestPublishRefusedForGood(t *testing.T) {
 
 // delayed is a message that waits under its own subject for the target.
 func delayed(id, body string) (m wire.Message, target string) {
-	return wire.Message{Subject: wire.RetrySubject(address), ID: id, Body: []byte(body), Header: map[string]string{"Kept": "yes"}}, wire.ItemsSubject(address)
+	return wire.Message{
+		Subject: wire.RetrySubject(address), ID: id, Body: []byte(body),
+		Header: map[string]string{"Kept": "yes"},
+	}, wire.ItemsSubject(address)
 }
 
 // arrivals consumes until n messages were there, and says which came after how long.
@@ -139,8 +145,12 @@ func TestPublishAt(t *testing.T) {
 		publish func(publish func(id, body string, in time.Duration))
 		want    []string
 	}{
-		{"later", func(at func(string, string, time.Duration)) { at("a", "one", 20*time.Minute) }, []string{"one after 20m0s"}},
-		{"in the past, at once", func(at func(string, string, time.Duration)) { at("a", "one", -time.Hour) }, []string{"one after 0s"}},
+		{"later", func(at func(string, string, time.Duration)) {
+			at("a", "one", 20*time.Minute)
+		}, []string{"one after 20m0s"}},
+		{"in the past, at once", func(at func(string, string, time.Duration)) {
+			at("a", "one", -time.Hour)
+		}, []string{"one after 0s"}},
 		{"a second one replaces the first", func(at func(string, string, time.Duration)) {
 			at("a", "one", 5*time.Minute)
 			at("b", "two", 10*time.Minute)
@@ -187,7 +197,10 @@ func TestPublishAtOutlastsARestart(t *testing.T) {
 
 func TestTraceTravels(t *testing.T) {
 	b := newBus(t, natstest.New(t).Connect(), bus.Options{})
-	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+	parent := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2},
+		TraceFlags: trace.FlagsSampled,
+	})
 	if err := b.Publish(trace.ContextWithRemoteSpanContext(t.Context(), parent), message("a", "x")); err != nil {
 		t.Fatal(err)
 	}
@@ -213,5 +226,6 @@ func TestTraceTravels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, []string{parent.TraceID().String() + " " + parent.SpanID().String(), "0a000000000000000000000000000000 0b00000000000000"}, got)
+	diff(t, []string{parent.TraceID().String() + " " + parent.SpanID().String(), "0a000000000000000000000000000000 " +
+		"0b00000000000000"}, got)
 }

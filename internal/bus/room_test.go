@@ -34,7 +34,9 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	bound("KV_"+wire.BucketKeys, func(c *jetstream.StreamConfig) { c.MaxBytes = int64(stream(t, b, c.Name).State.Bytes) })
+	bound("KV_"+wire.BucketKeys, func(c *jetstream.StreamConfig) {
+		c.MaxBytes = int64(stream(t, b, c.Name).State.Bytes)
+	})
 	says := func(want string, stores ...string) {
 		t.Helper()
 		eventually(t, func() bool {

@@ -28,17 +28,21 @@ func TestSettingsThatLoseMessagesAreSetBack(t *testing.T) {
 		stream string
 		edit   func(c *jetstream.StreamConfig)
 	}{
-		"few messages":        {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgs = 100 }},
-		"few bytes":           {wire.StreamSync, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
-		"short lives":         {wire.StreamCommands, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
-		"shorter lives":       {events.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
-		"old ones make way":   {wire.StreamWebhooks, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }},
+		"few messages":  {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgs = 100 }},
+		"few bytes":     {wire.StreamSync, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
+		"short lives":   {wire.StreamCommands, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		"shorter lives": {events.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		"old ones make way": {wire.StreamWebhooks, func(c *jetstream.StreamConfig) {
+			c.Discard = jetstream.DiscardOld
+		}},
 		"one for each":        {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }},
 		"small messages":      {wire.StreamItems, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 2000 }},
 		"short memory":        {wire.StreamSync, func(c *jetstream.StreamConfig) { c.Duplicates = time.Second }},
 		"no acknowledgements": {events.StreamEvents, func(c *jetstream.StreamConfig) { c.NoAck = true }},
-		"other subjects":      {wire.StreamCommands, func(c *jetstream.StreamConfig) { c.Subjects = []string{"elsewhere.>"} }},
-		"values that end":     {checkpoints, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		"other subjects": {wire.StreamCommands, func(c *jetstream.StreamConfig) {
+			c.Subjects = []string{"elsewhere.>"}
+		}},
+		"values that end": {checkpoints, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
 		"values that make way": {checkpoints, func(c *jetstream.StreamConfig) {
 			c.Discard, c.MaxMsgs = jetstream.DiscardOld, 10
 		}},
@@ -121,7 +125,8 @@ func TestPausedConsumersAreToldOf(t *testing.T) {
 			stop()
 			return nil
 		}
-		if _, err := streams(t, b).PauseConsumer(t.Context(), wire.StreamItems, durable, time.Now().Add(time.Hour)); err != nil {
+		if _, err := streams(t, b).PauseConsumer(t.Context(), wire.StreamItems, durable,
+			time.Now().Add(time.Hour)); err != nil {
 			t.Error(err)
 		}
 		return b.Publish(t.Context(), message("last", "last"))

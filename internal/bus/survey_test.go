@@ -153,7 +153,8 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	consume(t, b, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
 		if string(d.Body) == "0" && d.Count == 1 && !deleted.Swap(true) {
 			js := streams(t, b)
-			if err := js.DeleteConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", b.Timing()).Durable); err != nil {
+			if err := js.DeleteConsumer(t.Context(), wire.StreamItems, wire.ItemsConsumer(wire.Bulk, "p", b.Timing()).
+				Durable); err != nil {
 				t.Error(err)
 			}
 			return b.Publish(t.Context(), message("next", "next"))
@@ -168,7 +169,8 @@ func TestConsumerIsMadeAgain(t *testing.T) {
 	}
 }
 
-// The store of an earlier moment is put back while everybody lives on: that is told, and watches see what is written under the old sequences.
+// The store of an earlier moment is put back while everybody lives on: that is told, and watches see what is written
+// under the old sequences.
 func TestServerGoesBack(t *testing.T) {
 	t.Parallel()
 	server := natstest.New(t)
@@ -212,8 +214,8 @@ func TestRestartIsNoLoss(t *testing.T) {
 	}
 }
 
-// A message is in work when the server goes back, and another gets its place and another worker. What becomes of the first says nothing of the second, which is delivered
-// again when its worker fails.
+// A message is in work when the server goes back, and another gets its place and another worker. What becomes of the
+// first says nothing of the second, which is delivered again when its worker fails.
 func TestLateAcknowledgement(t *testing.T) {
 	t.Parallel()
 	for name, result := range map[string]error{"done": nil, "handed back": bus.Again(time.Hour, "later")} {
@@ -222,28 +224,36 @@ func TestLateAcknowledgement(t *testing.T) {
 			server := natstest.New(t)
 			b, other := newBus(t, lasting(t, server), bus.Options{}), newBus(t, lasting(t, server), bus.Options{})
 			// The consumer is in the snapshot.
-			consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), _ *bus.Delivery) error { stop(); return nil }, first(b))
+			consume(t, b, bus.Consumption{Slots: 1}, func(stop func(), _ *bus.Delivery) error {
+				stop()
+				return nil
+			}, first(b))
 			putBack := server.Snapshot()
 			var place uint64
 			inWork, settled := make(chan struct{}), make(chan struct{})
 			publish := func(text string) func() {
-				return func() { eventually(t, func() bool { return other.Publish(t.Context(), message(text, text)) == nil }) }
+				return func() {
+					eventually(t, func() bool { return other.Publish(t.Context(), message(text, text)) == nil })
+				}
 			}
 			again := func() {
 				deliveries := 0
-				consume(t, other, bus.Consumption{Slots: 1, Grace: time.Minute}, func(stop func(), d *bus.Delivery) error {
-					if deliveries++; deliveries == 1 {
-						if string(d.Body) != "other" || d.Sequence != place {
-							t.Errorf("%s is delivered from place %d, the test needs other from %d", d.Body, d.Sequence, place)
+				consume(t, other, bus.Consumption{Slots: 1, Grace: time.Minute},
+					func(stop func(), d *bus.Delivery) error {
+						if deliveries++; deliveries == 1 {
+							if string(d.Body) != "other" || d.Sequence != place {
+								t.Errorf("%s is delivered from place %d, the test needs other from %d", d.Body,
+									d.Sequence,
+									place)
+							}
+							close(inWork)
+							<-settled
+							time.AfterFunc(20*time.Second, stop)
+							return bus.Again(0, "the worker fails")
 						}
-						close(inWork)
-						<-settled
-						time.AfterFunc(20*time.Second, stop)
-						return bus.Again(0, "the worker fails")
-					}
-					stop()
-					return nil
-				}, publish("other"))
+						stop()
+						return nil
+					}, publish("other"))
 				if deliveries != 2 {
 					t.Errorf("the other message was delivered %d times, want 2", deliveries)
 				}

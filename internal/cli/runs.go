@@ -53,10 +53,14 @@ func (c *RunsListCommand) Run(env *Env) error {
 		for _, r := range runs {
 			items, done, dead := countsOf(r)
 			rows = append(rows, []string{
-				r.ID, r.Integration, stateOf(r), string(r.Mode), string(r.Cause), number(items), number(done), number(dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
+				r.ID, r.Integration, stateOf(r), string(r.Mode), string(r.Cause), number(items), number(done),
+				number(dead), ago(env.Now(), &r.CreatedAt), took(env.Now(), r),
 			})
 		}
-		return table(env, []string{"RUN", "INTEGRATION", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED", "TOOK"}, rows)
+		return table(env, []string{
+			"RUN", "INTEGRATION", "STATE", "MODE", "CAUSE", "ITEMS", "DONE", "DEAD", "STARTED",
+			"TOOK",
+		}, rows)
 	})
 }
 
@@ -146,7 +150,10 @@ func untilClosed(env *Env, client *api.Client, id string) (api.Run, error) {
 func after(env *Env, client *api.Client, run api.Run) (api.Run, error) {
 	next := api.Run{}
 	for before := ""; ; {
-		page, err := client.Runs(env.Context, api.ListRuns{Integration: run.IntegrationID, Before: before, Limit: api.MaxPage})
+		page, err := client.Runs(env.Context, api.ListRuns{
+			Integration: run.IntegrationID, Before: before,
+			Limit: api.MaxPage,
+		})
 		if err != nil {
 			return api.Run{}, err
 		}
@@ -156,8 +163,10 @@ func after(env *Env, client *api.Client, run api.Run) (api.Run, error) {
 				continue
 			}
 			if next.ID == "" {
-				return api.Run{}, &api.Error{Code: api.Refused, Message: "run " + run.ID + " ended as " + string(run.State) +
-					", and the sync behind it has not started: the integration is not active, and the sync starts when it is resumed"}
+				return api.Run{},
+					&api.Error{Code: api.Refused, Message: "run " + run.ID + " ended as " + string(run.State) +
+						", and the sync behind it has not started: the integration is not active, and the sync starts " +
+						"when it is resumed"}
 			}
 			return next, nil
 		}
@@ -246,7 +255,8 @@ func showRun(env *Env, r api.Run) error {
 	if r.Open() {
 		pairs = append(pairs, pair{"progress", progressLine(r)})
 	} else {
-		pairs = append(pairs, pair{"done", number(r.Done)}, pair{"dead", number(r.Dead)}, pair{"skipped", number(r.Skipped)})
+		pairs = append(pairs, pair{"done", number(r.Done)}, pair{"dead", number(r.Dead)},
+			pair{"skipped", number(r.Skipped)})
 	}
 	for _, skip := range r.SkipReasons {
 		pairs = append(pairs, pair{"skip reason", number(skip.Items) + " × " + skip.Reason})
@@ -278,7 +288,10 @@ func showWaiting(env *Env, items []api.WaitingItem) error {
 		default:
 			next = "now"
 		}
-		rows = append(rows, []string{orNone(i.EventType), orNone(i.ExternalID), strconv.Itoa(int(i.Tries)), next, i.Error})
+		rows = append(rows, []string{
+			orNone(i.EventType), orNone(i.ExternalID), strconv.Itoa(int(i.Tries)), next,
+			i.Error,
+		})
 	}
 	return table(env, []string{"EVENT", "ID", "TRIES", "NEXT TRY", "WHY IT WAITS"}, rows)
 }

@@ -1,5 +1,6 @@
-// Package deaditems writes what could not be processed to Postgres, with the event that says so, in one transaction that makes sure that the
-// run still wants it. The syncer uses it for items that can't travel, the item-worker for those that failed for good.
+// Package deaditems writes what could not be processed to Postgres, with the event that says so, in one transaction
+// that makes sure that the run still wants it. The syncer uses it for items that can't travel, the item-worker for
+// those that failed for good.
 package deaditems
 
 import (
@@ -21,8 +22,8 @@ import (
 const (
 	// Unencodable is that of an event that does not encode to JSON: there is no payload to try again with.
 	Unencodable = "unencodable"
-	// Invalid is that of an item whose external id or event type no store takes. What is kept of it has another, with which
-	// it could be stored in the place of another record.
+	// Invalid is that of an item whose external id or event type no store takes. What is kept of it has another, with
+	// which it could be stored in the place of another record.
 	Invalid = "invalid id or type"
 )
 
@@ -33,9 +34,11 @@ type Dead struct {
 	Error  foreign.Text
 }
 
-// Insert writes items of a batch as dead. It returns false, and writes nothing, when the run is closed or has a newer attempt. An item that stands there
-// already is left as it is.
-func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *eventsv1.ItemBatch, dead []Dead) (accepted bool, err error) {
+// Insert writes items of a batch as dead. It returns false, and writes nothing, when the run is closed or has a newer
+// attempt. An item that stands there already is left as it is.
+func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *eventsv1.ItemBatch, dead []Dead) (
+	accepted bool, err error,
+) {
 	runID, err := uuid.Parse(batch.GetRunId())
 	if err != nil {
 		return false, fmt.Errorf("dead items of run %q: %w", batch.GetRunId(), err)
@@ -73,11 +76,16 @@ func Insert(ctx context.Context, store *postgres.Store, now time.Time, batch *ev
 	return accepted && err == nil, err
 }
 
-// Reopen writes that an item which was given another go is dead again, with the event that says so. It returns false, and
-// writes nothing, when the item is not under redrive any more.
-func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.UUID, dead Dead) (reopened bool, err error) {
+// Reopen writes that an item which was given another go is dead again, with the event that says so. It returns false,
+// and writes nothing, when the item is not under redrive any more.
+func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.UUID, dead Dead) (reopened bool,
+	err error,
+) {
 	err = store.InTx(ctx, func(tx *postgres.Tx) error {
-		rows, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{ID: id, Reason: dead.Reason, Error: dead.Error, Tries: dead.Item.GetTries(), Now: now})
+		rows, err := tx.DeadReopen(ctx, dbsqlc.DeadReopenParams{
+			ID: id, Reason: dead.Reason, Error: dead.Error,
+			Tries: dead.Item.GetTries(), Now: now,
+		})
 		if reopened = rows > 0; err != nil || !reopened {
 			return err
 		}
@@ -101,7 +109,8 @@ func Reopen(ctx context.Context, store *postgres.Store, now time.Time, id uuid.U
 // Event is the item-failed event of a dead item.
 func Event(integration *postgres.Integration, row *postgres.DeadItem) (postgres.Outgoing, error) {
 	m, err := wire.NewEvent(events.ItemFailed, row.Provider, row.IntegrationID.String(), "", &eventsv1.ItemFailed{
-		Integration: wire.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner), RunId: row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
+		Integration: wire.NewRef(integration.ID.String(), integration.Provider, integration.Name, integration.Owner),
+		RunId:       row.RunID.String(), DeadItemId: row.ID.String(), EventType: row.EventType,
 		ExternalId: row.ExternalID, Reason: row.Reason.String(), Error: row.Error.String(), Tries: row.Tries,
 	})
 	return postgres.Outgoing(m), err

@@ -39,7 +39,8 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	_, err = f.store.RunInsertMany(t.Context(), dbsqlc.RunInsertManyParams{
-		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{f.run}, IntegrationIds: []uuid.UUID{f.integration}, Traces: []string{""},
+		Mode: "full", Cause: "command", Now: now, Ids: []uuid.UUID{f.run}, IntegrationIds: []uuid.UUID{f.integration},
+		Traces: []string{""},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +48,10 @@ func newFixture(t *testing.T) *fixture {
 	// Before 2026 attempts are counted one by one.
 	early := time.Date(2025, 12, 31, 0, 0, 0, 0, time.UTC)
 	for attempt := range int32(2) {
-		if _, err := f.store.RunStartAttempt(t.Context(), dbsqlc.RunStartAttemptParams{Now: early, ID: f.run, Attempt: attempt}); err != nil {
+		if _, err := f.store.RunStartAttempt(t.Context(), dbsqlc.RunStartAttemptParams{
+			Now: early, ID: f.run,
+			Attempt: attempt,
+		}); err != nil {
 			t.Fatalf("start attempt %d: %v", attempt+1, err)
 		}
 	}
@@ -55,7 +59,10 @@ func newFixture(t *testing.T) *fixture {
 }
 
 func (f *fixture) batch(attempt int32) *eventsv1.ItemBatch {
-	return &eventsv1.ItemBatch{RunId: f.run.String(), Attempt: attempt, Batch: 3, IntegrationId: f.integration.String(), Provider: "shop"}
+	return &eventsv1.ItemBatch{
+		RunId: f.run.String(), Attempt: attempt, Batch: 3, IntegrationId: f.integration.String(),
+		Provider: "shop",
+	}
 }
 
 func (f *fixture) insert(t *testing.T, batch *eventsv1.ItemBatch, dead ...deaditems.Dead) bool {
@@ -90,7 +97,10 @@ func (f *fixture) told(t *testing.T) (messages []postgres.Outgoing) {
 
 func (f *fixture) rows(t *testing.T) []*dbsqlc.DeadListRow {
 	t.Helper()
-	rows, err := f.store.DeadList(t.Context(), dbsqlc.DeadListParams{IntegrationID: &f.integration, AllOfThem: true, Most: 100})
+	rows, err := f.store.DeadList(t.Context(), dbsqlc.DeadListParams{
+		IntegrationID: &f.integration, AllOfThem: true,
+		Most: 100,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +110,8 @@ func (f *fixture) rows(t *testing.T) []*dbsqlc.DeadListRow {
 func dead(index int32) deaditems.Dead {
 	return deaditems.Dead{
 		Item: &eventsv1.Item{
-			Index: index, EventType: "order", ExternalId: fmt.Sprint("o-", index), Payload: []byte(`{"a":1}`), Checkpoint: []byte(`"2026"`), Tries: 5, Hop: 6,
+			Index: index, EventType: "order", ExternalId: fmt.Sprint("o-", index), Payload: []byte(`{"a":1}`),
+			Checkpoint: []byte(`"2026"`), Tries: 5, Hop: 6,
 		},
 		Reason: "tries used up", Error: "no\x00 luck",
 	}
@@ -122,13 +133,17 @@ func TestInsert(t *testing.T) {
 	}
 	checkpoint := `"2026"`
 	want := &postgres.DeadItem{
-		IntegrationID: f.integration, Provider: "shop", RunID: f.run, Attempt: 2, Batch: 3, ItemIndex: 1, EventType: "order", ExternalID: "o-1",
-		Payload: []byte(`{"a":1}`), Checkpoint: &checkpoint, Reason: "tries used up", Error: "no� luck", Tries: 5, Hop: 6, Status: "open", CreatedAt: now, UpdatedAt: now,
+		IntegrationID: f.integration, Provider: "shop", RunID: f.run, Attempt: 2, Batch: 3, ItemIndex: 1,
+		EventType: "order", ExternalID: "o-1",
+		Payload: []byte(`{"a":1}`), Checkpoint: &checkpoint, Reason: "tries used up", Error: "no� luck", Tries: 5,
+		Hop: 6, Status: "open", CreatedAt: now, UpdatedAt: now,
 	}
-	if diff := cmp.Diff(want, row, cmpopts.IgnoreFields(postgres.DeadItem{}, "ID"), cmpopts.EquateApproxTime(0)); diff != "" {
+	if diff := cmp.Diff(want, row, cmpopts.IgnoreFields(postgres.DeadItem{}, "ID"),
+		cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}
-	if row, err = f.store.DeadGet(t.Context(), rows[0].ID); err != nil || row.Checkpoint != nil || len(row.Payload) != 0 {
+	if row, err = f.store.DeadGet(t.Context(), rows[0].ID); err != nil || row.Checkpoint != nil ||
+		len(row.Payload) != 0 {
 		t.Errorf("an item without payload and checkpoint is %+v, %v", row, err)
 	}
 	messages := f.told(t)
@@ -181,7 +196,10 @@ func TestInsertRefused(t *testing.T) {
 		{"attempt to come", func(_ *testing.T, f *fixture) *eventsv1.ItemBatch { return f.batch(3) }, false},
 		{"closed run", func(t *testing.T, f *fixture) *eventsv1.ItemBatch {
 			t.Helper()
-			if _, err := f.store.RunClose(t.Context(), dbsqlc.RunCloseParams{ID: f.run, Attempt: 2, State: "cancelled", Now: &now}); err != nil {
+			if _, err := f.store.RunClose(t.Context(), dbsqlc.RunCloseParams{
+				ID: f.run, Attempt: 2, State: "cancelled",
+				Now: &now,
+			}); err != nil {
 				t.Fatal(err)
 			}
 			return f.batch(2)

@@ -90,8 +90,10 @@ func (w *world) startBinary(path, service string) *process {
 	w.t.Helper()
 	p := &process{name: filepath.Base(path) + " " + service, output: &lockedBuffer{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(path, service, "--http-addr=", "--connections=6", "--concurrency=8")
-	p.cmd.Env = append(os.Environ(), "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database, "TRIBUTARY_NATS_URL="+w.natsURL,
-		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(), "TRIBUTARY_TEST_LEASE="+w.lease.String(), "GOMAXPROCS=2")
+	p.cmd.Env = append(os.Environ(), "TRIBUTARY_ALLOW_NETWORKS=loopback", "DATABASE_URL="+w.database,
+		"TRIBUTARY_NATS_URL="+w.natsURL,
+		"TRIBUTARY_KEYS_FILE="+w.keys, "TRIBUTARY_TEST_TIMING="+w.timing.String(),
+		"TRIBUTARY_TEST_LEASE="+w.lease.String(), "GOMAXPROCS=2")
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -124,8 +126,8 @@ func (w *world) awaitProviders(client *api.Client, want ...string) {
 	})
 }
 
-// TestAcmeBesideTheStockBinary runs two binaries with different providers on one NATS and one Postgres: each takes its own providers' work, and no
-// other.
+// TestAcmeBesideTheStockBinary runs two binaries with different providers on one NATS and one Postgres: each takes its
+// own providers' work, and no other.
 func TestAcmeBesideTheStockBinary(t *testing.T) {
 	w := newSteadyWorld(t)
 	s := newShop(t)
@@ -137,16 +139,19 @@ func TestAcmeBesideTheStockBinary(t *testing.T) {
 	stock := w.startAll()
 	client := api.New(w.nc, 10*time.Second)
 	acme := api.CreateIntegration{
-		Provider: "acme", Name: "shop", Metadata: raw(t, map[string]string{"url": s.URL}), Credentials: raw(t, map[string]string{"key": shopKey}),
+		Provider: "acme", Name: "shop", Metadata: raw(t, map[string]string{"url": s.URL}),
+		Credentials: raw(t, map[string]string{"key": shopKey}),
 	}
-	w.awaitProviders(client, "account", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
+	w.awaitProviders(client, "account", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list",
+		"ordered", "quiet", "rationed", "shop", "table", "talkative")
 	if _, err := client.CreateIntegration(t.Context(), acme); api.CodeOf(err) != api.NotFound {
 		t.Errorf("without acme's scheduler, creating its integration ends in %v, want %s", err, api.NotFound)
 	}
 
 	scheduler := w.startBinary(binary, "scheduler")
 	syncer, worker := w.startBinary(binary, "syncer"), w.startBinary(binary, "item-worker")
-	w.awaitProviders(client, "account", "acme", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk", "list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
+	w.awaitProviders(client, "account", "acme", "boastful", "feed", "github", "guarded", "hasty", "hooked", "kiosk",
+		"list", "ordered", "quiet", "rationed", "shop", "table", "talkative")
 	short := acme
 	short.Credentials = raw(t, map[string]string{"key": "short"})
 	if _, err := client.CreateIntegration(t.Context(), short); api.CodeOf(err) != api.Invalid {
@@ -214,6 +219,7 @@ func raw(t *testing.T, value any) json.RawMessage {
 func checkRun(t *testing.T, run *postgres.Run, state string, done, skipped int64) {
 	t.Helper()
 	if string(run.State) != state || run.Done != done || run.Skipped != skipped || run.Dead != 0 {
-		t.Errorf("run %s is %s with %d done, %d skipped and %d dead, want %s with %d, %d and 0", run.ID, run.State, run.Done, run.Skipped, run.Dead, state, done, skipped)
+		t.Errorf("run %s is %s with %d done, %d skipped and %d dead, want %s with %d, %d and 0", run.ID, run.State,
+			run.Done, run.Skipped, run.Dead, state, done, skipped)
 	}
 }

@@ -30,7 +30,10 @@ type snapshots struct {
 func newSnapshots(t *testing.T) *snapshots {
 	t.Helper()
 	t.Parallel()
-	s := &snapshots{dir: filepath.Join(t.TempDir(), "nats"), kept: filepath.Join(t.TempDir(), "kept"), port: freePort(t)}
+	s := &snapshots{
+		dir: filepath.Join(t.TempDir(), "nats"), kept: filepath.Join(t.TempDir(), "kept"),
+		port: freePort(t),
+	}
 	s.broker = startBroker(t, s.dir, s.port)
 	address := "nats://127.0.0.1:" + s.port
 	nc, err := nats.Connect(address,
@@ -97,7 +100,8 @@ func snapshotRound(t *testing.T, point string) {
 		s.start(service)
 	}
 	if service == "scheduler" {
-		// No process lives that drives runs and has seen what NATS had. The runs go on once they have been silent for long.
+		// No process lives that drives runs and has seen what NATS had. The runs go on once they have been silent for
+		// long.
 		s.patience = patiently
 	}
 	s.wantSucceeded(1, stored, handled)

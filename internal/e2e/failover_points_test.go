@@ -26,22 +26,30 @@ const (
 // failsNowhere are the points at which no failover is tried, and why.
 func failsNowhere() map[string]string {
 	return map[string]string{
-		"scheduler: runs opened": beforeTheCopy, "scheduler: outbox message published": beforeTheCopy, "syncer: attempt started": beforeTheCopy,
-		"syncer: dead item stored": notReached, "syncer: waiting": "nothing is finished by then: TestSyncerDiesOnceItsRunWaits has it, without a failover",
+		"scheduler: runs opened": beforeTheCopy, "scheduler: outbox message published": beforeTheCopy,
+		"syncer: attempt started":  beforeTheCopy,
+		"syncer: dead item stored": notReached,
+		"syncer: waiting": "nothing is finished by then: TestSyncerDiesOnceItsRunWaits has it, without a " +
+			"failover",
 		"item-worker: hop published": withRedrives, "item-worker: dead items stored": withRedrives,
 		"item-worker: dead item resolved": withRedrives,
 		"scheduler: before late reduce":   notReached,
 		"item-worker: marked running":     "it is before a handler is called, so that nothing is finished",
-		"webhook-ingress: webhook stored": withWebhooks, "item-worker: webhook stored": withWebhooks, "item-worker: webhooks claimed": withWebhooks,
-		"item-worker: webhook's items handled": withWebhooks, "item-worker: before webhook finished": withWebhooks, "item-worker: webhook finished": withWebhooks,
+		"webhook-ingress: webhook stored": withWebhooks, "item-worker: webhook stored": withWebhooks,
+		"item-worker: webhooks claimed":        withWebhooks,
+		"item-worker: webhook's items handled": withWebhooks, "item-worker: before webhook finished": withWebhooks,
+		"item-worker: webhook finished":   withWebhooks,
 		"item-worker: webhook found late": ofWebhooks, "scheduler: directory entry written": ofWebhooks,
 		"scheduler: command found late": ofCommands, "scheduler: command carried out": ofCommands,
 		"scheduler: mark moved":                 "the mark informs only: TestMarkOfADeadScheduler has it",
 		"scheduler: incident of a store opened": "the mark informs only: TestIncidentOfADeadScheduler has it",
-		"token-refresher: intent written":       withTokens, "token-refresher: answered": withTokens, "token-refresher: stored": withTokens,
-		"token-refresher: shadow written": withTokens, "token-refresher: kept": withTokens, "token-refresher: code exchanged": withTokens,
+		"token-refresher: intent written":       withTokens, "token-refresher: answered": withTokens,
+		"token-refresher: stored":         withTokens,
+		"token-refresher: shadow written": withTokens, "token-refresher: kept": withTokens,
+		"token-refresher: code exchanged":   withTokens,
 		"token-refresher: revoked upstream": ofRevoking,
-		"outbound: key reserved":            withKeys, "outbound: shadow written": withKeys, "outbound: answer received": withKeys,
+		"outbound: key reserved":            withKeys, "outbound: shadow written": withKeys,
+		"outbound: answer received": withKeys,
 	}
 }
 

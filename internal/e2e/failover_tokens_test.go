@@ -99,7 +99,8 @@ type grants struct {
 
 func (r *grants) refresher(env ...string) *process {
 	r.t.Helper()
-	return r.start("token-refresher", append(env, "TRIBUTARY_OAUTH_ADDR="+r.address, "TRIBUTARY_OAUTH_URL=http://"+r.address)...)
+	return r.start("token-refresher", append(env, "TRIBUTARY_OAUTH_ADDR="+r.address,
+		"TRIBUTARY_OAUTH_URL=http://"+r.address)...)
 }
 
 // refreshing has a process die at a point of a refresh, and the store go back to before it.
@@ -147,7 +148,9 @@ func (r *grants) authorizing(point string) {
 	r.lose()
 	if r.nats != nil {
 		// It is Postgres that is away.
-		r.await("the process to notice", func() bool { return strings.Contains(process.output.tail(), "look for due grants") })
+		r.await("the process to notice", func() bool {
+			return strings.Contains(process.output.tail(), "look for due grants")
+		})
 	}
 	r.goBack()
 	r.await("the grant to be there again", func() bool { return r.state() == "connected" })
@@ -175,7 +178,8 @@ func (r *grants) add(tokens map[string]any) {
 		if err != nil {
 			return err
 		}
-		_, err = r.store.PutCredentials(r.t.Context(), tx, r.id, sealed, 0, postgres.Access{Who: "test", Why: "begin", At: now})
+		_, err = r.store.PutCredentials(r.t.Context(), tx, r.id, sealed, 0,
+			postgres.Access{Who: "test", Why: "begin", At: now})
 		return err
 	})
 	if err != nil {

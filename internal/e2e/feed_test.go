@@ -42,7 +42,9 @@ type feed struct {
 
 func feedProviders() app.Providers {
 	return app.Providers{
-		"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hasty": hasty{}, "talkative": talkative{}, "boastful": boastful{}, "hooked": hooked{}, "ordered": ordered{}, "quiet": quiet{}, "rationed": rationed{}, "table": table{}, "shop": shopWithKeys{}, "kiosk": kiosk{}, "account": newAccount(), "github": github.New(),
+		"feed": feed{}, "list": listProvider{}, "guarded": guarded{}, "hasty": hasty{}, "talkative": talkative{},
+		"boastful": boastful{}, "hooked": hooked{}, "ordered": ordered{}, "quiet": quiet{}, "rationed": rationed{},
+		"table": table{}, "shop": shopWithKeys{}, "kiosk": kiosk{}, "account": newAccount(), "github": github.New(),
 	}
 }
 

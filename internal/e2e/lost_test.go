@@ -15,10 +15,12 @@ import (
 	"github.com/tributaryhq/tributary/pkg/events"
 )
 
-// unhurried makes services slow to look after silent runs by themselves: what goes on within a test's patience was noticed.
+// unhurried makes services slow to look after silent runs by themselves: what goes on within a test's patience was
+// noticed.
 const unhurried = 40 * time.Second
 
-// Buckets that are deleted and made anew while services are connected are noticed. The run that was under way starts again, and the next close as fast as ever.
+// Buckets that are deleted and made anew while services are connected are noticed. The run that was under way starts
+// again, and the next close as fast as ever.
 func TestBucketsAreMadeAnew(t *testing.T) {
 	w := newWorld(t)
 	w.timing = unhurried
@@ -37,7 +39,10 @@ func TestBucketsAreMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, bucket := range []string{wire.BucketCheckpoints, wire.BucketWorkers, wire.BucketLimits, wire.BucketCircuits, wire.BucketDirectory} {
+	for _, bucket := range []string{
+		wire.BucketCheckpoints, wire.BucketWorkers, wire.BucketLimits, wire.BucketCircuits,
+		wire.BucketDirectory,
+	} {
 		stream, err := js.Stream(t.Context(), "KV_"+bucket)
 		if err != nil {
 			t.Fatal(err)
@@ -59,20 +64,23 @@ func TestBucketsAreMadeAnew(t *testing.T) {
 		w.wantRun(w.awaitClosed(id, n+2), "succeeded", 1, 0)
 	}
 	w.wantHistory()
-	told := strings.Count(services[0].output.tail(), `made anew; whatever follows it starts over" store=`+wire.BucketCheckpoints+" ")
+	told := strings.Count(services[0].output.tail(), `made anew; whatever follows it starts over" store=`+
+		wire.BucketCheckpoints+" ")
 	if told > 1 {
 		t.Errorf("the scheduler told %d times of one loss", told)
 	}
 }
 
-// NATS comes back with the store of an earlier moment while everything lives on: nothing is lost, and runs go on within seconds.
+// NATS comes back with the store of an earlier moment while everything lives on: nothing is lost, and runs go on within
+// seconds.
 func TestNATSGoesBack(t *testing.T) {
 	t.Parallel()
 	dir, kept := filepath.Join(t.TempDir(), "nats"), filepath.Join(t.TempDir(), "kept")
 	port := freePort(t)
 	broker := startBroker(t, dir, port)
 	address := "nats://127.0.0.1:" + port
-	nc, err := nats.Connect(address, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.RetryOnFailedConnect(true))
+	nc, err := nats.Connect(address, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond),
+		nats.RetryOnFailedConnect(true))
 	if err != nil {
 		t.Fatal(err)
 	}

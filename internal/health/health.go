@@ -1,6 +1,7 @@
-// Package health keeps how integrations fare: their health as requests and probes tell it, the incidents in which it is bad, and the share of requests that
-// fails. Every transition is one statement and is committed with its incident and its events, so that none is lost and none is told twice. The
-// outbound chain reports to it, the scheduler probes and commands through it, and whoever else knows of trouble raises it in an incident.
+// Package health keeps how integrations fare: their health as requests and probes tell it, the incidents in which it is
+// bad, and the share of requests that fails. Every transition is one statement and is committed with its incident and
+// its events, so that none is lost and none is told twice. The outbound chain reports to it, the scheduler probes and
+// commands through it, and whoever else knows of trouble raises it in an incident.
 package health
 
 import (
@@ -32,34 +33,41 @@ const (
 
 // Settings are the numbers that health goes by; [DefaultSettings] has the original's, where it has any.
 type Settings struct {
-	// DegradedAfter, FailingAfter and DisabledAfter are how many attempts in a row an upstream fails before it is called that. DisabledAfter 0 never disables.
+	// DegradedAfter, FailingAfter and DisabledAfter are how many attempts in a row an upstream fails before it is
+	// called that. DisabledAfter 0 never disables.
 	DegradedAfter, FailingAfter, DisabledAfter int
-	// DisabledFor is how long the failures must have gone on besides. Workers ask in parallel, so that a pause of one second at an upstream can make
-	// fifty failures in a row.
+	// DisabledFor is how long the failures must have gone on besides. Workers ask in parallel, so that a pause of one
+	// second at an upstream can make fifty failures in a row.
 	DisabledFor time.Duration
-	// RecoveredAfter is how many successes in a row make healthy again. One alone, between failures, is what a flapping upstream gives; three come within one sync.
+	// RecoveredAfter is how many successes in a row make healthy again. One alone, between failures, is what a flapping
+	// upstream gives; three come within one sync.
 	RecoveredAfter int
 	// SlowDegraded and SlowFailing are how many intervals lie between the syncs of an integration in that state.
 	SlowDegraded, SlowFailing int
-	// FirstProbe is how long after a transition the upstream is asked how it is. The wait doubles from probe to probe, up to LongestProbe.
+	// FirstProbe is how long after a transition the upstream is asked how it is. The wait doubles from probe to probe,
+	// up to LongestProbe.
 	FirstProbe, LongestProbe time.Duration
 	// Idle is after how long without a clean sync a healthy upstream is asked, and how often from there on.
 	Idle time.Duration
-	// Window is what the share of failed requests is taken of; fewer than LeastRequests in it say nothing. It is elevated from ElevatedPercent on and has
-	// recovered below RecoveredPercent: the gap keeps one that wavers from being told again and again.
+	// Window is what the share of failed requests is taken of; fewer than LeastRequests in it say nothing. It is
+	// elevated from ElevatedPercent on and has recovered below RecoveredPercent: the gap keeps one that wavers from
+	// being told again and again.
 	Window                            time.Duration
 	LeastRequests                     int
 	ElevatedPercent, RecoveredPercent int
-	// Forgotten is after how long an open incident that hears no more, though the database knows of no trouble, is closed.
+	// Forgotten is after how long an open incident that hears no more, though the database knows of no trouble, is
+	// closed.
 	Forgotten time.Duration
 }
 
 // DefaultSettings are the original's limits, and sensible ones where it has none.
 func DefaultSettings() Settings {
 	return Settings{
-		DegradedAfter: 5, FailingAfter: 20, DisabledAfter: 50, DisabledFor: 10 * time.Minute, RecoveredAfter: 3, SlowDegraded: 2, SlowFailing: 10,
+		DegradedAfter: 5, FailingAfter: 20, DisabledAfter: 50, DisabledFor: 10 * time.Minute, RecoveredAfter: 3,
+		SlowDegraded: 2, SlowFailing: 10,
 		FirstProbe: 5 * time.Minute, LongestProbe: 6 * time.Hour, Idle: time.Hour,
-		Window: 15 * time.Minute, LeastRequests: 20, ElevatedPercent: 25, RecoveredPercent: 20, Forgotten: 7 * 24 * time.Hour,
+		Window: 15 * time.Minute, LeastRequests: 20, ElevatedPercent: 25, RecoveredPercent: 20,
+		Forgotten: 7 * 24 * time.Hour,
 	}
 }
 
@@ -91,7 +99,8 @@ func (k *Keeper) ReportHealth(ctx context.Context, reports []vitals.Report) ([]v
 func (k *Keeper) reportHealth(ctx context.Context, reports []vitals.Report) error {
 	now := k.Now()
 	p := dbsqlc.HealthReportParams{
-		Now: now, DegradedAfter: int32(k.Settings.DegradedAfter), FailingAfter: int32(k.Settings.FailingAfter), DisabledFor: k.Settings.DisabledFor,
+		Now: now, DegradedAfter: int32(k.Settings.DegradedAfter), FailingAfter: int32(k.Settings.FailingAfter),
+		DisabledFor:    k.Settings.DisabledFor,
 		RecoveredAfter: int32(k.Settings.RecoveredAfter), Idle: k.Settings.Idle, First: k.Settings.FirstProbe,
 	}
 	if k.Settings.DisabledAfter > 0 {
@@ -125,19 +134,28 @@ func (k *Keeper) reportHealth(ctx context.Context, reports []vitals.Report) erro
 }
 
 // moved does what a transition means: a disabled integration stops, the incident opens or closes, events tell.
-func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, from string, now time.Time) error {
+func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, from string,
+	now time.Time,
+) error {
 	if in.Health == Disabled {
-		_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: in.ID, Status: "disabled", Reason: in.HealthReason, Now: now})
+		_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{
+			ID: in.ID, Status: "disabled",
+			Reason: in.HealthReason, Now: now,
+		})
 		if err != nil {
 			return fmt.Errorf("disable %s: %w", in.ID, err)
 		}
-		told := &eventsv1.IntegrationDisabled{Integration: announce.Ref(in), Reason: in.HealthReason.String(), At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationDisabled{
+			Integration: announce.Ref(in), Reason: in.HealthReason.String(),
+			At: timestamppb.New(now),
+		}
 		if err := announce.Publish(ctx, tx, now, events.IntegrationDisabled, in, told); err != nil {
 			return err
 		}
 	}
 	err := announce.Publish(ctx, tx, now, events.IntegrationHealthChanged, in, &eventsv1.IntegrationHealthChanged{
-		Integration: announce.Ref(in), From: from, To: in.Health, Reason: in.HealthReason.String(), ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
+		Integration: announce.Ref(in), From: from, To: in.Health, Reason: in.HealthReason.String(),
+		ConsecutiveFailures: in.ConsecutiveFailures, At: timestamppb.New(now),
 	})
 	if err != nil {
 		return err
@@ -151,13 +169,19 @@ func (k *Keeper) moved(ctx context.Context, tx *postgres.Tx, in *postgres.Integr
 }
 
 // Enable makes an integration, which the caller has locked, active and healthy, whatever its health is.
-func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, reason, by foreign.Text, now time.Time) error {
-	enabled, err := tx.HealthEnable(ctx, dbsqlc.HealthEnableParams{ID: in.ID, Now: now, ProbeAt: now.Add(k.Settings.Idle)})
+func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, reason, by foreign.Text,
+	now time.Time,
+) error {
+	enabled,
+		err := tx.HealthEnable(ctx, dbsqlc.HealthEnableParams{ID: in.ID, Now: now, ProbeAt: now.Add(k.Settings.Idle)})
 	if err != nil {
 		return fmt.Errorf("enable %s: %w", in.ID, err)
 	}
 	if in.Status == "disabled" {
-		told := &eventsv1.IntegrationEnabled{Integration: announce.Ref(in), Reason: reason.String(), By: by.String(), At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationEnabled{
+			Integration: announce.Ref(in), Reason: reason.String(), By: by.String(),
+			At: timestamppb.New(now),
+		}
 		if err := announce.Publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}
@@ -168,19 +192,25 @@ func (k *Keeper) Enable(ctx context.Context, tx *postgres.Tx, in *postgres.Integ
 	return k.moved(ctx, tx, enabled, in.Health, now)
 }
 
-// TryAgain lets a disabled integration prove itself: it is active and failing, one more failure disables it again, and some successes make it healthy. It does
-// nothing for one that is not disabled any more.
+// TryAgain lets a disabled integration prove itself: it is active and failing, one more failure disables it again, and
+// some successes make it healthy. It does nothing for one that is not disabled any more.
 func (k *Keeper) TryAgain(ctx context.Context, id uuid.UUID, reason foreign.Text) error {
 	now := k.Now()
 	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
-		in, err := tx.HealthTryAgain(ctx, dbsqlc.HealthTryAgainParams{ID: id, Reason: reason, Now: now, MostFailures: int32(max(k.Settings.DisabledAfter-1, 0))})
+		in, err := tx.HealthTryAgain(ctx, dbsqlc.HealthTryAgainParams{
+			ID: id, Reason: reason, Now: now,
+			MostFailures: int32(max(k.Settings.DisabledAfter-1, 0)),
+		})
 		if postgres.NotFound(err) {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("let %s try again: %w", id, err)
 		}
-		told := &eventsv1.IntegrationEnabled{Integration: announce.Ref(in), Reason: reason.String(), At: timestamppb.New(now)}
+		told := &eventsv1.IntegrationEnabled{
+			Integration: announce.Ref(in), Reason: reason.String(),
+			At: timestamppb.New(now),
+		}
 		if err := announce.Publish(ctx, tx, now, events.IntegrationEnabled, in, told); err != nil {
 			return err
 		}
@@ -201,8 +231,10 @@ func (k *Keeper) countRequests(ctx context.Context, counts []vitals.Count) error
 			continue
 		}
 		p.Ids, p.Ats, p.Succeeded = append(p.Ids, id), append(p.Ats, c.Minute), append(p.Succeeded, c.Succeeded)
-		p.Upstream, p.Throttle, p.Client = append(p.Upstream, c.Upstream), append(p.Throttle, c.Throttle), append(p.Client, c.Client)
-		p.Unknown, p.Cached, p.DurationsMs = append(p.Unknown, c.Unknown), append(p.Cached, c.Cached), append(p.DurationsMs, c.Took.Milliseconds())
+		p.Upstream, p.Throttle, p.Client = append(p.Upstream, c.Upstream), append(p.Throttle, c.Throttle),
+			append(p.Client, c.Client)
+		p.Unknown, p.Cached, p.DurationsMs = append(p.Unknown, c.Unknown), append(p.Cached, c.Cached),
+			append(p.DurationsMs, c.Took.Milliseconds())
 	}
 	return k.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		if err := tx.RequestCountAdd(ctx, p); err != nil {

@@ -29,7 +29,8 @@ const (
 	SourceSync Source = "sync"
 	// SourceToken is a token that can't be renewed.
 	SourceToken Source = "token"
-	// SourceDatabase is a Postgres that went back to an earlier state: of an integration, a run whose records it has forgotten.
+	// SourceDatabase is a Postgres that went back to an earlier state: of an integration, a run whose records it has
+	// forgotten.
 	SourceDatabase Source = "database"
 	// SourceNATS is a NATS that went back to an earlier state.
 	SourceNATS Source = "nats"
@@ -47,17 +48,20 @@ type Signal struct {
 	Reason foreign.Text
 }
 
-// Raise notes a sign of trouble: it opens an incident, or adds to the one that is open. A source may say the same again, which changes nothing. The caller has
-// locked the integration, and commits the change that caused the signal in the same transaction.
+// Raise notes a sign of trouble: it opens an incident, or adds to the one that is open. A source may say the same
+// again, which changes nothing. The caller has locked the integration, and commits the change that caused the signal in
+// the same transaction.
 func Raise(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, s Signal, now time.Time) error {
 	row, err := tx.IncidentRaise(ctx, dbsqlc.IncidentRaiseParams{
-		ID: postgres.NewID(), IntegrationID: in.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason, Now: now,
+		ID: postgres.NewID(), IntegrationID: in.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason,
+		Now: now,
 	})
 	if err != nil {
 		return fmt.Errorf("raise an incident of %s: %w", in.ID, err)
 	}
 	err = tx.IncidentSignalInsert(ctx, dbsqlc.IncidentSignalInsertParams{
-		ID: postgres.NewID(), IncidentID: row.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason, Now: now,
+		ID: postgres.NewID(), IncidentID: row.ID, Source: string(s.Source), Severity: s.Severity, Reason: s.Reason,
+		Now: now,
 	})
 	if err != nil {
 		return fmt.Errorf("note a signal of %s: %w", in.ID, err)
@@ -66,14 +70,20 @@ func Raise(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, s Sig
 		return nil
 	}
 	return announce.Publish(ctx, tx, now, events.IncidentOpened, in, &eventsv1.IncidentOpened{
-		Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity, Reason: s.Reason.String(), At: timestamppb.New(now),
+		Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: string(s.Source), Severity: s.Severity,
+		Reason: s.Reason.String(), At: timestamppb.New(now),
 	})
 }
 
-// Clear notes that a source sees no trouble any more, and closes the incident if it was the last that did. A source that had raised nothing changes nothing. The caller
-// has locked the integration, as for [Raise].
-func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, source Source, reason foreign.Text, now time.Time) error {
-	rows, err := tx.IncidentClear(ctx, dbsqlc.IncidentClearParams{IntegrationID: in.ID, Source: string(source), Now: now})
+// Clear notes that a source sees no trouble any more, and closes the incident if it was the last that did. A source
+// that had raised nothing changes nothing. The caller has locked the integration, as for [Raise].
+func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, source Source, reason foreign.Text,
+	now time.Time,
+) error {
+	rows, err := tx.IncidentClear(ctx, dbsqlc.IncidentClearParams{
+		IntegrationID: in.ID, Source: string(source),
+		Now: now,
+	})
 	if err != nil {
 		return fmt.Errorf("clear an incident of %s: %w", in.ID, err)
 	}
@@ -88,7 +98,8 @@ func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, sourc
 			continue
 		}
 		err = announce.Publish(ctx, tx, now, events.IncidentClosed, in, &eventsv1.IncidentClosed{
-			Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: row.Source, PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
+			Integration: announce.Ref(in), IncidentId: row.ID.String(), Source: row.Source,
+			PeakSeverity: row.PeakSeverity, Reason: row.Reason.String(),
 			OpenedAt: timestamppb.New(row.OpenedAt), ClosedAt: timestamppb.New(now),
 		})
 		if err != nil {
@@ -98,8 +109,8 @@ func Clear(ctx context.Context, tx *postgres.Tx, in *postgres.Integration, sourc
 	return nil
 }
 
-// closeForgotten closes incidents of which nothing was heard for long, though the integration is healthy and not stale: whoever raised them was lost before it
-// could say that all is well.
+// closeForgotten closes incidents of which nothing was heard for long, though the integration is healthy and not stale:
+// whoever raised them was lost before it could say that all is well.
 func (k *Keeper) closeForgotten(ctx context.Context, atATime int) error {
 	now := k.Now()
 	ids, err := k.Store.IncidentForgotten(ctx, now.Add(-k.Settings.Forgotten), int32(atATime))

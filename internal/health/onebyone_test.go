@@ -12,8 +12,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/vitals"
 )
 
-// TestALockedIntegrationHoldsUpNoOther has another session lock one of three integrations, as an operator does who leaves
-// a transaction open: what the requests of the others came to is noted, and what is of that one comes back.
+// TestALockedIntegrationHoldsUpNoOther has another session lock one of three integrations, as an operator does who
+// leaves a transaction open: what the requests of the others came to is noted, and what is of that one comes back.
 func TestALockedIntegrationHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -42,9 +42,12 @@ func TestALockedIntegrationHoldsUpNoOther(t *testing.T) {
 		t.Errorf("left of the counts are %+v, %v", countsLeft, err)
 	}
 	moved := func(id uuid.UUID) error {
-		return w.CircuitMoved(t.Context(), circuit.Transition{Provider: "shop", Integration: id.String(), State: circuit.State{
-			Open: true, Transition: 1, Since: minute, Reason: "failures", Until: minute.Add(time.Minute),
-		}})
+		return w.CircuitMoved(t.Context(), circuit.Transition{
+			Provider: "shop", Integration: id.String(),
+			State: circuit.State{
+				Open: true, Transition: 1, Since: minute, Reason: "failures", Until: minute.Add(time.Minute),
+			},
+		})
 	}
 	if err := moved(locked); err == nil {
 		t.Error("the circuit of an integration that is locked moved")
@@ -71,7 +74,9 @@ func TestALockedIntegrationHoldsUpNoOther(t *testing.T) {
 		}
 	}
 	sums, err := w.Store.RequestCountSum(t.Context(), minute.Add(-time.Hour), []uuid.UUID{locked, w.id, other})
-	if err != nil || len(sums) != 3 || slices.ContainsFunc(sums, func(s *dbsqlc.RequestCountSumRow) bool { return s.Upstream != 2 }) {
+	if err != nil || len(sums) != 3 || slices.ContainsFunc(sums, func(s *dbsqlc.RequestCountSumRow) bool {
+		return s.Upstream != 2
+	}) {
 		t.Errorf("counted are %+v, %v", sums, err)
 	}
 }

@@ -1,10 +1,10 @@
-// Package integrations turns an integration's rows into the value that providers and handlers see: credentials opened, an HTTP client built,
-// a logger attributed. Syncer and item-worker load through it.
+// Package integrations turns an integration's rows into the value that providers and handlers see: credentials opened,
+// an HTTP client built, a logger attributed. Syncer and item-worker load through it.
 //
-// What is loaded stays current: [Feed] tells of every change in any process, and [Loader] reads the integration anew. The client that a provider got
-// from HTTP() before the change sends its next request with the new credentials and under the new [outbound.Settings], without a query per
-// request. Whoever needs to know of changes for reasons of its own follows the same feed; whoever wants one integration as it is now asks
-// [Loader.Current].
+// What is loaded stays current: [Feed] tells of every change in any process, and [Loader] reads the integration anew.
+// The client that a provider got from HTTP() before the change sends its next request with the new credentials and
+// under the new [outbound.Settings], without a query per request. Whoever needs to know of changes for reasons of its
+// own follows the same feed; whoever wants one integration as it is now asks [Loader.Current].
 package integrations
 
 import (
@@ -64,14 +64,19 @@ type state struct {
 	settings outbound.Settings
 }
 
-// NewLoader returns a loader whose integrations send their requests through chains of the given configuration. Refreshers get new OAuth tokens for them; nil
-// sends tokens as they are.
-func NewLoader(store *postgres.Store, registry *registry.Registry, feed *Feed, log *slog.Logger, chains outbound.Config, refreshers Refreshers) *Loader {
+// NewLoader returns a loader whose integrations send their requests through chains of the given configuration.
+// Refreshers get new OAuth tokens for them; nil sends tokens as they are.
+func NewLoader(store *postgres.Store, registry *registry.Registry, feed *Feed, log *slog.Logger, chains outbound.Config,
+	refreshers Refreshers,
+) *Loader {
 	clock := chains.Now
 	if clock == nil {
 		clock = time.Now
 	}
-	l := &Loader{store: store, registry: registry, log: log, outbound: chains, tokens: newTokenSource(refreshers), clock: clock, changes: newChanges(), most: cacheSize, loaded: map[uuid.UUID]*loaded{}}
+	l := &Loader{
+		store: store, registry: registry, log: log, outbound: chains, tokens: newTokenSource(refreshers),
+		clock: clock, changes: newChanges(), most: cacheSize, loaded: map[uuid.UUID]*loaded{},
+	}
 	feed.Follow(l.changes.add)
 	return l
 }
@@ -93,7 +98,8 @@ func (l *Loader) Load(ctx context.Context, id uuid.UUID, version int64) (*contra
 	return state.value, nil
 }
 
-// Current returns the integration as it is, give or take the moment that the feed takes: if it is in memory, without a query.
+// Current returns the integration as it is, give or take the moment that the feed takes: if it is in memory, without a
+// query.
 func (l *Loader) Current(ctx context.Context, id uuid.UUID) (*contracts.Integration, error) {
 	return l.Load(ctx, id, 0)
 }
@@ -104,7 +110,8 @@ func (l *Loader) read(ctx context.Context, id uuid.UUID) (*state, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read integration %s: %w", id, err)
 	}
-	credentials, credentialsVersion, err := l.store.Credentials(ctx, id, postgres.Access{Who: "runtime", Why: "send requests", At: l.clock()})
+	credentials, credentialsVersion,
+		err := l.store.Credentials(ctx, id, postgres.Access{Who: "runtime", Why: "send requests", At: l.clock()})
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +165,8 @@ func (l *Loader) keep(id uuid.UUID, provider contracts.Provider) *loaded {
 	return in
 }
 
-// now is the state for the next request. What was forgotten is brought back by its use, in doubt, unless another took its place.
+// now is the state for the next request. What was forgotten is brought back by its use, in doubt, unless another took
+// its place.
 func (l *Loader) now(in *loaded) *state {
 	if in.forgotten.Load() {
 		in = l.recall(in)
@@ -190,9 +198,15 @@ func (l *Loader) put(in *loaded) {
 }
 
 func settingsOf(row *postgres.Integration, credentialsVersion int64) outbound.Settings {
-	settings := outbound.Settings{CredentialsVersion: credentialsVersion, Circuit: circuit.Override(row.CircuitOverride)}
+	settings := outbound.Settings{
+		CredentialsVersion: credentialsVersion,
+		Circuit:            circuit.Override(row.CircuitOverride),
+	}
 	if row.RateLimit != nil && row.RateWindow != nil {
-		settings.Limit = &contracts.RateLimit{Limit: int(*row.RateLimit), Window: *row.RateWindow, IsSliding: row.RateSliding}
+		settings.Limit = &contracts.RateLimit{
+			Limit: int(*row.RateLimit), Window: *row.RateWindow,
+			IsSliding: row.RateSliding,
+		}
 	}
 	if row.RateUntil != nil {
 		settings.LimitUntil = *row.RateUntil

@@ -77,7 +77,8 @@ func (c Config) Chain(t Target) http.RoundTripper {
 	}
 	if c.Vitals != nil {
 		next = &watch{
-			next: next, provider: t.Provider, integration: t.Integration, vitals: c.Vitals, redactor: redactor, now: c.Now,
+			next: next, provider: t.Provider, integration: t.Integration, vitals: c.Vitals, redactor: redactor,
+			now: c.Now,
 		}
 	}
 	lifted := func() uint64 { return 0 }

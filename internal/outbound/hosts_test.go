@@ -72,7 +72,8 @@ func TestCredentialHostsCover(t *testing.T) {
 		{"a domain that ends alike", `{}`, []string{"*.example.com"}, "https://evilexample.com/", false},
 		{"an address", `{}`, []string{"http://127.0.0.1:8080/v1"}, "http://127.0.0.1:8080/v2", true},
 		{
-			"a URL of the metadata", `{"api":{"bases":["HTTPS://Shop.example/api"]}}`, nil, "https://shop.example/orders",
+			"a URL of the metadata", `{"api":{"bases":["HTTPS://Shop.example/api"]}}`, nil,
+			"https://shop.example/orders",
 			true,
 		},
 		{"no URL of the metadata", `{"owner":"shop.example"}`, nil, "https://shop.example/orders", false},

@@ -34,13 +34,17 @@ func (c *clock) move(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// newCached is a testbed whose time stands still, and what asks it for a path with an answer that is fresh for a minute and good for an hour.
-func newCached(t *testing.T) (w *testbed, ask func(in *contracts.Integration, path string, header ...string) string, at *clock) {
+// newCached is a testbed whose time stands still, and what asks it for a path with an answer that is fresh for a minute
+// and good for an hour.
+func newCached(t *testing.T) (w *testbed, ask func(in *contracts.Integration, path string, header ...string) string,
+	at *clock,
+) {
 	t.Helper()
 	at = &clock{at: time.Now()}
 	w = newWire(t, forgetful{}, func(_ *testbed, config *platform.Config) { config.Now = at.now })
 	ask = func(in *contracts.Integration, path string, header ...string) string {
-		ctx := contracts.WithCache(contracts.WithAttempts(t.Context(), 1), contracts.Cache{TTL: time.Minute, StaleOnError: time.Hour})
+		ctx := contracts.WithCache(contracts.WithAttempts(t.Context(), 1),
+			contracts.Cache{TTL: time.Minute, StaleOnError: time.Hour})
 		return w.askCached(ctx, in, path, header...)
 	}
 	return w, ask, at
@@ -84,14 +88,29 @@ func TestCache(t *testing.T) {
 		{name: "another query", path: "/document?a", want: "miss 200 22", sent: 3},
 		{name: "no longer fresh", path: "/document", want: "revalidated 200 22", move: 2 * time.Minute, sent: 4},
 		{name: "fresh again", path: "/document", want: "hit 200 22", sent: 4},
-		{name: "the upstream fails", path: "/document", want: "stale 200 22", move: 2 * time.Minute, fault: upstream.ServerError(http.StatusBadGateway), sent: 5},
-		{name: "it fails again", path: "/document", want: "stale 200 22", fault: upstream.ServerError(http.StatusGatewayTimeout), sent: 6},
-		{name: "what it refuses is told", path: "/document", want: "miss 403 ", fault: upstream.ServerError(http.StatusForbidden), sent: 7},
-		{name: "too old to be stale", path: "/document", want: "miss 502", move: 2 * time.Hour, fault: upstream.ServerError(http.StatusBadGateway), sent: 8},
+		{
+			name: "the upstream fails", path: "/document", want: "stale 200 22", move: 2 * time.Minute,
+			fault: upstream.ServerError(http.StatusBadGateway), sent: 5,
+		},
+		{
+			name: "it fails again", path: "/document", want: "stale 200 22",
+			fault: upstream.ServerError(http.StatusGatewayTimeout), sent: 6,
+		},
+		{
+			name: "what it refuses is told", path: "/document", want: "miss 403 ",
+			fault: upstream.ServerError(http.StatusForbidden), sent: 7,
+		},
+		{
+			name: "too old to be stale", path: "/document", want: "miss 502", move: 2 * time.Hour,
+			fault: upstream.ServerError(http.StatusBadGateway), sent: 8,
+		},
 		{name: "but it can be asked about", path: "/document", want: "revalidated 200 22", sent: 9},
 		{name: "too large to be kept", path: "/json/1500000", want: "miss 200 ", sent: 10},
 		{name: "too large, again", path: "/json/1500000", want: "miss 200 ", sent: 11},
-		{name: "throttled", path: "/document", want: "stale 200 22", move: 2 * time.Minute, fault: upstream.TooManyRequests(time.Minute), sent: 12},
+		{
+			name: "throttled", path: "/document", want: "stale 200 22", move: 2 * time.Minute,
+			fault: upstream.TooManyRequests(time.Minute), sent: 12,
+		},
 		{name: "refused, as it was throttled", path: "/document", want: "stale 200 22", sent: 12},
 	} {
 		at.move(step.move)
@@ -111,7 +130,9 @@ func TestCache(t *testing.T) {
 		}
 	}
 	var plain bool
-	if err := w.pool.QueryRow(t.Context(), `select bool_or(position('document'::bytea in sealed) > 0) from cached_answers`).Scan(&plain); err != nil || plain {
+	if err := w.pool.QueryRow(t.Context(),
+		`select bool_or(position('document'::bytea in sealed) > 0) from cached_answers`).Scan(&plain); err != nil ||
+		plain {
 		t.Errorf("an answer is stored in clear: %v, %v", plain, err)
 	}
 }
@@ -131,13 +152,15 @@ func TestCacheKeepsToCredentials(t *testing.T) {
 	id := w.insert("main", map[string]string{"key": "a"}, struct{}{}, nil)
 	ask(w.current(id), "/document")
 	err := w.Store.InTx(t.Context(), func(tx *postgres.Tx) error {
-		_, err := w.Store.PutCredentials(t.Context(), tx, id, encoded(t, map[string]string{"key": "a"}), 1, postgres.Access{At: time.Now()})
+		_, err := w.Store.PutCredentials(t.Context(), tx, id, encoded(t, map[string]string{"key": "a"}), 1,
+			postgres.Access{At: time.Now()})
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.pool.Exec(t.Context(), `update integrations set version = version + 1 where id = $1`, id); err != nil {
+	if _, err := w.pool.Exec(t.Context(), `update integrations set version = version + 1 where id = $1`,
+		id); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(time.Minute); ask(w.current(id), "/document") != "miss 200 22"; {
@@ -155,7 +178,8 @@ func TestCacheVaries(t *testing.T) {
 	for _, step := range []struct{ want, language, trace string }{
 		{"miss", "de", "1"}, {"hit", "de", "2"}, {"miss", "fr", "3"}, {"hit", "de", "4"}, {"hit", "fr", "5"},
 	} {
-		if got := ask(in, "/document", "Accept-Language", step.language, "X-Trace", step.trace); !strings.HasPrefix(got, step.want) {
+		if got := ask(in, "/document", "Accept-Language", step.language, "X-Trace", step.trace); !strings.HasPrefix(got,
+			step.want) {
 			t.Errorf("%s %s: %q, want %s", step.language, step.trace, got, step.want)
 		}
 	}

@@ -66,7 +66,8 @@ func Services() []string {
 	return []string{SchedulerService, SyncerService, ItemWorkerService, IngressService, TokenRefresherService}
 }
 
-// Config is what a process is given. What is left out has a sensible default, but for the connections, the ring and the providers.
+// Config is what a process is given. What is left out has a sensible default, but for the connections, the ring and the
+// providers.
 type Config struct {
 	NATS *nats.Conn
 	// Pool may be nil for a process that runs the webhook ingress alone.
@@ -82,7 +83,8 @@ type Config struct {
 	Log           *slog.Logger
 	Metrics       prometheus.Registerer
 	Tracers       trace.TracerProvider
-	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's clock.
+	// Machine is the clock of this machine; nil means [time.Now]. Now is what services go by; nil means the broker's
+	// clock.
 	Machine, Now func() time.Time
 	Crash        func(point string)
 	Timing       wire.Timing
@@ -106,8 +108,8 @@ type Config struct {
 	Syncer         syncer.Settings
 	ItemWorker     itemworker.Settings
 	TokenRefresher tokenrefresher.Settings
-	// WebhookAddr, or the listener if it is given, is where webhooks come in, WebhookPrefix is before their routes, and WebhookBacklog is how many bytes of them the broker may
-	// hold.
+	// WebhookAddr, or the listener if it is given, is where webhooks come in, WebhookPrefix is before their routes, and
+	// WebhookBacklog is how many bytes of them the broker may hold.
 	WebhookAddr     string
 	WebhookListener net.Listener
 	WebhookPrefix   string
@@ -118,12 +120,13 @@ type Config struct {
 // Defaults fills what a test or a command does not set itself.
 func Defaults() Config {
 	return Config{
-		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: wire.DefaultTiming(), Replicas: 1,
-		Requests: requestlog.DefaultSettings(), LeaseMargin: idempotency.LeaseMargin,
-		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(), Control: control.DefaultSettings(),
-		Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(), ItemWorker: itemworker.DefaultSettings(),
-		TokenRefresher: tokenrefresher.DefaultSettings(),
-		WebhookAddr:    "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: wire.WebhookBacklog, Ingress: webhookingress.DefaultSettings(),
+		Log: slog.New(slog.DiscardHandler), Tracers: noop.NewTracerProvider(), Timing: wire.DefaultTiming(),
+		Replicas: 1, Requests: requestlog.DefaultSettings(), LeaseMargin: idempotency.LeaseMargin,
+		Health: health.DefaultSettings(), SetAside: setaside.DefaultSettings(), Circuit: circuit.DefaultSettings(),
+		Control: control.DefaultSettings(), Scheduler: scheduler.DefaultSettings(), Syncer: syncer.DefaultSettings(),
+		ItemWorker: itemworker.DefaultSettings(), TokenRefresher: tokenrefresher.DefaultSettings(),
+		WebhookAddr: "127.0.0.1:0", WebhookPrefix: "/integrations", WebhookBacklog: wire.WebhookBacklog,
+		Ingress: webhookingress.DefaultSettings(),
 	}
 }
 
@@ -191,8 +194,8 @@ func New(ctx context.Context, config Config) (*Platform, error) {
 		config.Machine = config.Now
 	}
 	p.Bus, err = bus.New(config.NATS, bus.Options{
-		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing, Replicas: config.Replicas, Now: config.Machine,
-		WebhookBacklog: config.WebhookBacklog,
+		Log: config.Log, Tracer: config.Tracers.Tracer("tributary/bus"), Timing: config.Timing,
+		Replicas: config.Replicas, Now: config.Machine, WebhookBacklog: config.WebhookBacklog,
 	})
 	if err != nil {
 		return nil, err
@@ -252,38 +255,52 @@ func (p *Platform) build() error {
 	deliveries := delivery.NewCodec(c.Ring)
 	p.Directory = directory.New(p.Bus, c.Ring, c.Log)
 	ingress := webhookingress.New(webhookingress.Config{
-		Bus: p.Bus, Directory: p.Directory, Deliveries: deliveries, Registry: p.Registry, Log: c.Log.With("service", IngressService), Metrics: ingressMetrics,
-		Tracer: c.Tracers.Tracer("tributary/webhook-ingress"), Now: c.Now, Crash: c.Crash, Addr: c.WebhookAddr, Listener: c.WebhookListener, Prefix: c.WebhookPrefix, Settings: c.Ingress,
+		Bus: p.Bus, Directory: p.Directory, Deliveries: deliveries, Registry: p.Registry,
+		Log: c.Log.With("service", IngressService), Metrics: ingressMetrics,
+		Tracer: c.Tracers.Tracer("tributary/webhook-ingress"), Now: c.Now, Crash: c.Crash, Addr: c.WebhookAddr,
+		Listener: c.WebhookListener, Prefix: c.WebhookPrefix, Settings: c.Ingress,
 	})
-	checker := &health.Checker{Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside}
+	checker := &health.Checker{
+		Keeper: p.health, Registry: p.Registry, Integrations: p.Integrations, SetAside: p.setAside,
+	}
 	lives, err := runs.NewStore(runs.Config{
-		Postgres: p.Store, Checkpoints: p.Checkpoints, Registry: p.Registry, Health: p.health, Log: c.Log.With("service", SchedulerService),
-		Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, MaxBackoff: c.Scheduler.MaxBackoff, StuckAfter: c.Scheduler.StuckAfter,
+		Postgres: p.Store, Checkpoints: p.Checkpoints, Registry: p.Registry, Health: p.health,
+		Log:    c.Log.With("service", SchedulerService),
+		Tracer: c.Tracers.Tracer("tributary/scheduler"), Now: c.Now, Crash: c.Crash, MaxBackoff: c.Scheduler.MaxBackoff,
+		StuckAfter: c.Scheduler.StuckAfter,
 	})
 	if err != nil {
 		return err
 	}
 	schedules := scheduler.New(scheduler.Config{
 		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Runs: lives, SetAside: p.setAside,
-		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Scheduler,
+		Log: c.Log.With("service", SchedulerService), Metrics: schedulerMetrics, Now: c.Now, Crash: c.Crash,
+		Settings: c.Scheduler,
 	})
 	controls := control.New(control.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry, Validator: validate.New(),
-		Health: checker, SetAside: p.setAside, Budgets: p.budgets, Circuits: p.circuits, Runs: lives, Scheduler: schedules,
-		Log: c.Log.With("service", SchedulerService), Metrics: controlMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Control,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Feed: p.Feed, Registry: p.Registry,
+		Validator: validate.New(),
+		Health:    checker, SetAside: p.setAside, Budgets: p.budgets, Circuits: p.circuits, Runs: lives,
+		Scheduler: schedules,
+		Log:       c.Log.With("service", SchedulerService), Metrics: controlMetrics, Now: c.Now, Crash: c.Crash,
+		Settings: c.Control,
 	})
 	p.surveys = func(ctx context.Context) error { return p.survey(ctx, schedules) }
 	syncs := syncer.New(syncer.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Runs: lives, Registry: p.Registry, Integrations: p.Integrations,
-		Log: c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.Syncer,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Runs: lives, Registry: p.Registry,
+		Integrations: p.Integrations,
+		Log:          c.Log.With("service", SyncerService), Metrics: syncerMetrics, Now: c.Now, Crash: c.Crash,
+		Settings: c.Syncer,
 	})
 	works := itemworker.New(itemworker.Config{
-		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations, Handlers: c.Handlers, AroundWebhook: c.AroundWebhook, Deliveries: deliveries, SetAside: p.setAside,
-		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash, Settings: c.ItemWorker,
+		Bus: p.Bus, Checkpoints: p.Checkpoints, Store: p.Store, Registry: p.Registry, Integrations: p.Integrations,
+		Handlers: c.Handlers, AroundWebhook: c.AroundWebhook, Deliveries: deliveries, SetAside: p.setAside,
+		Log: c.Log.With("service", ItemWorkerService), Metrics: workerMetrics, Now: c.Now, Crash: c.Crash,
+		Settings: c.ItemWorker,
 	})
 	p.services = map[string]func(context.Context) error{
-		SchedulerService: together(schedules.Run, controls.Run), SyncerService: syncs.Run, ItemWorkerService: works.Run, IngressService: ingress.Run,
-		TokenRefresherService: p.tokens.Run,
+		SchedulerService: together(schedules.Run, controls.Run), SyncerService: syncs.Run, ItemWorkerService: works.Run,
+		IngressService: ingress.Run, TokenRefresherService: p.tokens.Run,
 	}
 	return nil
 }

@@ -30,7 +30,10 @@ func writesTo(service string) []string {
 			wire.BucketMark, wire.BucketLimits, wire.BucketCircuits,
 		}
 	case SyncerService, ItemWorkerService:
-		return []string{wire.StreamItems, wire.BucketCheckpoints, wire.BucketLimits, wire.BucketCircuits, wire.BucketKeys}
+		return []string{
+			wire.StreamItems, wire.BucketCheckpoints, wire.BucketLimits, wire.BucketCircuits,
+			wire.BucketKeys,
+		}
 	case TokenRefresherService:
 		return []string{wire.BucketGrants, wire.BucketLimits, wire.BucketCircuits}
 	case IngressService:
@@ -39,7 +42,8 @@ func writesTo(service string) []string {
 	return nil
 }
 
-// addChecks adds what has to be well for the services to do their work: each store that they need would take a write now.
+// addChecks adds what has to be well for the services to do their work: each store that they need would take a write
+// now.
 func (p *Platform) addChecks(services []string) {
 	var stores []string
 	for _, service := range services {
@@ -57,7 +61,9 @@ func (p *Platform) addChecks(services []string) {
 		p.Readiness.Add(readiness.Check{Name: "Postgres", Ready: p.Store.Ready})
 	}
 	if slices.Contains(services, IngressService) {
-		p.Readiness.Add(readiness.Check{Name: "directory", Ready: func(context.Context) error { return p.Directory.Ready() }})
+		p.Readiness.Add(readiness.Check{Name: "directory", Ready: func(context.Context) error {
+			return p.Directory.Ready()
+		}})
 	}
 }
 

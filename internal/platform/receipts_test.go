@@ -19,7 +19,8 @@ import (
 	itemworker "github.com/tributaryhq/tributary/services/item-worker"
 )
 
-// TestForgottenWorkIsRepeated takes from Postgres, right before a run closes, what a standby that was promoted may lack. NATS calls all of it finished.
+// TestForgottenWorkIsRepeated takes from Postgres, right before a run closes, what a standby that was promoted may
+// lack. NATS calls all of it finished.
 func TestForgottenWorkIsRepeated(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -73,7 +74,10 @@ func TestForgottenWorkIsRepeated(t *testing.T) {
 			}()
 			now := time.Now()
 			id := postgres.NewID()
-			_, err = p.Store.IntegrationInsert(ctx, dbsqlc.IntegrationInsertParams{ID: id, Provider: "numbers", Name: "n", Metadata: []byte("{}"), NextSyncAt: &now, Now: now})
+			_, err = p.Store.IntegrationInsert(ctx, dbsqlc.IntegrationInsertParams{
+				ID: id, Provider: "numbers",
+				Name: "n", Metadata: []byte("{}"), NextSyncAt: &now, Now: now,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,8 +86,10 @@ func TestForgottenWorkIsRepeated(t *testing.T) {
 			if tt.forget == "" {
 				attempts = 1
 			}
-			if string(run.State) != tt.state || run.Items != 700 || run.Done != 699 || run.Dead != tt.dead || run.Attempts != attempts {
-				t.Errorf("the run is %s with %d of %d done, %d dead, after %d attempts: %s", run.State, run.Done, run.Items, run.Dead, run.Attempts, run.Error)
+			if string(run.State) != tt.state || run.Items != 700 || run.Done != 699 || run.Dead != tt.dead ||
+				run.Attempts != attempts {
+				t.Errorf("the run is %s with %d of %d done, %d dead, after %d attempts: %s", run.State, run.Done,
+					run.Items, run.Dead, run.Attempts, run.Error)
 			}
 			if tt.forget == "" {
 				return

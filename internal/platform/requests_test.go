@@ -28,12 +28,16 @@ func TestRequestRows(t *testing.T) {
 	integration, run := uuid.NewString(), uuid.NewString()
 	row := func(n int) requestlog.Row {
 		return requestlog.Row{
-			ID: postgres.NewID(), At: at.Add(time.Duration(n) * time.Hour), Integration: integration, Provider: "p", Attempt: 1, Method: "GET", Host: "h", Path: "/", RequestHeader: "{}", ResponseHeader: "{}",
+			ID: postgres.NewID(), At: at.Add(time.Duration(n) * time.Hour), Integration: integration, Provider: "p",
+			Attempt: 1, Method: "GET", Host: "h", Path: "/", RequestHeader: "{}", ResponseHeader: "{}",
 		}
 	}
 	rows := []requestlog.Row{row(0), row(1), row(1), row(1)}
-	rows[1].Origin, rows[1].IdempotencyKey, rows[1].Status = requestlog.Origin{Run: run, Item: "i", Webhook: "w"}, "order 7", 503
-	rows[1].Class, rows[1].Error, rows[1].Duration, rows[1].ResponseBody, rows[1].ResponseCut = contracts.FailureUpstream, "busy", 1500*time.Microsecond, foreign.Clean(strings.Repeat("é", 30_000), 1<<20), true
+	rows[1].Origin, rows[1].IdempotencyKey, rows[1].Status = requestlog.Origin{Run: run, Item: "i", Webhook: "w"},
+		"order 7", 503
+	rows[1].Class, rows[1].Error, rows[1].Duration, rows[1].ResponseBody,
+		rows[1].ResponseCut = contracts.FailureUpstream, "busy", 1500*time.Microsecond,
+		foreign.Clean(strings.Repeat("é", 30_000), 1<<20), true
 	for i := range rows {
 		rows[i].First = rows[i].ID
 	}
@@ -49,7 +53,9 @@ func TestRequestRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.RunID == nil || got.RunID.String() != run || got.Status == nil || *got.Status != 503 || got.Duration != rows[1].Duration || got.ResponseBody != rows[1].ResponseBody.String() || !got.CreatedAt.Equal(rows[1].At) {
+	if got.RunID == nil || got.RunID.String() != run || got.Status == nil || *got.Status != 503 ||
+		got.Duration != rows[1].Duration || got.ResponseBody != rows[1].ResponseBody.String() ||
+		!got.CreatedAt.Equal(rows[1].At) {
 		t.Errorf("the row is %+v", got)
 	}
 	if other, err := store.RequestGet(ctx, rows[0].ID); err != nil || other.RunID != nil || other.Status != nil {

@@ -27,7 +27,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// unread is an item of a type without a handler, so that it goes to the table of records. What it holds travels as it is.
+// unread is an item of a type without a handler, so that it goes to the table of records. What it holds travels as it
+// is.
 type unread struct {
 	eventType string
 	json.RawMessage
@@ -51,7 +52,10 @@ type hostile struct {
 // newHostile runs all services with one integration.
 func newHostile(t *testing.T, adjust func(*hostile, *platform.Config)) *hostile {
 	t.Helper()
-	f := &hostile{T: t, provider: scripted{script: &script{}}, nc: natstest.New(t).Connect(), pool: pgtest.DB(t), id: postgres.NewID()}
+	f := &hostile{
+		T: t, provider: scripted{script: &script{}}, nc: natstest.New(t).Connect(), pool: pgtest.DB(t),
+		id: postgres.NewID(),
+	}
 	config := platform.Defaults()
 	config.NATS, config.Pool = f.nc, f.pool
 	config.Providers = map[string]contracts.Provider{"scripted": f.provider}
@@ -70,7 +74,10 @@ func newHostile(t *testing.T, adjust func(*hostile, *platform.Config)) *hostile 
 			t.Error(err)
 		}
 	})
-	_, err = f.Store.IntegrationInsert(ctx, dbsqlc.IntegrationInsertParams{ID: f.id, Provider: "scripted", Name: "n", Metadata: []byte("{}"), Now: time.Now()})
+	_, err = f.Store.IntegrationInsert(ctx, dbsqlc.IntegrationInsertParams{
+		ID: f.id, Provider: "scripted", Name: "n",
+		Metadata: []byte("{}"), Now: time.Now(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,15 +134,17 @@ func (f *hostile) wantDead(dead map[string]*postgres.DeadItem, id, reason, event
 		return
 	}
 	if row.Reason.String() != reason || !strings.Contains(row.Error.String(), part) || row.Tries != 0 || row.Hop != 0 {
-		f.Errorf("item %q is dead for %q: %q, after %d tries and %d hops; want %q: %q and none", id, row.Reason, row.Error, row.Tries, row.Hop, reason, part)
+		f.Errorf("item %q is dead for %q: %q, after %d tries and %d hops; want %q: %q and none", id, row.Reason,
+			row.Error, row.Tries, row.Hop, reason, part)
 	}
 	if row.EventType != eventType || string(row.Payload) != payload {
-		f.Errorf("item %q of type %q is kept with %d bytes of payload, want type %q and %d bytes", id, row.EventType, len(row.Payload), eventType, len(payload))
+		f.Errorf("item %q of type %q is kept with %d bytes of payload, want type %q and %d bytes", id, row.EventType,
+			len(row.Payload), eventType, len(payload))
 	}
 }
 
-// TestItemsThatCanNotBeStored syncs items of which Postgres refuses a part, beside others. The others are stored; those are repaired where nothing is lost, or dead
-// at the first look.
+// TestItemsThatCanNotBeStored syncs items of which Postgres refuses a part, beside others. The others are stored; those
+// are repaired where nothing is lost, or dead at the first look.
 func TestItemsThatCanNotBeStored(t *testing.T) {
 	t.Parallel()
 	f := newHostile(t, func(*hostile, *platform.Config) {})
@@ -156,10 +165,12 @@ func TestItemsThatCanNotBeStored(t *testing.T) {
 		dispatched{record(`{"text":"last"}`), 12, "last"},
 	)
 	if run.State != "partial" || run.Items != 12 || run.Done != 5 || run.Dead != 7 || run.Attempts != 1 {
-		t.Errorf("the run is %s with %d done and %d dead of %d in %d attempts: %s", run.State, run.Done, run.Dead, run.Items, run.Attempts, run.Error)
+		t.Errorf("the run is %s with %d done and %d dead of %d in %d attempts: %s", run.State, run.Done, run.Dead,
+			run.Items, run.Attempts, run.Error)
 	}
 	for id, text := range map[string]string{
-		"first": "first", "half an emoji": "cut \ufffd", "Latin-1": "caf\ufffd", "zero": "nul \ufffd here", "last": "last",
+		"first": "first", "half an emoji": "cut \ufffd", "Latin-1": "caf\ufffd", "zero": "nul \ufffd here",
+		"last": "last",
 	} {
 		wantRecord(t, f.Platform, f.id, id, text)
 	}
@@ -170,8 +181,10 @@ func TestItemsThatCanNotBeStored(t *testing.T) {
 	f.wantDead(dead, "large number", canNotBeStored, "platform_test.stored", `{"text":1e999999}`, "1e999999")
 	f.wantDead(dead, "deep", canNotBeStored, "platform_test.stored", deep, "nested deeper")
 
-	// The order of these checkpoints is that of numbers, so that this one is dead for what it is, and not redelivered for its byte.
-	if row := dead["checkpoint in Latin-1"]; row == nil || row.Reason != "permanent" || row.Checkpoint == nil || *row.Checkpoint != "\"6\ufffd\"" {
+	// The order of these checkpoints is that of numbers, so that this one is dead for what it is, and not redelivered
+	// for its byte.
+	if row := dead["checkpoint in Latin-1"]; row == nil || row.Reason != "permanent" || row.Checkpoint == nil ||
+		*row.Checkpoint != "\"6\ufffd\"" {
 		t.Errorf("the item with a byte that is not UTF-8 in its checkpoint is %+v", row)
 	}
 
@@ -179,12 +192,14 @@ func TestItemsThatCanNotBeStored(t *testing.T) {
 	reply, err := api.New(f.nc, time.Minute).Command(t.Context(), events.VerbRetry, &eventsv1.Command{
 		Integration: "n", Item: dead["zero\ufffdid"].ID.String(),
 	})
-	if text := reply.GetResult() + fmt.Sprint(err); reply.GetAccepted() || !strings.Contains(text, "can't travel (can't be stored: the external id") {
+	if text := reply.GetResult() + fmt.Sprint(err); reply.GetAccepted() ||
+		!strings.Contains(text, "can't travel (can't be stored: the external id") {
 		t.Errorf("the retry of an item with another id than it had: %q", text)
 	}
 	// A retry looks at it again, and tells the same.
 	id := dead["deep"].ID
-	if err := f.nc.Publish(events.CommandSubject(events.VerbRetry, "n"), []byte(`{"item":"`+id.String()+`"}`)); err != nil {
+	if err := f.nc.Publish(events.CommandSubject(events.VerbRetry, "n"),
+		[]byte(`{"item":"`+id.String()+`"}`)); err != nil {
 		t.Fatal(err)
 	}
 	f.await("its end", func() bool {
@@ -196,7 +211,8 @@ func TestItemsThatCanNotBeStored(t *testing.T) {
 	}
 }
 
-// TestItemsOfOlderVersions publishes a batch as versions did that looked at no text. What can't be stored of it is dead at its first delivery, the rest is stored.
+// TestItemsOfOlderVersions publishes a batch as versions did that looked at no text. What can't be stored of it is dead
+// at its first delivery, the rest is stored.
 func TestItemsOfOlderVersions(t *testing.T) {
 	t.Parallel()
 	f := newHostile(t, func(*hostile, *platform.Config) {})
@@ -216,9 +232,13 @@ func TestItemsOfOlderVersions(t *testing.T) {
 	} {
 		p.Add(item)
 	}
-	subject := wire.ItemsSubject(wire.ItemAddress{Lane: wire.Shared, Provider: "scripted", Integration: f.id.String(), Run: run.ID.String(), Attempt: run.Attempt})
+	subject := wire.ItemsSubject(wire.ItemAddress{
+		Lane: wire.Shared, Provider: "scripted", Integration: f.id.String(),
+		Run: run.ID.String(), Attempt: run.Attempt,
+	})
 	m, err := p.Message(subject, "older", &eventsv1.ItemBatch{
-		RunId: run.ID.String(), Attempt: run.Attempt, Batch: 0, IntegrationId: f.id.String(), Provider: "scripted", FirstAt: timestamppb.Now(),
+		RunId: run.ID.String(), Attempt: run.Attempt, Batch: 0, IntegrationId: f.id.String(), Provider: "scripted",
+		FirstAt: timestamppb.Now(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -33,8 +33,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/providertest/upstream"
 )
 
-// testbed is everything that a request passes and everything that is told of it: the platform in this process without services, an upstream that can
-// be hostile, and what came out in logs, spans, messages and tables.
+// testbed is everything that a request passes and everything that is told of it: the platform in this process without
+// services, an upstream that can be hostile, and what came out in logs, spans, messages and tables.
 type testbed struct {
 	*platform.Platform
 	*upstream.Endpoints
@@ -61,8 +61,10 @@ func newWire(t *testing.T, provider contracts.Provider, tune ...func(*testbed, *
 	t.Helper()
 	t.Parallel()
 	w := &testbed{
-		Endpoints: &upstream.Endpoints{IdempotencyHeader: contracts.DefaultIdempotencyHeader}, Faults: upstream.NewFaults(1),
-		t: t, pool: pgtest.DB(t), metrics: prometheus.NewPedanticRegistry(), log: &buffer{}, said: &buffer{}, spans: tracetest.NewInMemoryExporter(),
+		Endpoints: &upstream.Endpoints{IdempotencyHeader: contracts.DefaultIdempotencyHeader},
+		Faults:    upstream.NewFaults(1),
+		t:         t, pool: pgtest.DB(t), metrics: prometheus.NewPedanticRegistry(), log: &buffer{}, said: &buffer{},
+		spans: tracetest.NewInMemoryExporter(),
 	}
 	hostile := w.Before(w.Endpoints)
 	w.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -146,7 +148,9 @@ func (w *testbed) current(id uuid.UUID) *contracts.Integration {
 }
 
 // do sends a request to a path of the upstream; header are names and values by turns.
-func (w *testbed) do(ctx context.Context, in *contracts.Integration, method, path, body string, header ...string) (int, string, error) {
+func (w *testbed) do(ctx context.Context, in *contracts.Integration, method, path, body string, header ...string) (int,
+	string, error,
+) {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, w.server.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -191,7 +195,8 @@ func (w *testbed) tables() string {
 	for _, name := range tables {
 		var content string
 		// What is binary is searched as text too, as far as it is any.
-		err := w.pool.QueryRow(w.t.Context(), "select coalesce(string_agg(t::text, E'\\n'), '') from "+name+" t").Scan(&content)
+		err := w.pool.QueryRow(w.t.Context(), "select coalesce(string_agg(t::text, E'\\n'), '') from "+name+" t").Scan(
+			&content)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -204,7 +209,10 @@ func (w *testbed) tables() string {
 func (w *testbed) spanned() string {
 	var all strings.Builder
 	for _, span := range w.spans.GetSpans() {
-		raw, err := json.Marshal(map[string]any{"name": span.Name, "attributes": span.Attributes, "events": span.Events, "status": span.Status})
+		raw, err := json.Marshal(map[string]any{
+			"name": span.Name, "attributes": span.Attributes, "events": span.Events,
+			"status": span.Status,
+		})
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -34,14 +34,18 @@ const ReadyFor = readyFor
 
 // ConnectImpatiently is [Connect] with these waits in place of the usual ones: silent before Postgres is asked about a
 // statement, ask for all that has to be answered at once.
-func ConnectImpatiently(ctx context.Context, config *pgxpool.Config, log *slog.Logger, silent, ask time.Duration) (*pgxpool.Pool, error) {
+func ConnectImpatiently(ctx context.Context, config *pgxpool.Config, log *slog.Logger, silent, ask time.Duration) (
+	*pgxpool.Pool, error,
+) {
 	p := usualPatience()
 	p.silent, p.grace, p.ask, p.connect, p.ping = silent, silent, ask, ask, ask
 	return connect(ctx, config, log, p)
 }
 
 // ConnectTrusting is [Connect] that leaves statements alone, and gives an idle connection this long to answer.
-func ConnectTrusting(ctx context.Context, config *pgxpool.Config, log *slog.Logger, ping time.Duration) (*pgxpool.Pool, error) {
+func ConnectTrusting(ctx context.Context, config *pgxpool.Config, log *slog.Logger, ping time.Duration) (*pgxpool.Pool,
+	error,
+) {
 	p := usualPatience()
 	p.silent, p.ping = time.Hour, ping
 	return connect(ctx, config, log, p)

@@ -1,5 +1,5 @@
-// Package postgres is the only package that talks to SQL. It wraps the generated queries (dbsqlc) in a store with transactions, an outbox
-// and sealed credentials; the services compose their transactions of it.
+// Package postgres is the only package that talks to SQL. It wraps the generated queries (dbsqlc) in a store with
+// transactions, an outbox and sealed credentials; the services compose their transactions of it.
 package postgres
 
 import (
@@ -44,7 +44,8 @@ type Store struct {
 	*dbsqlc.Queries
 	pool *pgxpool.Pool
 	ring *secret.Ring
-	// Accepts returns an error for a message that the broker would refuse; nil checks nothing. It is set before the store is used.
+	// Accepts returns an error for a message that the broker would refuse; nil checks nothing. It is set before the
+	// store is used.
 	Accepts func(Outgoing) error
 	// listening is how notifications arrive, and hearing how it is noticed that they don't.
 	listening Listening
@@ -80,8 +81,8 @@ func connect(ctx context.Context, config *pgxpool.Config, log *slog.Logger, pati
 	return pool, nil
 }
 
-// Await waits until the database answers. One that can't be reached is logged once and tried again until ctx ends. Wrong
-// passwords and missing databases are returned at once.
+// Await waits until the database answers. One that can't be reached is logged once and tried again until ctx ends.
+// Wrong passwords and missing databases are returned at once.
 func Await(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 	server := pool.Config().ConnConfig
 	for waiting := false; ; waiting = true {
@@ -93,7 +94,8 @@ func Await(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
 			return fmt.Errorf("connect to Postgres at %s:%d: %w", server.Host, server.Port, err)
 		}
 		if !waiting && ctx.Err() == nil {
-			log.Warn("waiting for Postgres, which does not answer", "host", server.Host, "port", server.Port, "error", err)
+			log.Warn("waiting for Postgres, which does not answer", "host", server.Host, "port", server.Port, "error",
+				err)
 		}
 		select {
 		case <-ctx.Done():
@@ -146,12 +148,13 @@ func (s *Store) IntegrationNamed(ctx context.Context, name string) (*Integration
 // NotFound reports whether a query for one row found none.
 func NotFound(err error) bool { return errors.Is(err, pgx.ErrNoRows) }
 
-// Unavailable reports whether an error says that the database can't be reached or is not up to working now, so that trying again later may help.
+// Unavailable reports whether an error says that the database can't be reached or is not up to working now, so that
+// trying again later may help.
 func Unavailable(err error) bool {
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch server.Code {
-		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover, ended because it
-		// was idle
+		// shutting down, crashed, starting up, too many connections, disk full, read-only after a failover, ended
+		// because it was idle
 		case "57P01", "57P02", "57P03", "53300", "53100", "53200", "25006", "25P03", "57P05":
 			return true
 		}
@@ -161,7 +164,8 @@ func Unavailable(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok || errors.Is(err, ErrUnreplicated) {
 		return true
 	}
-	return err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, context.Canceled) && pgconn.SafeToRetry(err) ||
+	return err != nil && !errors.Is(err, pgx.ErrNoRows) && !errors.Is(err, context.Canceled) &&
+		pgconn.SafeToRetry(err) ||
 		isNetwork(err)
 }
 

@@ -18,8 +18,8 @@ const leastConnections = 5
 const prepared = "prepared"
 
 // Prepare adds what a store needs to the configuration of a pool: ids are sent in binary, a cancelled wait for a
-// synchronous standby is noticed (see [ErrUnreplicated]), and a connection on which the server is silent is given up (see
-// [silence]). Hooks that the configuration has already are called too.
+// synchronous standby is noticed (see [ErrUnreplicated]), and a connection on which the server is silent is given up
+// (see [silence]). Hooks that the configuration has already are called too.
 func Prepare(config *pgxpool.Config, log *slog.Logger) { _ = prepare(config, log, usualPatience()) }
 
 func prepare(config *pgxpool.Config, log *slog.Logger, patience patience) *silence {
@@ -41,7 +41,8 @@ func prepare(config *pgxpool.Config, log *slog.Logger, patience patience) *silen
 	return bounds
 }
 
-// ErrUnprepared means that a pool was made of a configuration that [Prepare] has not seen, or that was changed after it.
+// ErrUnprepared means that a pool was made of a configuration that [Prepare] has not seen, or that was changed after
+// it.
 var ErrUnprepared = errors.New("the pool lacks settings that services rely on")
 
 // Check waits for the database of a pool that services shall work with. It returns an error, which says what to do, if
@@ -56,15 +57,19 @@ func Check(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) (pooled bo
 	}
 	config := pool.Config()
 	if config.MaxConns < leastConnections {
-		return false, fmt.Errorf("the pool has %d connections at most, and services need %d: raise MaxConns (pool_max_conns in the URL)",
-			config.MaxConns, leastConnections)
+		return false,
+			fmt.Errorf("the pool has %d connections at most, and services need %d: raise MaxConns (pool_max_conns in "+
+				"the URL)",
+				config.MaxConns, leastConnections)
 	}
 	if pooled, err = Pooled(ctx, pool); err != nil {
 		return false, err
 	}
 	if pooled && config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		return true, errors.New("a connection pooler is between the pool and Postgres, and the pool keeps prepared statements, which poolers mix up: " +
-			"set ConnConfig.DefaultQueryExecMode to pgx.QueryExecModeCacheDescribe (default_query_exec_mode=cache_describe in the URL)")
+		return true, errors.New("a connection pooler is between the pool and Postgres, and the pool keeps prepared " +
+			"statements, which poolers mix up: " +
+			"set ConnConfig.DefaultQueryExecMode to pgx.QueryExecModeCacheDescribe " +
+			"(default_query_exec_mode=cache_describe in the URL)")
 	}
 	server, err := InspectServer(ctx, pool)
 	if err != nil {

@@ -65,7 +65,8 @@ func TestPoolsOfOthers(t *testing.T) {
 		t.Errorf("a prepared pool: %v", err)
 	}
 	if connected != 1 || noticed != 1 || closed != 1 || tracer.statements < 2 {
-		t.Errorf("the program's hooks were called %d, %d and %d times, and its tracer %d times", connected, noticed, closed, tracer.statements)
+		t.Errorf("the program's hooks were called %d, %d and %d times, and its tracer %d times", connected, noticed,
+			closed, tracer.statements)
 	}
 	if err := check(func(*pgxpool.Config) {}); !errors.Is(err, postgres.ErrUnprepared) {
 		t.Errorf("a pool that is not prepared: %v", err)

@@ -152,8 +152,8 @@ func (st *statement) doubt() {
 	st.askIn(again)
 }
 
-// judge says when to ask again about a statement, or that its answer is lost. before is whether Postgres was idle at the
-// question before.
+// judge says when to ask again about a statement, or that its answer is lost. before is whether Postgres was idle at
+// the question before.
 func (p patience) judge(found activity, before bool, after time.Duration) (again time.Duration, lost bool) {
 	switch found {
 	case working:
@@ -193,15 +193,16 @@ const activityQuery = `select pg_backend_pid(), exists(
     select from pg_stat_activity where pid = $1 and state <> 'idle' and state <> 'idle in transaction' and state <> 'idle in transaction (aborted)'
         and wait_event_type is distinct from 'Client')`
 
-// ask asks Postgres, on a connection of its own that it returns, whether it works on what another connection has sent. An
-// error says that it does not answer there either.
+// ask asks Postgres, on a connection of its own that it returns, whether it works on what another connection has sent.
+// An error says that it does not answer there either.
 func ask(ctx context.Context, about *pgx.Conn) (conn *pgx.Conn, found activity, err error) {
 	config := about.Config()
 	config.Tracer = nil
 	if conn, err = pgx.ConnectConfig(ctx, config); err == nil {
 		var backend uint32
 		var works bool
-		err = conn.QueryRow(ctx, activityQuery, pgx.QueryExecModeExec, int32(about.PgConn().PID())).Scan(&backend, &works)
+		err = conn.QueryRow(ctx, activityQuery, pgx.QueryExecModeExec, int32(about.PgConn().PID())).Scan(&backend,
+			&works)
 		switch {
 		case err != nil:
 		case backend != conn.PgConn().PID():

@@ -1,6 +1,6 @@
-// Package runstate has the words that a row of sync_runs is stored with. The generated queries, the services, the API and
-// the command line use these types, so that the compiler finds a word that does not exist. What leads from one state to
-// another is in package runs.
+// Package runstate has the words that a row of sync_runs is stored with. The generated queries, the services, the API
+// and the command line use these types, so that the compiler finds a word that does not exist. What leads from one
+// state to another is in package runs.
 package runstate
 
 // State is where a run stands.

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// KMS opens keys that are stored wrapped: a key management service's Decrypt, bound to whatever it needs. It is asked when a ring is read, once for each wrapped
-// key, and never when credentials are.
+// KMS opens keys that are stored wrapped: a key management service's Decrypt, bound to whatever it needs. It is asked
+// when a ring is read, once for each wrapped key, and never when credentials are.
 type KMS interface {
 	// Unwrap returns the key of [KeyBytes] bytes that was wrapped under the key id of the ring.
 	Unwrap(ctx context.Context, keyID string, wrapped []byte) ([]byte, error)
@@ -61,12 +61,15 @@ func plainKey(ctx context.Context, id, encoded string, kms KMS) ([]byte, error) 
 	if !isWrapped {
 		key, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || len(key) != KeyBytes {
-			return nil, fmt.Errorf("key %q is not the base64 of %d bytes; make one with: openssl rand -base64 %d", id, KeyBytes, KeyBytes)
+			return nil, fmt.Errorf("key %q is not the base64 of %d bytes; make one with: openssl rand -base64 %d", id,
+				KeyBytes, KeyBytes)
 		}
 		return key, nil
 	}
 	if kms == nil {
-		return nil, fmt.Errorf("key %q is wrapped by a KMS, and this program has none: see tributary.ParseKeys and app.WithKMS", id)
+		return nil,
+			fmt.Errorf("key %q is wrapped by a KMS, and this program has none: see tributary.ParseKeys and app.WithKMS",
+				id)
 	}
 	sealed, err := base64.StdEncoding.DecodeString(wrapped)
 	if err != nil {
@@ -93,7 +96,8 @@ func (k *keys) add(id string, key []byte) (err error) {
 	return nil
 }
 
-// Sign returns a signature over data that any process with the ring can verify. The purpose keeps a signature from counting elsewhere.
+// Sign returns a signature over data that any process with the ring can verify. The purpose keeps a signature from
+// counting elsewhere.
 func (r *Ring) Sign(purpose string, data []byte) []byte {
 	k := r.current()
 	return mac(k.macs[k.primary], purpose, data)

@@ -22,10 +22,12 @@ func publishSetAside(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside,
 	if err != nil {
 		return err
 	}
-	m, err := wire.NewEvent(events.WorkSetAside, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSetAside{
-		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About, Error: row.Error.String(), Tries: row.Tries,
-		FailedFirst: timestamppb.New(row.FailedFirst), NextTryAt: timestamppb.New(row.NextTryAt),
-	})
+	m, err := wire.NewEvent(events.WorkSetAside, about.GetProvider(), about.GetIntegrationId(), "",
+		&eventsv1.WorkSetAside{
+			Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About,
+			Error: row.Error.String(), Tries: row.Tries,
+			FailedFirst: timestamppb.New(row.FailedFirst), NextTryAt: timestamppb.New(row.NextTryAt),
+		})
 	if err != nil {
 		return err
 	}
@@ -42,17 +44,19 @@ func (s *Set) settled(ctx context.Context, tx *postgres.Tx, row *dbsqlc.SetAside
 	if err != nil {
 		return err
 	}
-	m, err := wire.NewEvent(events.WorkSettled, about.GetProvider(), about.GetIntegrationId(), "", &eventsv1.WorkSettled{
-		Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About,
-		Outcome: how.outcome, By: how.by, Reason: how.reason, At: timestamppb.New(now),
-	})
+	m, err := wire.NewEvent(events.WorkSettled, about.GetProvider(), about.GetIntegrationId(), "",
+		&eventsv1.WorkSettled{
+			Id: row.ID.String(), Kind: row.Kind, Key: row.Key, Integration: about, About: row.About,
+			Outcome: how.outcome, By: how.by, Reason: how.reason, At: timestamppb.New(now),
+		})
 	if err != nil {
 		return err
 	}
 	if err := tx.Publish(ctx, now, postgres.Outgoing(m)); err != nil {
 		return err
 	}
-	s.Log.Info("work is no longer set aside", "kind", row.Kind, "key", row.Key, "about", row.About, "outcome", how.outcome, "by", how.by, "reason", how.reason)
+	s.Log.Info("work is no longer set aside", "kind", row.Kind, "key", row.Key, "about", row.About, "outcome",
+		how.outcome, "by", how.by, "reason", how.reason)
 	return nil
 }
 

@@ -4,8 +4,8 @@ package spelling
 
 import "strings"
 
-// Nearest returns the candidate that a mistyped word was most likely meant to be, whatever its case, and false when none
-// is near: a third of the word's letters may differ, and two of a short word's.
+// Nearest returns the candidate that a mistyped word was most likely meant to be, whatever its case, and false when
+// none is near: a third of the word's letters may differ, and two of a short word's.
 func Nearest(word string, candidates []string) (string, bool) {
 	best, least := "", max(len(word)/3, min(len(word)/2, 2))+1
 	for _, c := range candidates {

@@ -34,11 +34,17 @@ func NewEvent(name events.Name, provider, integration, id string, m proto.Messag
 	if err != nil {
 		return Message{}, fmt.Errorf("encode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
 	}
-	return Message{Subject: events.EventSubject(name, provider, integration), ID: id, Header: header(events.ContentJSON, m), Body: body}, nil
+	return Message{
+		Subject: events.EventSubject(name, provider, integration), ID: id,
+		Header: header(events.ContentJSON, m), Body: body,
+	}, nil
 }
 
 func header(contentType string, m proto.Message) map[string]string {
-	return map[string]string{events.HeaderContentType: contentType, events.HeaderSchema: string(m.ProtoReflect().Descriptor().FullName())}
+	return map[string]string{
+		events.HeaderContentType: contentType,
+		events.HeaderSchema:      string(m.ProtoReflect().Descriptor().FullName()),
+	}
 }
 
 // NewRef names the integration that an event is about.

@@ -45,10 +45,12 @@ func ItemsFilter(lane Lane, provider string) string {
 	return join(events.Root, "items", string(lane), provider, ">")
 }
 
-// RetrySubject is where items wait for their next hop. It tells them apart from all others that wait, for the broker keeps one schedule a
-// subject: after a crash a batch may fall into other groups, of which some have the same first item.
+// RetrySubject is where items wait for their next hop. It tells them apart from all others that wait, for the broker
+// keeps one schedule a subject: after a crash a batch may fall into other groups, of which some have the same first
+// item.
 func RetrySubject(a ItemAddress) string {
-	return join(events.Root, "retry", a.Provider, a.Integration, a.Run, itoa(a.Attempt), itoa(a.Batch), itoa(a.Index), itoa(a.Hop),
+	return join(events.Root, "retry", a.Provider, a.Integration, a.Run, itoa(a.Attempt), itoa(a.Batch), itoa(a.Index),
+		itoa(a.Hop),
 		strconv.FormatUint(a.Members, 16))
 }
 
@@ -94,7 +96,8 @@ func ParseSyncDueSubject(subject string) (provider, integration string, err erro
 		return "", "", err
 	}
 	if tokens[2] != "due" {
-		return "", "", fmt.Errorf("%w: %q is not %s.sync.due.<provider>.<integration>", events.ErrSubject, subject, events.Root)
+		return "", "", fmt.Errorf("%w: %q is not %s.sync.due.<provider>.<integration>", events.ErrSubject,
+			subject, events.Root)
 	}
 	return tokens[3], tokens[4], nil
 }
@@ -125,7 +128,8 @@ func ParseRetrySubject(subject string) (ItemAddress, error) {
 	if err := parseNumbers(subject, tokens[5:], &a.Attempt, &a.Batch, &a.Index, &a.Hop); err != nil {
 		return ItemAddress{}, err
 	}
-	if a.Members, err = strconv.ParseUint(tokens[9], 16, 64); err != nil || strconv.FormatUint(a.Members, 16) != tokens[9] {
+	if a.Members, err = strconv.ParseUint(tokens[9], 16, 64); err != nil ||
+		strconv.FormatUint(a.Members, 16) != tokens[9] {
 		return ItemAddress{}, fmt.Errorf("%w: %q has %q for a hash", events.ErrSubject, subject, tokens[9])
 	}
 	return a, nil

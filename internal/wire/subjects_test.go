@@ -33,14 +33,18 @@ func TestItemSubjectsRoundTrip(t *testing.T) {
 		},
 		{
 			"bulk",
-			wire.ItemAddress{Lane: wire.Bulk, Provider: "my-shop_2", Integration: integration, Run: run, Attempt: math.MaxInt32},
+			wire.ItemAddress{
+				Lane: wire.Bulk, Provider: "my-shop_2", Integration: integration, Run: run,
+				Attempt: math.MaxInt32,
+			},
 			wire.ItemsSubject, wire.ParseItemsSubject,
 			"tributary.items.bulk.my-shop_2." + integration + "." + run + ".2147483647",
 		},
 		{
 			"retry",
 			wire.ItemAddress{
-				Lane: wire.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 2, Batch: 0, Index: 255, Hop: 7, Members: math.MaxUint64,
+				Lane: wire.Shared, Provider: "github", Integration: integration, Run: run, Attempt: 2, Batch: 0,
+				Index: 255, Hop: 7, Members: math.MaxUint64,
 			},
 			wire.RetrySubject, wire.ParseRetrySubject,
 			"tributary.retry.github." + integration + "." + run + ".2.0.255.7.ffffffffffffffff",
@@ -119,7 +123,10 @@ func TestParsersRefuse(t *testing.T) {
 }
 
 func TestRunFilters(t *testing.T) {
-	address := wire.ItemAddress{Lane: wire.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1, Batch: 2, Index: 3, Hop: 4, Members: 5}
+	address := wire.ItemAddress{
+		Lane: wire.Bulk, Provider: "p", Integration: "i", Run: "r", Attempt: 1, Batch: 2,
+		Index: 3, Hop: 4, Members: 5,
+	}
 	tenth, other := address, address
 	tenth.Attempt, other.Run = 10, "r2"
 	tests := []struct {

@@ -1,5 +1,6 @@
 // Package app makes a program of your providers: the same commands, services and flags as the stock binary, with your
-// providers and handlers compiled in. A program that has flags and connections of its own uses the root package instead.
+// providers and handlers compiled in. A program that has flags and connections of its own uses the root package
+// instead.
 //
 //	func main() {
 //		app.Main(app.Providers{"acme": acme.Provider{}},
@@ -48,7 +49,9 @@ func OnItem[T any](fn func(ctx context.Context, in *contracts.Integration, item 
 }
 
 // OnRawItem has fn called with the JSON of every item of an event type: see [tributary.OnRawItem].
-func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration, item json.RawMessage) error) Option {
+func OnRawItem(eventType string, fn func(ctx context.Context, in *contracts.Integration,
+	item json.RawMessage) error,
+) Option {
 	return With(tributary.OnRawItem(eventType, fn))
 }
 
@@ -60,8 +63,8 @@ func WithKMS(kms KMS) Option {
 	return func(o *options) { o.kms = kms }
 }
 
-// Main runs the command that the arguments name, and exits: 0 when all went well, 2 when the command line is wrong, another code
-// otherwise. The first interrupt stops it cleanly, the second at once.
+// Main runs the command that the arguments name, and exits: 0 when all went well, 2 when the command line is wrong,
+// another code otherwise. The first interrupt stops it cleanly, the second at once.
 func Main(providers Providers, opts ...Option) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -84,8 +87,10 @@ func Run(ctx context.Context, args []string, streams Streams, providers Provider
 	}
 	root := &commands{}
 	exited := -1
-	parser, err := kong.New(root, kong.Name("tributary"), kong.Description("Connects a product to third-party APIs: scheduled syncs in which no item is lost."),
-		kong.UsageOnError(), kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+	parser, err := kong.New(root, kong.Name("tributary"),
+		kong.Description("Connects a product to third-party APIs: scheduled syncs in which no item is lost."),
+		kong.UsageOnError(), kong.Help(printHelp),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(streams.Out, streams.Err), kong.Exit(func(code int) { exited = code }))
 	if err != nil {
 		_, _ = fmt.Fprintln(streams.Err, "tributary:", err)

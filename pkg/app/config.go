@@ -15,7 +15,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/platform"
 )
 
-// Config is what every command is configured by: flags, and for each the environment variable that its help names. Defaults work on one machine.
+// Config is what every command is configured by: flags, and for each the environment variable that its help names.
+// Defaults work on one machine.
 type Config struct {
 	DatabaseURL      Secret        `help:"URL of Postgres. Without it, dev runs its own." env:"DATABASE_URL" placeholder:"URL"`
 	NATSURL          string        `help:"URL of NATS. Without it, dev runs its own, and other commands with the same data folder use that one." name:"nats-url" env:"TRIBUTARY_NATS_URL" placeholder:"URL"`
@@ -143,18 +144,25 @@ func exposed(args []string) error {
 		}
 		switch name {
 		case "--keys":
-			return errors.New("keys can't be given on the command line, where ps shows them: set TRIBUTARY_KEYS, or give --keys-file")
+			return errors.New("keys can't be given on the command line, where ps shows them: set TRIBUTARY_KEYS, or " +
+				"give --keys-file")
 		case "--database-url", "--database-direct-url", "--nats-url":
 			if hasPassword(value) {
-				return fmt.Errorf("%s can't have a password on the command line, where ps shows it: set %s instead", name,
-					map[string]string{"--database-url": "DATABASE_URL", "--database-direct-url": "TRIBUTARY_DATABASE_DIRECT_URL", "--nats-url": "TRIBUTARY_NATS_URL"}[name])
+				return fmt.Errorf("%s can't have a password on the command line, where ps shows it: set %s instead",
+					name,
+					map[string]string{
+						"--database-url":        "DATABASE_URL",
+						"--database-direct-url": "TRIBUTARY_DATABASE_DIRECT_URL",
+						"--nats-url":            "TRIBUTARY_NATS_URL",
+					}[name])
 			}
 		}
 	}
 	return nil
 }
 
-// hasPassword reports whether any of several URLs with commas between has a password, or a connection string of Postgres does.
+// hasPassword reports whether any of several URLs with commas between has a password, or a connection string of
+// Postgres does.
 func hasPassword(urls string) bool {
 	for one := range strings.SplitSeq(urls, ",") {
 		_, rest, _ := strings.Cut(one, "://")
@@ -190,16 +198,22 @@ func (c *Config) settings() (tributary.Settings, error) {
 		return tributary.Settings{}, err
 	}
 	return tributary.Settings{
-		Concurrency: c.Concurrency, Runs: c.Runs, Replicas: c.NATSReplicas, LagBound: c.LagBound, AllowNetworks: c.AllowNetworks, Proxy: proxy,
-		Circuits: circuits, MaxResponseBytes: c.MaxResponseBytes, TrustedProxies: c.TrustedProxies, DrainDelay: c.DrainDelay,
+		Concurrency: c.Concurrency, Runs: c.Runs, Replicas: c.NATSReplicas, LagBound: c.LagBound,
+		AllowNetworks: c.AllowNetworks, Proxy: proxy,
+		Circuits: circuits, MaxResponseBytes: c.MaxResponseBytes, TrustedProxies: c.TrustedProxies,
+		DrainDelay: c.DrainDelay,
 		Retention: tributary.Retention{
-			Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks, Operations: c.KeepOperations, Incidents: c.KeepIncidents,
+			Requests: c.KeepRequests, Keys: c.KeepKeys, Items: c.KeepItems, Webhooks: c.KeepWebhooks,
+			Operations: c.KeepOperations, Incidents: c.KeepIncidents,
 		},
 		Webhooks: tributary.Webhooks{
 			Addr: c.Webhooks.Addr, Prefix: c.Webhooks.Prefix, Backlog: int64(c.Webhooks.Backlog) << 20,
 			BodyBudget: int64(c.Webhooks.BodyBudget) << 20, Connections: c.Webhooks.Connections,
 		},
-		OAuth: tributary.OAuth{Addr: c.OAuth.Addr, URL: c.OAuth.URL, SuccessURL: c.OAuth.SuccessURL, ErrorURL: c.OAuth.ErrorURL},
+		OAuth: tributary.OAuth{
+			Addr: c.OAuth.Addr, URL: c.OAuth.URL, SuccessURL: c.OAuth.SuccessURL,
+			ErrorURL: c.OAuth.ErrorURL,
+		},
 	}, nil
 }
 

@@ -16,10 +16,13 @@ import (
 )
 
 // errDatabaseURL stands for the driver's error, which quotes the URL and with it perhaps a password.
-var errDatabaseURL = errors.New("the database URL can't be read; it looks like postgres://user:password@localhost:5432/tributary")
+var errDatabaseURL = errors.New("the database URL can't be read; it looks like " +
+	"postgres://user:password@localhost:5432/tributary")
 
 // connectPostgres connects, in a way that suits a pooler if one is between, and tells whether there is.
-func (p *program) connectPostgres(ctx context.Context, url string, log *slog.Logger, tracers trace.TracerProvider) (*pgxpool.Pool, bool, error) {
+func (p *program) connectPostgres(ctx context.Context, url string, log *slog.Logger, tracers trace.TracerProvider) (
+	*pgxpool.Pool, bool, error,
+) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, false, errDatabaseURL
@@ -56,8 +59,8 @@ func (c *Config) direct() (*pgx.ConnConfig, error) {
 	return direct, nil
 }
 
-// migrate brings the database up to date, on connections that do not pass a pooler. It waits for Postgres until ready ends,
-// and then for as long as the migrations take.
+// migrate brings the database up to date, on connections that do not pass a pooler. It waits for Postgres until ready
+// ends, and then for as long as the migrations take.
 func (p *program) migrate(ready context.Context, url string, log *slog.Logger) (applied int, err error) {
 	if p.config.DatabaseDirectURL != "" {
 		url = string(p.config.DatabaseDirectURL)

@@ -52,14 +52,17 @@ func transitionDiagram() string {
 		}
 	}
 	open := indent + strings.ReplaceAll(strings.TrimSuffix(inside.String(), "\n"), "\n", "\n"+indent)
-	return "```mermaid\nstateDiagram-v2\n" + indent + "[*] --> open\n" + indent + "state open {\n" + open + "\n" + indent + "}\n" + text.String() + "```\n"
+	return "```mermaid\nstateDiagram-v2\n" + indent + "[*] --> open\n" + indent + "state open {\n" + open + "\n" +
+		indent + "}\n" + text.String() + "```\n"
 }
 
 func transitionTable() string {
 	var text strings.Builder
-	text.WriteString("| transition | when | from | to | by | also writes | publishes |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	text.WriteString("| transition | when | from | to | by | also writes | publishes |\n| --- | --- | --- | --- | " +
+		"--- | --- | --- |\n")
 	for _, transition := range runs.Transitions() {
-		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s |\n", transition.Name, transition.When, inCode(transition.From), inCode(transition.To),
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s |\n", transition.Name, transition.When,
+			inCode(transition.From), inCode(transition.To),
 			transition.Service, inCode(transition.Writes), inCode(transition.Events))
 	}
 	return text.String()

@@ -14,7 +14,11 @@ type OAuthConfig struct {
 }
 
 func (c OAuthConfig) check() error {
-	for _, address := range []struct{ name, value string }{{"url", c.URL}, {"success-url", c.SuccessURL}, {"error-url", c.ErrorURL}} {
+	for _, address := range []struct{ name, value string }{
+		{"url", c.URL},
+		{"success-url", c.SuccessURL},
+		{"error-url", c.ErrorURL},
+	} {
 		if address.value == "" && address.name != "url" {
 			continue
 		}

@@ -102,10 +102,13 @@ func (c migrateCommand) Run(p *program) error {
 	return nil
 }
 
-var errNoDatabase = errors.New("no database: set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary, or give --database-url where it needs no password; " +
-	"or run everything on this machine with: tributary dev")
+var errNoDatabase = errors.New(
+	"no database: set DATABASE_URL, such as postgres://user:password@localhost:5432/tributary, or give " +
+		"--database-url where it needs no password; " +
+		"or run everything on this machine with: tributary dev")
 
-// unlessStopped is nil for what comes of a stop that was asked for, also when something was still starting or waiting for a server.
+// unlessStopped is nil for what comes of a stop that was asked for, also when something was still starting or waiting
+// for a server.
 func (p *program) unlessStopped(err error) error {
 	if p.ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -166,7 +169,8 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 	}()
 	registry := telemetry.NewRegistry()
 	config := tributary.Config{
-		NATS: parts.nc, Keys: parts.ring, Providers: p.providers, Services: services, Logger: log, Registerer: registry, TracerProvider: tracers,
+		NATS: parts.nc, Keys: parts.ring, Providers: p.providers, Services: services, Logger: log, Registerer: registry,
+		TracerProvider: tracers,
 	}
 	if config.Settings, err = p.config.settings(); err != nil {
 		return err
@@ -190,7 +194,9 @@ func (p *program) run(parts parts, services []string, beside func(context.Contex
 
 // runBeside runs the services, and beside them what serves health and metrics. These are served until all services have
 // ended, so that load balancers see them drain.
-func (p *program) runBeside(runtime *tributary.Runtime, registry *prometheus.Registry, parts parts, beside func(context.Context) error) error {
+func (p *program) runBeside(runtime *tributary.Runtime, registry *prometheus.Registry, parts parts,
+	beside func(context.Context) error,
+) error {
 	group, ctx := errgroup.WithContext(p.ctx)
 	ended, end := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
@@ -208,7 +214,9 @@ func (p *program) runBeside(runtime *tributary.Runtime, registry *prometheus.Reg
 		})
 	}
 	once(ended, func(ctx context.Context) error {
-		return telemetry.Serve(ctx, parts.httpAddr, registry, func() []telemetry.Check { return shown(runtime) }, parts.log)
+		return telemetry.Serve(ctx, parts.httpAddr, registry, func() []telemetry.Check {
+			return shown(runtime)
+		}, parts.log)
 	})
 	if beside != nil {
 		once(ctx, beside)

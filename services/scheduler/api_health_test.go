@@ -55,17 +55,20 @@ func TestHealthIsShownAndTested(t *testing.T) {
 		got[name] = result.Result + " " + result.Error
 	}
 	want := map[string]string{
-		"well": "passed ", "ill": "failed it coughs", "busy": "deferred retry after 1m0s: no budget", "away": "failed dial: refused", "mute": "unsupported the provider has no health check",
+		"well": "passed ", "ill": "failed it coughs", "busy": "deferred retry after 1m0s: no budget",
+		"away": "failed dial: refused", "mute": "unsupported the provider has no health check",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tests (-want +got):\n%s", diff)
 	}
 	shown, err := f.Health(t.Context(), "well", "")
-	if err != nil || shown.Health != health.Healthy || shown.Identity == nil || shown.Identity.Username != "ada" || shown.NextProbeAt == nil {
+	if err != nil || shown.Health != health.Healthy || shown.Identity == nil || shown.Identity.Username != "ada" ||
+		shown.NextProbeAt == nil {
 		t.Errorf("health: %+v, %v", shown, err)
 	}
 	integration, err := f.Integration(t.Context(), "well")
-	if err != nil || integration.Health != health.Healthy || integration.Details.Identity == nil || integration.Details.Identity.ID != "7" {
+	if err != nil || integration.Health != health.Healthy || integration.Details.Identity == nil ||
+		integration.Details.Identity.ID != "7" {
 		t.Errorf("integration: %+v, %v", integration, err)
 	}
 	_, err = f.Health(t.Context(), "nobody", "")
@@ -79,7 +82,9 @@ func TestDisabledIsEnabledByCommand(t *testing.T) {
 	now := time.Now()
 	settings := health.DefaultSettings()
 	settings.DisabledFor = 0
-	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Settings: settings}
+	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: func() time.Time {
+		return now
+	}, Settings: settings}
 	down := vitals.Report{Integration: id, Failed: true, Failures: 50, Error: "GET /x: 503"}
 	if _, err := keeper.ReportHealth(t.Context(), []vitals.Report{down}); err != nil {
 		t.Fatal(err)
@@ -89,11 +94,13 @@ func TestDisabledIsEnabledByCommand(t *testing.T) {
 	_, err = f.Command(t.Context(), events.VerbPause, &eventsv1.Command{Integration: "north"})
 	wantCode(t, err, api.Refused, "disabled")
 	open, err := f.Incidents(t.Context(), api.ListIncidents{Integration: "north", Open: true})
-	if err != nil || len(open.Incidents) != 1 || open.Incidents[0].PeakSeverity != health.Disabled || open.Incidents[0].Integration != "north" {
+	if err != nil || len(open.Incidents) != 1 || open.Incidents[0].PeakSeverity != health.Disabled ||
+		open.Incidents[0].Integration != "north" {
 		t.Fatalf("incidents: %+v, %v", open, err)
 	}
 	for _, want := range []string{"enabled", "enabled already"} {
-		reply, err := f.Command(t.Context(), events.VerbEnable, &eventsv1.Command{Integration: "north", Reason: "mended", By: "ada"})
+		reply, err := f.Command(t.Context(), events.VerbEnable,
+			&eventsv1.Command{Integration: "north", Reason: "mended", By: "ada"})
 		if err != nil || reply.GetResult() != want {
 			t.Errorf("enable: %v, %v; want %q", reply, err, want)
 		}
@@ -123,11 +130,20 @@ func TestStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now()
-	keeper := &health.Keeper{Store: f.store, Log: slog.New(slog.DiscardHandler), Now: time.Now, Settings: health.DefaultSettings()}
-	count := func(ago time.Duration, succeeded, upstream int64) vitals.Count {
-		return vitals.Count{Integration: id, Minute: now.Add(-ago), Succeeded: succeeded, Upstream: upstream, Cached: 1, Took: 10 * time.Millisecond}
+	keeper := &health.Keeper{
+		Store: f.store, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Settings: health.DefaultSettings(),
 	}
-	if _, err := keeper.CountRequests(t.Context(), []vitals.Count{count(0, 3, 1), count(48*time.Hour, 10, 0), count(14*24*time.Hour, 100, 0)}); err != nil {
+	count := func(ago time.Duration, succeeded, upstream int64) vitals.Count {
+		return vitals.Count{
+			Integration: id, Minute: now.Add(-ago), Succeeded: succeeded, Upstream: upstream, Cached: 1,
+			Took: 10 * time.Millisecond,
+		}
+	}
+	if _, err := keeper.CountRequests(t.Context(), []vitals.Count{
+		count(0, 3, 1), count(48*time.Hour, 10, 0),
+		count(14*24*time.Hour, 100, 0),
+	}); err != nil {
 		t.Fatal(err)
 	}
 	page, err := f.Stats(t.Context(), api.ListIntegrations{})
@@ -146,7 +162,8 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestIncidentsAreResolved resolves an incident of the whole installation, which is listed beside those of integrations; theirs close by themselves.
+// TestIncidentsAreResolved resolves an incident of the whole installation, which is listed beside those of
+// integrations; theirs close by themselves.
 func TestIncidentsAreResolved(t *testing.T) {
 	t.Parallel()
 	f := start(t, shops())
@@ -157,7 +174,10 @@ func TestIncidentsAreResolved(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := health.Raise(t.Context(), tx, in, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: "stale"}, at); err != nil {
+		if err := health.Raise(t.Context(), tx, in, health.Signal{
+			Source: health.SourceSync, Severity: health.Failing,
+			Reason: "stale",
+		}, at); err != nil {
 			return err
 		}
 		for range 2 {
@@ -186,11 +206,17 @@ func TestIncidentsAreResolved(t *testing.T) {
 	wantCode(t, err, api.Invalid, "reason")
 	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: got["north"], By: "ann", Reason: "seen"})
 	wantCode(t, err, api.Refused, "north: it closes by itself")
-	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: postgres.NewID().String(), By: "ann", Reason: "seen"})
+	_, err = f.ResolveIncident(t.Context(), api.ResolveIncident{
+		ID: postgres.NewID().String(), By: "ann",
+		Reason: "seen",
+	})
 	wantCode(t, err, api.NotFound, "there is no incident")
 	var shown api.Incident
 	for range 2 {
-		if shown, err = f.ResolveIncident(t.Context(), api.ResolveIncident{ID: overall.String(), By: "ann", Reason: "restored"}); err != nil {
+		if shown, err = f.ResolveIncident(t.Context(), api.ResolveIncident{
+			ID: overall.String(), By: "ann",
+			Reason: "restored",
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,10 +224,12 @@ func TestIncidentsAreResolved(t *testing.T) {
 	for _, s := range shown.Timeline {
 		timeline = append(timeline, s.Source+" "+s.Severity+": "+s.Reason)
 	}
-	if diff := cmp.Diff([]string{"nats failing: NATS went back", "nats : resolved by ann: restored"}, timeline); diff != "" || shown.ClosedAt == nil || len(shown.Raised) != 0 {
+	if diff := cmp.Diff([]string{"nats failing: NATS went back", "nats : resolved by ann: restored"},
+		timeline); diff != "" || shown.ClosedAt == nil || len(shown.Raised) != 0 {
 		t.Errorf("timeline (-want +got):\n%s\n%+v", diff, shown)
 	}
-	if told := f.event(t, events.IncidentClosed); told["incident_id"] != overall.String() || told["integration"] != nil {
+	if told := f.event(t, events.IncidentClosed); told["incident_id"] != overall.String() ||
+		told["integration"] != nil {
 		t.Errorf("told: %v", told)
 	}
 }

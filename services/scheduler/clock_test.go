@@ -13,8 +13,8 @@ import (
 	"github.com/tributaryhq/tributary/internal/wire"
 )
 
-// TestTheCommonClockGoesBack has the clock of all be 400 days ahead for a moment. What was put off meanwhile is due when
-// it would have been by the right clock, and what was put off before stays.
+// TestTheCommonClockGoesBack has the clock of all be 400 days ahead for a moment. What was put off meanwhile is due
+// when it would have been by the right clock, and what was put off before stays.
 func TestTheCommonClockGoesBack(t *testing.T) {
 	t.Parallel()
 	const off = 400 * 24 * time.Hour
@@ -35,12 +35,17 @@ func TestTheCommonClockGoesBack(t *testing.T) {
 	ahead.Store(int64(off))
 	await(t, "the mark of that clock", func() bool { return time.Until(markedAt()) > off-time.Hour })
 	put := time.Now()
-	s.exec(t, "update integrations set next_sync_at = $2, probe_at = $2, stale_since = $3, status = 'paused' where id = $1", late, put.Add(off+time.Hour), put.Add(off))
+	s.exec(t, "update integrations set next_sync_at = $2, probe_at = $2, stale_since = $3, status = 'paused' where "+
+		"id = $1", late, put.Add(off+time.Hour), put.Add(off))
 	s.exec(t, "update integrations set next_sync_at = $2, status = 'paused' where id = $1", soon, put.Add(2*time.Hour))
-	s.exec(t, "update sync_runs set state = 'waiting', waiting_until = $2, heartbeat_at = $3 where id = $1", run.ID, put.Add(off+time.Hour), put.Add(off))
+	s.exec(t, "update sync_runs set state = 'waiting', waiting_until = $2, heartbeat_at = $3 where id = $1", run.ID,
+		put.Add(off+time.Hour), put.Add(off))
 	s.exec(t, `insert into webhooks (id, integration_id, provider, delivery_id, event_type, sequence, method, path, query, headers, body, next_try_at, received_at, stored_at)
 		values ($1, $1, 'ledger', 'd', 'opened', 1, 'POST', '/', '', '{}', '', $2, now(), now())`, late, put.Add(off+time.Hour))
-	address := wire.ItemAddress{Lane: wire.Shared, Provider: "ledger", Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: 1}
+	address := wire.ItemAddress{
+		Lane: wire.Shared, Provider: "ledger", Integration: run.IntegrationID.String(),
+		Run: run.ID.String(), Attempt: 1,
+	}
 	m := wire.Message{Subject: wire.RetrySubject(address), ID: uuid.NewString(), Body: []byte("a retry")}
 	if err := s.Bus.PublishAt(t.Context(), m, wire.ItemsSubject(address), put.Add(off)); err != nil {
 		t.Fatal(err)

@@ -82,18 +82,21 @@ func TestLockedIntegrationsPutOffTheirRuns(t *testing.T) {
 	await(t, "nothing to be failing", func() bool { return len(s.byKind(t)) == 0 })
 }
 
-// TestACloseAndACommandLockInOneOrder has a command hold an integration while its run closes, and take the run then: the
-// close has not taken it before.
+// TestACloseAndACommandLockInOneOrder has a command hold an integration while its run closes, and take the run then:
+// the close has not taken it before.
 func TestACloseAndACommandLockInOneOrder(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, func(c *platform.Config) { c.Scheduler.LockWait, c.Control.Commands.LockWait = time.Hour, time.Hour })
+	s := newStage(t, func(c *platform.Config) {
+		c.Scheduler.LockWait, c.Control.Commands.LockWait = time.Hour, time.Hour
+	})
 	run := s.begin(t, s.integration(t, "ledger", ""), "full")
 	command, err := s.pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = command.Rollback(context.Background()) }()
-	if _, err := command.Exec(t.Context(), "select 1 from integrations where id = $1 for no key update", run.IntegrationID); err != nil {
+	if _, err := command.Exec(t.Context(), "select 1 from integrations where id = $1 for no key update",
+		run.IntegrationID); err != nil {
 		t.Fatal(err)
 	}
 	s.finish(t, run, came{state: done, checkpoint: "10"})

@@ -35,8 +35,14 @@ func (s *Scheduler) claimSome(ctx context.Context) (claimed int, err error) {
 	now := s.Now()
 	claimed, err = setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
 		Kind: setaside.OpenRun, Most: claimAtATime, Name: nameOfIntegration,
-		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
-			rows, err := tx.IntegrationClaimDue(ctx, dbsqlc.IntegrationClaimDueParams{Now: &now, Providers: s.Runs.Providers(), Without: without, Most: most})
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration,
+			error,
+		) {
+			rows,
+				err := tx.IntegrationClaimDue(ctx, dbsqlc.IntegrationClaimDueParams{
+				Now:       &now,
+				Providers: s.Runs.Providers(), Without: without, Most: most,
+			})
 			if err != nil {
 				return nil, fmt.Errorf("claim due integrations: %w", err)
 			}

@@ -70,7 +70,11 @@ func (s *Scheduler) driveLost(ctx context.Context) error {
 				return s.driveAgain(ctx, run, at)
 			},
 			List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
-				runs, err := s.Store.RunStartedBefore(ctx, dbsqlc.RunStartedBeforeParams{Moment: at, Providers: s.Runs.Providers(), Most: most})
+				runs,
+					err := s.Store.RunStartedBefore(ctx, dbsqlc.RunStartedBeforeParams{
+					Moment:    at,
+					Providers: s.Runs.Providers(), Most: most,
+				})
 				if err != nil {
 					return nil, fmt.Errorf("look for runs that have lost messages: %w", err)
 				}
@@ -125,7 +129,8 @@ func (s *Scheduler) driveAgain(ctx context.Context, run *postgres.Run, lost time
 	}
 	woken, err := s.Runs.Redrive(ctx, run, now, func(locked *postgres.Run) bool { return locked.Wake == run.Wake })
 	if woken {
-		s.Log.Warn("the broker has lost what the run had there; it is driven again", "run", run.ID, "provider", run.Provider, "attempts", run.Attempts)
+		s.Log.Warn("the broker has lost what the run had there; it is driven again", "run", run.ID, "provider",
+			run.Provider, "attempts", run.Attempts)
 		s.Metrics.driven(run.Provider)
 	}
 	return err

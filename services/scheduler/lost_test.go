@@ -44,13 +44,21 @@ func TestLossIsDrivenOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock := func() time.Time { return now }
-		lives, err := runs.NewStore(runs.Config{Postgres: f.store, Registry: registry, Log: slog.New(slog.DiscardHandler), Now: clock})
+		lives,
+			err := runs.NewStore(runs.Config{
+			Postgres: f.store, Registry: registry, Log: slog.New(slog.DiscardHandler),
+			Now: clock,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		both = append(both, scheduler.New(scheduler.Config{
-			Bus: b, Store: f.store, Runs: lives, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: clock, Settings: scheduler.DefaultSettings(),
-			SetAside: &setaside.Set{Store: f.store, Log: slog.New(slog.DiscardHandler), Metrics: aside, Now: clock, Settings: setaside.DefaultSettings()},
+			Bus: b, Store: f.store, Runs: lives, Metrics: metrics, Log: slog.New(slog.DiscardHandler), Now: clock,
+			Settings: scheduler.DefaultSettings(),
+			SetAside: &setaside.Set{
+				Store: f.store, Log: slog.New(slog.DiscardHandler), Metrics: aside, Now: clock,
+				Settings: setaside.DefaultSettings(),
+			},
 		}))
 	}
 	id, runID := postgres.NewID(), postgres.NewID()
@@ -74,7 +82,10 @@ func TestLossIsDrivenOnce(t *testing.T) {
 		{"the first that notices", 0, now, seen, true},
 		{"the other, four seconds later", 1, now.Add(4 * time.Second), seen.Add(2 * time.Second), false},
 		{"another loss", 1, now.Add(9 * time.Second), now.Add(4 * time.Second), true},
-		{"it again, in the same second", 0, now.Add(9*time.Second + 100*time.Millisecond), now.Add(5 * time.Second), false},
+		{
+			"it again, in the same second", 0, now.Add(9*time.Second + 100*time.Millisecond), now.Add(5 * time.Second),
+			false,
+		},
 	} {
 		now = step.at
 		both[step.by].StoreLost(step.at, step.seen)

@@ -25,35 +25,49 @@ type Metrics struct {
 // NewMetrics registers the scheduler's metrics.
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "tributary", Subsystem: "scheduler",
+			Name: name, Help: help,
+		}, labels)
 	}
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help}, labels)
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "tributary", Subsystem: "scheduler", Name: name,
+			Help: help,
+		}, labels)
 	}
 	histogram := func(name, help string, start float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(start, 4, 11),
+			Namespace: "tributary", Subsystem: "scheduler", Name: name, Help: help,
+			Buckets: prometheus.ExponentialBuckets(start, 4, 11),
 		}, []string{"provider"})
 	}
 	m := &Metrics{
 		lag:      histogram("claim_lag_seconds", "Time from an integration being due to its run.", 0.01),
 		runs:     counter("runs_total", "Runs that were closed, by state.", "provider", "state"),
 		duration: histogram("run_duration_seconds", "Time from a run's opening to its close.", 0.01),
-		reducing: histogram("close_duration_seconds", "Time to read a complete run's entries, reduce and close it.", 0.001),
+		reducing: histogram("close_duration_seconds", "Time to read a complete run's entries, reduce and close it.",
+			0.001),
 		entries: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "tributary", Subsystem: "scheduler", Name: "checkpoint_lag_seconds",
 			Help:    "Time from a checkpoint entry being stored to its being seen here.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 11),
 		}),
-		drives:   counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
-		repeats:  counter("repeated_runs_total", "Runs that were started again because Postgres had gone back to an earlier state.", "provider"),
-		wentBack: counter("store_went_back_total", "Times that a store was found to have gone back to an earlier state.", "store"),
-		backBy:   gauge("store_went_back_seconds", "By how much a store went back when it last did.", "store"),
+		drives: counter("driven_again_total", "Runs that nobody drove and that were started again.", "provider"),
+		repeats: counter("repeated_runs_total", "Runs that were started again because Postgres had gone back to an "+
+			"earlier state.", "provider"),
+		wentBack: counter("store_went_back_total",
+			"Times that a store was found to have gone back to an earlier state.", "store"),
+		backBy: gauge("store_went_back_seconds", "By how much a store went back when it last did.", "store"),
 		messages: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "tributary", Subsystem: "scheduler", Name: "relayed_messages_total", Help: "Outbox messages that were published.",
+			Namespace: "tributary", Subsystem: "scheduler", Name: "relayed_messages_total",
+			Help: "Outbox messages that were published.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats, m.wentBack, m.backBy, m.messages} {
+	for _, c := range []prometheus.Collector{
+		m.lag, m.runs, m.duration, m.reducing, m.entries, m.drives, m.repeats,
+		m.wentBack, m.backBy, m.messages,
+	} {
 		if err := registerer.Register(c); err != nil {
 			return nil, err
 		}

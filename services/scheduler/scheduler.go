@@ -1,6 +1,7 @@
-// Package scheduler opens runs when they are due, closes them when every item has its outcome, and moves the cursor when that is true. It
-// also relays the outbox, and drives runs again that nobody drives. Any number of schedulers run at once, none is a leader: every change is a
-// compare-and-set or one transaction. Commands and the API are in internal/control, which the same processes run.
+// Package scheduler opens runs when they are due, closes them when every item has its outcome, and moves the cursor
+// when that is true. It also relays the outbox, and drives runs again that nobody drives. Any number of schedulers run
+// at once, none is a leader: every change is a compare-and-set or one transaction. Commands and the API are in
+// internal/control, which the same processes run.
 package scheduler
 
 import (
@@ -30,7 +31,8 @@ type Settings struct {
 	Mark time.Duration
 	// Silent is how long an open run may show no sign of life before the sweep looks at it.
 	Silent time.Duration
-	// ClockHold is for how long the mark must be of a later time than it is before that is put down to a clock that was ahead.
+	// ClockHold is for how long the mark must be of a later time than it is before that is put down to a clock that was
+	// ahead.
 	ClockHold time.Duration
 	// EntriesGrace is how long a closed run's entries are kept; longer than an ack deadline.
 	EntriesGrace time.Duration
@@ -40,7 +42,8 @@ type Settings struct {
 	StuckAfter int
 	// StaleAfter is how many intervals may pass without a clean sync.
 	StaleAfter int
-	// UnclaimedAfter is for how long an integration of a provider that this process lacks may be due before it is stale.
+	// UnclaimedAfter is for how long an integration of a provider that this process lacks may be due before it is
+	// stale.
 	UnclaimedAfter time.Duration
 	// RedriveWindow is after how long a redrive of which nothing is heard is given up.
 	RedriveWindow time.Duration
@@ -56,9 +59,11 @@ type Settings struct {
 // DefaultSettings are the original's limits.
 func DefaultSettings() Settings {
 	return Settings{
-		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, ClockHold: time.Minute, Silent: 45 * time.Second, EntriesGrace: time.Minute,
-		MaxBackoff: 16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour, LockWait: 5 * time.Second,
-		Closers: 8, Hasten: 30 * time.Second,
+		Tick: time.Second, Sweep: 10 * time.Second, Mark: time.Second, ClockHold: time.Minute, Silent: 45 * time.Second,
+		EntriesGrace: time.Minute,
+		MaxBackoff:   16, StuckAfter: 5, StaleAfter: 10, UnclaimedAfter: 10 * time.Minute, RedriveWindow: 7 * time.Hour,
+		LockWait: 5 * time.Second,
+		Closers:  8, Hasten: 30 * time.Second,
 	}
 }
 
@@ -103,7 +108,8 @@ func New(config Config) *Scheduler {
 		config.Crash = func(string) {}
 	}
 	return &Scheduler{
-		Config: config, due: make(chan struct{}, 1), relay: make(chan struct{}, 1), lost: losses{kicks: make(chan struct{}, 1)},
+		Config: config, due: make(chan struct{}, 1), relay: make(chan struct{}, 1),
+		lost:    losses{kicks: make(chan struct{}, 1)},
 		closers: setaside.NewWorkers(config.Settings.Closers), reducers: suspects.NewGate(),
 	}
 }
@@ -136,7 +142,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	group.Go(func() error { return loop.Every(ctx, s.Log, "end waits", s.Settings.Tick, nil, s.endWaits) })
 	group.Go(func() error { return loop.Every(ctx, s.Log, "sweep", s.Settings.Sweep, nil, s.sweep) })
 	group.Go(func() error {
-		return loop.Every(ctx, s.Log, "drive runs again that have lost messages", s.Settings.Sweep, s.lost.kicks, s.driveLost)
+		return loop.Every(ctx, s.Log, "drive runs again that have lost messages", s.Settings.Sweep, s.lost.kicks,
+			s.driveLost)
 	})
 	group.Go(func() error { return s.watch(ctx) })
 	group.Go(func() error {

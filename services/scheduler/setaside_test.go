@@ -22,7 +22,8 @@ func (empty) Sync(context.Context, *contracts.Integration, contracts.SyncSession
 // hasty looks for silent runs often.
 func hasty(c *platform.Config) {
 	patient(c)
-	c.Scheduler.Silent, c.Scheduler.Sweep, c.Control.Housekeeping.Sweep = 100*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	c.Scheduler.Silent, c.Scheduler.Sweep, c.Control.Housekeeping.Sweep = 100*time.Millisecond, 50*time.Millisecond,
+		50*time.Millisecond
 }
 
 // startSyncer runs a syncer until the test ends.
@@ -43,7 +44,8 @@ func (f *fixture) refuse(t *testing.T, table, condition string) (mend func()) {
 	f.exec(t, fmt.Sprintf(`create or replace function refuse_%[1]s() returns trigger language plpgsql as $$ begin
 		if %[2]s then raise exception 'index row size exceeds maximum' using errcode = '54000'; end if;
 		return new; end $$`, table, condition))
-	f.exec(t, fmt.Sprintf("create trigger refuse before insert or update on %[1]s for each row execute function refuse_%[1]s()", table))
+	f.exec(t, fmt.Sprintf("create trigger refuse before insert or update on %[1]s for each row execute function "+
+		"refuse_%[1]s()", table))
 	return func() { f.exec(t, "drop trigger refuse on "+table) }
 }
 
@@ -71,14 +73,16 @@ func (f *fixture) byKind(t *testing.T) map[string]api.SetAside {
 // closedRuns counts an integration's closed runs.
 func (f *fixture) closedRuns(t *testing.T, integration string) (n int) {
 	t.Helper()
-	err := f.pool.QueryRow(t.Context(), "select count(*) from sync_runs where integration_id = $1 and closed_at is not null", integration).Scan(&n)
+	err := f.pool.QueryRow(t.Context(), "select count(*) from sync_runs where integration_id = $1 and closed_at is "+
+		"not null", integration).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
 }
 
-// TestRunThatCanNotBeClosed has Postgres refuse the end of the oldest run. Younger ones close, and it is listed; once it can be closed, it is.
+// TestRunThatCanNotBeClosed has Postgres refuse the end of the oldest run. Younger ones close, and it is listed; once
+// it can be closed, it is.
 func TestRunThatCanNotBeClosed(t *testing.T) {
 	t.Parallel()
 	f := prepare(t)
@@ -102,8 +106,8 @@ func TestRunThatCanNotBeClosed(t *testing.T) {
 	await(t, "an empty list", func() bool { return len(f.byKind(t)) == 0 })
 }
 
-// TestOneOfABatchCanNotBeDone has Postgres refuse what is to be done for one integration, in lists that are done with one transaction for many. The others are
-// done, it is listed, and once it can be done it is.
+// TestOneOfABatchCanNotBeDone has Postgres refuse what is to be done for one integration, in lists that are done with
+// one transaction for many. The others are done, it is listed, and once it can be done it is.
 func TestOneOfABatchCanNotBeDone(t *testing.T) {
 	t.Parallel()
 	for kind, test := range map[string]struct {
@@ -142,7 +146,8 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			"select count(*) from sync_runs where integration_id = $1 and entries_freed_at is not null",
 		},
 		"mark-silent": {
-			"insert into webhook_sources (integration_id, last_received_at) select id, now() - interval '1 year' from integrations",
+			"insert into webhook_sources (integration_id, last_received_at) select id, now() - interval '1 year' " +
+				"from integrations",
 			"outbox", "new.subject like '%%webhooks-silent%%' and new.subject like '%%%s%%'",
 			"select count(*) from webhook_sources where integration_id = $1 and silent_since is not null",
 		},
@@ -169,11 +174,13 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 			providers := map[string]contracts.Provider{"shop": empty{}}
 			f.startScheduler(t, providers, func(c *platform.Config) {
 				patient(c)
-				c.Scheduler.Sweep, c.Control.Housekeeping.Sweep, c.Control.Housekeeping.Health = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+				c.Scheduler.Sweep, c.Control.Housekeeping.Sweep, c.Control.Housekeeping.Health = 50*time.Millisecond,
+					50*time.Millisecond, 50*time.Millisecond
 			})
 			f.awaitProviders(t, []map[string]contracts.Provider{providers})
 			var ids []string
-			f.exec(t, "create function held() returns trigger language plpgsql as $$ begin new.next_sync_at = null; return new; end $$")
+			f.exec(t, "create function held() returns trigger language plpgsql as $$ begin new.next_sync_at = null; "+
+				"return new; end $$")
 			f.exec(t, "create trigger held before insert on integrations for each row execute function held()")
 			for n := range 5 {
 				ids = append(ids, f.mustCreate(t, newShop(fmt.Sprint("shop", n))).ID)
@@ -191,7 +198,8 @@ func TestOneOfABatchCanNotBeDone(t *testing.T) {
 				await(t, "another to be done", func() bool { return done(id) == 1 })
 			}
 			await(t, "the failure to be listed", func() bool { return f.byKind(t)[kind].Tries > 0 })
-			if failing := f.byKind(t); len(failing) != 1 || failing[kind].IntegrationID != bad && kind != "wake-run" || done(bad) != 0 {
+			if failing := f.byKind(t); len(failing) != 1 || failing[kind].IntegrationID != bad && kind != "wake-run" ||
+				done(bad) != 0 {
 				t.Errorf("failing: %+v; done %d", failing, done(bad))
 			}
 			mend()
@@ -214,7 +222,8 @@ func TestOneDeletedIntegrationCanNotBePurged(t *testing.T) {
 	f.exec(t, `create function refuse_purge() returns trigger language plpgsql as $$ begin
 		if old.integration_id::text like 'bad%' then raise exception 'refused' using errcode = '54000'; end if;
 		return old; end $$`)
-	f.exec(t, "create trigger refuse before delete on deleted_integrations for each row execute function refuse_purge()")
+	f.exec(t,
+		"create trigger refuse before delete on deleted_integrations for each row execute function refuse_purge()")
 	f.exec(t, `insert into deleted_integrations (integration_id, deleted_at) values
 		('bad00000-0000-0000-0000-000000000000', now() - interval '3 hours'),
 		('00000000-0000-0000-0000-000000000001', now() - interval '2 hours'),
@@ -243,7 +252,8 @@ func TestOneIntegrationCanNotBeWrittenToTheDirectory(t *testing.T) {
 		c.Control.Housekeeping.DirectoryRetry, c.Control.Housekeeping.Sweep = 50*time.Millisecond, 50*time.Millisecond
 	})
 	f.awaitProviders(t, []map[string]contracts.Provider{providers})
-	mend := f.refuse(t, "secret_audit", "new.why = 'tell the webhook ingress' and new.integration_id = (select id from integrations where name = 'bad')")
+	mend := f.refuse(t, "secret_audit", "new.why = 'tell the webhook ingress' and new.integration_id = (select id "+
+		"from integrations where name = 'bad')")
 	js, err := jetstream.New(f.nc)
 	if err != nil {
 		t.Fatal(err)

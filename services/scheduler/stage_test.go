@@ -65,7 +65,8 @@ func (diary) ReduceCheckpoints(checkpoints []contracts.Checkpoint) (contracts.Cu
 	return contracts.Cursor(checkpoints[len(checkpoints)-1]), nil
 }
 
-// stage is a scheduler with its stores. The test stands for syncers and workers: it starts attempts, and writes what became of their items.
+// stage is a scheduler with its stores. The test stands for syncers and workers: it starts attempts, and writes what
+// became of their items.
 type stage struct {
 	*fixture
 	*platform.Platform
@@ -77,7 +78,9 @@ func newStage(t *testing.T, adjust func(*platform.Config)) *stage {
 }
 
 // newStageOf has other providers, and something done before the scheduler starts.
-func newStageOf(t *testing.T, providers map[string]contracts.Provider, before func(*stage), adjust func(*platform.Config)) *stage {
+func newStageOf(t *testing.T, providers map[string]contracts.Provider, before func(*stage),
+	adjust func(*platform.Config),
+) *stage {
 	t.Helper()
 	s := &stage{fixture: prepare(t)}
 	config := platform.Defaults()
@@ -154,7 +157,9 @@ func (s *stage) attempt(t *testing.T, integration uuid.UUID) *postgres.Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := s.Store.RunStartAttempt(t.Context(), dbsqlc.RunStartAttemptParams{ID: open.ID, Attempt: open.Attempt, Now: time.Now()})
+	run, err := s.Store.RunStartAttempt(t.Context(), dbsqlc.RunStartAttemptParams{
+		ID: open.ID, Attempt: open.Attempt, Now: time.Now(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +181,8 @@ type came struct {
 // total writes the total of an attempt, with the error of its enumeration if that failed.
 func (s *stage) total(t *testing.T, run *postgres.Run, items int64, batches int32, enumeration string) {
 	t.Helper()
-	err := s.Checkpoints.WriteTotal(t.Context(), run.ID.String(), run.Attempt, &eventsv1.Total{Items: items, Batches: batches, Error: enumeration})
+	err := s.Checkpoints.WriteTotal(t.Context(), run.ID.String(), run.Attempt,
+		&eventsv1.Total{Items: items, Batches: batches, Error: enumeration})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +191,10 @@ func (s *stage) total(t *testing.T, run *postgres.Run, items int64, batches int3
 // batch writes what the items of a batch came to, as a worker does: rows and receipts first.
 func (s *stage) batch(t *testing.T, run *postgres.Run, number int32, items ...came) {
 	t.Helper()
-	batch := &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: run.Attempt, Batch: number, IntegrationId: run.IntegrationID.String(), Provider: run.Provider}
+	batch := &eventsv1.ItemBatch{
+		RunId: run.ID.String(), Attempt: run.Attempt, Batch: number,
+		IntegrationId: run.IntegrationID.String(), Provider: run.Provider,
+	}
 	receipt := postgres.Receipt{Run: run.ID, Attempt: run.Attempt, Batch: number}
 	entry := &eventsv1.Entry{Size: int32(len(items)), Receipts: true}
 	var buried []deaditems.Dead
@@ -194,7 +203,8 @@ func (s *stage) batch(t *testing.T, run *postgres.Run, number int32, items ...ca
 		outcome := &eventsv1.Outcome{Index: index, State: item.state, Reason: item.reason}
 		if item.state == dead || item.late {
 			buried = append(buried, deaditems.Dead{Reason: "permanent", Error: "never", Item: &eventsv1.Item{
-				Index: index, EventType: "ledger.Entry", ExternalId: item.id, Payload: []byte("{}"), Checkpoint: []byte(item.checkpoint),
+				Index: index, EventType: "ledger.Entry", ExternalId: item.id, Payload: []byte("{}"),
+				Checkpoint: []byte(item.checkpoint),
 			}})
 		}
 		if item.state != dead {
@@ -215,7 +225,10 @@ func (s *stage) batch(t *testing.T, run *postgres.Run, number int32, items ...ca
 	}
 	err := s.Store.AddReceipts(t.Context(), receipt)
 	if err == nil {
-		_, err = s.Checkpoints.Merge(t.Context(), checkpoint.Key{Run: run.ID.String(), Attempt: run.Attempt, Batch: number, Index: checkpoint.First}, entry)
+		_, err = s.Checkpoints.Merge(t.Context(), checkpoint.Key{
+			Run: run.ID.String(), Attempt: run.Attempt,
+			Batch: number, Index: checkpoint.First,
+		}, entry)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +270,8 @@ func (s *stage) progress(t *testing.T, run *postgres.Run) string {
 		return ""
 	}
 	p := shown.Progress
-	return fmt.Sprintf("%d finished: %d done, %d skipped, %d dead; %d retrying", p.Finished, p.Done, p.Skipped, p.Dead, p.Retrying)
+	return fmt.Sprintf("%d finished: %d done, %d skipped, %d dead; %d retrying", p.Finished, p.Done, p.Skipped, p.Dead,
+		p.Retrying)
 }
 
 // awaitClosed waits until a run is closed.
@@ -267,11 +281,13 @@ func (s *stage) awaitClosed(t *testing.T, id uuid.UUID) *postgres.Run {
 	return s.run(t, id)
 }
 
-// wantClosed waits until a run is closed, and compares its end with one such as "partial: 3 items, 1 done, 2 dead, 0 skipped".
+// wantClosed waits until a run is closed, and compares its end with one such as "partial: 3 items, 1 done, 2 dead, 0
+// skipped".
 func (s *stage) wantClosed(t *testing.T, id uuid.UUID, want string) {
 	t.Helper()
 	run := s.awaitClosed(t, id)
-	got := fmt.Sprintf("%s: %d items, %d done, %d dead, %d skipped", run.State, run.Items, run.Done, run.Dead, run.Skipped)
+	got := fmt.Sprintf("%s: %d items, %d done, %d dead, %d skipped", run.State, run.Items, run.Done,
+		run.Dead, run.Skipped)
 	if got != want {
 		t.Errorf("the run is closed as %q (%s), want %q", got, run.Error, want)
 	}
@@ -296,7 +312,8 @@ func (s *stage) wantCursor(t *testing.T, integration uuid.UUID, want string) {
 // deadIDs are the dead items of a run in the order of enumeration.
 func (s *stage) deadIDs(t *testing.T, run uuid.UUID) []uuid.UUID {
 	t.Helper()
-	rows, err := s.pool.Query(t.Context(), "select id from dead_items where run_id = $1 order by batch, item_index", run)
+	rows, err := s.pool.Query(t.Context(), "select id from dead_items where run_id = $1 order by batch, item_index",
+		run)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -347,7 +364,9 @@ func (s *stage) takeDue(t *testing.T, integration uuid.UUID) *eventsv1.SyncDue {
 // plantItems publishes a message with items of a run, of which no worker takes any here.
 func (s *stage) plantItems(t *testing.T, run *postgres.Run) {
 	t.Helper()
-	m, err := wire.NewWork(itemsOf(run), uuid.NewString(), &eventsv1.ItemBatch{RunId: run.ID.String(), Attempt: run.Attempt, Provider: run.Provider})
+	m, err := wire.NewWork(itemsOf(run), uuid.NewString(), &eventsv1.ItemBatch{
+		RunId: run.ID.String(), Attempt: run.Attempt, Provider: run.Provider,
+	})
 	if err == nil {
 		err = s.Bus.Publish(t.Context(), m)
 	}
@@ -358,7 +377,8 @@ func (s *stage) plantItems(t *testing.T, run *postgres.Run) {
 
 func itemsOf(run *postgres.Run) string {
 	return wire.ItemsSubject(wire.ItemAddress{
-		Lane: wire.Bulk, Provider: run.Provider, Integration: run.IntegrationID.String(), Run: run.ID.String(), Attempt: run.Attempt,
+		Lane: wire.Bulk, Provider: run.Provider, Integration: run.IntegrationID.String(), Run: run.ID.String(),
+		Attempt: run.Attempt,
 	})
 }
 

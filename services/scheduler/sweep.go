@@ -27,17 +27,22 @@ const sweepAtATime = 100
 // sweep is for what no event announces.
 func (s *Scheduler) sweep(ctx context.Context) error {
 	return errors.Join(
-		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.freeEntries(ctx), s.forgetClosed(ctx), s.reopenLost(ctx),
+		s.driveSilent(ctx), s.resolveLate(ctx), s.markStale(ctx), s.freeEntries(ctx), s.forgetClosed(ctx),
+		s.reopenLost(ctx),
 	)
 }
 
-// driveSilent looks at open runs that have shown no sign of life: a complete one is closed, one that still has messages is left alone, and
-// any other is driven again as its next attempt.
+// driveSilent looks at open runs that have shown no sign of life: a complete one is closed, one that still has messages
+// is left alone, and any other is driven again as its next attempt.
 func (s *Scheduler) driveSilent(ctx context.Context) error {
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[*postgres.Run]{
-		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne, Workers: s.closers, Share: providerOf,
+		Kind: setaside.CloseRun, Most: sweepAtATime, Name: nameOfRun, Step: s.driveOne, Workers: s.closers,
+		Share: providerOf,
 		List: func(ctx context.Context, most int32) ([]*postgres.Run, error) {
-			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{SilentSince: s.Now().Add(-s.Settings.Silent), Providers: s.Runs.Providers(), Most: most})
+			runs, err := s.Store.RunSilent(ctx, dbsqlc.RunSilentParams{
+				SilentSince: s.Now().Add(-s.Settings.Silent),
+				Providers:   s.Runs.Providers(), Most: most,
+			})
 			if err != nil {
 				return nil, fmt.Errorf("look for silent runs: %w", err)
 			}
@@ -62,7 +67,8 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 		waiting, err = s.Bus.Holds(ctx, wire.StreamSync, due)
 	}
 	if err == nil && !waiting {
-		waiting, err = s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+		waiting, err = s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(),
+			run.ID.String(), 0)...)
 	}
 	if err != nil {
 		return err
@@ -74,16 +80,20 @@ func (s *Scheduler) driveOne(ctx context.Context, run *postgres.Run) error {
 	if err != nil {
 		return err
 	}
-	err = s.reducing(ctx, run.IntegrationID, s.Runs.Tracker.IsFresh(runs.NewestAttempt(run)), known, func(without bool) error {
-		_, err := s.closeRun(ctx, run.ID, run.Attempt, without)
-		return err
-	})
+	err = s.reducing(ctx, run.IntegrationID, s.Runs.Tracker.IsFresh(runs.NewestAttempt(run)), known,
+		func(without bool) error {
+			_, err := s.closeRun(ctx, run.ID, run.Attempt, without)
+			return err
+		})
 	if err != nil {
 		return err
 	}
-	woken, err := s.Runs.Redrive(ctx, run, s.Now(), func(locked *postgres.Run) bool { return !locked.HeartbeatAt.After(run.HeartbeatAt) })
+	woken, err := s.Runs.Redrive(ctx, run, s.Now(), func(locked *postgres.Run) bool {
+		return !locked.HeartbeatAt.After(run.HeartbeatAt)
+	})
 	if woken {
-		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider", run.Provider, "attempts", run.Attempts)
+		s.Log.Warn("run has neither a live syncer nor messages; it is driven again", "run", run.ID, "provider",
+			run.Provider, "attempts", run.Attempts)
 		s.Metrics.driven(run.Provider)
 	}
 	return err
@@ -112,7 +122,9 @@ func (s *Scheduler) resolveOne(ctx context.Context, run *postgres.Run, fresh boo
 	if err != nil {
 		return err
 	}
-	return s.reducing(ctx, run.IntegrationID, fresh, known, func(without bool) error { return s.Runs.Resolve(ctx, run, without) })
+	return s.reducing(ctx, run.IntegrationID, fresh, known, func(without bool) error {
+		return s.Runs.Resolve(ctx, run, without)
+	})
 }
 
 // Resolve reduces a closed run whose last dead item has just been skipped. A run that waits for more, or whose provider
@@ -142,9 +154,12 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 	now := s.Now()
 	_, err := setaside.RunBatch(ctx, s.SetAside, setaside.Batch[*postgres.Integration]{
 		Kind: setaside.MarkStale, Most: sweepAtATime, Name: nameOfIntegration,
-		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration, error) {
+		Claim: func(ctx context.Context, tx *postgres.Tx, most int32, without []uuid.UUID) ([]*postgres.Integration,
+			error,
+		) {
 			rows, err := tx.IntegrationMarkStale(ctx, dbsqlc.IntegrationMarkStaleParams{
-				Now: &now, Providers: s.Runs.Providers(), Intervals: intervals, IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
+				Now: &now, Providers: s.Runs.Providers(), Intervals: intervals,
+				IntervalsAllowed: int32(s.Settings.StaleAfter), Without: without, Most: most,
 				UnclaimedBefore: now.Add(-s.Settings.UnclaimedAfter),
 			})
 			if err != nil {
@@ -164,7 +179,9 @@ func (s *Scheduler) markStale(ctx context.Context) error {
 	return err
 }
 
-func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration, now time.Time) error {
+func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integration *postgres.Integration,
+	now time.Time,
+) error {
 	told := &eventsv1.SyncStale{Integration: announce.Ref(integration)}
 	if integration.LastSyncedAt != nil {
 		told.LastSyncedAt = timestamppb.New(*integration.LastSyncedAt)
@@ -178,11 +195,16 @@ func (s *Scheduler) reportStale(ctx context.Context, tx *postgres.Tx, integratio
 	}
 	reason := foreign.Line(fmt.Sprintf("no clean sync for %d intervals", s.Settings.StaleAfter))
 	if _, ours := s.Runs.DefaultInterval(integration.Provider); !ours {
-		reason = foreign.Line(fmt.Sprintf("due since %s, but no scheduler that runs has the provider %q: run a build that has it, or pause the integration",
+		reason = foreign.Line(fmt.Sprintf("due since %s, but no scheduler that runs has the provider %q: run a build "+
+			"that has it, or pause the integration",
 			integration.NextSyncAt.UTC().Format(time.DateTime), integration.Provider))
 	}
-	s.Log.Warn("integration is stale", "integration", integration.Name, "provider", integration.Provider, "reason", reason)
-	return health.Raise(ctx, tx, integration, health.Signal{Source: health.SourceSync, Severity: health.Failing, Reason: reason}, now)
+	s.Log.Warn("integration is stale", "integration", integration.Name, "provider", integration.Provider, "reason",
+		reason)
+	return health.Raise(ctx, tx, integration, health.Signal{
+		Source: health.SourceSync, Severity: health.Failing,
+		Reason: reason,
+	}, now)
 }
 
 // runPlace is the place of a closed run among all, by when they were closed.
@@ -214,7 +236,8 @@ func (s *Scheduler) freeEntries(ctx context.Context) error {
 }
 
 func (s *Scheduler) freeOne(ctx context.Context, run *postgres.Run) error {
-	held, err := s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(), run.ID.String(), 0)...)
+	held, err := s.Bus.Holds(ctx, wire.StreamItems, wire.RunFilters(run.Provider, run.IntegrationID.String(),
+		run.ID.String(), 0)...)
 	if err != nil || held {
 		return cmp.Or(err, setaside.ErrLeft)
 	}

@@ -26,7 +26,9 @@ func (s *Scheduler) watch(ctx context.Context) error {
 
 // closeReady closes the runs that look complete.
 func (s *Scheduler) closeReady(ctx context.Context) error {
-	complete := slices.DeleteFunc(s.Runs.Tracker.Complete(), func(key runs.Attempt) bool { return s.closers.Has(setaside.CloseRun, key.Run) })
+	complete := slices.DeleteFunc(s.Runs.Tracker.Complete(), func(key runs.Attempt) bool {
+		return s.closers.Has(setaside.CloseRun, key.Run)
+	})
 	if len(complete) == 0 {
 		return nil
 	}
@@ -35,7 +37,9 @@ func (s *Scheduler) closeReady(ctx context.Context) error {
 		return err
 	}
 	return setaside.Run(ctx, s.SetAside, setaside.Sweep[completeRun]{
-		Kind: setaside.CloseRun, Step: func(ctx context.Context, c completeRun) error { return s.closeTracked(ctx, c, known) }, Workers: s.closers, Share: func(c completeRun) string { return c.provider },
+		Kind: setaside.CloseRun, Step: func(ctx context.Context, c completeRun) error {
+			return s.closeTracked(ctx, c, known)
+		}, Workers: s.closers, Share: func(c completeRun) string { return c.provider },
 		Name: func(c completeRun) setaside.Element { return setaside.Of(c.id, c.integration) },
 		List: func(ctx context.Context, _ int32) ([]completeRun, error) { return s.findComplete(ctx, complete) },
 	})
@@ -96,7 +100,8 @@ func (s *Scheduler) closeRun(ctx context.Context, id uuid.UUID, attempt int32, w
 	c, err := s.Runs.Close(ctx, id, attempt, without)
 	if run := c.Closed; run != nil {
 		s.Metrics.closed(run, s.Now(), started)
-		s.Log.Info("run closed", "run", id, "provider", run.Provider, "state", run.State, "items", run.Items, "done", run.Done,
+		s.Log.Info("run closed", "run", id, "provider", run.Provider, "state", run.State, "items", run.Items, "done",
+			run.Done,
 			"dead", run.Dead, "skipped", run.Skipped, "error", run.Error)
 		loop.Kick(s.due)
 	}

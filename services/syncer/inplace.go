@@ -14,8 +14,8 @@ import (
 // tellFrom is how long a wait in place must be to be told of.
 const tellFrom = 10 * time.Second
 
-// patience has the requests of an enumeration wait in place: a deferral would end it, and the next one would begin at the first page. While all wait, the slot is
-// another's.
+// patience has the requests of an enumeration wait in place: a deferral would end it, and the next one would begin at
+// the first page. While all wait, the slot is another's.
 func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 	redactor := redact.New(nil, in)
 	return &outbound.Patience{
@@ -28,7 +28,10 @@ func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 			var told int64
 			if until.Sub(s.syncer.Now()) >= tellFrom {
 				told = s.told.Add(1)
-				s.syncer.hold(s, runs.Pause{Until: until, Why: foreign.Of(redactor.Error(why)), Cause: deferral.CauseOf(why)})
+				s.syncer.hold(s, runs.Pause{
+					Until: until, Why: foreign.Of(redactor.Error(why)),
+					Cause: deferral.CauseOf(why),
+				})
 			}
 			return func() {
 				s.aside.leave()
@@ -46,7 +49,8 @@ func (s *session) patience(in *contracts.Integration) *outbound.Patience {
 func (s *Syncer) hold(of *session, pause runs.Pause) {
 	run := of.run
 	if !pause.Until.IsZero() {
-		s.Log.Info("enumeration waits in place", "run", run.ID, "provider", run.Provider, "until", pause.Until, "for", pause.Cause, "error", pause.Why)
+		s.Log.Info("enumeration waits in place", "run", run.ID, "provider", run.Provider, "until", pause.Until, "for",
+			pause.Cause, "error", pause.Why)
 		s.Metrics.deferred(run.Provider)
 	}
 	err := s.Runs.Hold(of.work, run, pause)

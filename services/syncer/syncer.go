@@ -1,5 +1,6 @@
-// Package syncer takes due runs, has the provider enumerate what there is, and hands it over in batches. When the broker has every batch it
-// writes the total; only then is the due event acknowledged. See "Enumerate" and "Total" in docs/architecture.md.
+// Package syncer takes due runs, has the provider enumerate what there is, and hands it over in batches. When the
+// broker has every batch it writes the total; only then is the due event acknowledged. See "Enumerate" and "Total" in
+// docs/architecture.md.
 package syncer
 
 import (
@@ -37,14 +38,15 @@ type Settings struct {
 	// Turn is how long an enumeration keeps its slot while others wait for one. Then it gives the slot away, and takes
 	// one again with its next batch.
 	Turn time.Duration
-	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels alone. Larger batches cost less CPU an item until
-	// handlers that take a millisecond begin to wait for the last of each; the broker's limit is 1 MiB by default.
+	// BatchItems and BatchBytes close a batch, whichever is reached first. An item larger than BatchBytes travels
+	// alone. Larger batches cost less CPU an item until handlers that take a millisecond begin to wait for the last of
+	// each; the broker's limit is 1 MiB by default.
 	BatchItems int
 	BatchBytes int
 	// Linger closes a batch that has waited this long for more.
 	Linger time.Duration
-	// Window is how many batches of a run may be under way: published and not worked off. It keeps large runs side by side and the broker's
-	// disk small.
+	// Window is how many batches of a run may be under way: published and not worked off. It keeps large runs side by
+	// side and the broker's disk small.
 	Window int
 	// Retrying is how many items of a run may wait for another hop before the enumeration waits for them.
 	Retrying int
@@ -56,8 +58,8 @@ type Settings struct {
 	Backoff []time.Duration
 	// Waits bound how long a deferred run waits.
 	Waits deferral.Bounds
-	// Patience is how long one request of an enumeration may wait in place for a budget, a circuit, a token or the upstream; what takes longer defers the run, which then
-	// begins at its first page again.
+	// Patience is how long one request of an enumeration may wait in place for a budget, a circuit, a token or the
+	// upstream; what takes longer defers the run, which then begins at its first page again.
 	Patience time.Duration
 	// Aside is how many enumerations of a process may be without a slot, because they wait in place or for their turn.
 	Aside int
@@ -74,8 +76,12 @@ func DefaultSettings() Settings {
 	return Settings{
 		Runs: 16, Turn: time.Second, BatchItems: 512, BatchBytes: 384 << 10, Linger: 200 * time.Millisecond,
 		Window: 64, Retrying: 4096, Publishers: 8,
-		Tries: 5, Backoff: []time.Duration{10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute},
-		Waits: deferral.Default(), Patience: 70 * time.Minute, Aside: 64, RunWindow: 6 * time.Hour, Silence: 30 * time.Minute, Grace: 10 * time.Second,
+		Tries: 5, Backoff: []time.Duration{
+			10 * time.Second, 30 * time.Second, 2 * time.Minute, 5 * time.Minute,
+			15 * time.Minute,
+		},
+		Waits: deferral.Default(), Patience: 70 * time.Minute, Aside: 64, RunWindow: 6 * time.Hour,
+		Silence: 30 * time.Minute, Grace: 10 * time.Second,
 	}
 }
 
@@ -113,7 +119,9 @@ func New(config Config) *Syncer {
 	config.Settings.BatchItems = min(config.Settings.BatchItems, postgres.MaxReceiptItems)
 	return &Syncer{
 		Config: config, aside: make(chan struct{}, config.Settings.Aside),
-		repeats: sync.Pool{New: func() any { return &repeats{shelves: new(shelves)} }}, packers: sync.Pool{New: func() any { return &wire.Packer{} }},
+		repeats: sync.Pool{New: func() any {
+			return &repeats{shelves: new(shelves)}
+		}}, packers: sync.Pool{New: func() any { return &wire.Packer{} }},
 	}
 }
 
@@ -168,7 +176,8 @@ func (s *Syncer) handle(ctx context.Context, d *bus.Delivery) error {
 	return s.outage(s.attempt(ctx, d, run))
 }
 
-// start makes a new attempt the run's newest, by compare-and-set, and returns the attempt before it too. No run means that there is nothing to do.
+// start makes a new attempt the run's newest, by compare-and-set, and returns the attempt before it too. No run means
+// that there is nothing to do.
 func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *postgres.Run, before int32, err error) {
 	run, err := s.Store.RunGet(ctx, id)
 	if postgres.NotFound(err) {
@@ -201,8 +210,8 @@ func (s *Syncer) start(ctx context.Context, id uuid.UUID, wake int32) (started *
 	return started, run.Attempt, err
 }
 
-// clear purges what the attempt before this one left behind. It saves work only: workers refuse what older attempts have on the way, and the
-// entries of all attempts are freed when the run has closed.
+// clear purges what the attempt before this one left behind. It saves work only: workers refuse what older attempts
+// have on the way, and the entries of all attempts are freed when the run has closed.
 func (s *Syncer) clear(ctx context.Context, run *postgres.Run, before int32) error {
 	if before == 0 {
 		return nil
@@ -224,7 +233,8 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	var theirs *providerError
 	switch {
 	case err == nil:
-		log.Info("enumerated", "mode", run.Mode, "items", result.GetItems(), "batches", result.GetBatches(), "duplicates", result.GetDuplicates())
+		log.Info("enumerated", "mode", run.Mode, "items", result.GetItems(), "batches", result.GetBatches(),
+			"duplicates", result.GetDuplicates())
 		if result.GetNote() != "" {
 			log.Warn("checkpoints do not count", "note", result.GetNote())
 		}
@@ -238,7 +248,8 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 		return s.wait(ctx, run, runs.Pause{Until: s.Now(), Cause: deferral.Pause, GiveBack: true})
 	case !errors.As(err, &theirs) && errors.Is(err, bus.ErrTooLarge):
 		// The broker's limit was lowered meanwhile: the next attempt packs smaller batches.
-		return s.wait(ctx, run, runs.Pause{Until: s.Now().Add(time.Second), Why: "the broker accepts smaller messages than before", GiveBack: true})
+		return s.wait(ctx, run, runs.Pause{Until: s.Now().Add(time.Second), Why: "the broker accepts smaller " +
+			"messages than before", GiveBack: true})
 	case !errors.As(err, &theirs) && postgres.Unavailable(err):
 		return err
 	}
@@ -251,10 +262,12 @@ func (s *Syncer) attempt(ctx context.Context, d *bus.Delivery, run *postgres.Run
 	}
 	p := s.pauseFor(run, err, becomes)
 	if becomes.Kind == fate.Dead {
-		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until", p.Until,
+		log.Warn("the run's window ends before its next enumeration; what it handed over is still worked off", "until",
+			p.Until,
 			"window_ends", run.WindowFrom.Add(s.Settings.RunWindow), "error", err)
 		s.Metrics.failed(run.Provider)
-		result.Error = fmt.Sprintf("waited too long: its next enumeration would be after the window of %s: %s", s.Settings.RunWindow, err)
+		result.Error = fmt.Sprintf("waited too long: its next enumeration would be after the window of %s: %s",
+			s.Settings.RunWindow, err)
 		return s.finish(ctx, run, result)
 	}
 	return s.wait(ctx, run, p)
@@ -283,7 +296,8 @@ func (s *Syncer) pauseFor(run *postgres.Run, err error, becomes fate.Fate) runs.
 	p.GiveBack = true
 	if becomes.Asked > 0 {
 		p.Asked = now.Add(becomes.Asked)
-		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.Until, "asked_until", p.Asked, "error", err)
+		log.Warn("enumeration deferred for longer than any wait may be; it is tried again before", "until", p.Until,
+			"asked_until", p.Asked, "error", err)
 	} else {
 		log.Info("enumeration deferred", "until", p.Until, "for", p.Cause, "error", err)
 	}

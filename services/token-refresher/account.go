@@ -18,7 +18,8 @@ import (
 	"github.com/tributaryhq/tributary/pkg/contracts"
 )
 
-// account is an integration with its credentials opened, as a provider's OAuth2 methods see it: what they send through HTTP() is sent once and as it is.
+// account is an integration with its credentials opened, as a provider's OAuth2 methods see it: what they send through
+// HTTP() is sent once and as it is.
 type account struct {
 	row  *postgres.Integration
 	flow contracts.OAuth2
@@ -46,7 +47,8 @@ func (r *Refresher) open(ctx context.Context, id uuid.UUID, access postgres.Acce
 	}
 	a := &account{row: row, flow: flow, credentials: credentials, version: version}
 	a.in = r.integration(contracts.IntegrationFields{
-		ID: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Credentials: credentials, Metadata: row.Metadata,
+		ID: id.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Credentials: credentials,
+		Metadata: row.Metadata,
 	})
 	if a.tokenID, a.token, err = integrations.TokenID(a.in); err != nil {
 		return nil, err
@@ -77,7 +79,8 @@ func (a *account) unattended() bool {
 // refreshable reports whether a new token can be asked for.
 func (a *account) refreshable() bool { return a.token.RefreshToken != "" || a.unattended() }
 
-// hasEnded reports whether the access token is past its expiry. One without an expiry has not, unless it is needed and refused.
+// hasEnded reports whether the access token is past its expiry. One without an expiry has not, unless it is needed and
+// refused.
 func (a *account) hasEnded(now time.Time) bool {
 	return a.token.AccessToken == "" || a.token.ExpiresAt != nil && !now.Before(*a.token.ExpiresAt)
 }
@@ -195,9 +198,11 @@ func (c clock) String() string {
 	case !c.told || c.ahead.Abs() < skewed:
 		return ""
 	case c.ahead > 0:
-		return fmt.Sprintf(": this machine's clock is %s ahead of the upstream's; set the clock", c.ahead.Round(time.Second))
+		return fmt.Sprintf(": this machine's clock is %s ahead of the upstream's; set the clock",
+			c.ahead.Round(time.Second))
 	default:
-		return fmt.Sprintf(": this machine's clock is %s behind the upstream's; set the clock", -c.ahead.Round(time.Second))
+		return fmt.Sprintf(": this machine's clock is %s behind the upstream's; set the clock",
+			-c.ahead.Round(time.Second))
 	}
 }
 

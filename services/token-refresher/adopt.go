@@ -19,7 +19,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// statusReauth is the status of an integration that waits for its user: nothing of it is synced or handled, and what is under way is put aside.
+// statusReauth is the status of an integration that waits for its user: nothing of it is synced or handled, and what is
+// under way is put aside.
 const statusReauth = "reauth-required"
 
 // sweepAtATime bounds what one step of a sweep turns to.
@@ -31,22 +32,34 @@ func (r *Refresher) hold(ctx context.Context, tx *postgres.Tx, row *postgres.Int
 		_, err := tx.IntegrationTouch(ctx, r.Now(), row.ID)
 		return err
 	}
-	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{ID: row.ID, Status: statusReauth, Reason: reason, Now: r.Now()})
+	_, err := tx.IntegrationSetStatus(ctx, dbsqlc.IntegrationSetStatusParams{
+		ID: row.ID, Status: statusReauth,
+		Reason: reason, Now: r.Now(),
+	})
 	if err != nil {
 		return fmt.Errorf("stop integration %s: %w", row.ID, err)
 	}
-	return announce.Publish(ctx, tx, r.Now(), events.IntegrationChanged, row, &eventsv1.IntegrationChanged{Integration: announce.Ref(row), What: statusReauth, Reason: reason.String(), By: serviceName})
+	return announce.Publish(ctx, tx, r.Now(), events.IntegrationChanged, row,
+		&eventsv1.IntegrationChanged{
+			Integration: announce.Ref(row), What: statusReauth, Reason: reason.String(),
+			By: serviceName,
+		})
 }
 
-// letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put aside goes on, from where the cursor is.
+// letGo has the scheduler resume an integration that was held, by the command that an operator would use: what was put
+// aside goes on, from where the cursor is.
 func letGo(ctx context.Context, tx *postgres.Tx, row *postgres.Integration, access postgres.Access) error {
-	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Token), Now: access.At}); err != nil {
+	if err := tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{
+		IntegrationID: row.ID, Cause: string(deferral.Token),
+		Now: access.At,
+	}); err != nil {
 		return fmt.Errorf("end waits of %s: %w", row.ID, err)
 	}
 	if row.Status != statusReauth {
 		return nil
 	}
-	m, err := wire.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "", &eventsv1.Command{By: access.Who.String(), Reason: access.Why.String()})
+	m, err := wire.NewWork(events.CommandSubject(events.VerbResume, row.ID.String()), "",
+		&eventsv1.Command{By: access.Who.String(), Reason: access.Why.String()})
 	if err != nil {
 		return err
 	}
@@ -70,13 +83,15 @@ func (r *Refresher) holdStrays(ctx context.Context) error {
 	})
 }
 
-// adoptChanged takes over what was written by somebody else: integrations that are new, and credentials that were changed by hand.
+// adoptChanged takes over what was written by somebody else: integrations that are new, and credentials that were
+// changed by hand.
 func (r *Refresher) adoptChanged(ctx context.Context) error {
 	return r.each(ctx, setaside.AdoptToken, r.Store.GrantUnadopted, r.adopt)
 }
 
 // each runs a step for each integration of a list. One that is gone meanwhile is done.
-func (r *Refresher) each(ctx context.Context, kind setaside.Kind, list func(context.Context, []string, int32) ([]uuid.UUID, error),
+func (r *Refresher) each(ctx context.Context, kind setaside.Kind,
+	list func(context.Context, []string, int32) ([]uuid.UUID, error),
 	step func(context.Context, uuid.UUID) error,
 ) error {
 	return setaside.Run(ctx, r.SetAside, setaside.Sweep[uuid.UUID]{
@@ -131,7 +146,8 @@ func (r *Refresher) adopt(ctx context.Context, id uuid.UUID) error {
 // adoption is the grant that an account's credentials make.
 func (r *Refresher) adoption(a *account, now time.Time) dbsqlc.GrantAdoptParams {
 	p := dbsqlc.GrantAdoptParams{
-		IntegrationID: a.row.ID, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID, CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
+		IntegrationID: a.row.ID, Provider: a.row.Provider, State: "connected", TokenID: a.tokenID,
+		CredentialsVersion: a.version, ExpiresAt: a.token.ExpiresAt,
 		Refreshable: a.refreshable(), DueAt: r.dueAt(a.row.Provider, a.token.ExpiresAt, a.refreshable()), Now: now,
 	}
 	_, signs := a.flow.(contracts.Authenticator)
@@ -140,7 +156,8 @@ func (r *Refresher) adoption(a *account, now time.Time) dbsqlc.GrantAdoptParams 
 		p.DueAt = &p.Now
 	case a.tokenID == "" && !signs:
 		p.State = "missing"
-		p.Reason = foreign.Line("its user has not authorized it yet; make a link for that with: tributary integrations connect " + a.row.Name)
+		p.Reason = foreign.Line("its user has not authorized it yet; make a link for that with: tributary " +
+			"integrations connect " + a.row.Name)
 	}
 	return p
 }

@@ -47,7 +47,8 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 		return api.ConnectLink{}, noOAuth(row.Provider)
 	}
 	if _, unattended := flow.(contracts.UnattendedGranter); unattended && !q.Revoke {
-		return api.ConnectLink{}, api.Invalidf("provider %q gets its tokens by itself; there is nobody to ask", row.Provider)
+		return api.ConnectLink{}, api.Invalidf("provider %q gets its tokens by itself; there is nobody to ask",
+			row.Provider)
 	}
 	what := forAuthorize
 	if q.Revoke {
@@ -55,9 +56,11 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 	}
 	// Better here than before the eyes of a user.
 	access := postgres.Access{Who: orService(foreign.Word(q.By)), Why: "make a link", At: r.Now()}
-	if _, _, err := r.Store.Credentials(ctx, row.ID, access); errors.Is(err, secret.ErrUnknownKey) || errors.Is(err, secret.ErrOpen) {
+	if _, _, err := r.Store.Credentials(ctx, row.ID, access); errors.Is(err, secret.ErrUnknownKey) ||
+		errors.Is(err, secret.ErrOpen) {
 		return api.ConnectLink{}, &api.Error{Code: api.Refused, Message: fmt.Sprintf(
-			"%v; put the key back, or replace the credentials, without tokens: tributary integrations update %s --credentials-file FILE", err, row.Name,
+			"%v; put the key back, or replace the credentials, without tokens: tributary integrations update %s "+
+				"--credentials-file FILE", err, row.Name,
 		)}
 	} else if err != nil {
 		return api.ConnectLink{}, err
@@ -65,7 +68,8 @@ func (r *Refresher) link(ctx context.Context, q api.ConnectIntegration) (api.Con
 	expires := r.Now().Add(r.Settings.LinkLife).Truncate(time.Second)
 	query := url.Values{"expires": {strconv.FormatInt(expires.Unix(), 10)}, "by": {q.By}, "nonce": {random()}}
 	query.Set("signature", base64.RawURLEncoding.EncodeToString(r.Store.SignLink(linkText(what, row.ID, query))))
-	return api.ConnectLink{URL: strings.TrimSuffix(r.Settings.PublicURL, "/") + "/integrations/" + row.ID.String() + "/oauth/" + what + "?" + query.Encode(), ExpiresAt: expires}, nil
+	return api.ConnectLink{URL: strings.TrimSuffix(r.Settings.PublicURL, "/") + "/integrations/" + row.ID.String() +
+		"/oauth/" + what + "?" + query.Encode(), ExpiresAt: expires}, nil
 }
 
 func linkText(what string, id uuid.UUID, query url.Values) string {
@@ -76,13 +80,14 @@ func linkText(what string, id uuid.UUID, query url.Values) string {
 	return strings.Join(parts, "\n")
 }
 
-// admits returns the signature of a link and when it expires, if the link was made here, for this and for this integration, and is
-// still good.
+// admits returns the signature of a link and when it expires, if the link was made here, for this and for this
+// integration, and is still good.
 func (r *Refresher) admits(what string, id uuid.UUID, query url.Values) (signature []byte, until time.Time, ok bool) {
 	signature, err := base64.RawURLEncoding.DecodeString(query.Get("signature"))
 	expires, notANumber := strconv.ParseInt(query.Get("expires"), 10, 64)
 	until = time.Unix(expires, 0)
-	return signature, until, err == nil && notANumber == nil && r.Store.VerifyLink(linkText(what, id, query), signature) && r.Now().Before(until)
+	return signature, until, err == nil && notANumber == nil &&
+		r.Store.VerifyLink(linkText(what, id, query), signature) && r.Now().Before(until)
 }
 
 // departure is where a browser is sent to authorize, and what it must bring back.
@@ -92,7 +97,10 @@ type departure struct {
 
 // depart begins an authorization.
 func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []byte) (departure, error) {
-	a, err := r.open(ctx, id, postgres.Access{Who: orService(foreign.Word(by)), Why: "begin an authorization", At: r.Now()})
+	a, err := r.open(ctx, id, postgres.Access{
+		Who: orService(foreign.Word(by)), Why: "begin an authorization",
+		At: r.Now(),
+	})
 	if err != nil {
 		return departure{}, err
 	}
@@ -105,11 +113,15 @@ func (r *Refresher) depart(ctx context.Context, id uuid.UUID, by string, link []
 		return departure{}, fmt.Errorf("make the address to authorize at: %w", a.redacted(err))
 	}
 	// package url takes control characters in a fragment, and a browser does not.
-	if u, err := url.Parse(address); err != nil || strings.ContainsFunc(address, unicode.IsControl) || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+	if u, err := url.Parse(address); err != nil || strings.ContainsFunc(address, unicode.IsControl) ||
+		u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 		return departure{}, errors.New("the provider's address to authorize at is none of the web")
 	}
 	now := r.Now()
-	err = r.Store.PutState(ctx, state, browser, postgres.State{Integration: id, Provider: a.row.Provider, Verifier: verifier, By: foreign.Word(by), Link: link}, now, now.Add(r.Settings.StateLife))
+	err = r.Store.PutState(ctx, state, browser, postgres.State{
+		Integration: id, Provider: a.row.Provider,
+		Verifier: verifier, By: foreign.Word(by), Link: link,
+	}, now, now.Add(r.Settings.StateLife))
 	if err != nil {
 		return departure{}, err
 	}
@@ -120,7 +132,8 @@ func (r *Refresher) callback() string {
 	return strings.TrimSuffix(r.Settings.PublicURL, "/") + callbackPath
 }
 
-// cookieOf is a cookie for each flow, so that one can begin while another is under way. With TLS its name keeps other hosts of the domain from setting it.
+// cookieOf is a cookie for each flow, so that one can begin while another is under way. With TLS its name keeps other
+// hosts of the domain from setting it.
 func (r *Refresher) cookieOf(state string) string {
 	sum := sha256.Sum256([]byte(state))
 	name := "tributary-oauth-" + hex.EncodeToString(sum[:8])
@@ -145,8 +158,9 @@ type arrival struct {
 	failure, details string
 }
 
-// arrive ends an authorization: the code is exchanged, once, and the tokens are stored over the credentials. An error is told of in an event, too. ends is when
-// the user has to authorize again because the token can't be refreshed; nil for never.
+// arrive ends an authorization: the code is exchanged, once, and the tokens are stored over the credentials. An error
+// is told of in an event, too. ends is when the user has to authorize again because the token can't be refreshed; nil
+// for never.
 func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arrival) (ends *time.Time, err error) {
 	access := postgres.Access{Who: orService(state.By), Why: "connect the integration", At: r.Now()}
 	a, err := r.open(ctx, state.Integration, access)
@@ -172,7 +186,10 @@ func (r *Refresher) arrive(ctx context.Context, state postgres.State, from arriv
 		return ends, nil
 	}
 	r.Log.Warn("authorization failed", "integration", a.row.Name, "provider", a.row.Provider, "error", err)
-	failed := &eventsv1.OAuthConnectFailed{Integration: announce.Ref(a.row), Error: "failed", Description: foreign.Of(err).String(), By: access.Who.String()}
+	failed := &eventsv1.OAuthConnectFailed{
+		Integration: announce.Ref(a.row), Error: "failed",
+		Description: foreign.Of(err).String(), By: access.Who.String(),
+	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		failed.Error, failed.Description = foreign.Word(refused.code).String(), foreign.Line(refused.text).String()
 	}
@@ -187,7 +204,9 @@ type refusal struct{ code, text string }
 
 func (e *refusal) Error() string { return e.code + ": " + e.text }
 
-func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.State, from arrival) (contracts.Token, error) {
+func (r *Refresher) exchange(ctx context.Context, a *account, state postgres.State, from arrival) (contracts.Token,
+	error,
+) {
 	if err := r.rightIssuer(ctx, a, from.issuer); err != nil {
 		return contracts.Token{}, err
 	}
@@ -234,7 +253,8 @@ func (r *Refresher) rightIssuer(ctx context.Context, a *account, issuer string) 
 	}
 	switch {
 	case issuer == "" && needed:
-		return &refusal{"no_issuer", "the answer does not name the authorization server that it is from (iss), though that one always does"}
+		return &refusal{"no_issuer", "the answer does not name the authorization server that it is from (iss), " +
+			"though that one always does"}
 	case issuer != "" && want != "" && issuer != want:
 		return &refusal{"wrong_issuer", "the answer is from another authorization server than the one that was asked"}
 	}
@@ -243,7 +263,8 @@ func (r *Refresher) rightIssuer(ctx context.Context, a *account, issuer string) 
 
 // connect stores what a user has granted. Whatever is under way with an older grant is fenced off.
 func (r *Refresher) connect(
-	ctx context.Context, a *account, token contracts.Token, account *contracts.Identity, access postgres.Access, link []byte,
+	ctx context.Context, a *account, token contracts.Token, account *contracts.Identity, access postgres.Access,
+	link []byte,
 ) error {
 	for {
 		credentials, err := merged(a.credentials, token)
@@ -268,8 +289,10 @@ func (r *Refresher) connect(
 				return err
 			}
 			_, err = tx.GrantConnect(ctx, dbsqlc.GrantConnectParams{
-				IntegrationID: row.ID, Provider: row.Provider, TokenID: id, CredentialsVersion: version, ExpiresAt: whole.ExpiresAt,
-				Refreshable: whole.RefreshToken != "", DueAt: r.dueAt(a.row.Provider, whole.ExpiresAt, whole.RefreshToken != ""), Now: access.At,
+				IntegrationID: row.ID, Provider: row.Provider, TokenID: id, CredentialsVersion: version,
+				ExpiresAt:   whole.ExpiresAt,
+				Refreshable: whole.RefreshToken != "", DueAt: r.dueAt(a.row.Provider, whole.ExpiresAt,
+					whole.RefreshToken != ""), Now: access.At,
 			})
 			if err != nil {
 				return fmt.Errorf("note the grant: %w", err)
@@ -287,7 +310,8 @@ func (r *Refresher) connect(
 				return err
 			}
 			told := &eventsv1.OAuthConnected{
-				Integration: announce.Ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt), Refreshable: whole.RefreshToken != "",
+				Integration: announce.Ref(row), By: access.Who.String(), ExpiresAt: stampOf(whole.ExpiresAt),
+				Refreshable: whole.RefreshToken != "",
 			}
 			if account != nil {
 				told.Account = foreign.Word(account.ID).String()

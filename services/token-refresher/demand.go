@@ -163,7 +163,10 @@ func (r *Refresher) take(ctx context.Context, g *dbsqlc.GrantGetRow) (taken bool
 	}
 	defer r.leave(g.Provider)
 	now := r.Now()
-	p := dbsqlc.GrantTakeParams{IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now}
+	p := dbsqlc.GrantTakeParams{
+		IntegrationID: g.IntegrationID, TokenID: g.TokenID, Holder: r.holder,
+		Until: now.Add(r.Settings.Lease), Now: now,
+	}
 	grant, err := r.Store.GrantTake(ctx, p)
 	if postgres.NotFound(err) && r.abandoned() && r.beginSuspect(g.Provider) {
 		defer r.endSuspect(g.Provider)
@@ -192,7 +195,9 @@ func (r *Refresher) status(ctx context.Context, g *dbsqlc.GrantGetRow, a answer)
 		return api.TokenStatus{}, fmt.Errorf("read integration %s: %w", g.IntegrationID, err)
 	}
 	return api.TokenStatus{
-		Integration: row.Name, IntegrationID: row.ID.String(), Provider: row.Provider, State: g.State, Usable: a.usable, Version: row.Version,
-		ExpiresAt: g.ExpiresAt, RefreshAt: g.DueAt, Failures: g.Failures, Reason: g.Reason, RetryAfterMS: a.retry.Milliseconds(),
+		Integration: row.Name, IntegrationID: row.ID.String(), Provider: row.Provider, State: g.State, Usable: a.usable,
+		Version:   row.Version,
+		ExpiresAt: g.ExpiresAt, RefreshAt: g.DueAt, Failures: g.Failures, Reason: g.Reason,
+		RetryAfterMS: a.retry.Milliseconds(),
 	}, nil
 }

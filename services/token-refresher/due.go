@@ -73,7 +73,8 @@ func (r *Refresher) takeDue(ctx context.Context, provider string, most int, aban
 	}
 	now := r.Now()
 	grants, err := r.Store.GrantTakeDue(ctx, dbsqlc.GrantTakeDueParams{
-		Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now, Abandoned: abandoned, Provider: provider, Most: int32(room),
+		Holder: r.holder, Until: now.Add(r.Settings.Lease), Now: now, Abandoned: abandoned, Provider: provider,
+		Most: int32(room),
 	})
 	r.slots.Give(provider, int64(room-len(grants)))
 	for _, grant := range grants {

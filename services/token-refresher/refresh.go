@@ -18,7 +18,8 @@ import (
 	eventsv1 "github.com/tributaryhq/tributary/pkg/events/v1"
 )
 
-// errFenced means that the grant was taken over or replaced meanwhile: what came of the refresh must not be written any more.
+// errFenced means that the grant was taken over or replaced meanwhile: what came of the refresh must not be written any
+// more.
 var errFenced = errors.New("the grant has another holder by now")
 
 // refresh gets a new token under a lease that was taken, with the intent written. Its outcome is written down. If that
@@ -29,17 +30,19 @@ func (r *Refresher) refresh(ctx context.Context, grant *postgres.Grant) {
 	outcome, err := r.attempt(ctx, grant)
 	switch {
 	case errors.Is(err, errFenced), postgres.NotFound(err):
-		r.Log.Warn("a refresh came too late, or its integration is gone; nothing of it was written", "integration", grant.IntegrationID, "provider", grant.Provider)
+		r.Log.Warn("a refresh came too late, or its integration is gone; nothing of it was written", "integration",
+			grant.IntegrationID, "provider", grant.Provider)
 		outcome = "fenced"
 	case err != nil:
-		r.Log.Error("could not write down what came of a refresh", "integration", grant.IntegrationID, "provider", grant.Provider, "error", err)
+		r.Log.Error("could not write down what came of a refresh", "integration", grant.IntegrationID, "provider",
+			grant.Provider, "error", err)
 		outcome = "unwritten"
 	}
 	r.Metrics.refreshed(grant.Provider, outcome, r.Now().Sub(started))
 }
 
-// attempt is one refresh. Its outcome is written down in any case, also when nothing was sent: an intent that stays would
-// count as the death of its holder.
+// attempt is one refresh. Its outcome is written down in any case, also when nothing was sent: an intent that stays
+// would count as the death of its holder.
 func (r *Refresher) attempt(ctx context.Context, grant *postgres.Grant) (outcome string, err error) {
 	a, err := r.open(ctx, grant.IntegrationID, postgres.Access{Who: serviceName, Why: "refresh the token", At: r.Now()})
 	switch {
@@ -82,7 +85,8 @@ func (r *Refresher) withoutCall(ctx context.Context, grant *postgres.Grant, a *a
 		return "restored", err
 	case err != nil:
 		// A token that is spent must not be sent.
-		r.Log.Warn("NATS does not tell whether a newer token is known; the refresh waits", "integration", grant.IntegrationID, "error", err)
+		r.Log.Warn("NATS does not tell whether a newer token is known; the refresh waits", "integration",
+			grant.IntegrationID, "error", err)
 		due := r.Now().Add(r.Settings.Backoff)
 		return "waiting", release(&due)
 	case a.tokenID != grant.TokenID:
@@ -100,9 +104,10 @@ func (r *Refresher) withoutCall(ctx context.Context, grant *postgres.Grant, a *a
 
 // call asks the upstream, once. A token that comes with an error is no good, but may be all that is left.
 func (r *Refresher) call(ctx context.Context, a *account, seen *clock) (token contracts.Token, err error) {
-	token, err = ask(seen.in(ctx), r, a.row.Provider, "RefreshToken", func(ctx context.Context) (contracts.Token, error) {
-		return a.flow.RefreshToken(ctx, a.in)
-	})
+	token, err = ask(seen.in(ctx), r, a.row.Provider, "RefreshToken",
+		func(ctx context.Context) (contracts.Token, error) {
+			return a.flow.RefreshToken(ctx, a.in)
+		})
 	token = r.onOurClock(token)
 	if err == nil {
 		err = sendable(token)
@@ -112,7 +117,9 @@ func (r *Refresher) call(ctx context.Context, a *account, seen *clock) (token co
 
 // failed decides what a call that failed means for the grant, and writes it down. An answer that holds a new refresh
 // token is stored before it is judged.
-func (r *Refresher) failed(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token, why error, slow bool) (outcome string, err error) {
+func (r *Refresher) failed(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token, why error,
+	slow bool,
+) (outcome string, err error) {
 	kept := token.RefreshToken != "" && token.RefreshToken != a.token.RefreshToken && !contracts.IsPermanent(why)
 	if kept {
 		token.AccessToken, token.ExpiresAt = a.token.AccessToken, a.token.ExpiresAt
@@ -141,7 +148,9 @@ func (r *Refresher) failed(ctx context.Context, grant *postgres.Grant, a *accoun
 }
 
 // late is for a token that came after the fence had moved on. It is stored only if Postgres went back meanwhile.
-func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *account, token contracts.Token) (outcome string, err error) {
+func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *account, token contracts.Token) (
+	outcome string, err error,
+) {
 	rescued := false
 	err = r.insist(ctx, func() (err error) { rescued, err = r.rescue(ctx, grant, sent, token); return err })
 	if rescued || err != nil {
@@ -153,7 +162,8 @@ func (r *Refresher) late(ctx context.Context, grant *postgres.Grant, sent *accou
 // storeEvery is how often it is tried to store tokens while Postgres can't be reached.
 const storeEvery = 250 * time.Millisecond
 
-// insist does what must not fail for the database's absence: the upstream has spent the old refresh token, and the new one is here and nowhere else.
+// insist does what must not fail for the database's absence: the upstream has spent the old refresh token, and the new
+// one is here and nowhere else.
 func (r *Refresher) insist(ctx context.Context, write func() error) error {
 	for {
 		err := write()
@@ -170,7 +180,10 @@ func (r *Refresher) insist(ctx context.Context, write func() error) error {
 
 // release gives the lease back; nothing was sent.
 func (r *Refresher) release(ctx context.Context, grant *postgres.Grant, due *time.Time) error {
-	written, err := r.Store.GrantReleased(ctx, dbsqlc.GrantReleasedParams{IntegrationID: grant.IntegrationID, Fence: grant.Fence, DueAt: due, Now: r.Now()})
+	written, err := r.Store.GrantReleased(ctx, dbsqlc.GrantReleasedParams{
+		IntegrationID: grant.IntegrationID,
+		Fence:         grant.Fence, DueAt: due, Now: r.Now(),
+	})
 	return allowed(written, err)
 }
 
@@ -178,7 +191,8 @@ func (r *Refresher) release(ctx context.Context, grant *postgres.Grant, due *tim
 func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) error {
 	failures, why, wait := grant.Failures+1, f.why, r.wait(grant, f)
 	r.Log.Warn("token not refreshed, trying again",
-		"integration", grant.IntegrationID, "provider", grant.Provider, "in", wait, "uncertain", f.uncertain, "error", why)
+		"integration", grant.IntegrationID, "provider", grant.Provider, "in", wait, "uncertain", f.uncertain, "error",
+		why)
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {
 		now := r.Now()
 		retry := now.Add(wait)
@@ -187,7 +201,8 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) 
 			return err
 		}
 		written, err := tx.GrantFailed(ctx, dbsqlc.GrantFailedParams{
-			IntegrationID: row.ID, Fence: grant.Fence, Uncertain: f.uncertain, Lost: f.lost, Refused: f.refused, Reason: foreign.Of(why), DueAt: &retry, Now: now,
+			IntegrationID: row.ID, Fence: grant.Fence, Uncertain: f.uncertain, Lost: f.lost, Refused: f.refused,
+			Reason: foreign.Of(why), DueAt: &retry, Now: now,
 		})
 		if err := allowed(written, err); err != nil {
 			return err
@@ -202,7 +217,8 @@ func (r *Refresher) fail(ctx context.Context, grant *postgres.Grant, f failure) 
 			}
 		}
 		return announce.Publish(ctx, tx, now, events.TokenRefreshFailed, row, &eventsv1.TokenRefreshFailed{
-			Integration: announce.Ref(row), Reason: foreign.Of(why).String(), Failures: failures, RetryAt: timestamppb.New(retry), Uncertain: f.uncertain || grant.State == "uncertain",
+			Integration: announce.Ref(row), Reason: foreign.Of(why).String(), Failures: failures,
+			RetryAt: timestamppb.New(retry), Uncertain: f.uncertain || grant.State == "uncertain",
 		})
 	})
 }
@@ -217,7 +233,8 @@ func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, 
 			return fmt.Errorf("lock integration %s: %w", grant.IntegrationID, err)
 		}
 		written, err := tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
-			IntegrationID: row.ID, Fence: grant.Fence, State: "reauth-required", Reason: reason, TokenID: grant.TokenID, CredentialsVersion: grant.CredentialsVersion, Now: now,
+			IntegrationID: row.ID, Fence: grant.Fence, State: "reauth-required", Reason: reason, TokenID: grant.TokenID,
+			CredentialsVersion: grant.CredentialsVersion, Now: now,
 		})
 		if err := allowed(written, err); err != nil {
 			return err
@@ -225,10 +242,17 @@ func (r *Refresher) end(ctx context.Context, grant *postgres.Grant, a *account, 
 		if err := r.hold(ctx, tx, row, reason); err != nil {
 			return err
 		}
-		if err := health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: reason}, now); err != nil {
+		if err := health.Raise(ctx, tx, row, health.Signal{
+			Source: health.SourceToken, Severity: health.Failing,
+			Reason: reason,
+		}, now); err != nil {
 			return err
 		}
-		return announce.Publish(ctx, tx, now, events.ReauthRequired, row, &eventsv1.ReauthRequired{Integration: announce.Ref(row), Reason: reason.String(), Lost: grant.State == "uncertain"})
+		return announce.Publish(ctx, tx, now, events.ReauthRequired, row,
+			&eventsv1.ReauthRequired{
+				Integration: announce.Ref(row), Reason: reason.String(),
+				Lost: grant.State == "uncertain",
+			})
 	})
 }
 

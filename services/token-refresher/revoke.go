@@ -23,7 +23,8 @@ import (
 // errBusy means that the grant is being refreshed for longer than somebody who revokes it can wait.
 var errBusy = &api.Error{Code: api.Unavailable, Message: "the token is being refreshed at this moment; try again"}
 
-// revoke ends a grant: upstream first, and only then here, so that a failure leaves everything as it was. Doing it again does nothing.
+// revoke ends a grant: upstream first, and only then here, so that a failure leaves everything as it was. Doing it
+// again does nothing.
 func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by string) (api.TokenStatus, error) {
 	access := postgres.Access{Who: orService(foreign.Word(by)), Why: "revoke the grant", At: r.Now()}
 	grant, err := r.lease(ctx, id)
@@ -53,11 +54,14 @@ func (r *Refresher) revoke(ctx context.Context, id uuid.UUID, localOnly bool, by
 	if err != nil {
 		if grant != nil {
 			due := r.dueAt(grant.Provider, grant.ExpiresAt, grant.Refreshable)
-			err = errors.Join(err, r.insist(ctx, func() error { return r.release(context.WithoutCancel(ctx), grant, due) }))
+			err = errors.Join(err, r.insist(ctx, func() error {
+				return r.release(context.WithoutCancel(ctx), grant, due)
+			}))
 		}
 		return api.TokenStatus{}, err
 	}
-	r.Log.Info("grant revoked", "integration", a.row.Name, "provider", a.row.Provider, "by", access.Who, "local_only", localOnly)
+	r.Log.Info("grant revoked", "integration", a.row.Name, "provider", a.row.Provider, "by", access.Who, "local_only",
+		localOnly)
 	now, err := r.look(ctx, id)
 	if err != nil {
 		return api.TokenStatus{}, err
@@ -76,7 +80,10 @@ func (r *Refresher) lease(ctx context.Context, id uuid.UUID) (*postgres.Grant, e
 			return nil, nil
 		}
 		at := r.Now()
-		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{IntegrationID: id, TokenID: now.TokenID, Holder: r.holder, Until: at.Add(r.Settings.Lease), Now: at, Abandoned: r.abandoned()})
+		grant, err := r.Store.GrantTake(ctx, dbsqlc.GrantTakeParams{
+			IntegrationID: id, TokenID: now.TokenID,
+			Holder: r.holder, Until: at.Add(r.Settings.Lease), Now: at, Abandoned: r.abandoned(),
+		})
 		if err == nil || !postgres.NotFound(err) {
 			return grant, err
 		}
@@ -94,13 +101,16 @@ func (r *Refresher) callRevoke(ctx context.Context, flow contracts.OAuth2, in *c
 	})
 	if err != nil {
 		err = redacted(flow, in, err)
-		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was changed here. If it is gone for good, drop the tokens with --local-only", err)}
+		return &api.Error{Code: api.Refused, Message: fmt.Sprintf("the upstream did not revoke: %v; nothing was "+
+			"changed here. If it is gone for good, drop the tokens with --local-only", err)}
 	}
 	return nil
 }
 
 // drop takes the tokens out of the credentials, and leaves the rest.
-func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account, localOnly bool, access postgres.Access) error {
+func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account, localOnly bool,
+	access postgres.Access,
+) error {
 	credentials, err := without(a.credentials)
 	if err != nil {
 		return err
@@ -124,11 +134,13 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 		if grant == nil {
 			// Ended before: the row follows what the credentials say now.
 			_, err = tx.GrantAdopt(ctx, dbsqlc.GrantAdoptParams{
-				IntegrationID: row.ID, Provider: row.Provider, State: "revoked", CredentialsVersion: version, Reason: reason, Now: access.At,
+				IntegrationID: row.ID, Provider: row.Provider, State: "revoked", CredentialsVersion: version,
+				Reason: reason, Now: access.At,
 			})
 		} else {
 			err = allowed(tx.GrantEnd(ctx, dbsqlc.GrantEndParams{
-				IntegrationID: row.ID, Fence: grant.Fence, State: "revoked", Reason: reason, CredentialsVersion: version, Now: access.At,
+				IntegrationID: row.ID, Fence: grant.Fence, State: "revoked", Reason: reason,
+				CredentialsVersion: version, Now: access.At,
 			}))
 		}
 		if err != nil {
@@ -140,7 +152,8 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 		if err := health.Clear(ctx, tx, row, health.SourceToken, reason, access.At); err != nil {
 			return err
 		}
-		return announce.Publish(ctx, tx, access.At, events.OAuthRevoked, row, &eventsv1.OAuthRevoked{Integration: announce.Ref(row), By: access.Who.String(), LocalOnly: localOnly})
+		return announce.Publish(ctx, tx, access.At, events.OAuthRevoked, row,
+			&eventsv1.OAuthRevoked{Integration: announce.Ref(row), By: access.Who.String(), LocalOnly: localOnly})
 	})
 }
 
@@ -149,7 +162,8 @@ func (r *Refresher) drop(ctx context.Context, grant *postgres.Grant, a *account,
 func (r *Refresher) revokeDeleted(ctx context.Context) error {
 	now := r.Now()
 	rows, err := r.Store.RevocationTakeDue(ctx, dbsqlc.RevocationTakeDueParams{
-		Providers: r.keys, Now: now, Until: now.Add(r.Settings.Lease + 2*r.Settings.Call), Most: int32(r.Settings.Concurrency),
+		Providers: r.keys, Now: now, Until: now.Add(r.Settings.Lease + 2*r.Settings.Call),
+		Most: int32(r.Settings.Concurrency),
 	})
 	if err != nil {
 		return fmt.Errorf("look for grants to revoke: %w", err)
@@ -168,7 +182,8 @@ func (r *Refresher) revokeOne(ctx context.Context, row *dbsqlc.OauthRevocation) 
 	credentials, why := r.Store.OpenRevocation(row)
 	if why == nil {
 		in := r.integration(contracts.IntegrationFields{
-			ID: row.IntegrationID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner, Credentials: credentials, Metadata: row.Metadata,
+			ID: row.IntegrationID.String(), Provider: row.Provider, Name: row.Name, Owner: row.Owner,
+			Credentials: credentials, Metadata: row.Metadata,
 		})
 		why = r.callRevoke(ctx, r.flows[row.Provider], in)
 	}
@@ -176,9 +191,13 @@ func (r *Refresher) revokeOne(ctx context.Context, row *dbsqlc.OauthRevocation) 
 	if why != nil {
 		if r.Now().Sub(row.CreatedAt) < r.Settings.RevokeFor {
 			wait := min(r.Settings.Backoff<<min(row.Failures, 10), r.Settings.BackoffMost)
-			return r.Store.RevocationPutOff(ctx, dbsqlc.RevocationPutOffParams{IntegrationID: row.IntegrationID, Reason: foreign.Of(why), DueAt: r.Now().Add(wait)})
+			return r.Store.RevocationPutOff(ctx, dbsqlc.RevocationPutOffParams{
+				IntegrationID: row.IntegrationID,
+				Reason:        foreign.Of(why), DueAt: r.Now().Add(wait),
+			})
 		}
-		r.Log.Error("the grant of a deleted integration could not be revoked, given up", "integration", row.Name, "provider", row.Provider, "error", why)
+		r.Log.Error("the grant of a deleted integration could not be revoked, given up", "integration", row.Name,
+			"provider", row.Provider, "error", why)
 		told.Error = foreign.Of(why).String()
 	}
 	return r.Store.InTx(ctx, func(tx *postgres.Tx) error {

@@ -64,7 +64,8 @@ func (r *Refresher) castNew(ctx context.Context, grant *postgres.Grant, a *accou
 	}
 }
 
-func (r *Refresher) replaceOnce(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token, access postgres.Access,
+func (r *Refresher) replaceOnce(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token,
+	access postgres.Access,
 	note func(*postgres.Tx, *postgres.Integration, replaced) error,
 ) (next replaced, err error) {
 	credentials, err := merged(a.credentials, token)
@@ -94,25 +95,35 @@ func (r *Refresher) replaceOnce(ctx context.Context, grant *postgres.Grant, a *a
 }
 
 // store writes new tokens over the credentials, if the fence still allows it.
-func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token, seen clock) error {
+func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token,
+	seen clock,
+) error {
 	return r.replace(ctx, grant, a, token, func(tx *postgres.Tx, row *postgres.Integration, next replaced) error {
 		refreshable := next.whole.RefreshToken != "" || a.unattended()
 		life := r.lifeOf(grant, next.whole, seen)
 		written, err := tx.GrantRefreshed(ctx, dbsqlc.GrantRefreshedParams{
-			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, ExpiresAt: next.whole.ExpiresAt, Now: next.now,
-			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.row.Provider, next.whole.ExpiresAt, refreshable)), Brief: life.brief, Reason: foreign.Line(life.reason),
+			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version,
+			ExpiresAt: next.whole.ExpiresAt, Now: next.now,
+			Refreshable: refreshable, DueAt: life.due(r.dueAt(a.row.Provider, next.whole.ExpiresAt, refreshable)),
+			Brief: life.brief, Reason: foreign.Line(life.reason),
 		})
 		if err := allowed(written, err); err != nil {
 			return err
 		}
 		switch {
 		case life.reason != "":
-			err = health.Raise(ctx, tx, row, health.Signal{Source: health.SourceToken, Severity: health.Failing, Reason: foreign.Line(life.reason)}, next.now)
+			err = health.Raise(ctx, tx, row, health.Signal{
+				Source: health.SourceToken, Severity: health.Failing,
+				Reason: foreign.Line(life.reason),
+			}, next.now)
 		case life.brief == 0 && (grant.Failures > 0 || grant.Brief > 0):
 			err = health.Clear(ctx, tx, row, health.SourceToken, "the token was refreshed", next.now)
 		}
 		if err == nil && grant.Failures > 0 {
-			err = tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{IntegrationID: row.ID, Cause: string(deferral.Token), Now: next.now})
+			err = tx.WaitsEnd(ctx, dbsqlc.WaitsEndParams{
+				IntegrationID: row.ID, Cause: string(deferral.Token),
+				Now: next.now,
+			})
 		}
 		if err != nil {
 			return err
@@ -126,7 +137,8 @@ func (r *Refresher) store(ctx context.Context, grant *postgres.Grant, a *account
 func (r *Refresher) keep(ctx context.Context, grant *postgres.Grant, a *account, token contracts.Token) error {
 	return r.replace(ctx, grant, a, token, func(tx *postgres.Tx, row *postgres.Integration, next replaced) error {
 		written, err := tx.GrantKept(ctx, dbsqlc.GrantKeptParams{
-			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version, Now: next.now,
+			IntegrationID: row.ID, Fence: grant.Fence, TokenID: next.id, CredentialsVersion: next.version,
+			Now: next.now,
 		})
 		if err := allowed(written, err); err != nil {
 			return err
@@ -146,8 +158,8 @@ type life struct {
 	reason string
 }
 
-// lifeOf looks at the life of a new token. Tokens that last for less than the floor are not refreshed all the time: the floor doubles from
-// one to the next.
+// lifeOf looks at the life of a new token. Tokens that last for less than the floor are not refreshed all the time: the
+// floor doubles from one to the next.
 func (r *Refresher) lifeOf(grant *postgres.Grant, token contracts.Token, seen clock) life {
 	now := r.Now()
 	if token.ExpiresAt == nil || token.ExpiresAt.Sub(now) >= r.Settings.Floor {
@@ -158,7 +170,8 @@ func (r *Refresher) lifeOf(grant *postgres.Grant, token contracts.Token, seen cl
 	lasts := token.ExpiresAt.Sub(now).Round(time.Second)
 	switch {
 	case lasts <= lastSecond:
-		l.reason = fmt.Sprintf("the token that was granted had ended when it came, or will within a second (it ends at %s, and it is %s)%s",
+		l.reason = fmt.Sprintf("the token that was granted had ended when it came, or will within a second (it ends "+
+			"at %s, and it is %s)%s",
 			token.ExpiresAt.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), seen)
 	case l.brief >= r.Settings.TroubleAfter:
 		l.reason = fmt.Sprintf("the upstream grants tokens that last for %s only%s", lasts, seen)
@@ -174,8 +187,9 @@ func (l life) due(at *time.Time) *time.Time {
 	return at
 }
 
-// dueAt is when a token is refreshed: its provider's threshold before it expires, and up to as much earlier, so that tokens that were granted together are not
-// refreshed together. A token whose life is short is refreshed after about half of it. One that can't be refreshed is looked at when it ends.
+// dueAt is when a token is refreshed: its provider's threshold before it expires, and up to as much earlier, so that
+// tokens that were granted together are not refreshed together. A token whose life is short is refreshed after about
+// half of it. One that can't be refreshed is looked at when it ends.
 func (r *Refresher) dueAt(provider string, expires *time.Time, refreshable bool) *time.Time {
 	if expires == nil {
 		return nil

@@ -27,7 +27,10 @@ func TestUnanswerableCommandsAreDropped(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "nobody"), Header: nats.Header{}, Sequence: 7}
+			d := &bus.Delivery{
+				Subject: events.CommandSubject(events.VerbPause, "nobody"), Header: nats.Header{},
+				Sequence: 7,
+			}
 			for d.Count = 1; d.Count < most; d.Count++ {
 				if err := s.Take(t.Context(), d); err == nil {
 					t.Fatalf("the command is acknowledged at delivery %d, want it to be tried %d times", d.Count, most)
@@ -69,7 +72,8 @@ func TestDeliveriesAreNoFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Settings.LockWait = time.Minute
-	_, err = pool.Exec(t.Context(), "alter table outbox add constraint none check (subject not like '%command-accepted%')")
+	_, err = pool.Exec(t.Context(), "alter table outbox add constraint none check (subject not like "+
+		"'%command-accepted%')")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +95,10 @@ func TestRejectedCommandsCountOnce(t *testing.T) {
 	t.Parallel()
 	s := takesCommands(t, pgtest.DB(t), 0, time.Now)
 	for i, verb := range []events.Verb{events.VerbPause, "dance", "sing"} {
-		d := &bus.Delivery{Subject: events.CommandSubject(verb, "nobody"), Header: nats.Header{}, Sequence: uint64(i + 1), Count: 1}
+		d := &bus.Delivery{
+			Subject: events.CommandSubject(verb, "nobody"), Header: nats.Header{},
+			Sequence: uint64(i + 1), Count: 1,
+		}
 		if err := s.Take(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +123,10 @@ func TestCommandsRestLongerWhileLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Header: nats.Header{}, Sequence: 7}
-	for count, want := range map[uint64]time.Duration{1: 200 * time.Millisecond, 3: 600 * time.Millisecond, 1000: 2400 * time.Millisecond} {
+	for count, want := range map[uint64]time.Duration{
+		1: 200 * time.Millisecond, 3: 600 * time.Millisecond,
+		1000: 2400 * time.Millisecond,
+	} {
 		d.Count = count
 		err := s.Take(t.Context(), d)
 		if handBack, ok := errors.AsType[*bus.HandBack](err); !ok || handBack.Delay != want {

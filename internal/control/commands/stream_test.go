@@ -53,7 +53,8 @@ func (t *taker) rejected(verb string) (n float64) {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if family.GetName() == "tributary_scheduler_commands_total" && m.GetLabel()[0].GetValue() == "rejected" && m.GetLabel()[1].GetValue() == verb {
+			if family.GetName() == "tributary_scheduler_commands_total" && m.GetLabel()[0].GetValue() == "rejected" &&
+				m.GetLabel()[1].GetValue() == verb {
 				n += m.GetCounter().GetValue()
 			}
 		}
@@ -75,7 +76,10 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 		t.Fatal(err)
 	}
 	store := postgres.New(pool, nil)
-	_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{ID: postgres.NewID(), Provider: "shop", Name: "one", Metadata: json.RawMessage("{}"), Now: now()})
+	_, err = store.IntegrationInsert(t.Context(), dbsqlc.IntegrationInsertParams{
+		ID: postgres.NewID(), Provider: "shop",
+		Name: "one", Metadata: json.RawMessage("{}"), Now: now(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +100,8 @@ func takesCommands(t *testing.T, pool *pgxpool.Pool, bound time.Duration, now fu
 	return taker
 }
 
-// TestACommandIsCarriedOutOnce delivers one twice, as after a crash before its acknowledgement; then one that stands in its place in a stream that was made anew.
+// TestACommandIsCarriedOutOnce delivers one twice, as after a crash before its acknowledgement; then one that stands in
+// its place in a stream that was made anew.
 func TestACommandIsCarriedOutOnce(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.DB(t)
@@ -106,10 +111,14 @@ func TestACommandIsCarriedOutOnce(t *testing.T) {
 		stored time.Time
 		want   int
 	}{{stored, 1}, {stored, 1}, {stored.Add(time.Millisecond), 2}} {
-		err := s.Take(t.Context(), &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, "one"), Count: 1, Sequence: 7, Stored: c.stored})
+		err := s.Take(t.Context(), &bus.Delivery{
+			Subject: events.CommandSubject(events.VerbPause, "one"), Count: 1,
+			Sequence: 7, Stored: c.stored,
+		})
 		var accepted int
 		if err == nil {
-			err = pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-accepted%'").Scan(&accepted)
+			err = pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-accepted%'").
+				Scan(&accepted)
 		}
 		if err != nil || accepted != c.want {
 			t.Errorf("the command was carried out %d times, %v; want %d", accepted, err, c.want)
@@ -117,14 +126,20 @@ func TestACommandIsCarriedOutOnce(t *testing.T) {
 	}
 }
 
-// TestLateLookAtCommands acknowledges a command only when Postgres has carried it out for longer than the bound, and carries it out again where that is lost. The same
-// holds for one that was rejected.
+// TestLateLookAtCommands acknowledges a command only when Postgres has carried it out for longer than the bound, and
+// carries it out again where that is lost. The same holds for one that was rejected.
 func TestLateLookAtCommands(t *testing.T) {
 	t.Parallel()
 	const bound = time.Minute
 	for name, c := range map[string]struct{ subject, effect string }{
-		"carried out": {events.CommandSubject(events.VerbPause, "one"), "select count(*) from integrations where status = 'paused'"},
-		"rejected":    {events.CommandSubject(events.VerbPause, "none"), "select count(*) from outbox where subject like '%command-rejected%'"},
+		"carried out": {
+			events.CommandSubject(events.VerbPause, "one"),
+			"select count(*) from integrations where status = 'paused'",
+		},
+		"rejected": {
+			events.CommandSubject(events.VerbPause, "none"),
+			"select count(*) from outbox where subject like '%command-rejected%'",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pool, now := pgtest.DB(t), time.Now()
@@ -147,7 +162,10 @@ func TestLateLookAtCommands(t *testing.T) {
 			want("the first time", 1, bound, 1)
 			now = now.Add(20 * time.Second)
 			want("too early", 2, bound-20*time.Second, 1)
-			for _, sql := range []string{"delete from commands_done", "delete from outbox", "update integrations set status = 'active'"} {
+			for _, sql := range []string{
+				"delete from commands_done", "delete from outbox",
+				"update integrations set status = 'active'",
+			} {
 				if _, err := pool.Exec(t.Context(), sql); err != nil {
 					t.Fatal(err)
 				}
@@ -172,7 +190,10 @@ func TestCommandThatNoStandbyHas(t *testing.T) {
 	s := takesCommands(t, pool, 0, time.Now)
 	server.AwaitStandby(true)
 	for sequence, name := range []string{"one", "none"} { // one that is carried out, and one that is rejected
-		delivery := &bus.Delivery{Subject: events.CommandSubject(events.VerbPause, name), Sequence: uint64(sequence), Stored: time.Now()}
+		delivery := &bus.Delivery{
+			Subject: events.CommandSubject(events.VerbPause, name), Sequence: uint64(sequence),
+			Stored: time.Now(),
+		}
 		for delivery.Count = 1; delivery.Count <= 2; delivery.Count++ {
 			done := server.CancelWait()
 			err := s.Take(t.Context(), delivery)
@@ -188,7 +209,8 @@ func TestCommandThatNoStandbyHas(t *testing.T) {
 		server.AwaitStandby(true)
 	}
 	var answers int
-	if err := pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-%'").Scan(&answers); err != nil || answers != 2 {
+	if err := pool.QueryRow(t.Context(), "select count(*) from outbox where subject like '%command-%'").Scan(
+		&answers); err != nil || answers != 2 {
 		t.Errorf("%d answers, %v; want 2", answers, err)
 	}
 }
